@@ -1,5 +1,5 @@
 # Apache Kafka in KRaft mode, each broker also a controller. Sourced by scripts/services.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see settings.sh
 
 kafka_home=$cache/kafka-$kafka_version
 readonly kafka_cluster_id=InterlockLocalClusterA # any 22 characters of base64
@@ -97,5 +97,3 @@ kafka_ready() {
   answer=$(kcat -b "${own_address[kafka]}" -m 2 -L) || return 1
   [[ $(grep -c '^  broker ' <<<"$answer") == "$brokers" ]]
 }
-
-kafka_stop_signal=TERM

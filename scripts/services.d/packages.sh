@@ -1,6 +1,6 @@
 # Getting what is missing: Debian packages, and folders of the cache that are whole or absent. Sourced by
 # scripts/services and scripts/test.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see settings.sh
 
 # need COMMAND=PACKAGE...: installs the packages whose command is missing.
 need() {

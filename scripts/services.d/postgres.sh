@@ -1,6 +1,6 @@
 # TimescaleDB. Debian has it for PostgreSQL 17 only from release 13 on; on an older machine it runs in a small tree of
 # that release (a chroot), which shares nothing with the machine but the folder of its data. Sourced by scripts/services.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see settings.sh
 
 postgres_bin=/usr/lib/postgresql/$postgres_major/bin
 postgres_tree=$cache/postgres-$postgres_major-$debian_release
@@ -104,4 +104,5 @@ postgres_stopped() {
   if mountpoint -q "$inside"; then as_root umount "$inside"; fi
 }
 
-postgres_stop_signal=INT # "fast": ends sessions instead of waiting for them
+# "Fast": ends sessions instead of waiting for them.
+postgres_stop_signal() { echo INT; }

@@ -1,6 +1,6 @@
 # Processes that outlive the shell which started them, and are only ever stopped by those who can prove they are the
 # same. Sourced by scripts/services.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see settings.sh
 
 say() { printf '%-11s %s\n' "$1" "$2"; }
 complain() { printf '%-11s %s\n' "$1" "$2" >&2; }

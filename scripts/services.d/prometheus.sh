@@ -1,5 +1,5 @@
 # Prometheus, which scrapes the workers of this machine. Sourced by scripts/services.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see settings.sh
 
 prometheus_needs() { echo prometheus=prometheus curl=curl; }
 prometheus_install() { :; }
@@ -21,5 +21,3 @@ prometheus_config() {
 }
 
 prometheus_ready() { curl -fsS -m 5 "${own_address[prometheus]}/-/ready"; }
-
-prometheus_stop_signal=TERM

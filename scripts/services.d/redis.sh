@@ -1,5 +1,5 @@
 # Redis, for the ledgers. Sourced by scripts/services.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see settings.sh
 
 redis_needs() { echo redis-server=redis-server redis-cli=redis-tools; }
 redis_install() { :; }
@@ -12,5 +12,3 @@ redis_launch() {
 }
 
 redis_ready() { [[ $(redis-cli -h 127.0.0.1 -p "$redis_port" ping) == PONG ]]; }
-
-redis_stop_signal=TERM

@@ -1,5 +1,5 @@
 # Apicurio Registry, for its Confluent-compatible API. Sourced by scripts/services.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see settings.sh
 
 registry_home=$cache/apicurio-registry-$registry_version
 
@@ -29,5 +29,3 @@ registry_launch() {
 }
 
 registry_ready() { curl -fsS -m 5 "${own_address[registry]}/subjects"; }
-
-registry_stop_signal=TERM

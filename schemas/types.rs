@@ -1,0 +1,561 @@
+//! The records of the public contract as Rust types.
+//!
+//! Each struct mirrors one `.avsc` file field by field; `codec` writes and reads them. The fields that every event of a
+//! ledger shares are one struct here ([`EventHeader`]) and flat fields at the head of each event's schema.
+//!
+//! Units: money is `i64` in minor units (paise, grosz) of an ISO 4217 currency; distances are metres; instants are
+//! milliseconds since the Unix epoch; dates are days since the Unix epoch; times of day are seconds since midnight
+//! **at the train's origin date, in the train's time zone**, and may exceed 86,400 (GTFS writes 24:40:00).
+
+use serde::{Deserialize, Serialize};
+
+/// Days since 1970-01-01.
+pub type Date = i32;
+/// Milliseconds since the Unix epoch.
+pub type TimestampMs = i64;
+/// Minor units of a currency.
+pub type Minor = i64;
+
+/// What a traveller would like to sit or lie on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum BerthPreference {
+    /// No wish.
+    #[default]
+    None,
+    /// Lower berth.
+    Lower,
+    /// Middle berth.
+    Middle,
+    /// Upper berth.
+    Upper,
+    /// Side lower berth.
+    SideLower,
+    /// Side upper berth.
+    SideUpper,
+    /// Window seat of a chair car.
+    Window,
+    /// Aisle seat of a chair car.
+    Aisle,
+}
+
+/// What a place in a coach is. `Middle` serves both berth coaches and chair cars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Berth {
+    /// Lower berth.
+    Lower,
+    /// Middle berth, or the middle seat of a chair car.
+    Middle,
+    /// Upper berth.
+    Upper,
+    /// Side lower berth.
+    SideLower,
+    /// Side upper berth.
+    SideUpper,
+    /// Window seat.
+    Window,
+    /// Aisle seat.
+    Aisle,
+}
+
+/// One traveller of a [`BookingRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passenger {
+    /// Name as on the ticket.
+    pub name: String,
+    /// Age in years.
+    pub age: i32,
+    /// The wish for a berth.
+    pub berth_preference: BerthPreference,
+    /// The wish is a condition: rather no ticket than another berth (R7).
+    pub preference_is_hard: bool,
+}
+
+/// A wish to travel; a command on `booking-requests`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BookingRequest {
+    /// The client's idempotency key, unique within the train-date (R3).
+    pub request_id: String,
+    /// The train.
+    pub train_id: String,
+    /// The date at the train's origin.
+    pub travel_date: Date,
+    /// Who asks.
+    pub user_id: String,
+    /// Station code where the trip begins.
+    pub from_station: String,
+    /// Station code where the trip ends.
+    pub to_station: String,
+    /// Travel class, such as `SL`.
+    pub travel_class: String,
+    /// Quota, such as `GN`.
+    pub quota: String,
+    /// Who travels, in the order in which they are served.
+    pub passengers: Vec<Passenger>,
+    /// Confirm as many as fit, let the rest wait (R12).
+    pub partial_confirmation: bool,
+    /// The client's own claim of when it asked: for latency only, never for decisions.
+    pub requested_at: TimestampMs,
+}
+
+/// A wish to give a booking back, whole or in part; a command on `booking-requests`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancellationRequest {
+    /// The client's idempotency key, unique within the train-date (R3).
+    pub request_id: String,
+    /// The train.
+    pub train_id: String,
+    /// The date at the train's origin.
+    pub travel_date: Date,
+    /// `request_id` of the booking to cancel.
+    pub booking_request_id: String,
+    /// Indices into the booking's passengers; none means all.
+    pub passengers: Vec<i32>,
+    /// Who asks; must be who booked.
+    pub user_id: String,
+    /// The client's own claim of when it asked: for latency only.
+    pub requested_at: TimestampMs,
+}
+
+/// A record of `booking-requests`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// A booking.
+    Book(BookingRequest),
+    /// A cancellation.
+    Cancel(CancellationRequest),
+}
+
+/// Why an event was emitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum EventKind {
+    /// The answer to a command.
+    Answer,
+    /// A waiter got a seat because of somebody else's command.
+    Promotion,
+    /// Waiters moved up because of somebody else's command.
+    Position,
+    /// A train-date was opened with the plan it will be sold by.
+    Opened,
+}
+
+/// The fields that every event of a ledger shares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventHeader {
+    /// The ledger: the partition of `booking-requests`.
+    pub ledger: i32,
+    /// Number of the event within its ledger, from 1, without gap or repeat (I4).
+    pub sequence: i64,
+    /// Offset of the command that caused it.
+    pub source_offset: i64,
+    /// Why it was emitted.
+    pub kind: EventKind,
+    /// A repeated answer to a repeated request: no money moves and no window counts it.
+    pub replay: bool,
+    /// Token of the acquisition that decided it.
+    pub token: String,
+    /// `request_id` of the command that caused it.
+    pub cause_request_id: String,
+    /// `request_id` of the booking that it is about (for a list's POSITION event: of the cause).
+    pub request_id: String,
+    /// Digest of the causing command's body, in lower-case hex (R3).
+    pub request_digest: String,
+    /// The booking's PNR; empty where there is none.
+    pub pnr: String,
+    /// The train.
+    pub train_id: String,
+    /// The date at the train's origin.
+    pub travel_date: Date,
+    /// Travel class; empty where the event is about a whole train-date.
+    pub travel_class: String,
+    /// Quota; empty where the event is about a whole train-date.
+    pub quota: String,
+    /// Whose booking it is.
+    pub user_id: String,
+    /// Station code where the trip begins.
+    pub from_station: String,
+    /// Station code where the trip ends.
+    pub to_station: String,
+    /// Version of the plan that decided it; 0 where there was none.
+    pub plan_version: i64,
+    /// Time of the command: its Kafka record's timestamp.
+    pub event_time: TimestampMs,
+    /// Signed: what is collected (+) or refunded (−) by this event.
+    pub amount_minor: Minor,
+    /// ISO 4217; empty where there is no plan.
+    pub currency: String,
+}
+
+/// How close together a booking's passengers were placed (R7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Tier {
+    /// All in one bay (also a single passenger).
+    SameBay,
+    /// All in one coach.
+    SameCoach,
+    /// Over several coaches.
+    Split,
+}
+
+/// A passenger with a seat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeatedPassenger {
+    /// Index into the request's passengers.
+    pub index: i32,
+    /// Name as on the ticket.
+    pub name: String,
+    /// Age in years.
+    pub age: i32,
+    /// Coach, such as `S3`.
+    pub coach: String,
+    /// Number of the seat in its coach, from 1.
+    pub seat_number: i32,
+    /// What the seat is.
+    pub berth: Berth,
+    /// What this passenger paid (also at a promotion, where no money moves).
+    pub fare_minor: Minor,
+}
+
+/// Passengers got seats: the answer to a booking, or a promotion. Topic `confirmed`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BookingConfirmed {
+    /// The shared fields.
+    pub header: EventHeader,
+    /// Who got which seat.
+    pub passengers: Vec<SeatedPassenger>,
+    /// How close together they are.
+    pub tier: Tier,
+    /// Length of the trip, in metres.
+    pub distance_m: i64,
+    /// When the train leaves the boarding stop.
+    pub departure_time: TimestampMs,
+    /// When the train arrives at the last stop of the trip.
+    pub arrival_time: TimestampMs,
+}
+
+/// A passenger who waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingPassenger {
+    /// Index into the request's passengers.
+    pub index: i32,
+    /// Name as on the ticket.
+    pub name: String,
+    /// Age in years.
+    pub age: i32,
+    /// The wish for a berth, kept for the promotion.
+    pub berth_preference: BerthPreference,
+    /// What this passenger paid up front (R18).
+    pub fare_minor: Minor,
+    /// Position ever issued on this list, never reused (R15).
+    pub first_position: i32,
+    /// Place among those who wait at this moment, from 1.
+    pub current_position: i32,
+}
+
+/// A waiter's new place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PositionMove {
+    /// The waiter's PNR.
+    pub pnr: String,
+    /// `request_id` of the waiter's booking.
+    pub request_id: String,
+    /// Index into the request's passengers.
+    pub index: i32,
+    /// First position, which never changes.
+    pub first_position: i32,
+    /// The new place, from 1.
+    pub current_position: i32,
+}
+
+/// Passengers wait (kind ANSWER), or a list moved up (kind POSITION). Topic `waitlist`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BookingWaitlisted {
+    /// The shared fields.
+    pub header: EventHeader,
+    /// The list, such as `GNWL`; with train-date, class and quota it names the waitlist (R15).
+    pub list: String,
+    /// ANSWER: who waits, in order.
+    pub passengers: Vec<WaitingPassenger>,
+    /// ANSWER: each passenger waits alone rather than all together (R12).
+    pub partial_confirmation: bool,
+    /// ANSWER: length of the trip, in metres.
+    pub distance_m: i64,
+    /// POSITION: everybody on the list whose place changed, in list order.
+    pub moves: Vec<PositionMove>,
+}
+
+/// A passenger whose seat or waitlist place was given back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelledPassenger {
+    /// Index into the request's passengers.
+    pub index: i32,
+    /// The coach given back; empty for a waiter.
+    pub coach: String,
+    /// The seat given back; 0 for a waiter.
+    pub seat_number: i32,
+    /// Had a seat (else: waited).
+    pub was_confirmed: bool,
+    /// Was cancelled before: nothing is freed or refunded by this event.
+    pub already_cancelled: bool,
+    /// What is paid back, never negative.
+    pub refund_minor: Minor,
+}
+
+/// Passengers gave their places back. Topic `cancelled`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BookingCancelled {
+    /// The shared fields; `amount_minor` is minus the sum of the refunds.
+    pub header: EventHeader,
+    /// Who was cancelled.
+    pub passengers: Vec<CancelledPassenger>,
+    /// Length of the trip, in metres.
+    pub distance_m: i64,
+}
+
+/// A command was refused; nothing changed. Topic `rejected`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BookingRejected {
+    /// The shared fields.
+    pub header: EventHeader,
+    /// The reason, such as `WAITLIST_FULL`.
+    pub code: String,
+    /// A sentence that says what to do.
+    pub message: String,
+    /// How many passengers the refused request named.
+    pub passenger_count: i32,
+}
+
+/// A train-date was opened with this plan. Topic `train-dates`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainDateOpened {
+    /// The shared fields.
+    pub header: EventHeader,
+    /// The plan, without its running dates.
+    pub plan: TrainService,
+}
+
+/// An event of a ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// Topic `confirmed`.
+    Confirmed(BookingConfirmed),
+    /// Topic `waitlist`.
+    Waitlisted(BookingWaitlisted),
+    /// Topic `cancelled`.
+    Cancelled(BookingCancelled),
+    /// Topic `rejected`.
+    Rejected(BookingRejected),
+    /// Topic `train-dates`.
+    Opened(TrainDateOpened),
+}
+
+impl Event {
+    /// The shared fields.
+    pub fn header(&self) -> &EventHeader {
+        match self {
+            Event::Confirmed(e) => &e.header,
+            Event::Waitlisted(e) => &e.header,
+            Event::Cancelled(e) => &e.header,
+            Event::Rejected(e) => &e.header,
+            Event::Opened(e) => &e.header,
+        }
+    }
+
+    /// The shared fields, to be filled in.
+    pub fn header_mut(&mut self) -> &mut EventHeader {
+        match self {
+            Event::Confirmed(e) => &mut e.header,
+            Event::Waitlisted(e) => &mut e.header,
+            Event::Cancelled(e) => &mut e.header,
+            Event::Rejected(e) => &mut e.header,
+            Event::Opened(e) => &mut e.header,
+        }
+    }
+}
+
+/// A stop of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stop {
+    /// Station code, unique on the route.
+    pub code: String,
+    /// Station name.
+    pub name: String,
+    /// Seconds since midnight of the origin date.
+    pub arrival_s: i32,
+    /// Seconds since midnight of the origin date.
+    pub departure_s: i32,
+    /// Metres from the origin.
+    pub distance_m: i64,
+}
+
+/// How the places of a coach lie: `seats` places whose kinds repeat `pattern`; one repetition is a bay (R7).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layout {
+    /// Name by which coaches refer to it.
+    pub name: String,
+    /// Places in a coach.
+    pub seats: i32,
+    /// Kinds of the places of one bay, by position.
+    pub pattern: Vec<Berth>,
+}
+
+/// A coach in the order of the train.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coach {
+    /// Name, such as `S3`.
+    pub name: String,
+    /// Travel class.
+    pub travel_class: String,
+    /// Name of its [`Layout`].
+    pub layout: String,
+}
+
+/// Seats of a class set aside (R11). `GN` is what no other quota takes and is never listed with seats.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    /// Quota, such as `TQ`.
+    pub quota: String,
+    /// Travel class.
+    pub travel_class: String,
+    /// How many seats; taken from the last seats of the class backwards, in the order of the list.
+    pub seats: i32,
+}
+
+/// A step of a fare by distance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FareSlab {
+    /// Up to and including so many metres; the last slab also serves all that is longer.
+    pub up_to_m: i64,
+    /// Base fare of one passenger.
+    pub fare_minor: Minor,
+}
+
+/// What one passenger of a class pays (R23) and gets back (R21).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fare {
+    /// Travel class.
+    pub travel_class: String,
+    /// Base fare by distance, ascending.
+    pub slabs: Vec<FareSlab>,
+    /// Added to every fare.
+    pub reservation_fee_minor: Minor,
+    /// Tatkal surcharge on the base fare, in basis points, for quota TQ.
+    pub tatkal_bp: i32,
+    /// Its lower bound.
+    pub tatkal_min_minor: Minor,
+    /// Its upper bound.
+    pub tatkal_max_minor: Minor,
+    /// Tax on the sum of the above, in basis points.
+    pub tax_bp: i32,
+    /// Flat cancellation fee.
+    pub cancellation_flat_minor: Minor,
+    /// What is kept when a waiting passenger cancels.
+    pub clerkage_minor: Minor,
+}
+
+/// A step of the refund scale (R21): applies where the time to departure is more than `more_than_s`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefundBand {
+    /// Exclusive lower bound of the time left to departure at the boarding stop, in seconds.
+    pub more_than_s: i64,
+    /// What is kept, in basis points of what was paid; at least the flat fee, 10,000 keeps all.
+    pub keep_bp: i32,
+}
+
+/// The cap of waitlists (R14).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitlistCap {
+    /// Travel class.
+    pub travel_class: String,
+    /// Quota.
+    pub quota: String,
+    /// Passengers who may wait at most.
+    pub passengers: i32,
+}
+
+/// How a seat is chosen among equals (R7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Allocation {
+    /// The smallest free gap around the trip.
+    #[default]
+    BestFit,
+    /// The lowest seat that fits.
+    FirstFit,
+}
+
+/// Who is served first from a waitlist (R16).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PromotionPolicy {
+    /// In order; who doesn't fit keeps the place, the next is tried.
+    #[default]
+    FifoSkip,
+    /// Serve an entry only where earlier unserved entries keep enough seats on each of its legs.
+    LegStrict,
+}
+
+/// When a train-date is on sale.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaleWindow {
+    /// Quota that it holds for; empty: every quota that has no window of its own.
+    pub quota: String,
+    /// Days before the origin date on which the sale opens.
+    pub opens_days_before: i32,
+    /// Time of that day, in seconds, in the train's time zone.
+    pub opens_at_s: i32,
+}
+
+/// The plan of a train: record of `train-services`, and part of [`TrainDateOpened`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainService {
+    /// The train, `[A-Za-z0-9._-]{1,32}`.
+    pub train_id: String,
+    /// Name for people.
+    pub name: String,
+    /// Grows with each change of the plan.
+    pub version: i64,
+    /// IANA time zone of all times of day.
+    pub time_zone: String,
+    /// Origin dates on which it runs, ascending.
+    pub running_dates: Vec<Date>,
+    /// Ordered stops, 2 to 128.
+    pub route: Vec<Stop>,
+    /// Layouts that the coaches name.
+    pub layouts: Vec<Layout>,
+    /// Coaches in order.
+    pub coaches: Vec<Coach>,
+    /// Quotas other than GN.
+    pub quotas: Vec<Quota>,
+    /// One for each class.
+    pub fares: Vec<Fare>,
+    /// Refund scale, descending by `more_than_s`; later than the last band nothing is refunded.
+    pub refund_bands: Vec<RefundBand>,
+    /// Caps that differ from the default.
+    pub waitlist_caps: Vec<WaitlistCap>,
+    /// When it is sold.
+    pub sale: Vec<SaleWindow>,
+    /// Choice of seat.
+    pub allocation: Allocation,
+    /// Order of promotion.
+    pub promotion: PromotionPolicy,
+    /// ISO 4217.
+    pub currency: String,
+}
+
+/// `"{train_id}|{travel_date}"`, the key of every record about a train-date, such as `12951|2026-12-01`.
+pub fn train_date_key(train_id: &str, travel_date: Date) -> String {
+    let (year, month, day) = civil_from_days(travel_date);
+    format!("{train_id}|{year:04}-{month:02}-{day:02}")
+}
+
+/// Year, month and day of a day number (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+pub fn civil_from_days(days: Date) -> (i32, u32, u32) {
+    let z = i64::from(days) + 719_468;
+    let era = z.div_euclid(146_097);
+    let doe = z.rem_euclid(146_097);
+    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let day = (doy - (153 * mp + 2) / 5 + 1) as u32;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 } as u32;
+    let year = (yoe + era * 400 + i64::from(month <= 2)) as i32;
+    (year, month, day)
+}
