@@ -1,0 +1,75 @@
+//! What flows: records as they are read, and records as they are to be written.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+/// A partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TopicPartition {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The partition, from 0.
+    pub partition: i32,
+}
+
+impl TopicPartition {
+    /// Names a partition.
+    pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
+        Self {
+            topic: topic.into(),
+            partition,
+        }
+    }
+}
+
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]", self.topic, self.partition)
+    }
+}
+
+/// A header of a record: name and value, as Kafka keeps them.
+pub type Header = (Arc<str>, Bytes);
+
+/// A record as it was read from a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Its offset. Offsets ascend but are not consecutive: transaction markers and compaction leave gaps.
+    pub offset: i64,
+    /// Milliseconds since the Unix epoch, as the topic's `message.timestamp.type` has it.
+    pub timestamp: i64,
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// Its value; none is a tombstone.
+    pub value: Option<Bytes>,
+    /// Its headers, in order.
+    pub headers: Vec<Header>,
+}
+
+/// Consecutive records of one partition, ascending by offset; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionRecords {
+    /// Where they were read.
+    pub source: TopicPartition,
+    /// The records.
+    pub records: Vec<Record>,
+}
+
+/// A record to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputRecord {
+    /// The topic it goes to.
+    pub topic: Arc<str>,
+    /// Its partition; none lets the key decide (murmur2, as Java clients do).
+    pub partition: Option<i32>,
+    /// Its timestamp in milliseconds; none lets the clock decide.
+    pub timestamp: Option<i64>,
+    /// Its key.
+    pub key: Option<Bytes>,
+    /// Its value.
+    pub value: Option<Bytes>,
+    /// Its headers.
+    pub headers: Vec<Header>,
+}

@@ -1,0 +1,3 @@
+//! What topologies and implementations of the traits are tested with.
+
+pub mod conformance;

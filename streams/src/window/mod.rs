@@ -1,0 +1,1 @@
+//! Windows: SQL over micro-batches.
