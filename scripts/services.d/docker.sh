@@ -5,9 +5,24 @@ docker_answers() {
   command -v docker >/dev/null && docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1
 }
 
-compose() { docker compose -f "$scripts/../docker-compose.yml" "$@"; }
+# The second file puts Prometheus on the machine's own network, where the workers under test are.
+compose() {
+  INTERLOCK_STATE=$state docker compose -f "$scripts/../docker-compose.yml" -f "$scripts/../deploy/docker-compose.services.yml" "$@"
+}
 
-docker_start() { compose up --detach --wait "$@"; }
+docker_start() {
+  ((brokers == 1)) || { complain kafka "docker-compose.yml has one broker; INTERLOCK_SERVICES=packages can start $brokers"; return 1; }
+  mkdir -p "$state/prometheus"
+  prometheus_config >"$state/prometheus/prometheus.yml"
+  compose up --detach --wait "$@"
+}
+
 docker_stop() { compose stop "$@"; }
-docker_wipe() { compose rm --force --stop --volumes "$@"; }
+
+# Each volume has the name of its service.
+docker_wipe() {
+  compose rm --force --stop --volumes "$@"
+  docker volume rm --force "${@/#/interlock_}"
+}
+
 docker_runs() { [[ -n $(compose ps --quiet --status running "$1") ]]; }

@@ -51,7 +51,7 @@ broker_launch() {
   local node=$1 folder=$state/kafka/$1
   mkdir -p "$folder"
   broker_properties "$node" >"$folder/server.properties"
-  quietly "$folder/format.log" kafka_java -Xmx256m kafka.tools.StorageTool format --ignore-formatted \
+  [[ -e $folder/data/meta.properties ]] || quietly "$folder/format.log" kafka_java -Xmx256m kafka.tools.StorageTool format --ignore-formatted \
     --cluster-id "$kafka_cluster_id" --config "$folder/server.properties"
   launch "kafka-$node" java -Xms256m -Xmx1g -cp "$kafka_home/lib/*" \
     -Dorg.slf4j.simpleLogger.showDateTime=true -Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS \
