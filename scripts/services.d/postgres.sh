@@ -44,7 +44,7 @@ postgres_launch() {
   local folder setting settings=()
   folder=$(postgres_folder)
   postgres_make_folder "$folder"
-  # The version file is the last thing the checked initdb leaves; without it a folder is rubbish of an interrupted one.
+  # Only a finished initdb is followed by this mark; anything else is what an interrupted one left.
   as_root test -e "$postgres_data/interlock-ready" || postgres_initialise "$folder"
   while IFS= read -r setting; do settings+=(-c "$setting"); done < <(grep -E '^[a-z]' "$scripts/postgres/postgresql.conf")
   launch_as_postgres "$postgres_bin/postgres" -D "$folder" -c listen_addresses=127.0.0.1 -c port="$postgres_port" \
@@ -68,7 +68,8 @@ postgres_make_folder() {
   as_root mkdir -p "$postgres_data"
   if ! on_host; then
     as_root mkdir -p "$inside"
-    [[ $postgres_data -ef $inside ]] || as_root mount --bind "$postgres_data" "$inside"
+    unmount_below "$inside" # what a killed run left may be a folder that is gone by now
+    as_root mount --bind "$postgres_data" "$inside"
   fi
   owner=$(as_postgres id -u):$(as_postgres id -g)
   as_root chown "$owner" "$postgres_data"
@@ -97,12 +98,7 @@ sql() {
   as_postgres "$postgres_bin/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$postgres_port" -U postgres -d "$1" -c "$2"
 }
 
-postgres_stopped() {
-  local inside
-  on_host && return
-  inside=$postgres_tree$(postgres_folder)
-  if mountpoint -q "$inside"; then as_root umount "$inside"; fi
-}
+postgres_stopped() { on_host || unmount_below "$postgres_tree$(postgres_folder)"; }
 
 # "Fast": ends sessions instead of waiting for them.
 postgres_stop_signal() { echo INT; }

@@ -18,6 +18,7 @@ birth_of() {
   { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
   stat=${stat##*) } # the name, in brackets, may hold blanks
   read -ra stat <<<"$stat"
+  [[ ${stat[0]} != [ZX] ]] || return 1 # dead, though nobody has noticed yet
   echo "${stat[19]} $(</proc/sys/kernel/random/boot_id)"
 }
 
@@ -40,25 +41,37 @@ launch() {
   log=$(log_file "$process")
   mkdir -p "$state/run" "$state/log"
   [[ ! -e $log ]] || mv -f "$log" "$log.old"
+  await_reaped "$process"
   setsid nohup "$@" </dev/null >"$log" 2>&1 9>&- &
   echo "$! $(birth_of $!)" >"$(pid_file "$process")"
+}
+
+# A killed server stays in the process table until its parent notices, and PostgreSQL would take it for alive.
+await_reaped() {
+  local pid _ deadline=$((SECONDS + stop_deadline_seconds))
+  [[ -s $(pid_file "$1") ]] || return 0
+  read -r pid _ <"$(pid_file "$1")"
+  while grep -q '^State:.Z' "/proc/$pid/status" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.1; done
 }
 
 # halt PROCESS SIGNAL: asks, waits, and only then kills.
 halt() {
   local process=$1 signal=$2 pid deadline
   if pid=$(pid_of "$process"); then
-    as_root kill -s "$signal" "$pid" || true # it may end by itself just now
+    send "$signal" "$pid"
     deadline=$((SECONDS + stop_deadline_seconds))
     while is_running "$process" && ((SECONDS < deadline)); do sleep 0.1; done
     if is_running "$process"; then
       complain "$process" "did not stop within ${stop_deadline_seconds} s, killed"
-      as_root kill -s KILL "$pid" || true
+      send KILL "$pid"
       while is_running "$process"; do sleep 0.1; done
     fi
   fi
   rm -f "$(pid_file "$process")"
 }
+
+# It may end by itself just now, and it may be another user's (PostgreSQL).
+send() { kill -s "$1" "$2" 2>/dev/null || ! [[ -d /proc/$2 ]] || as_root kill -s "$1" "$2" || true; }
 
 # Waits until SERVICE answers; shows the end of its log if it dies or is late.
 await_ready() {
