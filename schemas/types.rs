@@ -334,6 +334,10 @@ pub struct TrainDateOpened {
 }
 
 /// An event of a ledger.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a train-date is opened once; the events that are many need no box"
+)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// Topic `confirmed`.
