@@ -195,6 +195,14 @@ pub trait Log: Send + Sync {
     /// Number of partitions; none where the topic doesn't exist.
     async fn partitions(&self, topic: &str) -> Result<Option<i32>, LogError>;
 
+    /// The group's committed offsets as they stand, without waiting for open transactions: only good for learning from
+    /// the metadata who committed last, so that it can be fenced before [`Consumer::committed`] is asked.
+    async fn committed_unstable(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<CommittedOffset>>, LogError>;
+
     /// Low and high watermark: first offset kept, and one more than the last offset written (also by transactions
     /// that are still open).
     async fn watermarks(&self, partition: &TopicPartition) -> Result<(i64, i64), LogError>;
