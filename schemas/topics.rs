@@ -34,6 +34,14 @@ pub const TOPICS: [(&str, &[RecordType]); 7] = [
     (TRAIN_DATES, &[RecordType::TrainDateOpened]),
 ];
 
+/// Every record type with its topic: what is registered at start.
+pub fn contract() -> Vec<(&'static str, RecordType)> {
+    TOPICS
+        .iter()
+        .flat_map(|(topic, records)| records.iter().map(|record| (*topic, *record)))
+        .collect()
+}
+
 /// Where records of `topic` go that could not be decoded or were malformed, byte for byte.
 pub fn dlq(topic: &str) -> String {
     format!("{topic}.dlq")

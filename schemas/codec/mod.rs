@@ -8,13 +8,12 @@ mod events;
 mod plan;
 
 use crate::avro::{Field, Reader};
+use crate::datum_error::DatumError;
 use crate::record_type::RecordType;
 use crate::types::{
     BookingCancelled, BookingConfirmed, BookingRejected, BookingRequest, BookingWaitlisted, CancellationRequest,
     Command, Event, TrainDateOpened, TrainService,
 };
-
-pub use crate::avro::{DatumError, Problem};
 
 /// A record type of the contract, with the schema that it is written by.
 pub trait AvroRecord: Sized {

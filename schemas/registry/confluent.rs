@@ -1,0 +1,390 @@
+//! A registry that speaks Confluent's HTTP API: Confluent's own, Apicurio (`…/apis/ccompat/v7`), Karapace, Redpanda.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode, Url};
+use schema_registry_converter::async_impl::schema_registry::{
+    self as client, SrSettings, get_referenced_schema, get_schema_by_id, post_schema,
+};
+use schema_registry_converter::error::SRCError;
+use schema_registry_converter::schema_registry_common::{
+    RawError, RegisteredReference, RegisteredSchema, SchemaType, SuppliedSchema,
+};
+use serde_json::{Value, json};
+
+use super::{Answer, Registry, RegistryError, compatibility};
+
+/// What the settings below are called in the configuration.
+const URLS_SETTING: &str = "schema_registry.url";
+const ALL_SETTINGS: &str = "schema_registry.url (Apicurio's ends in /apis/ccompat/v7) and its credentials";
+const REACH_SETTINGS: &str = "schema_registry.url or schema_registry.timeout";
+
+/// Codes of Confluent's API that are answers rather than trouble.
+const SUBJECT_NOT_FOUND: u32 = 40401;
+const VERSION_NOT_FOUND: u32 = 40402;
+const SCHEMA_NOT_FOUND: u32 = 40403;
+const INCOMPATIBLE: u32 = 409;
+
+/// How to reach a registry.
+#[derive(Clone, Debug)]
+pub struct RegistrySettings {
+    /// `schema_registry.url`: tried in order. Without credentials in them.
+    pub urls: Vec<String>,
+    /// Who asks.
+    pub credentials: Credentials,
+    /// `schema_registry.timeout`: how long one request may take.
+    pub timeout: Duration,
+}
+
+impl RegistrySettings {
+    /// One URL, no credentials, ten seconds.
+    pub fn new(url: impl Into<String>) -> Self {
+        RegistrySettings {
+            urls: vec![url.into()],
+            credentials: Credentials::None,
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How a client shows who it is. Secrets are not printed by `Debug`.
+#[derive(Clone, Default)]
+pub enum Credentials {
+    /// Not at all.
+    #[default]
+    None,
+    /// By name and password; for Confluent Cloud, API key and secret.
+    Basic {
+        /// Name.
+        user: String,
+        /// Password.
+        password: String,
+    },
+    /// By token.
+    Bearer(String),
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Credentials::None => f.write_str("None"),
+            Credentials::Basic { user, .. } => write!(f, "Basic {{ user: {user:?}, password: … }}"),
+            Credentials::Bearer(_) => f.write_str("Bearer(…)"),
+        }
+    }
+}
+
+/// A registry over HTTP.
+#[derive(Debug)]
+pub struct ConfluentRegistry {
+    settings: SrSettings,
+    /// For the calls that the client library does not have.
+    http: reqwest::Client,
+    urls: Vec<Url>,
+    credentials: Credentials,
+    /// How errors name it.
+    name: String,
+}
+
+impl ConfluentRegistry {
+    /// Checks the settings; asks nothing yet.
+    pub fn new(settings: RegistrySettings) -> Result<Self, RegistryError> {
+        let RegistrySettings {
+            urls,
+            credentials,
+            timeout,
+        } = settings;
+        let urls = urls.iter().map(|url| parse_url(url)).collect::<Result<Vec<_>, _>>()?;
+        let texts: Vec<String> = urls
+            .iter()
+            .map(|url| url.as_str().trim_end_matches('/').to_owned())
+            .collect();
+        let Some((first, others)) = texts.split_first() else {
+            return Err(bad_url("it is empty".to_owned()));
+        };
+
+        let mut builder = SrSettings::new_builder(first.clone());
+        for other in others {
+            builder.add_url(other.clone());
+        }
+        match &credentials {
+            Credentials::None => &mut builder,
+            Credentials::Basic { user, password } => builder.set_basic_authorization(user, Some(password)),
+            Credentials::Bearer(token) => builder.set_token_authorization(token),
+        };
+        let settings = builder
+            .set_timeout(timeout)
+            .build()
+            .map_err(|error| bad_url(words(&error)))?;
+        let http = reqwest::Client::builder()
+            .timeout(timeout)
+            .build()
+            .map_err(|error| bad_url(chain(&error)))?;
+        Ok(ConfluentRegistry {
+            settings,
+            http,
+            urls,
+            credentials,
+            name: texts.join(", "),
+        })
+    }
+
+    async fn fetch(&self, id: u32) -> Result<String, RegistryError> {
+        let request = || format!("GET schemas/ids/{id}");
+        let registered = get_schema_by_id(id, &self.settings)
+            .await
+            .map_err(|error| match code(&error) {
+                Some(SCHEMA_NOT_FOUND) => RegistryError::NotRegistered {
+                    id,
+                    registry: self.name.clone(),
+                },
+                _ => self.trouble(request(), &error),
+            })?;
+        if registered.schema_type != SchemaType::Avro {
+            return Err(RegistryError::NotAvro {
+                id,
+                found: format!("{:?}", registered.schema_type),
+            });
+        }
+        self.self_contained(registered).await
+    }
+
+    /// A schema that names types of other subjects, with those types written out.
+    async fn self_contained(&self, registered: RegisteredSchema) -> Result<String, RegistryError> {
+        if registered.references.is_empty() {
+            return Ok(registered.schema);
+        }
+        let mut referenced: Vec<RegisteredSchema> = Vec::new();
+        let mut open: Vec<RegisteredReference> = registered.references;
+        while let Some(reference) = open.pop() {
+            let what = || format!("GET subjects/{}/versions/{}", reference.subject, reference.version);
+            let found = get_referenced_schema(&self.settings, &reference)
+                .await
+                .map_err(|error| self.trouble(what(), &error))?;
+            if referenced.iter().all(|known| known.schema != found.schema) {
+                open.extend(found.references.iter().cloned());
+                referenced.push(found);
+            }
+        }
+        // What does not parse is handed on as it is: the decoder says, and remembers, what is wrong with it.
+        let texts: Vec<&str> = referenced.iter().map(|found| found.schema.as_str()).collect();
+        Ok(compatibility::inline(&registered.schema, &texts).unwrap_or(registered.schema))
+    }
+
+    async fn post(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
+        let supplied = SuppliedSchema::new(None, SchemaType::Avro, schema.to_owned());
+        match post_schema(&self.settings, subject.to_owned(), supplied).await {
+            Ok(registered) => Ok(registered.id),
+            Err(error) if code(&error) == Some(INCOMPATIBLE) => Err(RegistryError::Incompatible {
+                subject: subject.to_owned(),
+                problems: self.problems(subject, schema, error.cause.into_iter().collect()).await,
+            }),
+            Err(error) => Err(self.trouble(format!("POST subjects/{subject}/versions"), &error)),
+        }
+    }
+
+    async fn ask_compatible(&self, subject: &str, schema: &str) -> Result<(), RegistryError> {
+        let path = ["compatibility", "subjects", subject, "versions", "latest"];
+        let body = json!({ "schema": schema, "schemaType": "AVRO" });
+        let answer = match self.call(Method::POST, &path, "verbose=true", &body).await? {
+            Reply::Ok(answer) => answer,
+            Reply::Error {
+                code: SUBJECT_NOT_FOUND | VERSION_NOT_FOUND,
+                ..
+            } => return Ok(()),
+            Reply::Error { cause, .. } => return Err(self.refused(path.join("/"), cause)),
+        };
+        if answer["is_compatible"] == true {
+            return Ok(());
+        }
+        let messages = answer["messages"].as_array().into_iter().flatten();
+        let messages = messages
+            .filter_map(|message| message.as_str().map(str::to_owned))
+            .collect();
+        Err(RegistryError::Incompatible {
+            subject: subject.to_owned(),
+            problems: self.problems(subject, schema, messages).await,
+        })
+    }
+
+    async fn put_full_transitive(&self, subject: &str) -> Result<(), RegistryError> {
+        let path = ["config", subject];
+        match self
+            .call(Method::PUT, &path, "", &json!({ "compatibility": "FULL_TRANSITIVE" }))
+            .await?
+        {
+            Reply::Ok(_) => Ok(()),
+            Reply::Error { cause, .. } => Err(self.refused(path.join("/"), cause)),
+        }
+    }
+
+    /// The registry's words on what is incompatible, and ours: some say no more than "no".
+    async fn problems(&self, subject: &str, schema: &str, mut problems: Vec<String>) -> Vec<String> {
+        let latest = client::get_schema_by_subject_and_version(&self.settings, subject, None).await;
+        if let Ok(latest) = latest {
+            problems.extend(compatibility::problems_of_texts(&latest.schema, schema));
+        }
+        if problems.is_empty() {
+            problems.push("the registry does not say what is incompatible".to_owned());
+        }
+        problems
+    }
+
+    /// Asks the URLs in order until one answers and is well.
+    async fn call(&self, method: Method, path: &[&str], query: &str, body: &Value) -> Result<Reply, RegistryError> {
+        let mut last = None;
+        for base in &self.urls {
+            let request = self.http.request(method.clone(), join(base, path, query)).json(body);
+            let request = match &self.credentials {
+                Credentials::None => request,
+                Credentials::Basic { user, password } => request.basic_auth(user, Some(password)),
+                Credentials::Bearer(token) => request.bearer_auth(token),
+            };
+            let cause = match request.send().await {
+                Ok(response) if !response.status().is_server_error() => {
+                    return Ok(Reply::read(response).await);
+                }
+                Ok(response) => format!("HTTP status {}", response.status()),
+                Err(error) => chain(&error),
+            };
+            last = Some(cause);
+        }
+        Err(self.unreachable(format!("{method} {}", path.join("/")), last.unwrap_or_default()))
+    }
+
+    fn trouble(&self, request: String, error: &SRCError) -> RegistryError {
+        match error.retriable {
+            true => self.unreachable(request, words(error)),
+            false => self.refused(request, words(error)),
+        }
+    }
+
+    fn unreachable(&self, request: String, cause: String) -> RegistryError {
+        RegistryError::Unreachable {
+            registry: self.name.clone(),
+            request,
+            cause,
+            hint: REACH_SETTINGS,
+        }
+    }
+
+    fn refused(&self, request: String, cause: String) -> RegistryError {
+        RegistryError::Refused {
+            registry: self.name.clone(),
+            request,
+            cause,
+            hint: ALL_SETTINGS,
+        }
+    }
+}
+
+impl Registry for ConfluentRegistry {
+    fn register<'a>(&'a self, subject: &'a str, schema: &'a str) -> Answer<'a, u32> {
+        Box::pin(self.post(subject, schema))
+    }
+
+    fn schema_by_id(&self, id: u32) -> Answer<'_, String> {
+        Box::pin(self.fetch(id))
+    }
+
+    fn require_full_compatibility<'a>(&'a self, subject: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.put_full_transitive(subject))
+    }
+
+    fn check<'a>(&'a self, subject: &'a str, schema: &'a str) -> Answer<'a, ()> {
+        Box::pin(self.ask_compatible(subject, schema))
+    }
+}
+
+/// An answer to a call of our own.
+enum Reply {
+    Ok(Value),
+    Error { code: u32, cause: String },
+}
+
+impl Reply {
+    async fn read(response: reqwest::Response) -> Self {
+        let status = response.status();
+        let body: Result<Value, _> = response.json().await;
+        match (status, body) {
+            (StatusCode::OK, Ok(body)) => Reply::Ok(body),
+            (status, Ok(body)) => Reply::Error {
+                code: body["error_code"]
+                    .as_u64()
+                    .and_then(|code| u32::try_from(code).ok())
+                    .unwrap_or(0),
+                cause: format!(
+                    "HTTP status {status}: {}",
+                    body["message"].as_str().unwrap_or("no message")
+                ),
+            },
+            (status, Err(error)) => Reply::Error {
+                code: 0,
+                cause: format!(
+                    "HTTP status {status}, and not the JSON of a schema registry: {}",
+                    chain(&error)
+                ),
+            },
+        }
+    }
+}
+
+/// The registry's own error code; none where it isn't a registry that answered.
+fn code(error: &SRCError) -> Option<u32> {
+    error.source()?.downcast_ref::<RawError>().map(|raw| raw.error_code)
+}
+
+/// The client library's error with its causes, without its remarks on retrying.
+fn words(error: &SRCError) -> String {
+    match error.source() {
+        Some(cause) => format!("{}: {}", error.error, chain(cause)),
+        None => error.error.clone(),
+    }
+}
+
+/// An error with all its causes; reqwest keeps "connection refused" at the bottom.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
+fn parse_url(text: &str) -> Result<Url, RegistryError> {
+    let url =
+        Url::parse(text).map_err(|error| bad_url(format!("{error}; expected something like http://host:8081")))?;
+    if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
+        return Err(bad_url(format!("{}: is not http or https", url.scheme())));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(bad_url(
+            "it contains credentials, which errors would show: give them apart".to_owned(),
+        ));
+    }
+    Ok(url)
+}
+
+fn bad_url(problem: String) -> RegistryError {
+    RegistryError::Settings {
+        setting: URLS_SETTING,
+        problem,
+    }
+}
+
+/// Percent-encodes the path's parts: a subject may contain anything.
+fn join(base: &Url, path: &[&str], query: &str) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut segments) = url.path_segments_mut() {
+        segments.pop_if_empty().extend(path);
+    }
+    url.set_query(Some(query).filter(|query| !query.is_empty()));
+    url
+}
