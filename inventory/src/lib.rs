@@ -1,1 +1,84 @@
-//! 
+//! What booking a seat means, and nothing else: no I/O, no clock, no randomness.
+//!
+//! ```text
+//!                         Plan (what is sold)
+//!                           │
+//!   Command ──> decide(&Ledger, …) ──> events ──> evolve(&mut Ledger, …) ──> take_changes() ──> a store
+//!                           ▲                          │
+//!                           └────────── Ledger <───────┘
+//! ```
+//!
+//! [`decide`] says what a command causes and changes nothing; [`evolve`] applies what was caused and decides nothing. State is
+//! the fold of the events: whoever has them has everything, and the same commands always give the same bytes (R1).
+//! The rules (R…) and cases (G…) are those of `docs/DOMAIN.md`.
+//!
+//! | file | answers |
+//! | --- | --- |
+//! | `key` | which train-date? |
+//! | `plan`, `plan_check` | what is sold, and is that a valid plan? |
+//! | `seats`, `choose` | which seats fit, and which of them are given? (R5–R7, R11) |
+//! | `waitlist`, `promote` | who waits, and who is served when space comes free? (R14–R17) |
+//! | `fare`, `times`, `pnr`, `digest` | one small calculation each (R21, R23, R3) |
+//! | `decide`, `book`, `cancel`, `rejection`, `answer` | what does a command cause? |
+//! | `evolve`, `ledger`, `train_date`, `outcome`, `fields` | what is the state, and how is it kept? |
+//!
+//! # Glossary
+//!
+//! - **train-date**: one run of a train, named by the train and the date at its origin.
+//! - **leg**: the stretch between two neighbouring stops; a **trip** is a run of legs.
+//! - **seat**: a place in a **coach**; **berth** is its kind, **bay** its group within the coach.
+//! - **quota**: seats of a class set aside; a **scope** is one class and quota: the extent of a waitlist.
+//! - **waitlist**: those who paid and wait; an **entry** is served at once; **promotion** gives it seats.
+//! - **outcome**: what became of a request, kept so that asking again changes nothing.
+//! - **ledger**: the train-dates of one partition of the commands, and the counter from which PNRs are made.
+
+mod answer;
+mod book;
+mod cancel;
+mod choose;
+mod decide;
+mod digest;
+mod evolve;
+#[cfg(test)]
+mod example;
+mod fare;
+mod fields;
+mod key;
+mod ledger;
+mod outcome;
+mod plan;
+mod plan_check;
+mod pnr;
+mod promote;
+mod rejection;
+mod seats;
+mod times;
+mod train_date;
+mod waitlist;
+
+pub use decide::{Provenance, decide};
+pub use digest::Digest;
+pub use evolve::evolve;
+pub use fare::{TATKAL, fare, refund_of_seat, refund_of_waiter};
+pub use fields::{FIELD_FORMAT, FieldError};
+pub use key::{KeyError, TRAIN_ID_CHARS_MAX, TRAVEL_DATE_MAX, TrainDateKey, command_key, is_train_id};
+pub use ledger::{Change, Ledger};
+pub use outcome::{Answer, Booking, Cancellation, GivenBack, Outcome, Place, Rejection, Traveller};
+pub use plan::{GENERAL, Plan};
+pub use plan_check::{
+    AMOUNT_MAX_MINOR, BASIS_POINTS_MAX, COACH_SEATS_MAX, COACHES_MAX, CODE_CHARS_MAX, DISTANCE_MAX_M, PlanError,
+    TIME_OF_DAY_MAX_S,
+};
+pub use pnr::Pnr;
+pub use rejection::RejectionCode;
+pub use seats::{LEGS_MAX, Trip};
+pub use train_date::{SeatView, TrainDate, WaiterView};
+
+/// Most passengers of a booking (R12).
+pub const PASSENGERS_MAX: usize = 6;
+/// Most passengers of a booking in the tatkal quota (R12).
+pub const TATKAL_PASSENGERS_MAX: usize = 4;
+/// Longest text of a command, in characters: what is longer is no name, and would be kept for ever.
+pub const TEXT_CHARS_MAX: usize = 256;
+/// Greatest age, in years.
+pub const AGE_MAX: i32 = 150;

@@ -1,0 +1,188 @@
+//! Outcomes as events. First answers and repeated ones are written here from the same stored outcome, so that a repeated
+//! answer can't differ from the first (R3).
+
+use interlock_schemas::{
+    BookingCancelled, BookingConfirmed, BookingRejected, BookingWaitlisted, CancelledPassenger, Command, Event,
+    EventKind, SeatedPassenger, Tier, WaitingPassenger,
+};
+
+use crate::TEXT_CHARS_MAX;
+use crate::decide::{Step, Subject};
+use crate::outcome::{Answer, Booking, Cancellation, Traveller};
+use crate::plan::Plan;
+use crate::rejection::clip;
+use crate::train_date::Open;
+
+/// An accepted booking: who got seats and who waits.
+pub(crate) fn booking(step: &mut Step<'_>, open: &Open, booking: &Booking) {
+    let request_id = step.request_id();
+    let seated = booking
+        .travellers
+        .iter()
+        .filter_map(|traveller| match traveller.answer {
+            Answer::Seat(seat) => Some(seated(&open.plan, traveller, seat)),
+            Answer::Waiting { .. } => None,
+        });
+    let seated: Vec<_> = seated.collect();
+    if !seated.is_empty() {
+        let tier = booking.tier.unwrap_or(Tier::Split);
+        confirmed(step, open, EventKind::Answer, request_id, booking, seated, tier);
+    }
+    let waiting: Vec<_> = booking.travellers.iter().filter_map(waiting).collect();
+    if !waiting.is_empty() {
+        let scope = open.plan.scope(usize::from(booking.scope));
+        let mut header = step.header(EventKind::Answer, subject(&open.plan, request_id, booking));
+        header.pnr = booking.pnr.to_string();
+        header.amount_minor = step.moved(waiting.iter().map(|passenger| passenger.fare_minor).sum());
+        step.events.push(Event::Waitlisted(BookingWaitlisted {
+            header,
+            list: scope.list.clone(),
+            passengers: waiting,
+            partial_confirmation: booking.each_alone,
+            distance_m: open.plan.distance_m(booking.trip),
+            moves: Vec::new(),
+        }));
+    }
+}
+
+/// Passengers of a booking got these seats: at once, or by promotion (which moves no money, R18).
+pub(crate) fn confirmed(
+    step: &mut Step<'_>,
+    open: &Open,
+    kind: EventKind,
+    request_id: &str,
+    booking: &Booking,
+    passengers: Vec<SeatedPassenger>,
+    tier: Tier,
+) {
+    let mut header = step.header(kind, subject(&open.plan, request_id, booking));
+    header.pnr = booking.pnr.to_string();
+    if kind == EventKind::Answer {
+        header.amount_minor = step.moved(passengers.iter().map(|passenger| passenger.fare_minor).sum());
+    }
+    step.events.push(Event::Confirmed(BookingConfirmed {
+        header,
+        passengers,
+        tier,
+        distance_m: open.plan.distance_m(booking.trip),
+        departure_time: open.departure(booking.trip),
+        arrival_time: open.arrival(booking.trip),
+    }));
+}
+
+/// Passengers of a booking gave their places back.
+pub(crate) fn cancellation(step: &mut Step<'_>, open: &Open, booking: &Booking, cancellation: &Cancellation) {
+    let Command::Cancel(request) = step.command else { return };
+    let passengers: Vec<CancelledPassenger> = cancellation
+        .passengers
+        .iter()
+        .map(|given| {
+            let seat = given.seat.map(|seat| open.plan.seat(seat));
+            CancelledPassenger {
+                index: i32::from(given.index),
+                coach: seat.map_or(String::new(), |seat| open.plan.coach_name(seat.coach).to_owned()),
+                seat_number: seat.map_or(0, |seat| i32::from(seat.number)),
+                was_confirmed: seat.is_some(),
+                already_cancelled: given.already_cancelled,
+                refund_minor: given.refund_minor,
+            }
+        })
+        .collect();
+    let mut header = step.header(
+        EventKind::Answer,
+        subject(&open.plan, &request.booking_request_id, booking),
+    );
+    header.pnr = booking.pnr.to_string();
+    header.amount_minor = step.moved(
+        -cancellation
+            .passengers
+            .iter()
+            .map(|given| given.refund_minor)
+            .sum::<i64>(),
+    );
+    let distance_m = open.plan.distance_m(booking.trip);
+    step.events.push(Event::Cancelled(BookingCancelled {
+        header,
+        passengers,
+        distance_m,
+    }));
+}
+
+/// A refused command. A refused cancellation names nothing of the booking: it may be somebody else's.
+pub(crate) fn rejection(step: &mut Step<'_>, code: &str, message: &str) {
+    let cut = |text| clip(text, TEXT_CHARS_MAX);
+    let (subject, named) = match step.command {
+        Command::Book(request) => {
+            let subject = Subject {
+                request_id: &request.request_id,
+                travel_class: cut(&request.travel_class),
+                quota: cut(&request.quota),
+                user_id: cut(&request.user_id),
+                from_station: cut(&request.from_station),
+                to_station: cut(&request.to_station),
+            };
+            (subject, request.passengers.len())
+        }
+        Command::Cancel(request) => {
+            let (request_id, user_id) = (request.booking_request_id.as_str(), cut(&request.user_id));
+            (
+                Subject {
+                    request_id,
+                    user_id,
+                    ..Subject::default()
+                },
+                request.passengers.len(),
+            )
+        }
+    };
+    let header = step.header(EventKind::Answer, subject);
+    let passenger_count = i32::try_from(named).unwrap_or(i32::MAX);
+    let (code, message) = (code.to_owned(), message.to_owned());
+    step.events.push(Event::Rejected(BookingRejected {
+        header,
+        code,
+        message,
+        passenger_count,
+    }));
+}
+
+/// A passenger with a seat, counted in the train.
+pub(crate) fn seated(plan: &Plan, traveller: &Traveller, seat: u16) -> SeatedPassenger {
+    let seat = plan.seat(seat);
+    SeatedPassenger {
+        index: i32::from(traveller.index),
+        name: traveller.name.to_string(),
+        age: traveller.age,
+        coach: plan.coach_name(seat.coach).to_owned(),
+        seat_number: i32::from(seat.number),
+        berth: seat.berth,
+        fare_minor: traveller.fare_minor,
+    }
+}
+
+fn waiting(traveller: &Traveller) -> Option<WaitingPassenger> {
+    let Answer::Waiting { first, current } = traveller.answer else {
+        return None;
+    };
+    Some(WaitingPassenger {
+        index: i32::from(traveller.index),
+        name: traveller.name.to_string(),
+        age: traveller.age,
+        berth_preference: traveller.berth_preference,
+        fare_minor: traveller.fare_minor,
+        first_position: first as i32,
+        current_position: current as i32,
+    })
+}
+
+fn subject<'a>(plan: &'a Plan, request_id: &'a str, booking: &'a Booking) -> Subject<'a> {
+    let scope = plan.scope(usize::from(booking.scope));
+    Subject {
+        request_id,
+        travel_class: &scope.class,
+        quota: &scope.quota,
+        user_id: &booking.user_id,
+        from_station: &plan.boarding(booking.trip).code,
+        to_station: &plan.alighting(booking.trip).code,
+    }
+}

@@ -1,0 +1,254 @@
+//! A booking: refused, seated, or put on the waitlist (R7, R11, R12, R14, R17, R18).
+
+use interlock_schemas::{BerthPreference, BookingRequest, Passenger, PromotionPolicy};
+use smallvec::SmallVec;
+
+use crate::answer;
+use crate::choose::{Seating, Wish, choose};
+use crate::decide::{Step, is_long};
+use crate::fare::{TATKAL, fare};
+use crate::ledger::Ledger;
+use crate::outcome::{Answer, Booking, Place, Traveller};
+use crate::plan::{GENERAL, Plan, Scope};
+use crate::pnr::Pnr;
+use crate::promote::room;
+use crate::rejection::{Refusal, RejectionCode};
+use crate::seats::Trip;
+use crate::times::{start_of_day, wall_time};
+use crate::train_date::{Open, ScopeState};
+use crate::waitlist::Ahead;
+use crate::{AGE_MAX, PASSENGERS_MAX, TATKAL_PASSENGERS_MAX, TEXT_CHARS_MAX};
+
+/// Emits the answer to a booking, or says why it is refused.
+pub(crate) fn book(step: &mut Step<'_>, ledger: &Ledger, open: &Open, request: &BookingRequest) -> Result<(), Refusal> {
+    people_are_possible(&request.passengers)?;
+    let plan = &*open.plan;
+    let trip = find_trip(plan, request)?;
+    let scope = find_scope(plan, request)?;
+    party_is_possible(request)?;
+    sale_is_on(step, open, request, trip)?;
+    let wanted = Wanted {
+        request,
+        open,
+        trip,
+        scope: plan.scope(scope),
+        state: &open.scopes[scope],
+    };
+    let seating = wanted.seating()?;
+    let booking = Booking {
+        digest: step.digest,
+        pnr: Pnr::new(ledger.bookings, ledger.number, ledger.ledgers),
+        user_id: request.user_id.as_str().into(),
+        scope: scope as u16,
+        trip,
+        tier: seating.as_ref().map(|seating| seating.tier),
+        each_alone: request.partial_confirmation,
+        travellers: wanted.travellers(seating.as_ref()),
+    };
+    answer::booking(step, open, &booking);
+    Ok(())
+}
+
+struct Wanted<'a> {
+    request: &'a BookingRequest,
+    open: &'a Open,
+    trip: Trip,
+    scope: &'a Scope,
+    state: &'a ScopeState,
+}
+
+impl Wanted<'_> {
+    /// Seats for the first passengers of the request, as many as can be seated; none if all must wait.
+    fn seating(&self) -> Result<Option<Seating>, Refusal> {
+        let (wishes, plan) = (self.wishes(), self.open.plan.service());
+        let seatable = self.seatable(plan.promotion);
+        let (seated, waiting) = wishes.split_at(seatable);
+        if waiting.iter().any(|wish| wish.is_hard()) {
+            return Err(self.no_matching_berth());
+        }
+        if waiting.is_empty() || seatable > 0 {
+            let seating = choose(&self.state.block, self.scope, self.trip, seated, plan.allocation);
+            let seating = seating.ok_or_else(|| self.no_matching_berth())?;
+            self.list_has_room(waiting.len())?;
+            return Ok(Some(seating));
+        }
+        self.list_has_room(waiting.len())?;
+        Ok(None)
+    }
+
+    fn wishes(&self) -> SmallVec<[Wish; PASSENGERS_MAX]> {
+        let passengers = self.request.passengers.iter();
+        passengers
+            .map(|passenger| Wish::new(passenger.berth_preference, passenger.preference_is_hard))
+            .collect()
+    }
+
+    /// How many of the party can be seated now: all or none, or as many as fit with `partial_confirmation` (R12). Under
+    /// LEG_STRICT those who wait leave less room for a newcomer, too (R16, R17); under FIFO_SKIP none of them fits.
+    fn seatable(&self, policy: PromotionPolicy) -> usize {
+        let ahead = match policy {
+            PromotionPolicy::FifoSkip => None,
+            PromotionPolicy::LegStrict => Some(Ahead::all(self.open.plan.legs(), &self.state.waitlist)),
+        };
+        let (room, party) = (
+            room(&self.state.block, ahead.as_ref(), self.trip),
+            self.request.passengers.len(),
+        );
+        match self.request.partial_confirmation {
+            true => room.min(party),
+            false if room >= party => party,
+            false => 0,
+        }
+    }
+
+    fn list_has_room(&self, newcomers: usize) -> Result<(), Refusal> {
+        let (waiting, cap) = (self.state.waitlist.waiting(), self.scope.waitlist_cap);
+        if newcomers == 0 || waiting + newcomers <= cap {
+            return Ok(());
+        }
+        Err(RejectionCode::WaitlistFull.because(format!(
+            "waitlist {} of class {} takes {cap} passengers and has {waiting}: no place for {newcomers} more; \
+             try another class, quota, train or date",
+            self.scope.list, self.scope.class
+        )))
+    }
+
+    fn no_matching_berth(&self) -> Refusal {
+        RejectionCode::NoMatchingBerth.because(format!(
+            "the berths asked for as a condition are not free from {} to {} in {} {}; ask again without the condition",
+            self.request.from_station, self.request.to_station, self.scope.class, self.scope.quota
+        ))
+    }
+
+    fn travellers(&self, seating: Option<&Seating>) -> Vec<Traveller> {
+        let plan = &*self.open.plan;
+        let fare_minor = fare(plan.fare_of(self.scope), &self.scope.quota, plan.distance_m(self.trip));
+        let seats = seating.map_or(&[][..], |seating| &seating.seats);
+        let (mut first, mut current) = (self.state.waitlist.issued, self.state.waitlist.waiting() as u32);
+        let places = (0..).map(|index: usize| match seats.get(index) {
+            Some(&local) => (
+                Answer::Seat(self.scope.seats[local]),
+                Place::Seat(self.scope.seats[local]),
+            ),
+            None => {
+                (first, current) = (first + 1, current + 1);
+                (Answer::Waiting { first, current }, Place::Waiting)
+            }
+        });
+        let passengers = self.request.passengers.iter().zip(0..).zip(places);
+        passengers
+            .map(|((passenger, index), (answer, place))| Traveller {
+                index,
+                name: passenger.name.as_str().into(),
+                age: passenger.age,
+                berth_preference: if place == Place::Waiting {
+                    passenger.berth_preference
+                } else {
+                    BerthPreference::None
+                },
+                fare_minor,
+                answer,
+                place,
+            })
+            .collect()
+    }
+}
+
+fn people_are_possible(passengers: &[Passenger]) -> Result<(), Refusal> {
+    for (index, passenger) in passengers.iter().enumerate() {
+        if !(0..=AGE_MAX).contains(&passenger.age) {
+            let message = format!(
+                "passenger {index} has age {}; it must lie between 0 and {AGE_MAX}",
+                passenger.age
+            );
+            return Err(RejectionCode::MalformedRequest.because(message));
+        }
+        if is_long(&passenger.name) {
+            let message =
+                format!("the name of passenger {index} is longer than {TEXT_CHARS_MAX} characters; shorten it");
+            return Err(RejectionCode::MalformedRequest.because(message));
+        }
+    }
+    Ok(())
+}
+
+fn find_trip(plan: &Plan, request: &BookingRequest) -> Result<Trip, Refusal> {
+    let train = &plan.service().train_id;
+    for station in [&request.from_station, &request.to_station] {
+        if plan.stop(station).is_none() {
+            let message = format!("train {train} does not stop at `{station}`; choose a station of its route");
+            return Err(RejectionCode::UnknownStation.because(message));
+        }
+    }
+    plan.trip(&request.from_station, &request.to_station).ok_or_else(|| {
+        RejectionCode::StationsOutOfOrder.because(format!(
+            "train {train} does not go from {} to {}; name a later station as the end of the trip",
+            request.from_station, request.to_station
+        ))
+    })
+}
+
+fn find_scope(plan: &Plan, request: &BookingRequest) -> Result<usize, Refusal> {
+    let (train, class, quota) = (&plan.service().train_id, &request.travel_class, &request.quota);
+    if !plan.has_class(class) {
+        let message = format!("train {train} has no class `{class}`; choose one of its classes");
+        return Err(RejectionCode::ClassNotOnTrain.because(message));
+    }
+    plan.scope_index(class, quota).ok_or_else(|| {
+        let message = format!("train {train} has no quota `{quota}` in class {class}; {GENERAL} is open to everybody");
+        RejectionCode::QuotaNotOnTrain.because(message)
+    })
+}
+
+/// R12: at most six, four in the tatkal quota.
+fn party_is_possible(request: &BookingRequest) -> Result<(), Refusal> {
+    let count = request.passengers.len();
+    let max = if request.quota == TATKAL {
+        TATKAL_PASSENGERS_MAX
+    } else {
+        PASSENGERS_MAX
+    };
+    if count == 0 {
+        return Err(RejectionCode::NoPassengers.because("the booking names nobody; name at least one passenger"));
+    }
+    if count > max {
+        let message = format!(
+            "{count} passengers are too many: quota {} takes {max} in one booking; split it",
+            request.quota
+        );
+        return Err(RejectionCode::TooManyPassengers.because(message));
+    }
+    Ok(())
+}
+
+/// The quota's own sale window holds, else the common one; a plan without either is always on sale.
+fn sale_is_on(step: &Step<'_>, open: &Open, request: &BookingRequest, trip: Trip) -> Result<(), Refusal> {
+    let (plan, now) = (&open.plan, step.at.time);
+    let windows = &plan.service().sale;
+    let own = windows.iter().find(|window| window.quota == request.quota);
+    if let Some(window) = own.or_else(|| windows.iter().find(|window| window.quota.is_empty())) {
+        let day = start_of_day(
+            plan.zone(),
+            request.travel_date.saturating_sub(window.opens_days_before),
+        );
+        let opens = day + i64::from(window.opens_at_s) * 1_000;
+        if now < opens {
+            let message = format!(
+                "the sale of quota {} opens at {}; ask again then",
+                request.quota,
+                wall_time(plan.zone(), opens)
+            );
+            return Err(RejectionCode::SaleNotOpen.because(message));
+        }
+    }
+    let departure = open.departure(trip);
+    if now >= departure {
+        let when = wall_time(plan.zone(), departure);
+        let message = format!(
+            "the train left {} at {when}; choose a later train",
+            request.from_station
+        );
+        return Err(RejectionCode::TrainDeparted.because(message));
+    }
+    Ok(())
+}

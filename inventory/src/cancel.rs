@@ -1,0 +1,167 @@
+//! A cancellation: frees, refunds and promotes in one step (R16, R20, R21).
+
+use interlock_schemas::{BookingWaitlisted, CancellationRequest, Event, EventKind};
+
+use crate::TEXT_CHARS_MAX;
+use crate::answer;
+use crate::decide::{Step, Subject};
+use crate::fare::{refund_of_seat, refund_of_waiter};
+use crate::outcome::{Booking, Cancellation, GivenBack, Place, Traveller};
+use crate::promote::{Promotion, Walk};
+use crate::rejection::{Refusal, RejectionCode, clip};
+use crate::train_date::{Open, TrainDate};
+use crate::waitlist::Party;
+
+/// Emits the answer to a cancellation and what follows from it, or says why it is refused.
+pub(crate) fn cancel(
+    step: &mut Step<'_>,
+    train_date: Option<&TrainDate>,
+    open: &Open,
+    request: &CancellationRequest,
+) -> Result<(), Refusal> {
+    let found = train_date.and_then(|train_date| Some((train_date, train_date.booking(&request.booking_request_id)?)));
+    let Some((train_date, booking)) = found else {
+        let message = format!(
+            "there is no booking `{}` on train {} of this date; check the booking's request id",
+            clip(&request.booking_request_id, TEXT_CHARS_MAX),
+            request.train_id
+        );
+        return Err(RejectionCode::BookingNotFound.because(message));
+    };
+    if *booking.user_id != *request.user_id {
+        let message = format!(
+            "booking `{}` was made by another user; only who booked may cancel",
+            request.booking_request_id
+        );
+        return Err(RejectionCode::NotYourBooking.because(message));
+    }
+    let named = named_travellers(booking, request)?;
+    let passengers = named
+        .iter()
+        .map(|traveller| give_back(open, booking, traveller, step.at.time))
+        .collect();
+    let cancellation = Cancellation {
+        digest: step.digest,
+        passengers,
+    };
+    answer::cancellation(step, open, booking, &cancellation);
+    what_follows(step, train_date, open, booking, &cancellation);
+    Ok(())
+}
+
+/// The passengers that a request names, ascending and each once; all if it names none.
+fn named_travellers<'a>(booking: &'a Booking, request: &CancellationRequest) -> Result<Vec<&'a Traveller>, Refusal> {
+    let known = |index: i32| booking.traveller(index).is_some();
+    if let Some(unknown) = request.passengers.iter().find(|index| !known(**index)) {
+        let message = format!(
+            "booking `{}` has no passenger {unknown}: its {} passengers are counted from 0",
+            request.booking_request_id,
+            booking.travellers.len()
+        );
+        return Err(RejectionCode::UnknownPassenger.because(message));
+    }
+    let all = request.passengers.is_empty();
+    let named = |traveller: &&Traveller| all || request.passengers.contains(&i32::from(traveller.index));
+    Ok(booking.travellers.iter().filter(named).collect())
+}
+
+fn give_back(open: &Open, booking: &Booking, traveller: &Traveller, now: i64) -> GivenBack {
+    let scope = open.plan.scope(usize::from(booking.scope));
+    let (fare, paid) = (open.plan.fare_of(scope), traveller.fare_minor);
+    let (seat, already_cancelled, refund_minor) = match traveller.place {
+        Place::Cancelled(seat) => (seat, true, 0),
+        Place::Waiting => (None, false, refund_of_waiter(paid, fare)),
+        Place::Seat(seat) => {
+            let bands = &open.plan.service().refund_bands;
+            let milliseconds_left = open.departure(booking.trip).saturating_sub(now);
+            (
+                Some(seat),
+                false,
+                refund_of_seat(paid, fare, &scope.quota, bands, milliseconds_left),
+            )
+        }
+    };
+    GivenBack {
+        index: traveller.index,
+        seat,
+        already_cancelled,
+        refund_minor,
+    }
+}
+
+/// R16: promotions to a fixpoint, then the new places of those who still wait.
+fn what_follows(
+    step: &mut Step<'_>,
+    train_date: &TrainDate,
+    open: &Open,
+    booking: &Booking,
+    cancellation: &Cancellation,
+) {
+    let scope = usize::from(booking.scope);
+    let newly = || cancellation.passengers.iter().filter(|given| !given.already_cancelled);
+    if newly().next().is_none() || open.scopes[scope].waitlist.entries.is_empty() {
+        return;
+    }
+    let mut block = open.scopes[scope].block.clone();
+    for seat in newly().filter_map(|given| given.seat) {
+        block.release(usize::from(open.plan.seat(seat).local), booking.trip);
+    }
+    let answered = step
+        .events
+        .last()
+        .map(|event| event.header().request_id.clone())
+        .unwrap_or_default();
+    let gone: Party = newly().map(|given| given.index).collect();
+    let walk = Walk {
+        train_date,
+        open,
+        scope,
+        block,
+        request_id: &answered,
+        gone,
+    };
+    let (promotions, moves) = walk.run();
+    for promotion in &promotions {
+        promoted(step, open, scope, promotion);
+    }
+    if !moves.is_empty() {
+        let scope = open.plan.scope(scope);
+        let subject = Subject {
+            request_id: step.request_id(),
+            travel_class: &scope.class,
+            quota: &scope.quota,
+            ..Subject::default()
+        };
+        let header = step.header(EventKind::Position, subject);
+        step.events.push(Event::Waitlisted(BookingWaitlisted {
+            header,
+            list: scope.list.clone(),
+            passengers: Vec::new(),
+            partial_confirmation: false,
+            distance_m: 0,
+            moves,
+        }));
+    }
+}
+
+fn promoted(step: &mut Step<'_>, open: &Open, scope: usize, promotion: &Promotion<'_>) {
+    let seats = &open.plan.scope(scope).seats;
+    let passengers = promotion
+        .party
+        .indices()
+        .zip(&promotion.seating.seats)
+        .filter_map(|(index, &local)| {
+            let traveller = promotion.booking.traveller(i32::from(index))?;
+            Some(answer::seated(&open.plan, traveller, seats[local]))
+        });
+    let (passengers, tier) = (passengers.collect(), promotion.seating.tier);
+    answer::confirmed(
+        step,
+        open,
+        EventKind::Promotion,
+        promotion.request_id,
+        promotion.booking,
+        passengers,
+        tier,
+    );
+}

@@ -1,0 +1,216 @@
+//! Which seats a party gets (R7).
+//!
+//! **One passenger.** Of the seats that fit: those of the wished kind if there are any (a hard wish that finds none: no
+//! seat at all), of these the one with the smallest free gap around the trip, of these the first in the train.
+//!
+//! **Several.** First the place, then the seats in it:
+//! 1. the bay with enough fitting seats, fewest left over, first in the train;
+//! 2. else the coach with enough fitting seats, fewest left over, first in the train;
+//! 3. else as few coaches as will do, those with the most fitting seats first.
+//!
+//! Hard wishes must all come true, so a place that can't grant them doesn't count, and if the whole scope can't, nobody is
+//! seated. Within the place, in listed order, hard wishes are served, then soft ones, then those without (or whose soft wish
+//! can't come true), each with the first seat by (coach rank in case 3, gap, place in the train). As each wish names one
+//! kind of berth, serving them one by one grants as many as can be granted together.
+//!
+//! The switch [`Allocation::FirstFit`] leaves gaps out of these comparisons and changes nothing else.
+
+use std::ops::Range;
+
+use interlock_schemas::{Allocation, Berth, BerthPreference, Tier};
+use smallvec::SmallVec;
+
+use crate::plan::{BERTHS, Scope};
+use crate::seats::{SeatBlock, SeatSet, Trip, both, count, count_in, is_member, members};
+
+/// What one passenger would like.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wish {
+    berth: Option<Berth>,
+    hard: bool,
+}
+
+impl Wish {
+    /// A wish without a berth is never hard.
+    pub(crate) fn new(preference: BerthPreference, hard: bool) -> Wish {
+        let berth = match preference {
+            BerthPreference::None => None,
+            BerthPreference::Lower => Some(Berth::Lower),
+            BerthPreference::Middle => Some(Berth::Middle),
+            BerthPreference::Upper => Some(Berth::Upper),
+            BerthPreference::SideLower => Some(Berth::SideLower),
+            BerthPreference::SideUpper => Some(Berth::SideUpper),
+            BerthPreference::Window => Some(Berth::Window),
+            BerthPreference::Aisle => Some(Berth::Aisle),
+        };
+        Wish {
+            berth,
+            hard: hard && berth.is_some(),
+        }
+    }
+
+    pub(crate) fn is_hard(self) -> bool {
+        self.hard
+    }
+}
+
+/// Seats by their place in the scope, in the order of the wishes.
+pub(crate) struct Seating {
+    pub(crate) seats: SmallVec<[usize; 6]>,
+    pub(crate) tier: Tier,
+}
+
+/// Seats for a party; none if fewer seats fit than it has members, or a hard wish can't come true.
+pub(crate) fn choose(
+    block: &SeatBlock,
+    scope: &Scope,
+    trip: Trip,
+    wishes: &[Wish],
+    allocation: Allocation,
+) -> Option<Seating> {
+    let choice = Choice {
+        block,
+        scope,
+        trip,
+        wishes,
+        allocation,
+        fit: block.fitting(trip),
+    };
+    match wishes {
+        [wish] => {
+            let seat = choice.seat_for(*wish)?;
+            Some(Seating {
+                seats: SmallVec::from_slice(&[seat]),
+                tier: Tier::SameBay,
+            })
+        }
+        _ => choice.party(),
+    }
+}
+
+struct Choice<'a> {
+    block: &'a SeatBlock,
+    scope: &'a Scope,
+    trip: Trip,
+    wishes: &'a [Wish],
+    allocation: Allocation,
+    fit: SeatSet,
+}
+
+impl Choice<'_> {
+    fn seat_for(&self, wish: Wish) -> Option<usize> {
+        if let Some(berth) = wish.berth {
+            let wished = both(&self.fit, &self.scope.kinds[berth as usize]);
+            let seat = self.best_of(&wished);
+            if seat.is_some() || wish.hard {
+                return seat;
+            }
+        }
+        self.best_of(&self.fit)
+    }
+
+    fn best_of(&self, set: &[u64]) -> Option<usize> {
+        let mut best = None;
+        for seat in members(set) {
+            let gap = self.gap(seat);
+            if gap == 0 {
+                return Some(seat);
+            }
+            if best.is_none_or(|(smallest, _)| gap < smallest) {
+                best = Some((gap, seat));
+            }
+        }
+        best.map(|(_, seat)| seat)
+    }
+
+    fn gap(&self, seat: usize) -> u32 {
+        match self.allocation {
+            Allocation::BestFit => self.block.gap_around(seat, self.trip),
+            Allocation::FirstFit => 0,
+        }
+    }
+
+    fn party(&self) -> Option<Seating> {
+        if count(&self.fit) < self.wishes.len() {
+            return None;
+        }
+        let demand = Demand::of(self);
+        if let Some(bay) = demand.tightest(&self.scope.bays) {
+            return Some(self.seat_in(&[bay], Tier::SameBay));
+        }
+        if let Some(coach) = demand.tightest(&self.scope.coaches) {
+            return Some(self.seat_in(&[coach], Tier::SameCoach));
+        }
+        let mut coaches = self.scope.coaches.clone();
+        coaches.sort_by_key(|coach| std::cmp::Reverse(count_in(&self.fit, coach)));
+        let used = (1..=coaches.len()).find(|&used| demand.met_by(&coaches[..used]))?;
+        Some(self.seat_in(&coaches[..used], Tier::Split))
+    }
+
+    fn seat_in(&self, place: &[Range<usize>], tier: Tier) -> Seating {
+        let mut candidates: SmallVec<[(usize, u32, usize); 64]> = SmallVec::new();
+        for (rank, range) in place.iter().enumerate() {
+            let fitting = range.clone().filter(|&seat| is_member(&self.fit, seat));
+            candidates.extend(fitting.map(|seat| (rank, self.gap(seat), seat)));
+        }
+        candidates.sort_unstable();
+        let mut free: SmallVec<[usize; 64]> = candidates.into_iter().map(|(_, _, seat)| seat).collect();
+        let mut seats: SmallVec<[Option<usize>; 6]> = SmallVec::from_elem(None, self.wishes.len());
+        for hard in [true, false] {
+            for (seat, wish) in seats.iter_mut().zip(self.wishes) {
+                if let (None, Some(berth), true) = (*seat, wish.berth, wish.hard == hard) {
+                    *seat = free
+                        .iter()
+                        .position(|&seat| is_member(&self.scope.kinds[berth as usize], seat))
+                        .map(|found| free.remove(found));
+                }
+            }
+        }
+        let mut rest = free.into_iter();
+        let seats = seats
+            .into_iter()
+            .filter_map(|seat| seat.or_else(|| rest.next()))
+            .collect();
+        Seating { seats, tier }
+    }
+}
+
+/// What a place must offer: seats in all, and seats of each kind that is a condition.
+struct Demand {
+    fit: SeatSet,
+    seats: usize,
+    kinds: SmallVec<[(SeatSet, usize); 2]>,
+}
+
+impl Demand {
+    fn of(choice: &Choice<'_>) -> Demand {
+        let mut wanted = [0; BERTHS];
+        for wish in choice.wishes.iter().filter(|wish| wish.hard) {
+            if let Some(berth) = wish.berth {
+                wanted[berth as usize] += 1;
+            }
+        }
+        let conditions = wanted
+            .into_iter()
+            .zip(&choice.scope.kinds)
+            .filter(|(seats, _)| *seats > 0);
+        let kinds = conditions
+            .map(|(seats, kind)| (both(&choice.fit, kind), seats))
+            .collect();
+        Demand {
+            fit: choice.fit.clone(),
+            seats: choice.wishes.len(),
+            kinds,
+        }
+    }
+
+    fn met_by(&self, place: &[Range<usize>]) -> bool {
+        let offers = |set: &[u64]| place.iter().map(|range| count_in(set, range)).sum::<usize>();
+        offers(&self.fit) >= self.seats && self.kinds.iter().all(|(kind, seats)| offers(kind) >= *seats)
+    }
+
+    fn tightest(&self, places: &[Range<usize>]) -> Option<Range<usize>> {
+        let enough = places.iter().filter(|place| self.met_by(std::slice::from_ref(place)));
+        enough.min_by_key(|place| count_in(&self.fit, place)).cloned()
+    }
+}

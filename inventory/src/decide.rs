@@ -1,0 +1,265 @@
+//! `decide`: what a command causes. Pure: the same state, command, plan and provenance give the same events.
+//!
+//! Events of one command come in this order: OPENED (its first sight of a plan), ANSWER (two where a party is split between
+//! seats and waitlist), PROMOTIONs in the order of promotion, POSITION of the list that moved.
+
+use std::sync::Arc;
+
+use interlock_schemas::{Command, Event, EventHeader, EventKind, TimestampMs, TrainDateOpened};
+
+use crate::answer;
+use crate::book::book;
+use crate::cancel::cancel;
+use crate::digest::Digest;
+use crate::key::{command_key, date_text, is_train_id};
+use crate::ledger::Ledger;
+use crate::outcome::Outcome;
+use crate::plan::Plan;
+use crate::rejection::{Refusal, RejectionCode, clip};
+use crate::train_date::{Open, TrainDate};
+use crate::{TEXT_CHARS_MAX, key};
+
+/// Where a command comes from, and what its events are to be numbered.
+#[derive(Clone, Copy, Debug)]
+pub struct Provenance<'a> {
+    /// The ledger: the partition of `booking-requests`.
+    pub ledger: i32,
+    /// Sequence of the first event; the others follow without gap (I4).
+    pub next_sequence: i64,
+    /// Offset of the command.
+    pub source_offset: i64,
+    /// The command's time: its Kafka record's timestamp (R1).
+    pub time: TimestampMs,
+    /// Token of the acquisition that decides.
+    pub token: &'a str,
+}
+
+/// What a command causes: at least one answer, and all that follows from it at once.
+///
+/// `plan` is what `train-services` says now. It counts only while the train-date isn't open: the first command that finds a
+/// plan which runs on the date (and isn't a repeated one) opens it, and from then on the plan in the ledger holds.
+pub fn decide(ledger: &Ledger, command: &Command, plan: Option<&Arc<Plan>>, at: &Provenance<'_>) -> Vec<Event> {
+    let train_date = ledger.get(&command_key(command));
+    let mut step = Step::new(command, at);
+    if let Some(outcome) = train_date.and_then(|train_date| train_date.outcome(step.request_id())) {
+        step.replay = true;
+        step.plan = train_date.and_then(TrainDate::plan).map(|plan| &**plan);
+        answer_again(&mut step, train_date, outcome);
+        return step.events;
+    }
+    let fresh;
+    let (open, is_new) = match train_date.and_then(|train_date| train_date.open.as_ref()) {
+        Some(open) => (Ok(open), false),
+        None => {
+            fresh = open_now(&step, plan);
+            (fresh.as_ref(), true)
+        }
+    };
+    if let Ok(open) = open {
+        step.plan = Some(&open.plan);
+        if is_new {
+            step.opened(&open.plan);
+        }
+    }
+    let answered = well_formed(command).and_then(|()| {
+        let open = open.map_err(Refusal::clone)?;
+        match command {
+            Command::Book(request) => book(&mut step, ledger, open, request),
+            Command::Cancel(request) => cancel(&mut step, train_date, open, request),
+        }
+    });
+    if let Err(refusal) = answered {
+        answer::rejection(&mut step, refusal.code.as_str(), &refusal.message);
+    }
+    step.events
+}
+
+/// R3: the stored outcome again for the same body; another body is refused, and the refusal isn't stored.
+fn answer_again(step: &mut Step<'_>, train_date: Option<&TrainDate>, outcome: &Outcome) {
+    let open = train_date.and_then(|train_date| train_date.open.as_ref());
+    if outcome.digest() != step.digest {
+        let message = format!(
+            "request id `{}` was used before with another body; send a new request under a new request id",
+            clip(step.request_id(), TEXT_CHARS_MAX)
+        );
+        return answer::rejection(step, RejectionCode::IdempotencyKeyReused.as_str(), &message);
+    }
+    match (outcome, step.command, open) {
+        (Outcome::Booking(booking), _, Some(open)) => answer::booking(step, open, booking),
+        (Outcome::Cancellation(cancellation), Command::Cancel(request), Some(open)) => {
+            let booking = train_date.and_then(|train_date| train_date.booking(&request.booking_request_id));
+            if let Some(booking) = booking {
+                answer::cancellation(step, open, booking, cancellation);
+            }
+        }
+        (Outcome::Rejection(rejection), ..) => {
+            step.plan = step.plan.filter(|_| rejection.plan_version != 0);
+            answer::rejection(step, &rejection.code, &rejection.message);
+        }
+        _ => debug_assert!(
+            false,
+            "an accepted request without a plan, or an equal digest of another kind of command"
+        ),
+    }
+}
+
+fn open_now(step: &Step<'_>, plan: Option<&Arc<Plan>>) -> Result<Open, Refusal> {
+    let (train_id, travel_date) = step.train_date();
+    let known = plan.filter(|plan| plan.service().train_id == train_id).ok_or_else(|| {
+        RejectionCode::UnknownTrain.because(format!("there is no train `{}`; check its number", clip(train_id, 64)))
+    })?;
+    if !known.runs_on(travel_date) {
+        let message = format!(
+            "train {train_id} does not run on {}; choose another date",
+            date_text(travel_date)
+        );
+        return Err(RejectionCode::NotRunningOnDate.because(message));
+    }
+    Ok(Open::new(Arc::clone(known), travel_date))
+}
+
+/// What every command must satisfy whatever the plan says.
+fn well_formed(command: &Command) -> Result<(), Refusal> {
+    let malformed = |message: String| Err(RejectionCode::MalformedRequest.because(message));
+    let (request_id, train_id, user_id, others) = match command {
+        Command::Book(r) => (
+            &r.request_id,
+            &r.train_id,
+            &r.user_id,
+            [&r.from_station, &r.to_station, &r.travel_class, &r.quota].to_vec(),
+        ),
+        Command::Cancel(r) => (&r.request_id, &r.train_id, &r.user_id, vec![&r.booking_request_id]),
+    };
+    for (text, name) in [(request_id, "request_id"), (user_id, "user_id")] {
+        if text.is_empty() {
+            return malformed(format!("{name} is empty; send one"));
+        }
+    }
+    if !is_train_id(train_id) {
+        let max = key::TRAIN_ID_CHARS_MAX;
+        return malformed(format!(
+            "train_id `{}` must be 1 to {max} letters, digits, `.`, `_` or `-`",
+            clip(train_id, 64)
+        ));
+    }
+    for text in [request_id, user_id].into_iter().chain(others) {
+        if is_long(text) {
+            return malformed(format!(
+                "`{}…` is longer than {TEXT_CHARS_MAX} characters; shorten it",
+                clip(text, 32)
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a client's text is longer than may be kept.
+pub(crate) fn is_long(text: &str) -> bool {
+    text.len() > TEXT_CHARS_MAX && text.chars().nth(TEXT_CHARS_MAX).is_some()
+}
+
+/// A command being decided, and the events so far.
+pub(crate) struct Step<'a> {
+    pub(crate) command: &'a Command,
+    pub(crate) at: &'a Provenance<'a>,
+    pub(crate) digest: Digest,
+    /// The answer repeats an earlier one: no money moves.
+    pub(crate) replay: bool,
+    /// The plan of the train-date, once it is open.
+    pub(crate) plan: Option<&'a Plan>,
+    pub(crate) events: Vec<Event>,
+}
+
+/// What an event is about; empty texts where it is about a whole train-date or list.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Subject<'a> {
+    pub(crate) request_id: &'a str,
+    pub(crate) travel_class: &'a str,
+    pub(crate) quota: &'a str,
+    pub(crate) user_id: &'a str,
+    pub(crate) from_station: &'a str,
+    pub(crate) to_station: &'a str,
+}
+
+impl<'a> Step<'a> {
+    fn new(command: &'a Command, at: &'a Provenance<'a>) -> Self {
+        Step {
+            command,
+            at,
+            digest: Digest::of(command),
+            replay: false,
+            plan: None,
+            events: Vec::new(),
+        }
+    }
+
+    /// The command's request id.
+    pub(crate) fn request_id(&self) -> &'a str {
+        match self.command {
+            Command::Book(request) => &request.request_id,
+            Command::Cancel(request) => &request.request_id,
+        }
+    }
+
+    fn train_date(&self) -> (&'a str, interlock_schemas::Date) {
+        match self.command {
+            Command::Book(request) => (&request.train_id, request.travel_date),
+            Command::Cancel(request) => (&request.train_id, request.travel_date),
+        }
+    }
+
+    /// The head of the next event, without PNR and money.
+    pub(crate) fn header(&self, kind: EventKind, subject: Subject<'_>) -> EventHeader {
+        let (train_id, travel_date) = self.train_date();
+        let (plan_version, currency) = self
+            .plan
+            .map(Plan::service)
+            .map_or((0, ""), |plan| (plan.version, &plan.currency));
+        let request_digest = if kind == EventKind::Answer {
+            self.digest.to_string()
+        } else {
+            String::new()
+        };
+        EventHeader {
+            ledger: self.at.ledger,
+            sequence: self.at.next_sequence + self.events.len() as i64,
+            source_offset: self.at.source_offset,
+            kind,
+            replay: self.replay,
+            token: self.at.token.to_owned(),
+            cause_request_id: self.request_id().to_owned(),
+            request_id: subject.request_id.to_owned(),
+            request_digest,
+            pnr: String::new(),
+            train_id: train_id.to_owned(),
+            travel_date,
+            travel_class: subject.travel_class.to_owned(),
+            quota: subject.quota.to_owned(),
+            user_id: subject.user_id.to_owned(),
+            from_station: subject.from_station.to_owned(),
+            to_station: subject.to_station.to_owned(),
+            plan_version,
+            event_time: self.at.time,
+            amount_minor: 0,
+            currency: currency.to_owned(),
+        }
+    }
+
+    /// The amount as this step moves it: nothing if it only repeats an answer.
+    pub(crate) fn moved(&self, amount_minor: i64) -> i64 {
+        if self.replay { 0 } else { amount_minor }
+    }
+
+    fn opened(&mut self, plan: &Plan) {
+        let header = self.header(
+            EventKind::Opened,
+            Subject {
+                request_id: self.request_id(),
+                ..Subject::default()
+            },
+        );
+        let mut plan = plan.service().clone();
+        plan.running_dates.clear();
+        self.events.push(Event::Opened(TrainDateOpened { header, plan }));
+    }
+}

@@ -1,0 +1,348 @@
+//! A train-date as a hash of small binary fields, as a store keeps it.
+//!
+//! | field | value, after the format byte |
+//! | --- | --- |
+//! | `p` | the plan, as postcard |
+//! | `s\|S1` | a coach's seats: for each its taken legs, `ceil(legs / 8)` bytes, little end first |
+//! | `w\|SL\|GN` | a waitlist: the first position issued last, as postcard |
+//! | `r\|<request id>` | a request's outcome, as postcard |
+//! | `bookings` (document `""`) | the booking counter, as postcard |
+//!
+//! A waitlist's entries aren't written again beside the bookings they belong to: the passengers who wait, in the order of
+//! their first positions, *are* the list (R15: it is never reordered). So a new waiter costs one small field, however long
+//! the list is. Seats are written although they, too, follow from the bookings: a reader of seat maps needs no bookings, and
+//! reading back compares the two (I1).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::key::TrainDateKey;
+use crate::ledger::{Change, Touched};
+use crate::outcome::{Booking, Outcome, Place};
+use crate::plan::Plan;
+use crate::train_date::{Open, TrainDate, first_position};
+use crate::waitlist::{Party, entries_of};
+
+/// First byte of every value: the format of what follows.
+pub const FIELD_FORMAT: u8 = 1;
+
+const PLAN: &str = "p";
+const SEATS: &str = "s|";
+const WAITLIST: &str = "w|";
+const OUTCOME: &str = "r|";
+const BOOKINGS: &str = "bookings";
+
+/// Why a stored train-date can't be read back. The ledger must be rebuilt from its events.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("document `{document}`, field `{field}`: {problem}")]
+pub struct FieldError {
+    /// Key of the train-date; empty for the ledger's own fields.
+    pub document: String,
+    /// Name of the field.
+    pub field: String,
+    /// What is wrong.
+    pub problem: String,
+}
+
+impl TrainDate {
+    /// Reads a train-date back. No fields at all are one of which nothing is known.
+    pub fn from_fields<F: AsRef<[u8]>, V: AsRef<[u8]>>(
+        key: &str,
+        fields: impl IntoIterator<Item = (F, V)>,
+    ) -> Result<TrainDate, FieldError> {
+        let fields: Vec<(F, V)> = fields.into_iter().collect();
+        let mut reader = Reader {
+            document: key,
+            train_date: TrainDate::default(),
+        };
+        // The plan first: the others are read by it.
+        for (field, value) in fields.iter().filter(|(field, _)| field.as_ref() == PLAN.as_bytes()) {
+            reader.field(field.as_ref(), value.as_ref())?;
+        }
+        for (field, value) in fields.iter().filter(|(field, _)| field.as_ref() != PLAN.as_bytes()) {
+            reader.field(field.as_ref(), value.as_ref())?;
+        }
+        reader.finish()
+    }
+
+    /// All of its fields, in a fixed order: what a store must hold (I5).
+    pub fn to_fields(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let open = self.open.as_ref();
+        let whole = Touched {
+            plan: open.is_some(),
+            coaches: open
+                .map_or(0..0, |open| 0..open.plan.service().coaches.len() as u16)
+                .collect(),
+            waitlists: open.map_or(0..0, |open| 0..open.scopes.len() as u16).collect(),
+            outcomes: self.outcomes.keys().cloned().collect(),
+        };
+        let changes = changes("", self, &whole).into_iter();
+        let empty = |value: &Vec<u8>| value[1..].iter().all(|byte| *byte == 0);
+        let untouched = |field: &[u8]| field.starts_with(SEATS.as_bytes()) || field.starts_with(WAITLIST.as_bytes());
+        changes
+            .filter_map(|change| Some((change.field, change.value?)))
+            .filter(|(field, value)| !(untouched(field) && empty(value)))
+            .collect()
+    }
+}
+
+/// The fields of a train-date that were touched.
+pub(crate) fn changes(document: &str, train_date: &TrainDate, touched: &Touched) -> Vec<Change> {
+    let mut changes = Vec::new();
+    let mut put = |field: String, value: Vec<u8>| {
+        changes.push(Change {
+            document: document.to_owned(),
+            field: field.into_bytes(),
+            value: Some(value),
+        });
+    };
+    if let Some(open) = &train_date.open {
+        if touched.plan {
+            put(PLAN.to_owned(), value_of(open.plan.service()));
+        }
+        for &coach in &touched.coaches {
+            put(format!("{SEATS}{}", open.plan.coach_name(coach)), seats_of(open, coach));
+        }
+        for &index in &touched.waitlists {
+            let scope = open.plan.scope(usize::from(index));
+            let issued = open.scopes[usize::from(index)].waitlist.issued;
+            put(format!("{WAITLIST}{}|{}", scope.class, scope.quota), value_of(&issued));
+        }
+    }
+    for request_id in &touched.outcomes {
+        if let Some(outcome) = train_date.outcomes.get(request_id) {
+            put(format!("{OUTCOME}{request_id}"), value_of(outcome));
+        }
+    }
+    changes
+}
+
+/// The ledger's own field.
+pub(crate) fn bookings_change(bookings: i64) -> Change {
+    Change {
+        document: String::new(),
+        field: BOOKINGS.into(),
+        value: Some(value_of(&bookings)),
+    }
+}
+
+/// The booking counter from the ledger's own fields; 0 if it was never written.
+pub(crate) fn read_bookings<F: AsRef<[u8]>, V: AsRef<[u8]>>(
+    fields: impl IntoIterator<Item = (F, V)>,
+) -> Result<i64, FieldError> {
+    let mut bookings = 0;
+    for (field, value) in fields {
+        let error = |problem: String| FieldError {
+            document: String::new(),
+            field: lossy(field.as_ref()),
+            problem,
+        };
+        if field.as_ref() != BOOKINGS.as_bytes() {
+            return Err(error("is not known to this version".to_owned()));
+        }
+        bookings = read_value(value.as_ref()).map_err(error)?;
+    }
+    Ok(bookings)
+}
+
+fn value_of<T: Serialize>(content: &T) -> Vec<u8> {
+    // Writing to memory can't fail, and none of the types is one that postcard can't write.
+    postcard::to_extend(content, vec![FIELD_FORMAT]).unwrap_or_default()
+}
+
+fn seats_of(open: &Open, coach: u16) -> Vec<u8> {
+    let mut value = vec![FIELD_FORMAT];
+    for seat in &open.plan.seats()[open.plan.seats_of_coach(usize::from(coach))] {
+        let block = &open.scopes[usize::from(seat.scope)].block;
+        value.extend_from_slice(&block.mask(usize::from(seat.local)).to_le_bytes()[..block.width()]);
+    }
+    value
+}
+
+fn content(value: &[u8]) -> Result<&[u8], String> {
+    match value.split_first() {
+        Some((&FIELD_FORMAT, content)) => Ok(content),
+        Some((format, _)) => Err(format!("has format {format}; this version reads {FIELD_FORMAT}")),
+        None => Err("is empty".to_owned()),
+    }
+}
+
+fn read_value<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
+    match postcard::take_from_bytes(content(value)?) {
+        Ok((read, [])) => Ok(read),
+        Ok((_, rest)) => Err(format!("has {} bytes too many", rest.len())),
+        Err(error) => Err(format!("cannot be read: {error}")),
+    }
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+struct Reader<'a> {
+    document: &'a str,
+    train_date: TrainDate,
+}
+
+impl Reader<'_> {
+    fn error(&self, field: &str, problem: impl Into<String>) -> FieldError {
+        FieldError {
+            document: self.document.to_owned(),
+            field: field.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> {
+        let field = std::str::from_utf8(name).map_err(|_| self.error(&lossy(name), "has a name that is no text"))?;
+        let read = if field == PLAN {
+            self.plan(value)
+        } else if let Some(coach) = field.strip_prefix(SEATS) {
+            self.seats(coach, value)
+        } else if let Some(scope) = field.strip_prefix(WAITLIST) {
+            self.waitlist(scope, value)
+        } else if let Some(request_id) = field.strip_prefix(OUTCOME) {
+            self.outcome(request_id, value)
+        } else {
+            Err("is not known to this version".to_owned())
+        };
+        read.map_err(|problem| self.error(field, problem))
+    }
+
+    fn plan(&mut self, value: &[u8]) -> Result<(), String> {
+        let plan = Plan::compile(read_value(value)?).map_err(|error| error.to_string())?;
+        let key = TrainDateKey::parse(self.document).map_err(|error| error.to_string())?;
+        self.train_date.open = Some(Open::new(Arc::new(plan), key.travel_date));
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<&mut Open, String> {
+        self.train_date
+            .open
+            .as_mut()
+            .ok_or_else(|| "there is no plan beside it".to_owned())
+    }
+
+    fn seats(&mut self, coach: &str, value: &[u8]) -> Result<(), String> {
+        let open = self.open()?;
+        let coach = open.plan.coach_index(coach).ok_or("the plan has no such coach")?;
+        let (seats, width) = (open.plan.seats_of_coach(coach), open.plan.legs().div_ceil(8));
+        let masks = content(value)?;
+        if masks.len() != seats.len() * width {
+            return Err(format!("has {} bytes for {} seats", masks.len(), seats.len()));
+        }
+        for (seat, packed) in seats.zip(masks.chunks(width)) {
+            let mut bytes = [0; 16];
+            bytes[..width].copy_from_slice(packed);
+            let mask = u128::from_le_bytes(bytes);
+            if mask >> open.plan.legs() != 0 {
+                return Err("has legs that the route doesn't have".to_owned());
+            }
+            let (block, local) = open.block_of(seat as u16);
+            block.set_mask(local, mask);
+        }
+        Ok(())
+    }
+
+    fn waitlist(&mut self, scope: &str, value: &[u8]) -> Result<(), String> {
+        let open = self.open()?;
+        let (class, quota) = scope.split_once('|').ok_or("names no class and quota")?;
+        let scope = open
+            .plan
+            .scope_index(class, quota)
+            .ok_or("the plan has no such class and quota")?;
+        open.scopes[scope].waitlist.issued = read_value(value)?;
+        Ok(())
+    }
+
+    fn outcome(&mut self, request_id: &str, value: &[u8]) -> Result<(), String> {
+        let outcome = read_value(value)?;
+        if !matches!(outcome, Outcome::Rejection(_)) {
+            self.is_possible(&outcome)?;
+        }
+        self.train_date.outcomes.insert(request_id.into(), outcome);
+        Ok(())
+    }
+
+    /// Whether an outcome names only what the plan has, so that nothing later indexes past an end.
+    fn is_possible(&mut self, outcome: &Outcome) -> Result<(), String> {
+        let plan = &self.open()?.plan;
+        let seat_exists = |seat: u16| usize::from(seat) < plan.seat_count();
+        let possible = match outcome {
+            Outcome::Booking(booking) => {
+                let sold_in_scope = |seat: u16| seat_exists(seat) && plan.seat(seat).scope == booking.scope;
+                let places = booking
+                    .travellers
+                    .iter()
+                    .all(|traveller| match (traveller.place, traveller.answer) {
+                        (Place::Seat(seat) | Place::Cancelled(Some(seat)), _) => sold_in_scope(seat),
+                        (Place::Waiting | Place::Cancelled(None), _) => true,
+                    });
+                let answers = booking.travellers.iter().all(|traveller| match traveller.answer {
+                    crate::outcome::Answer::Seat(seat) => sold_in_scope(seat),
+                    crate::outcome::Answer::Waiting { .. } => true,
+                });
+                let indices = booking
+                    .travellers
+                    .iter()
+                    .all(|traveller| traveller.index <= Party::INDEX_MAX);
+                let trip = booking.trip.from() < booking.trip.to() && booking.trip.to() <= plan.legs();
+                places && answers && indices && trip && usize::from(booking.scope) < plan.scopes().len()
+            }
+            Outcome::Cancellation(cancellation) => cancellation
+                .passengers
+                .iter()
+                .all(|given| given.seat.is_none_or(seat_exists)),
+            Outcome::Rejection(_) => true,
+        };
+        possible
+            .then_some(())
+            .ok_or_else(|| "names what the plan doesn't have".to_owned())
+    }
+
+    fn finish(mut self) -> Result<TrainDate, FieldError> {
+        let Some(open) = &mut self.train_date.open else {
+            return Ok(self.train_date);
+        };
+        let mut entries: BTreeMap<(u16, u32), _> = BTreeMap::new();
+        let mut held: BTreeMap<u16, u128> = BTreeMap::new();
+        for (request_id, outcome) in &self.train_date.outcomes {
+            let Outcome::Booking(booking) = outcome else { continue };
+            for entry in entries_of(request_id, booking) {
+                let first = entry
+                    .party
+                    .indices()
+                    .next()
+                    .map_or(0, |index| first_position(booking, index));
+                entries.insert((booking.scope, first), entry);
+            }
+            hold(&mut held, booking);
+        }
+        for ((scope, _), entry) in entries {
+            open.scopes[usize::from(scope)].waitlist.entries.push(entry);
+        }
+        let differs = (0..open.plan.seat_count() as u16).find(|seat| {
+            let (block, local) = open.block_of(*seat);
+            block.mask(local) != held.get(seat).copied().unwrap_or(0)
+        });
+        match differs.map(|seat| open.plan.seat(seat)) {
+            None => Ok(self.train_date),
+            Some(seat) => {
+                let coach = open.plan.coach_name(seat.coach).to_owned();
+                let problem = format!("seat {} is taken on other legs than the bookings say (I1)", seat.number);
+                Err(self.error(&format!("{SEATS}{coach}"), problem))
+            }
+        }
+    }
+}
+
+fn hold(held: &mut BTreeMap<u16, u128>, booking: &Booking) {
+    for traveller in &booking.travellers {
+        if let Place::Seat(seat) = traveller.place {
+            *held.entry(seat).or_default() |= booking.trip.mask();
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Keys of train-dates: `"{train_id}|{travel_date}"`, such as `12951|2026-12-01`.
+//!
+//! Every record about a train-date carries this key, so that Kafka's order within a partition is the train-date's order
+//! (R1). The train id's alphabet has no `|`, so the two parts can't be confused.
+
+use std::fmt;
+
+use interlock_schemas::{Command, Date, civil_from_days, train_date_key};
+
+/// Longest train id, in characters.
+pub const TRAIN_ID_CHARS_MAX: usize = 32;
+/// Last travel date that is accepted: 9999-12-31. Later ones have no four-digit year.
+pub const TRAVEL_DATE_MAX: Date = 2_932_896;
+
+/// One run of a train: the train and the date at its origin (also for those who board after midnight, G51).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TrainDateKey {
+    /// The train, `[A-Za-z0-9._-]{1,32}`.
+    pub train_id: String,
+    /// The date at the train's origin.
+    pub travel_date: Date,
+}
+
+/// Why a text is no key of a train-date.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{key}` is no train-date key: {problem}; expected `train|YYYY-MM-DD`, such as `12951|2026-12-01`")]
+pub struct KeyError {
+    /// The text.
+    pub key: String,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+impl TrainDateKey {
+    /// Reads a record's key.
+    pub fn parse(key: &str) -> Result<Self, KeyError> {
+        let fail = |problem| KeyError {
+            key: key.chars().take(100).collect(),
+            problem,
+        };
+        let (train_id, date) = key.split_once('|').ok_or_else(|| fail("there is no `|`"))?;
+        if !is_train_id(train_id) {
+            return Err(fail("the train id is not 1 to 32 letters, digits, `.`, `_` or `-`"));
+        }
+        let travel_date = parse_date(date).ok_or_else(|| fail("the date is no date"))?;
+        Ok(TrainDateKey {
+            train_id: train_id.to_owned(),
+            travel_date,
+        })
+    }
+}
+
+impl fmt::Display for TrainDateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&train_date_key(&self.train_id, self.travel_date))
+    }
+}
+
+/// The key under which a command must be found; it names the document of the ledger that the command is about.
+pub fn command_key(command: &Command) -> String {
+    match command {
+        Command::Book(request) => train_date_key(&request.train_id, request.travel_date),
+        Command::Cancel(request) => train_date_key(&request.train_id, request.travel_date),
+    }
+}
+
+/// Whether a text may name a train.
+pub fn is_train_id(text: &str) -> bool {
+    (1..=TRAIN_ID_CHARS_MAX).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// `2026-12-01`, for messages.
+pub(crate) fn date_text(date: Date) -> String {
+    let (year, month, day) = civil_from_days(date);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+fn parse_date(text: &str) -> Option<Date> {
+    let date = chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+    let days = date.signed_duration_since(chrono::NaiveDate::default()).num_days();
+    let days = Date::try_from(days).ok()?;
+    (date_text(days) == text).then_some(days)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_reads_back() {
+        for key in ["12951|2026-12-01", "IC-5.1_a|1969-12-31", "1|2028-02-29"] {
+            assert_eq!(TrainDateKey::parse(key).unwrap().to_string(), key);
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_says_why() {
+        for key in [
+            "",
+            "12951",
+            "|2026-12-01",
+            "12951|",
+            "12951|2026-13-01",
+            "12951|2026-2-1",
+            "a b|2026-12-01",
+            "1|2|2026-12-01",
+        ] {
+            assert!(TrainDateKey::parse(key).is_err(), "{key}");
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The plan of a train, checked and indexed once, so that decisions look nothing up by name twice.
+//!
+//! ```text
+//! coaches  S1: 1 2 3 … 72   S2: 1 2 3 … 72   B1: 1 2 … 64        seats of the train, counted from 0 in the train's order
+//!          └──────── GN of SL ───────┘└TQ SL┘ └── GN of 3A ──┘    scopes: the seats of one class and quota (R11)
+//! ```
+//!
+//! A quota takes the last seats of its class, the first quota of the list the very last ones; `GN` has what is left. So a
+//! scope is a run of its class's seats, and its coaches and bays are runs of the scope.
+
+use std::ops::Range;
+
+use chrono_tz::Tz;
+use interlock_schemas::{Berth, Fare, Stop, TrainService};
+use rustc_hash::FxHashMap;
+
+use crate::plan_check::{PlanError, check};
+use crate::seats::Trip;
+
+/// The quota that every class has (R11).
+pub const GENERAL: &str = "GN";
+
+/// Classes with a waitlist of 60 % of the seats (R14): the air-conditioned ones of India and Europe's first class. All
+/// others, Europe's `SECOND` too, have 30 %.
+const LONG_WAITLIST_CLASSES: [&str; 7] = ["1A", "2A", "3A", "3E", "CC", "EC", "FIRST"];
+
+/// Number of kinds of berth.
+pub(crate) const BERTHS: usize = 7;
+
+/// A train's plan, valid and indexed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    service: TrainService,
+    zone: Tz,
+    stops: FxHashMap<Box<str>, u8>,
+    coaches: FxHashMap<Box<str>, usize>,
+    coach_seats: Vec<Range<usize>>,
+    seats: Vec<Seat>,
+    scopes: Vec<Scope>,
+}
+
+/// A seat of the train.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seat {
+    /// Its coach, counted from 0.
+    pub(crate) coach: u16,
+    /// Its number in the coach, from 1.
+    pub(crate) number: u16,
+    /// The scope that sells it.
+    pub(crate) scope: u16,
+    /// Its place in that scope's block.
+    pub(crate) local: u16,
+    /// What it is.
+    pub(crate) berth: Berth,
+}
+
+/// What is sold under one class and quota: the extent of a waitlist (R15) and of a choice of seat (R7, R11).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scope {
+    pub(crate) class: String,
+    pub(crate) quota: String,
+    /// Name of the waitlist, such as `GNWL`.
+    pub(crate) list: String,
+    /// Passengers who may wait (R14).
+    pub(crate) waitlist_cap: usize,
+    /// Index of the class's fare.
+    fare: usize,
+    /// The seats, counted in the train.
+    pub(crate) seats: Vec<u16>,
+    /// For each kind of berth the seats that are one.
+    pub(crate) kinds: [Box<[u64]>; BERTHS],
+    /// Bays, as runs of the scope's seats.
+    pub(crate) bays: Vec<Range<usize>>,
+    /// Coaches, as runs of the scope's seats.
+    pub(crate) coaches: Vec<Range<usize>>,
+}
+
+impl Plan {
+    /// Checks a plan and indexes it. The error says what is wrong, and where.
+    pub fn compile(service: TrainService) -> Result<Plan, PlanError> {
+        let zone = check(&service)?;
+        let stops = service
+            .route
+            .iter()
+            .zip(0..)
+            .map(|(stop, index)| (stop.code.as_str().into(), index))
+            .collect();
+        let coaches = service
+            .coaches
+            .iter()
+            .zip(0..)
+            .map(|(coach, index)| (coach.name.as_str().into(), index))
+            .collect();
+        let (seats, coach_seats) = number_seats(&service);
+        let mut plan = Plan {
+            service,
+            zone,
+            stops,
+            coaches,
+            coach_seats,
+            seats,
+            scopes: Vec::new(),
+        };
+        plan.cut_into_scopes();
+        Ok(plan)
+    }
+
+    /// The record it was made from.
+    pub fn service(&self) -> &TrainService {
+        &self.service
+    }
+
+    /// The train's time zone.
+    pub fn zone(&self) -> Tz {
+        self.zone
+    }
+
+    /// Legs of the route: one fewer than its stops.
+    pub fn legs(&self) -> usize {
+        self.service.route.len() - 1
+    }
+
+    /// Whether it runs on a date.
+    pub fn runs_on(&self, date: interlock_schemas::Date) -> bool {
+        self.service.running_dates.binary_search(&date).is_ok()
+    }
+
+    /// Place of a station on the route, from 0.
+    pub fn stop(&self, code: &str) -> Option<u8> {
+        self.stops.get(code).copied()
+    }
+
+    /// The trip between two stations; none if one isn't on the route or they are out of order.
+    pub fn trip(&self, from: &str, to: &str) -> Option<Trip> {
+        Trip::new(self.stop(from)?, self.stop(to)?)
+    }
+
+    /// Metres between the ends of a trip.
+    pub fn distance_m(&self, trip: Trip) -> i64 {
+        self.service.route[trip.to()].distance_m - self.service.route[trip.from()].distance_m
+    }
+
+    /// The stop where a trip begins.
+    pub fn boarding(&self, trip: Trip) -> &Stop {
+        &self.service.route[trip.from()]
+    }
+
+    /// The stop where a trip ends.
+    pub fn alighting(&self, trip: Trip) -> &Stop {
+        &self.service.route[trip.to()]
+    }
+
+    /// Number of seats of the train.
+    pub fn seat_count(&self) -> usize {
+        self.seats.len()
+    }
+
+    pub(crate) fn has_class(&self, class: &str) -> bool {
+        self.scopes.iter().any(|scope| scope.class == class)
+    }
+
+    pub(crate) fn scope_index(&self, class: &str, quota: &str) -> Option<usize> {
+        self.scopes
+            .iter()
+            .position(|scope| scope.class == class && scope.quota == quota)
+    }
+
+    pub(crate) fn scope(&self, index: usize) -> &Scope {
+        &self.scopes[index]
+    }
+
+    pub(crate) fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
+    pub(crate) fn fare_of(&self, scope: &Scope) -> &Fare {
+        &self.service.fares[scope.fare]
+    }
+
+    pub(crate) fn seat(&self, seat: u16) -> Seat {
+        self.seats[usize::from(seat)]
+    }
+
+    pub(crate) fn seats(&self) -> &[Seat] {
+        &self.seats
+    }
+
+    pub(crate) fn coach_name(&self, coach: u16) -> &str {
+        &self.service.coaches[usize::from(coach)].name
+    }
+
+    pub(crate) fn coach_index(&self, name: &str) -> Option<usize> {
+        self.coaches.get(name).copied()
+    }
+
+    pub(crate) fn seats_of_coach(&self, coach: usize) -> Range<usize> {
+        self.coach_seats[coach].clone()
+    }
+
+    /// The seat with this number in this coach, counted in the train.
+    pub(crate) fn find_seat(&self, coach: &str, number: i32) -> Option<u16> {
+        let seats = self.seats_of_coach(self.coach_index(coach)?);
+        let seat = seats.start + usize::try_from(number).ok()?.checked_sub(1)?;
+        seats.contains(&seat).then(|| u16::try_from(seat).ok()).flatten()
+    }
+
+    fn cut_into_scopes(&mut self) {
+        for fare in 0..self.service.fares.len() {
+            let class = self.service.fares[fare].travel_class.clone();
+            let mut rest: Vec<u16> = (0..)
+                .zip(&self.seats)
+                .filter(|(_, seat)| self.class_of(seat) == class)
+                .map(|(i, _)| i)
+                .collect();
+            if rest.is_empty() {
+                continue;
+            }
+            let quotas: Vec<_> = self
+                .service
+                .quotas
+                .iter()
+                .filter(|quota| quota.travel_class == class)
+                .cloned()
+                .collect();
+            for quota in quotas {
+                let seats = rest.split_off(rest.len() - quota.seats as usize);
+                self.add_scope(&class, &quota.quota, fare, seats);
+            }
+            self.add_scope(&class, GENERAL, fare, rest);
+        }
+    }
+
+    fn class_of(&self, seat: &Seat) -> &str {
+        &self.service.coaches[usize::from(seat.coach)].travel_class
+    }
+
+    fn add_scope(&mut self, class: &str, quota: &str, fare: usize, seats: Vec<u16>) {
+        let index = self.scopes.len() as u16;
+        let mut kinds: [Vec<u64>; BERTHS] = std::array::from_fn(|_| vec![0; seats.len().div_ceil(64)]);
+        for (local, &seat) in seats.iter().enumerate() {
+            let seat = &mut self.seats[usize::from(seat)];
+            (seat.scope, seat.local) = (index, local as u16);
+            kinds[seat.berth as usize][local / 64] |= 1 << (local % 64);
+        }
+        let bay_of = |seat: &u16| {
+            let seat = self.seat(*seat);
+            (seat.coach, (usize::from(seat.number) - 1) / self.bay_length(seat.coach))
+        };
+        let scope = Scope {
+            class: class.to_owned(),
+            quota: quota.to_owned(),
+            list: format!("{quota}WL"),
+            waitlist_cap: self.waitlist_cap(class, quota, seats.len()),
+            fare,
+            kinds: kinds.map(Vec::into_boxed_slice),
+            bays: runs(&seats, bay_of),
+            coaches: runs(&seats, |seat| self.seat(*seat).coach),
+            seats,
+        };
+        self.scopes.push(scope);
+    }
+
+    fn bay_length(&self, coach: u16) -> usize {
+        let layout = &self.service.coaches[usize::from(coach)].layout;
+        let found = self.service.layouts.iter().find(|candidate| candidate.name == *layout);
+        found.map_or(1, |layout| layout.pattern.len())
+    }
+
+    /// R14: as the plan says, else 60 % or 30 % of the list's seats, half rounded up.
+    fn waitlist_cap(&self, class: &str, quota: &str, seats: usize) -> usize {
+        let named = self
+            .service
+            .waitlist_caps
+            .iter()
+            .find(|cap| cap.travel_class == class && cap.quota == quota);
+        let percent = if LONG_WAITLIST_CLASSES.contains(&class) { 60 } else { 30 };
+        named.map_or((seats * percent + 50) / 100, |cap| cap.passengers as usize)
+    }
+}
+
+/// The train's seats in order, and for each coach which are its own. Scopes are filled in later.
+fn number_seats(service: &TrainService) -> (Vec<Seat>, Vec<Range<usize>>) {
+    let layouts: FxHashMap<&str, _> = service
+        .layouts
+        .iter()
+        .map(|layout| (layout.name.as_str(), layout))
+        .collect();
+    let mut seats = Vec::new();
+    let mut coach_seats = Vec::new();
+    for (coach, index) in service.coaches.iter().zip(0..) {
+        let start = seats.len();
+        if let Some(layout) = layouts.get(coach.layout.as_str()) {
+            let kinds = layout.pattern.iter().cycle().take(layout.seats as usize);
+            seats.extend(kinds.zip(1..).map(|(&berth, number)| Seat {
+                coach: index,
+                number,
+                scope: 0,
+                local: 0,
+                berth,
+            }));
+        }
+        coach_seats.push(start..seats.len());
+    }
+    (seats, coach_seats)
+}
+
+/// Runs of neighbours with the same mark.
+fn runs<T, M: PartialEq>(items: &[T], mark: impl Fn(&T) -> M) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let chunks = items.chunk_by(|a, b| mark(a) == mark(b));
+    chunks
+        .map(|chunk| {
+            let run = start..start + chunk.len();
+            start = run.end;
+            run
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example;
+
+    #[test]
+    fn quotas_take_the_last_seats_of_the_class() {
+        let plan = Plan::compile(example::sleeper_train()).unwrap();
+        let seats = |quota| &plan.scope(plan.scope_index("SL", quota).unwrap()).seats;
+        assert_eq!((seats("GN").len(), seats("TQ").len()), (124, 20));
+        assert_eq!((seats("GN")[0], seats("TQ")[0], seats("TQ")[19]), (0, 124, 143));
+        assert_eq!(plan.seat(143).number, 72);
+        assert_eq!(plan.find_seat("S2", 72), Some(143));
+        assert_eq!(plan.find_seat("S2", 73), None);
+    }
+
+    #[test]
+    fn bays_and_coaches_are_runs_of_the_scope() {
+        let plan = Plan::compile(example::sleeper_train()).unwrap();
+        let scope = plan.scope(plan.scope_index("SL", "TQ").unwrap());
+        assert_eq!(scope.coaches, vec![0..20]);
+        assert_eq!(scope.bays, vec![0..4, 4..12, 12..20], "the quota cuts a bay of eight");
+        assert_eq!(scope.waitlist_cap, 6, "30 % of 20");
+    }
+}

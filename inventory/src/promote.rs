@@ -1,0 +1,122 @@
+//! Promotion: who is served when space comes free or a waiter leaves (R16).
+//!
+//! One walk in list order is a fixpoint. Seats only go while walking, so an entry passed over can't fit later in the walk;
+//! under LEG_STRICT serving an entry takes as many seats on its legs as it stops claiming, so what is left to the others is
+//! the same. "First who fits" is thus also "nobody earlier could have used it".
+
+use interlock_schemas::{PositionMove, PromotionPolicy};
+use smallvec::SmallVec;
+
+use crate::choose::{Seating, Wish, choose};
+use crate::outcome::Booking;
+use crate::seats::{SeatBlock, Trip};
+use crate::train_date::{Open, TrainDate, first_position};
+use crate::waitlist::{Ahead, Entry, Party};
+
+/// A list from which one booking's passengers have just gone, and its seats with what they gave back.
+pub(crate) struct Walk<'a> {
+    pub(crate) train_date: &'a TrainDate,
+    pub(crate) open: &'a Open,
+    pub(crate) scope: usize,
+    /// The seats at this moment; served entries take theirs.
+    pub(crate) block: SeatBlock,
+    /// The booking whose passengers have gone.
+    pub(crate) request_id: &'a str,
+    /// Which of them.
+    pub(crate) gone: Party,
+}
+
+/// An entry that is served.
+pub(crate) struct Promotion<'a> {
+    pub(crate) request_id: &'a str,
+    pub(crate) booking: &'a Booking,
+    pub(crate) party: Party,
+    pub(crate) seating: Seating,
+}
+
+/// How many passengers may be seated on a trip: as many as seats fit and, with waiters ahead that have to be left room
+/// (LEG_STRICT), no more than every leg can spare.
+pub(crate) fn room(block: &SeatBlock, ahead: Option<&Ahead>, trip: Trip) -> usize {
+    let fit = block.available(trip);
+    ahead.map_or(fit, |ahead| fit.min(ahead.leaves(block, trip)))
+}
+
+impl<'a> Walk<'a> {
+    /// Serves whom it can, in list order; and everybody whose current position changed since before the departure.
+    pub(crate) fn run(mut self) -> (Vec<Promotion<'a>>, Vec<PositionMove>) {
+        let entries = &self.open.scopes[self.scope].waitlist.entries;
+        let mut ahead = match self.open.plan.service().promotion {
+            PromotionPolicy::FifoSkip => None,
+            PromotionPolicy::LegStrict => Some(Ahead::nobody(self.open.plan.legs())),
+        };
+        let (mut promotions, mut moves) = (Vec::new(), Vec::new());
+        let (mut before, mut after) = (0, 0);
+        for entry in entries {
+            let party = self.who_is_left(entry);
+            let promotion = self.serve(entry, party, ahead.as_ref());
+            let staying = if promotion.is_some() { Party::default() } else { party };
+            if let Some(ahead) = &mut ahead {
+                ahead.add(entry.trip, staying.size());
+            }
+            for index in entry.party.indices() {
+                before += 1;
+                if staying.contains(index) {
+                    after += 1;
+                    moves.extend((before != after).then(|| self.moved(entry, index, after)).flatten());
+                }
+            }
+            promotions.extend(promotion);
+        }
+        (promotions, moves)
+    }
+
+    fn who_is_left(&self, entry: &Entry) -> Party {
+        if *entry.request_id == *self.request_id {
+            entry.party.without(self.gone)
+        } else {
+            entry.party
+        }
+    }
+
+    fn serve(&mut self, entry: &'a Entry, party: Party, ahead: Option<&Ahead>) -> Option<Promotion<'a>> {
+        if party.is_empty() || room(&self.block, ahead, entry.trip) < party.size() {
+            return None;
+        }
+        let plan = &self.open.plan;
+        let booking = self.train_date.booking(&entry.request_id)?;
+        let wish = |index| {
+            booking
+                .traveller(i32::from(index))
+                .map_or(Wish::default(), |t| Wish::new(t.berth_preference, false))
+        };
+        let wishes: SmallVec<[Wish; 6]> = party.indices().map(wish).collect();
+        let seating = choose(
+            &self.block,
+            plan.scope(self.scope),
+            entry.trip,
+            &wishes,
+            plan.service().allocation,
+        )?;
+        for &seat in &seating.seats {
+            let taken = self.block.take(seat, entry.trip);
+            debug_assert!(taken, "I1: a chosen seat is free");
+        }
+        Some(Promotion {
+            request_id: &entry.request_id,
+            booking,
+            party,
+            seating,
+        })
+    }
+
+    fn moved(&self, entry: &Entry, index: u8, current_position: i32) -> Option<PositionMove> {
+        let booking = self.train_date.booking(&entry.request_id)?;
+        Some(PositionMove {
+            pnr: booking.pnr.to_string(),
+            request_id: entry.request_id.to_string(),
+            index: i32::from(index),
+            first_position: first_position(booking, index) as i32,
+            current_position,
+        })
+    }
+}

@@ -1,0 +1,93 @@
+//! Why a command is refused: the closed list of codes, and how the sentence beside a code is made.
+
+use std::fmt;
+
+/// Reasons for a refusal; their names are part of the public contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RejectionCode {
+    /// A field is empty, too long or senseless.
+    MalformedRequest,
+    /// The request id was used with another body (R3).
+    IdempotencyKeyReused,
+    /// No plan of this train is known.
+    UnknownTrain,
+    /// The train doesn't run on the date.
+    NotRunningOnDate,
+    /// A station isn't on the route.
+    UnknownStation,
+    /// The trip ends where it begins, or before (G9).
+    StationsOutOfOrder,
+    /// The train has no coach of the class.
+    ClassNotOnTrain,
+    /// The class has no such quota.
+    QuotaNotOnTrain,
+    /// Nobody travels.
+    NoPassengers,
+    /// More passengers than a booking may have (R12).
+    TooManyPassengers,
+    /// The sale hasn't begun.
+    SaleNotOpen,
+    /// The train has left the boarding stop.
+    TrainDeparted,
+    /// A hard wish for a berth can't come true (R7).
+    NoMatchingBerth,
+    /// The waitlist's cap is reached (R14).
+    WaitlistFull,
+    /// There is no booking under the request id (R20).
+    BookingNotFound,
+    /// Somebody else booked (R20).
+    NotYourBooking,
+    /// The booking has no passenger with this index.
+    UnknownPassenger,
+}
+
+impl RejectionCode {
+    /// The name in events, such as `WAITLIST_FULL`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RejectionCode::MalformedRequest => "MALFORMED_REQUEST",
+            RejectionCode::IdempotencyKeyReused => "IDEMPOTENCY_KEY_REUSED",
+            RejectionCode::UnknownTrain => "UNKNOWN_TRAIN",
+            RejectionCode::NotRunningOnDate => "NOT_RUNNING_ON_DATE",
+            RejectionCode::UnknownStation => "UNKNOWN_STATION",
+            RejectionCode::StationsOutOfOrder => "STATIONS_OUT_OF_ORDER",
+            RejectionCode::ClassNotOnTrain => "CLASS_NOT_ON_TRAIN",
+            RejectionCode::QuotaNotOnTrain => "QUOTA_NOT_ON_TRAIN",
+            RejectionCode::NoPassengers => "NO_PASSENGERS",
+            RejectionCode::TooManyPassengers => "TOO_MANY_PASSENGERS",
+            RejectionCode::SaleNotOpen => "SALE_NOT_OPEN",
+            RejectionCode::TrainDeparted => "TRAIN_DEPARTED",
+            RejectionCode::NoMatchingBerth => "NO_MATCHING_BERTH",
+            RejectionCode::WaitlistFull => "WAITLIST_FULL",
+            RejectionCode::BookingNotFound => "BOOKING_NOT_FOUND",
+            RejectionCode::NotYourBooking => "NOT_YOUR_BOOKING",
+            RejectionCode::UnknownPassenger => "UNKNOWN_PASSENGER",
+        }
+    }
+
+    /// The refusal with this code and a sentence that says what is wrong and what to do.
+    pub(crate) fn because(self, message: impl Into<String>) -> Refusal {
+        Refusal {
+            code: self,
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for RejectionCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A refused command.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) code: RejectionCode,
+    pub(crate) message: String,
+}
+
+/// A client's text, cut to what a sentence or a header can bear.
+pub(crate) fn clip(text: &str, chars: usize) -> &str {
+    text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
+}

@@ -1,0 +1,233 @@
+//! The state of one train-date: outcomes by request id and, once it is open, its plan, seats and waitlists.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use interlock_schemas::{Berth, Date, TimestampMs};
+
+use crate::outcome::{Answer, Booking, Outcome};
+use crate::plan::{Plan, Scope};
+use crate::seats::{SeatBlock, Trip};
+use crate::times::start_of_day;
+use crate::waitlist::Waitlist;
+
+/// One run of a train, as far as it has been sold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrainDate {
+    pub(crate) open: Option<Open>,
+    /// Ordered, so that no choice of request ids can make look-ups slow.
+    pub(crate) outcomes: BTreeMap<Arc<str>, Outcome>,
+}
+
+/// What a train-date has once it is open: the plan it is sold by and the state of each scope, in the plan's order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Open {
+    pub(crate) plan: Arc<Plan>,
+    /// The instant from which times of day count.
+    pub(crate) day_start: TimestampMs,
+    pub(crate) scopes: Vec<ScopeState>,
+}
+
+/// Seats and waitlist of one class and quota.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ScopeState {
+    pub(crate) block: SeatBlock,
+    pub(crate) waitlist: Waitlist,
+}
+
+/// A seat for a seat map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeatView<'a> {
+    /// Its coach.
+    pub coach: &'a str,
+    /// Its number in the coach, from 1.
+    pub number: i32,
+    /// What it is.
+    pub berth: Berth,
+    /// Its class.
+    pub travel_class: &'a str,
+    /// The quota that sells it (R11).
+    pub quota: &'a str,
+    /// Taken legs: bit `i` is the leg from stop `i` to stop `i + 1`.
+    pub taken: u128,
+}
+
+/// A waiting passenger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WaiterView<'a> {
+    /// The booking's request id.
+    pub request_id: &'a str,
+    /// The booking.
+    pub booking: &'a Booking,
+    /// Index into the booking's passengers.
+    pub index: u8,
+    /// Position ever issued (R15).
+    pub first_position: u32,
+    /// Place among those who wait, from 1.
+    pub current_position: u32,
+}
+
+impl TrainDate {
+    /// The plan it is sold by, once it is open.
+    pub fn plan(&self) -> Option<&Arc<Plan>> {
+        self.open.as_ref().map(|open| &open.plan)
+    }
+
+    /// What became of a request (R3).
+    pub fn outcome(&self, request_id: &str) -> Option<&Outcome> {
+        self.outcomes.get(request_id)
+    }
+
+    /// All requests and what became of them, by request id.
+    pub fn outcomes(&self) -> impl Iterator<Item = (&str, &Outcome)> {
+        self.outcomes
+            .iter()
+            .map(|(request_id, outcome)| (&**request_id, outcome))
+    }
+
+    /// An accepted booking.
+    pub fn booking(&self, request_id: &str) -> Option<&Booking> {
+        match self.outcomes.get(request_id) {
+            Some(Outcome::Booking(booking)) => Some(booking),
+            _ => None,
+        }
+    }
+
+    /// Availability (R6): the number of seats of a class and quota that fit a trip. 0 for what the plan doesn't have.
+    pub fn availability(&self, from: &str, to: &str, travel_class: &str, quota: &str) -> usize {
+        let Some(open) = &self.open else { return 0 };
+        let scope = open.plan.scope_index(travel_class, quota);
+        let trip = open.plan.trip(from, to);
+        scope
+            .zip(trip)
+            .map_or(0, |(scope, trip)| open.scopes[scope].block.available(trip))
+    }
+
+    /// Every seat in the train's order, with its taken legs.
+    pub fn seat_map(&self) -> impl Iterator<Item = SeatView<'_>> {
+        self.open.iter().flat_map(|open| {
+            open.plan.seats().iter().map(|seat| {
+                let scope = open.plan.scope(usize::from(seat.scope));
+                SeatView {
+                    coach: open.plan.coach_name(seat.coach),
+                    number: i32::from(seat.number),
+                    berth: seat.berth,
+                    travel_class: &scope.class,
+                    quota: &scope.quota,
+                    taken: open.scopes[usize::from(seat.scope)].block.mask(usize::from(seat.local)),
+                }
+            })
+        })
+    }
+
+    /// Class and quota pairs of the plan, in which seats are sold and lists are kept.
+    pub fn scopes(&self) -> impl Iterator<Item = (&str, &str)> {
+        let scopes = self.open.iter().flat_map(|open| open.plan.scopes());
+        scopes.map(|scope| (scope.class.as_str(), scope.quota.as_str()))
+    }
+
+    /// Who waits for a class and quota, in order.
+    pub fn waitlist(&self, travel_class: &str, quota: &str) -> Vec<WaiterView<'_>> {
+        let Some(open) = &self.open else { return Vec::new() };
+        let Some(scope) = open.plan.scope_index(travel_class, quota) else {
+            return Vec::new();
+        };
+        let entries = &open.scopes[scope].waitlist.entries;
+        let passengers = entries
+            .iter()
+            .flat_map(|entry| entry.party.indices().map(move |index| (entry, index)));
+        passengers
+            .zip(1..)
+            .filter_map(|((entry, index), current_position)| {
+                let booking = self.booking(&entry.request_id)?;
+                let first_position = first_position(booking, index);
+                Some(WaiterView {
+                    request_id: &entry.request_id,
+                    booking,
+                    index,
+                    first_position,
+                    current_position,
+                })
+            })
+            .collect()
+    }
+
+    /// Class and quota of a booking.
+    pub fn scope_of(&self, booking: &Booking) -> Option<(&str, &str)> {
+        let scope = self.open.as_ref()?.plan.scopes().get(usize::from(booking.scope))?;
+        Some((&scope.class, &scope.quota))
+    }
+
+    /// Seat-metres of a class that are sold: for each leg its taken seats times its length.
+    pub fn seat_metres_sold(&self, travel_class: &str) -> i64 {
+        self.sum_of_class(travel_class, |open, _, state| {
+            let legs = (0..open.plan.legs()).map(|leg| {
+                let taken = state.block.seats() - state.block.free_on_leg(leg);
+                leg_length(&open.plan, leg) * taken as i64
+            });
+            legs.sum()
+        })
+    }
+
+    /// Seat-metres of a class that are offered; sold by offered is the load factor.
+    pub fn seat_metres_offered(&self, travel_class: &str) -> i64 {
+        self.sum_of_class(travel_class, |open, scope, _| {
+            let route: i64 = (0..open.plan.legs()).map(|leg| leg_length(&open.plan, leg)).sum();
+            route * scope.seats.len() as i64
+        })
+    }
+
+    fn sum_of_class(&self, class: &str, amount: impl Fn(&Open, &Scope, &ScopeState) -> i64) -> i64 {
+        let Some(open) = &self.open else { return 0 };
+        let scopes = open.plan.scopes().iter().zip(&open.scopes);
+        scopes
+            .filter(|(scope, _)| scope.class == class)
+            .map(|(scope, state)| amount(open, scope, state))
+            .sum()
+    }
+}
+
+impl Open {
+    /// Everything free, nobody waiting.
+    pub(crate) fn new(plan: Arc<Plan>, travel_date: Date) -> Open {
+        let empty = |scope: &Scope| ScopeState {
+            block: SeatBlock::new(scope.seats.len(), plan.legs()),
+            waitlist: Waitlist::default(),
+        };
+        let scopes = plan.scopes().iter().map(empty).collect();
+        Open {
+            day_start: start_of_day(plan.zone(), travel_date),
+            scopes,
+            plan,
+        }
+    }
+
+    /// When the train leaves the stop where a trip begins.
+    pub(crate) fn departure(&self, trip: Trip) -> TimestampMs {
+        self.day_start + i64::from(self.plan.boarding(trip).departure_s) * 1_000
+    }
+
+    /// When the train arrives at the stop where a trip ends.
+    pub(crate) fn arrival(&self, trip: Trip) -> TimestampMs {
+        self.day_start + i64::from(self.plan.alighting(trip).arrival_s) * 1_000
+    }
+
+    /// The state of the scope that sells a seat, and the seat's place in it.
+    pub(crate) fn block_of(&mut self, seat: u16) -> (&mut SeatBlock, usize) {
+        let seat = self.plan.seat(seat);
+        (&mut self.scopes[usize::from(seat.scope)].block, usize::from(seat.local))
+    }
+}
+
+/// The first position of a passenger who waits; 0 for one who never did.
+pub(crate) fn first_position(booking: &Booking, index: u8) -> u32 {
+    match booking.traveller(i32::from(index)).map(|traveller| traveller.answer) {
+        Some(Answer::Waiting { first, .. }) => first,
+        _ => 0,
+    }
+}
+
+fn leg_length(plan: &Plan, leg: usize) -> i64 {
+    let route = &plan.service().route;
+    route[leg + 1].distance_m - route[leg].distance_m
+}

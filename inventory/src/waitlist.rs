@@ -1,0 +1,146 @@
+//! Who waits for seats of a class and quota, and in which order (R14–R17).
+//!
+//! An entry is what is served at once: a whole party, or one passenger of a party that travels as far as it can
+//! (`partial_confirmation`, R12). Entries stand in order of arrival and are never reordered. Positions count passengers:
+//! the *first* position is issued once and never again; the *current* one is the place among those who still wait, so it
+//! isn't stored but counted.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::outcome::{Booking, Place};
+use crate::seats::{SeatBlock, Trip};
+
+/// A set of a booking's passengers by index; bookings have at most [`crate::PASSENGERS_MAX`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Party(u8);
+
+impl Party {
+    /// Room for indices 0 to 7.
+    pub(crate) const INDEX_MAX: u8 = 7;
+
+    pub(crate) fn add(&mut self, index: u8) {
+        self.0 |= 1 << (index & Self::INDEX_MAX);
+    }
+
+    pub(crate) fn contains(self, index: u8) -> bool {
+        self.0 >> (index & Self::INDEX_MAX) & 1 == 1
+    }
+
+    pub(crate) fn without(self, others: Party) -> Party {
+        Party(self.0 & !others.0)
+    }
+
+    pub(crate) fn size(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn indices(self) -> impl Iterator<Item = u8> {
+        (0..=Self::INDEX_MAX).filter(move |&index| self.contains(index))
+    }
+}
+
+impl FromIterator<u8> for Party {
+    fn from_iter<I: IntoIterator<Item = u8>>(indices: I) -> Party {
+        let mut party = Party::default();
+        indices.into_iter().for_each(|index| party.add(index));
+        party
+    }
+}
+
+/// Passengers who are served together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) request_id: Arc<str>,
+    pub(crate) trip: Trip,
+    pub(crate) party: Party,
+}
+
+/// A list in order of arrival.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Waitlist {
+    /// First positions issued so far; the next is one more.
+    pub(crate) issued: u32,
+    pub(crate) entries: Vec<Entry>,
+}
+
+impl Waitlist {
+    /// Passengers who wait.
+    pub(crate) fn waiting(&self) -> usize {
+        self.entries.iter().map(|entry| entry.party.size()).sum()
+    }
+
+    /// Takes passengers of a booking off the list.
+    pub(crate) fn remove(&mut self, request_id: &str, party: Party) {
+        self.entries.retain_mut(|entry| {
+            if *entry.request_id == *request_id {
+                entry.party = entry.party.without(party);
+            }
+            !entry.party.is_empty()
+        });
+    }
+}
+
+/// The entries of a booking's waiting passengers: each alone, or all together (R12).
+pub(crate) fn entries_of(request_id: &Arc<str>, booking: &Booking) -> Vec<Entry> {
+    let waiting = booking
+        .travellers
+        .iter()
+        .filter(|traveller| traveller.place == Place::Waiting);
+    let waiting: Party = waiting.map(|traveller| traveller.index).collect();
+    let entry = |party| Entry {
+        request_id: Arc::clone(request_id),
+        trip: booking.trip,
+        party,
+    };
+    match booking.each_alone {
+        true => waiting
+            .indices()
+            .map(|index| entry(Party::from_iter([index])))
+            .collect(),
+        false if waiting.is_empty() => Vec::new(),
+        false => vec![entry(waiting)],
+    }
+}
+
+/// The test of [`PromotionPolicy::LegStrict`](interlock_schemas::PromotionPolicy::LegStrict): how many passengers wait
+/// ahead on each leg. On every leg of a trip so many seats must be left untouched.
+pub(crate) struct Ahead {
+    waiting: SmallVec<[usize; 32]>,
+}
+
+impl Ahead {
+    pub(crate) fn nobody(legs: usize) -> Ahead {
+        Ahead {
+            waiting: SmallVec::from_elem(0, legs),
+        }
+    }
+
+    pub(crate) fn all(legs: usize, waitlist: &Waitlist) -> Ahead {
+        let mut ahead = Ahead::nobody(legs);
+        waitlist
+            .entries
+            .iter()
+            .for_each(|entry| ahead.add(entry.trip, entry.party.size()));
+        ahead
+    }
+
+    pub(crate) fn add(&mut self, trip: Trip, passengers: usize) {
+        self.waiting[trip.legs()]
+            .iter_mut()
+            .for_each(|waiting| *waiting += passengers);
+    }
+
+    /// Passengers who can be served on a trip without touching what those ahead may need.
+    pub(crate) fn leaves(&self, block: &SeatBlock, trip: Trip) -> usize {
+        let spare = trip
+            .legs()
+            .map(|leg| block.free_on_leg(leg).saturating_sub(self.waiting[leg]));
+        spare.min().unwrap_or(0)
+    }
+}
