@@ -1,1 +1,269 @@
-//! Placeholder.
+//! Ledgers in memory: for tests, the simulator and `interlock dev`, where everything is lost with the process.
+//!
+//! It is written to be obviously right, since the Redis store is compared with it. All workers of a process share one
+//! store by cloning it. What a real store does to its users is done by hand: [`MemoryLedgerStore::snapshot`] and
+//! [`MemoryLedgerStore::restore`] are a fail-over to a replica that lacks the last writes, [`MemoryLedgerStore::flush`]
+//! is the loss of everything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{
+    Claim, FieldWrite, Fields, LedgerCommit, LedgerError, LedgerState, LedgerStore, OutboxEntry, RebuildStep, Release,
+    Token,
+};
+
+/// Ledgers in memory. Clones share the same ledgers.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryLedgerStore {
+    ledgers: Arc<Mutex<BTreeMap<i32, Ledger>>>,
+}
+
+/// One ledger as it was at some time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerSnapshot(Ledger);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Ledger {
+    state: LedgerState,
+    /// The token before the present one: the answer if the acquisition is asked for again.
+    earlier_token: Token,
+    owners: BTreeSet<String>,
+    documents: BTreeMap<Bytes, BTreeMap<Bytes, Bytes>>,
+    outbox: BTreeMap<i64, Bytes>,
+}
+
+impl MemoryLedgerStore {
+    /// Copies a ledger as it is now.
+    pub fn snapshot(&self, ledger: i32) -> LedgerSnapshot {
+        LedgerSnapshot(self.lock().get(&ledger).cloned().unwrap_or_default())
+    }
+
+    /// Makes a ledger what it was: a fail-over that lost every write since the snapshot, acknowledged ones too.
+    pub fn restore(&self, ledger: i32, snapshot: LedgerSnapshot) {
+        self.lock().insert(ledger, snapshot.0);
+    }
+
+    /// Loses everything.
+    pub fn flush(&self) {
+        self.lock().clear();
+    }
+
+    /// Names of a ledger's documents, ascending.
+    pub fn documents(&self, ledger: i32) -> Vec<Bytes> {
+        self.lock()
+            .get(&ledger)
+            .map(|found| found.documents.keys().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// A panic elsewhere can't leave a ledger half written: every write below checks first and then can't fail.
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<i32, Ledger>> {
+        self.ledgers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read<T: Default>(&self, ledger: i32, read: impl FnOnce(&Ledger) -> T) -> T {
+        self.lock().get(&ledger).map(read).unwrap_or_default()
+    }
+
+    /// Writes to a ledger, if the claim is the one that holds it.
+    fn write<T>(
+        &self,
+        claim: &Claim,
+        write: impl FnOnce(&mut Ledger) -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        let mut ledgers = self.lock();
+        let found = ledgers.get_mut(&claim.ledger);
+        let (epoch, token) = found
+            .as_ref()
+            .map(|found| (found.state.epoch, found.state.token.clone()))
+            .unwrap_or_default();
+        match found {
+            Some(found) if epoch == claim.epoch && token == claim.token => write(found),
+            _ => Err(LedgerError::Fenced {
+                ledger: claim.ledger,
+                epoch,
+                token: token.0,
+            }),
+        }
+    }
+}
+
+impl Ledger {
+    fn state(&self) -> LedgerState {
+        LedgerState {
+            owners: self.owners.iter().cloned().collect(),
+            ..self.state.clone()
+        }
+    }
+
+    fn acquire(&mut self, owner: &str, token: &Token) -> LedgerState {
+        self.owners.insert(owner.to_owned());
+        if self.state.token != *token {
+            self.state.epoch += 1;
+            self.earlier_token = std::mem::replace(&mut self.state.token, token.clone());
+        }
+        let before = LedgerState {
+            token: self.earlier_token.clone(),
+            ..self.state()
+        };
+        if self
+            .state
+            .release
+            .as_ref()
+            .is_some_and(|release| release.transactional_id == owner)
+        {
+            self.state.release = None;
+        }
+        before
+    }
+
+    fn expect_watermark(&self, ledger: i32, expected: Option<i64>) -> Result<(), LedgerError> {
+        let found = self.state.watermark;
+        if found == expected {
+            Ok(())
+        } else {
+            Err(LedgerError::Behind {
+                ledger,
+                found,
+                expected,
+            })
+        }
+    }
+
+    fn expect_rebuilding(&self, ledger: i32, expected: bool) -> Result<(), LedgerError> {
+        if self.state.rebuilding == expected {
+            return Ok(());
+        }
+        let reason = if expected {
+            "no rebuild was begun"
+        } else {
+            "a rebuild was begun and not finished"
+        };
+        Err(LedgerError::Fatal {
+            ledger,
+            reason: reason.to_owned(),
+        })
+    }
+
+    fn apply(&mut self, writes: &[FieldWrite]) {
+        for write in writes {
+            let fields = self.documents.entry(write.document.clone()).or_default();
+            match &write.value {
+                Some(value) => fields.insert(write.field.clone(), value.clone()),
+                None => fields.remove(&write.field),
+            };
+        }
+        for write in writes {
+            if self.documents.get(&write.document).is_some_and(BTreeMap::is_empty) {
+                self.documents.remove(&write.document);
+            }
+        }
+    }
+
+    fn commit(&mut self, commit: &LedgerCommit) {
+        self.apply(&commit.writes);
+        self.outbox.insert(commit.watermark, commit.outbox.clone());
+        for offset in &commit.trim {
+            self.outbox.remove(offset);
+        }
+        self.state.watermark = Some(commit.watermark);
+        self.state.sequence = commit.sequence;
+        self.state.lineage = commit.lineage.clone();
+    }
+}
+
+#[async_trait]
+impl LedgerStore for MemoryLedgerStore {
+    async fn state(&self, ledger: i32) -> Result<LedgerState, LedgerError> {
+        Ok(self.read(ledger, Ledger::state))
+    }
+
+    async fn acquire(&self, ledger: i32, owner: &str, token: &Token) -> Result<LedgerState, LedgerError> {
+        Ok(self.lock().entry(ledger).or_default().acquire(owner, token))
+    }
+
+    async fn forget_owners(&self, claim: &Claim, owners: &[String]) -> Result<(), LedgerError> {
+        self.write(claim, |ledger| {
+            ledger.owners.retain(|owner| !owners.contains(owner));
+            Ok(())
+        })
+    }
+
+    async fn load(&self, ledger: i32, documents: &[Bytes]) -> Result<Vec<Fields>, LedgerError> {
+        let ledgers = self.lock();
+        let stored = ledgers.get(&ledger).map(|found| &found.documents);
+        let fields = |document| stored.and_then(|stored| stored.get(document));
+        let copy = |fields: &BTreeMap<Bytes, Bytes>| fields.iter().map(|(f, v)| (f.clone(), v.clone())).collect();
+        Ok(documents
+            .iter()
+            .map(|document| fields(document).map(copy).unwrap_or_default())
+            .collect())
+    }
+
+    async fn commit(&self, claim: &Claim, commit: &LedgerCommit) -> Result<(), LedgerError> {
+        self.write(claim, |ledger| {
+            ledger.expect_rebuilding(claim.ledger, false)?;
+            ledger.expect_watermark(claim.ledger, commit.expected_watermark)?;
+            ledger.commit(commit);
+            Ok(())
+        })
+    }
+
+    async fn outbox(&self, ledger: i32) -> Result<Vec<OutboxEntry>, LedgerError> {
+        let entry = |(&last_offset, value): (&i64, &Bytes)| OutboxEntry {
+            last_offset,
+            value: value.clone(),
+        };
+        Ok(self.read(ledger, |found| found.outbox.iter().map(entry).collect()))
+    }
+
+    async fn rebuild(&self, claim: &Claim, step: &RebuildStep) -> Result<(), LedgerError> {
+        self.write(claim, |ledger| match step {
+            RebuildStep::Begin {
+                expected_watermark,
+                token,
+                keep,
+            } => {
+                ledger.expect_watermark(claim.ledger, *expected_watermark)?;
+                if *keep {
+                    ledger.expect_rebuilding(claim.ledger, false)?;
+                } else {
+                    ledger.documents.clear();
+                }
+                ledger.outbox.clear();
+                ledger.state.token = token.clone();
+                ledger.state.rebuilding = true;
+                Ok(())
+            }
+            RebuildStep::Write(writes) => {
+                ledger.expect_rebuilding(claim.ledger, true)?;
+                ledger.apply(writes);
+                Ok(())
+            }
+            RebuildStep::Finish {
+                watermark,
+                sequence,
+                lineage,
+            } => {
+                ledger.expect_rebuilding(claim.ledger, true)?;
+                ledger.state.watermark = *watermark;
+                ledger.state.sequence = *sequence;
+                ledger.state.lineage = lineage.clone();
+                ledger.state.rebuilding = false;
+                Ok(())
+            }
+        })
+    }
+
+    async fn release(&self, claim: &Claim, release: &Release) -> Result<(), LedgerError> {
+        self.write(claim, |ledger| {
+            ledger.owners.remove(&release.transactional_id);
+            ledger.state.release = Some(release.clone());
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,350 @@
+//! Committing batches, reading them back, and refusals that change nothing.
+
+use bytes::Bytes;
+
+use super::{
+    LEDGER, acquire, assert_behind, assert_fatal, assert_fenced, batch, bytes, delete, entry, everything, expected,
+    fields, lineage, outbox, set, state, token,
+};
+use crate::ledger::{Claim, FieldWrite, LedgerCommit, LedgerState, LedgerStore, OutboxEntry, RebuildStep};
+
+/// Fields are set and deleted, the outbox has the batch, the state says who decided up to where.
+pub async fn applies_fields_outbox_and_state(store: &dyn LedgerStore) {
+    let claim = acquire(store, "w1", "a").await;
+    let first = vec![set("d1", "f1", "1"), set("d1", "f2", "2"), set("d2", "f1", "3")];
+    store
+        .commit(&claim, &batch(&claim, None, 3, first))
+        .await
+        .expect("commit");
+    let second = vec![
+        set("d1", "f1", "10"),
+        delete("d1", "f2"),
+        set("d1", "f3", ""),
+        delete("d3", "never there"),
+    ];
+    let mut second = batch(&claim, Some(3), 5, second);
+    second.lineage = lineage(&[(1, "a"), (5, "a"), (7, "b c|\"d\"")]);
+    store.commit(&claim, &second).await.expect("commit");
+
+    assert_eq!(fields(store, "d1").await, expected(&[("f1", "10"), ("f3", "")]));
+    assert_eq!(fields(store, "d2").await, expected(&[("f1", "3")]));
+    assert!(fields(store, "d3").await.is_empty());
+    assert_eq!(outbox(store).await, [entry(3), entry(5)]);
+    let expected = LedgerState {
+        epoch: 1,
+        token: token("a"),
+        watermark: Some(5),
+        sequence: 6,
+        lineage: second.lineage,
+        owners: vec!["w1".to_owned()],
+        ..LedgerState::default()
+    };
+    assert_eq!(state(store).await, expected);
+}
+
+/// A batch may write the same field several times: in order.
+pub async fn last_write_to_a_field_wins(store: &dyn LedgerStore) {
+    let claim = acquire(store, "w1", "a").await;
+    let writes = vec![
+        set("d", "set twice", "1"),
+        set("d", "set twice", "2"),
+        set("d", "set, deleted", "1"),
+        delete("d", "set, deleted"),
+        delete("d", "deleted, set"),
+        set("d", "deleted, set", "1"),
+        set("gone", "f", "1"),
+        delete("gone", "f"),
+    ];
+    store
+        .commit(&claim, &batch(&claim, None, 0, writes))
+        .await
+        .expect("commit");
+    assert_eq!(
+        fields(store, "d").await,
+        expected(&[("deleted, set", "1"), ("set twice", "2")])
+    );
+    assert!(fields(store, "gone").await.is_empty());
+}
+
+/// There is no difference between a document without fields and none.
+pub async fn document_without_fields_is_empty(store: &dyn LedgerStore) {
+    let claim = acquire(store, "w1", "a").await;
+    store
+        .commit(&claim, &batch(&claim, None, 0, vec![set("d", "f", "v")]))
+        .await
+        .expect("commit");
+    store
+        .commit(&claim, &batch(&claim, Some(0), 1, vec![delete("d", "f")]))
+        .await
+        .expect("commit");
+    assert!(fields(store, "d").await.is_empty());
+    store
+        .commit(&claim, &batch(&claim, Some(1), 2, vec![set("d", "g", "w")]))
+        .await
+        .expect("commit");
+    assert_eq!(fields(store, "d").await, expected(&[("g", "w")]));
+}
+
+/// Also those that aren't there and those asked for twice.
+pub async fn documents_are_loaded_in_the_order_asked_for(store: &dyn LedgerStore) {
+    let claim = acquire(store, "w1", "a").await;
+    let writes = (0..300).map(|i| set(&format!("d{i}"), "f", &i.to_string())).collect();
+    store
+        .commit(&claim, &batch(&claim, None, 0, writes))
+        .await
+        .expect("commit");
+    let numbers: Vec<i32> = (0..310).rev().chain([5, 5]).collect();
+    let names: Vec<Bytes> = numbers.iter().map(|i| bytes(&format!("d{i}"))).collect();
+    let loaded = store.load(LEDGER, &names).await.expect("load");
+    assert_eq!(loaded.len(), names.len());
+    for (number, loaded) in numbers.iter().zip(loaded) {
+        let there = if *number < 300 {
+            expected(&[("f", &number.to_string())])
+        } else {
+            Vec::new()
+        };
+        assert_eq!(loaded, there, "document d{number}");
+    }
+}
+
+/// Documents, fields, values and outbox entries hold any bytes; names don't collide with each other or with the state.
+pub async fn names_and_values_are_binary(store: &dyn LedgerStore) {
+    let claim = acquire(store, "w1", "a").await;
+    let every = Bytes::from((0..=255).collect::<Vec<u8>>());
+    let names = [
+        "12951|2026-12-01",
+        "12951|2026-12-02",
+        "",
+        "{x}",
+        "meta",
+        "outbox",
+        "d:d:",
+        "a b\r\n*",
+        "ßℓ",
+    ];
+    let mut documents: Vec<Bytes> = names.iter().map(|name| bytes(name)).collect();
+    documents.extend([
+        every.clone(),
+        Bytes::from_static(b"\0"),
+        Bytes::from_static(b"\xff\xfe"),
+    ]);
+    let write = |(i, document): (usize, &Bytes)| {
+        let value = [every.as_ref(), &[0, i as u8]].concat();
+        FieldWrite {
+            document: document.clone(),
+            field: every.clone(),
+            value: Some(value.into()),
+        }
+    };
+    let writes: Vec<FieldWrite> = documents.iter().enumerate().map(write).collect();
+    let commit = LedgerCommit {
+        outbox: every.clone(),
+        ..batch(&claim, None, 0, writes.clone())
+    };
+    store.commit(&claim, &commit).await.expect("commit");
+
+    let loaded = store.load(LEDGER, &documents).await.expect("load");
+    for (write, fields) in writes.into_iter().zip(loaded) {
+        assert_eq!(
+            fields,
+            [(write.field, write.value.expect("all are set"))],
+            "document {:?}",
+            write.document
+        );
+    }
+    assert_eq!(
+        outbox(store).await,
+        [OutboxEntry {
+            last_offset: 0,
+            value: every
+        }]
+    );
+    assert_eq!(state(store).await.watermark, Some(0));
+}
+
+/// Rejected and forwarded records change no document, and may have no output.
+pub async fn record_without_effect_advances_the_watermark(store: &dyn LedgerStore) {
+    let claim = acquire(store, "w1", "a").await;
+    let commit = LedgerCommit {
+        outbox: Bytes::new(),
+        sequence: 0,
+        ..batch(&claim, None, 9, Vec::new())
+    };
+    store.commit(&claim, &commit).await.expect("commit");
+    let now = state(store).await;
+    assert_eq!((now.watermark, now.sequence), (Some(9), 0));
+    assert_eq!(
+        outbox(store).await,
+        [OutboxEntry {
+            last_offset: 9,
+            value: Bytes::new()
+        }]
+    );
+}
+
+/// 9 comes before 10; trimming removes the entries named and no others.
+pub async fn outbox_is_ordered_by_number_and_trimmed(store: &dyn LedgerStore) {
+    let claim = acquire(store, "w1", "a").await;
+    let mut at = None;
+    for offset in [2, 9, 10, 99, 100, 1000] {
+        store
+            .commit(&claim, &batch(&claim, at, offset, Vec::new()))
+            .await
+            .expect("commit");
+        at = Some(offset);
+    }
+    assert_eq!(outbox(store).await, [2, 9, 10, 99, 100, 1000].map(entry));
+    let trim = LedgerCommit {
+        trim: vec![2, 10, 55],
+        ..batch(&claim, at, 1001, Vec::new())
+    };
+    store.commit(&claim, &trim).await.expect("commit");
+    assert_eq!(outbox(store).await, [9, 99, 100, 1000, 1001].map(entry));
+}
+
+/// Equality of both epoch and token: neither the same epoch under another token nor a higher epoch writes anything.
+pub async fn refused_to_whoever_does_not_hold_the_ledger(store: &dyn LedgerStore) {
+    let zombie = acquire(store, "w1", "a").await;
+    store
+        .commit(&zombie, &batch(&zombie, None, 0, vec![set("d", "f", "0")]))
+        .await
+        .expect("commit");
+    let holder = acquire(store, "w2", "b").await;
+    let before = everything(store, &["d", "new"]).await;
+    let claims = [
+        zombie.clone(),
+        Claim {
+            token: zombie.token.clone(),
+            ..holder.clone()
+        },
+        Claim {
+            epoch: zombie.epoch,
+            ..holder.clone()
+        },
+        Claim {
+            epoch: holder.epoch + 1,
+            ..holder.clone()
+        },
+        Claim {
+            token: token(""),
+            ..holder.clone()
+        },
+    ];
+    for claim in claims {
+        let writes = vec![set("d", "f", "1"), set("new", "f", "1")];
+        let commit = LedgerCommit {
+            trim: vec![0],
+            ..batch(&claim, Some(0), 1, writes)
+        };
+        assert_fenced(store.commit(&claim, &commit).await, &holder);
+        assert_eq!(everything(store, &["d", "new"]).await, before, "by {claim:?}");
+    }
+    store
+        .commit(&holder, &batch(&holder, Some(0), 1, vec![set("d", "f", "1")]))
+        .await
+        .expect("commit");
+}
+
+/// Also the same batch once more: a repetition after a lost reply changes nothing.
+pub async fn refused_on_another_watermark(store: &dyn LedgerStore) {
+    let claim = acquire(store, "w1", "a").await;
+    let early = batch(&claim, Some(0), 1, vec![set("d", "f", "1")]);
+    assert_behind(store.commit(&claim, &early).await, None, Some(0));
+    let first = batch(&claim, None, 3, vec![set("d", "f", "3")]);
+    store.commit(&claim, &first).await.expect("commit");
+    let before = everything(store, &["d"]).await;
+    assert_behind(store.commit(&claim, &first).await, Some(3), None);
+    for wrong in [0, 2, 4, 30] {
+        let writes = vec![set("d", "f", "4"), delete("d", "f")];
+        let commit = LedgerCommit {
+            trim: vec![3],
+            ..batch(&claim, Some(wrong), 40, writes)
+        };
+        assert_behind(store.commit(&claim, &commit).await, Some(3), Some(wrong));
+    }
+    assert_eq!(everything(store, &["d"]).await, before);
+}
+
+/// Half of a rebuilt ledger is not decided from.
+pub async fn refused_while_rebuilding(store: &dyn LedgerStore) {
+    let claim = acquire(store, "w1", "a").await;
+    let begin = RebuildStep::Begin {
+        expected_watermark: None,
+        token: token("b"),
+        keep: false,
+    };
+    store.rebuild(&claim, &begin).await.expect("begin");
+    let claim = Claim {
+        token: token("b"),
+        ..claim
+    };
+    let before = everything(store, &["d"]).await;
+    assert_fatal(
+        store
+            .commit(&claim, &batch(&claim, None, 0, vec![set("d", "f", "0")]))
+            .await,
+    );
+    assert_eq!(everything(store, &["d"]).await, before);
+}
+
+/// Beyond 2^53 a floating-point number would take neighbours for equal.
+pub async fn large_offsets_are_exact(store: &dyn LedgerStore) {
+    let claim = acquire(store, "w1", "a").await;
+    let large = (1 << 53) + 1;
+    store
+        .commit(&claim, &batch(&claim, None, large, Vec::new()))
+        .await
+        .expect("commit");
+    let wrong = batch(&claim, Some(large - 1), large + 1, Vec::new());
+    assert_behind(store.commit(&claim, &wrong).await, Some(large), Some(large - 1));
+    store
+        .commit(&claim, &batch(&claim, Some(large), i64::MAX - 1, Vec::new()))
+        .await
+        .expect("commit");
+    assert_eq!(outbox(store).await, [large, i64::MAX - 1].map(entry));
+    let now = state(store).await;
+    assert_eq!((now.watermark, now.sequence), (Some(i64::MAX - 1), i64::MAX));
+}
+
+/// 20,000 fields in one document and as many deletions, 1,000 documents, an outbox entry of 5 MB, all in one batch each.
+pub async fn large_batch(store: &dyn LedgerStore) {
+    let claim = acquire(store, "w1", "a").await;
+    let value = |i: u32| [b"\0value\0".as_slice(), &i.to_be_bytes()].concat();
+    let write = |i: u32, value: Option<Vec<u8>>| {
+        let field = Bytes::copy_from_slice(&[b"\0".as_slice(), &i.to_be_bytes()].concat());
+        FieldWrite {
+            document: bytes("large"),
+            field,
+            value: value.map(Bytes::from),
+        }
+    };
+    let mut writes: Vec<FieldWrite> = (0..20_000).map(|i| write(i, Some(value(i)))).collect();
+    writes.extend((0..1000).map(|i| set(&format!("small {i}"), "f", "v")));
+    let output = Bytes::from((0..5_000_000_u32).map(|i| i as u8).collect::<Vec<u8>>());
+    let commit = LedgerCommit {
+        outbox: output.clone(),
+        ..batch(&claim, None, 0, writes)
+    };
+    store.commit(&claim, &commit).await.expect("commit");
+
+    let mut stored = fields(store, "large").await;
+    assert_eq!(stored.len(), 20_000);
+    assert_eq!(stored.pop().map(|(_, last)| last), Some(Bytes::from(value(19_999))));
+    assert_eq!(fields(store, "small 999").await, expected(&[("f", "v")]));
+    assert_eq!(
+        outbox(store).await,
+        [OutboxEntry {
+            last_offset: 0,
+            value: output
+        }]
+    );
+
+    let writes = (0..19_999).map(|i| write(i, None)).collect();
+    let commit = LedgerCommit {
+        trim: (0..20_000).collect(),
+        ..batch(&claim, Some(0), 20_001, writes)
+    };
+    store.commit(&claim, &commit).await.expect("commit");
+    assert_eq!(fields(store, "large").await.len(), 1);
+    assert_eq!(outbox(store).await, [entry(20_001)]);
+}

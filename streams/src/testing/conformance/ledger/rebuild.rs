@@ -1,0 +1,205 @@
+//! Rebuilding a ledger that lost acknowledged writes.
+
+use super::{
+    acquire, assert_behind, assert_fatal, assert_fenced, batch, delete, everything, expected, fields, lineage, outbox,
+    set, state, token,
+};
+use crate::ledger::{Claim, LedgerState, LedgerStore, RebuildStep};
+
+fn begin(expected_watermark: Option<i64>, text: &str, keep: bool) -> RebuildStep {
+    RebuildStep::Begin {
+        expected_watermark,
+        token: token(text),
+        keep,
+    }
+}
+
+fn finish(watermark: Option<i64>, sequence: i64, text: &str) -> RebuildStep {
+    RebuildStep::Finish {
+        watermark,
+        sequence,
+        lineage: lineage(&[(1, text)]),
+    }
+}
+
+/// A ledger at watermark 5 with two documents and two outbox entries.
+async fn ledger_at_5(store: &dyn LedgerStore) -> Claim {
+    let claim = acquire(store, "w1", "a").await;
+    let writes = vec![set("d1", "f", "1"), set("d2", "f", "2")];
+    store
+        .commit(&claim, &batch(&claim, None, 2, writes))
+        .await
+        .expect("commit");
+    store
+        .commit(&claim, &batch(&claim, Some(2), 5, vec![set("d1", "g", "3")]))
+        .await
+        .expect("commit");
+    claim
+}
+
+/// `Begin` takes the new token, empties the outbox and says so; the watermark stays until the end.
+pub async fn starts_empty_unless_kept(store: &dyn LedgerStore) {
+    let claim = ledger_at_5(store).await;
+    let before = state(store).await;
+    store.rebuild(&claim, &begin(Some(5), "b", true)).await.expect("begin");
+    assert_eq!(
+        state(store).await,
+        LedgerState {
+            token: token("b"),
+            rebuilding: true,
+            ..before.clone()
+        }
+    );
+    assert!(outbox(store).await.is_empty());
+    assert_eq!(fields(store, "d1").await, expected(&[("f", "1"), ("g", "3")]));
+
+    let claim = Claim {
+        token: token("b"),
+        ..claim
+    };
+    store.rebuild(&claim, &begin(Some(5), "c", false)).await.expect("begin");
+    assert_eq!(
+        state(store).await,
+        LedgerState {
+            token: token("c"),
+            rebuilding: true,
+            ..before
+        }
+    );
+    for document in ["d1", "d2"] {
+        assert!(fields(store, document).await.is_empty());
+    }
+}
+
+/// The documents are written in parts, the rest of the state at the end, and then it goes on as ever.
+pub async fn writes_in_steps_and_finishes(store: &dyn LedgerStore) {
+    let old = ledger_at_5(store).await;
+    store.rebuild(&old, &begin(Some(5), "b", false)).await.expect("begin");
+    let claim = Claim {
+        token: token("b"),
+        ..old.clone()
+    };
+    let steps = [
+        RebuildStep::Write(vec![set("d1", "f", "10"), set("d1", "g", "11")]),
+        RebuildStep::Write(Vec::new()),
+        RebuildStep::Write(vec![delete("d1", "g"), set("d3", "f", "12")]),
+        finish(Some(7), 20, "x"),
+    ];
+    for step in &steps {
+        assert_fenced(store.rebuild(&old, step).await, &claim);
+        store.rebuild(&claim, step).await.expect("step");
+    }
+    assert_eq!(fields(store, "d1").await, expected(&[("f", "10")]));
+    assert!(fields(store, "d2").await.is_empty());
+    assert_eq!(fields(store, "d3").await, expected(&[("f", "12")]));
+    let now = state(store).await;
+    assert_eq!(
+        (now.epoch, now.token.clone(), now.watermark, now.sequence),
+        (1, token("b"), Some(7), 20)
+    );
+    assert_eq!(
+        (now.lineage, now.owners, now.rebuilding),
+        (lineage(&[(1, "x")]), vec!["w1".to_owned()], false)
+    );
+    store
+        .commit(&claim, &batch(&claim, Some(7), 8, Vec::new()))
+        .await
+        .expect("commit");
+}
+
+/// C = 0: no record was ever committed, so the watermark is none again.
+pub async fn of_a_lost_ledger_to_before_the_first_record(store: &dyn LedgerStore) {
+    let claim = ledger_at_5(store).await;
+    store.rebuild(&claim, &begin(Some(5), "b", false)).await.expect("begin");
+    let claim = Claim {
+        token: token("b"),
+        ..claim
+    };
+    let last = RebuildStep::Finish {
+        watermark: None,
+        sequence: 0,
+        lineage: lineage(&[]),
+    };
+    store.rebuild(&claim, &last).await.expect("finish");
+    let now = state(store).await;
+    assert_eq!((now.watermark, now.sequence, now.lineage), (None, 0, lineage(&[])));
+    store
+        .commit(&claim, &batch(&claim, None, 0, Vec::new()))
+        .await
+        .expect("commit");
+}
+
+/// The next owner sees it, can't keep what is there, and starts anew from nothing.
+pub async fn interrupted_is_visible_and_starts_anew(store: &dyn LedgerStore) {
+    let claim = ledger_at_5(store).await;
+    store.rebuild(&claim, &begin(Some(5), "b", false)).await.expect("begin");
+    let claim = Claim {
+        token: token("b"),
+        ..claim
+    };
+    store
+        .rebuild(&claim, &RebuildStep::Write(vec![set("half", "f", "v")]))
+        .await
+        .expect("write");
+
+    let next = acquire(store, "w2", "c").await;
+    let found = state(store).await;
+    assert!(found.rebuilding);
+    assert_eq!(found.watermark, Some(5));
+    assert_fenced(store.rebuild(&claim, &finish(Some(9), 9, "b")).await, &next);
+    assert_fatal(store.rebuild(&next, &begin(Some(5), "d", true)).await);
+    store.rebuild(&next, &begin(Some(5), "d", false)).await.expect("begin");
+    assert!(fields(store, "half").await.is_empty());
+    let next = Claim {
+        token: token("d"),
+        ..next
+    };
+    store.rebuild(&next, &finish(Some(9), 9, "c")).await.expect("finish");
+    assert!(!state(store).await.rebuilding);
+}
+
+/// A zombie, also one with the same epoch after a fail-over, can't move the watermark back under the owner.
+pub async fn step_refused_to_a_zombie(store: &dyn LedgerStore) {
+    let zombie = ledger_at_5(store).await;
+    let holder = acquire(store, "w2", "b").await;
+    let before = everything(store, &["d1", "d2"]).await;
+    for claim in [
+        zombie.clone(),
+        Claim {
+            epoch: holder.epoch,
+            ..zombie
+        },
+    ] {
+        for step in [
+            begin(Some(5), "z", false),
+            RebuildStep::Write(vec![delete("d1", "f")]),
+            finish(Some(1), 1, "z"),
+        ] {
+            assert_fenced(store.rebuild(&claim, &step).await, &holder);
+        }
+    }
+    assert_eq!(everything(store, &["d1", "d2"]).await, before);
+}
+
+/// It was compared with another watermark: another master answered, or another owner went on.
+pub async fn begin_refused_on_another_watermark(store: &dyn LedgerStore) {
+    let claim = ledger_at_5(store).await;
+    let before = everything(store, &["d1", "d2"]).await;
+    for wrong in [None, Some(4), Some(6)] {
+        assert_behind(store.rebuild(&claim, &begin(wrong, "b", false)).await, Some(5), wrong);
+    }
+    assert_eq!(everything(store, &["d1", "d2"]).await, before);
+}
+
+/// Steps without a `Begin` would write to a ledger that others trust.
+pub async fn steps_need_a_beginning(store: &dyn LedgerStore) {
+    let claim = ledger_at_5(store).await;
+    let before = everything(store, &["d1", "d2"]).await;
+    assert_fatal(
+        store
+            .rebuild(&claim, &RebuildStep::Write(vec![delete("d1", "f")]))
+            .await,
+    );
+    assert_fatal(store.rebuild(&claim, &finish(Some(9), 9, "a")).await);
+    assert_eq!(everything(store, &["d1", "d2"]).await, before);
+}
