@@ -1,8 +1,6 @@
 //! A registry that speaks Confluent's HTTP API: Confluent's own, Apicurio (`…/apis/ccompat/v7`), Karapace, Redpanda.
 
 use std::error::Error;
-use std::fmt;
-use std::time::Duration;
 
 use reqwest::{Method, StatusCode, Url};
 use schema_registry_converter::async_impl::schema_registry::{
@@ -14,10 +12,10 @@ use schema_registry_converter::schema_registry_common::{
 };
 use serde_json::{Value, json};
 
-use super::{Answer, Registry, RegistryError, compatibility};
+use super::settings::{bad_url, parse_url};
+use super::{Answer, Credentials, Registry, RegistryError, RegistrySettings, compatibility};
 
-/// What the settings below are called in the configuration.
-const URLS_SETTING: &str = "schema_registry.url";
+/// What to look at, as it is called in the configuration.
 const ALL_SETTINGS: &str = "schema_registry.url (Apicurio's ends in /apis/ccompat/v7) and its credentials";
 const REACH_SETTINGS: &str = "schema_registry.url or schema_registry.timeout";
 
@@ -26,55 +24,6 @@ const SUBJECT_NOT_FOUND: u32 = 40401;
 const VERSION_NOT_FOUND: u32 = 40402;
 const SCHEMA_NOT_FOUND: u32 = 40403;
 const INCOMPATIBLE: u32 = 409;
-
-/// How to reach a registry.
-#[derive(Clone, Debug)]
-pub struct RegistrySettings {
-    /// `schema_registry.url`: tried in order. Without credentials in them.
-    pub urls: Vec<String>,
-    /// Who asks.
-    pub credentials: Credentials,
-    /// `schema_registry.timeout`: how long one request may take.
-    pub timeout: Duration,
-}
-
-impl RegistrySettings {
-    /// One URL, no credentials, ten seconds.
-    pub fn new(url: impl Into<String>) -> Self {
-        RegistrySettings {
-            urls: vec![url.into()],
-            credentials: Credentials::None,
-            timeout: Duration::from_secs(10),
-        }
-    }
-}
-
-/// How a client shows who it is. Secrets are not printed by `Debug`.
-#[derive(Clone, Default)]
-pub enum Credentials {
-    /// Not at all.
-    #[default]
-    None,
-    /// By name and password; for Confluent Cloud, API key and secret.
-    Basic {
-        /// Name.
-        user: String,
-        /// Password.
-        password: String,
-    },
-    /// By token.
-    Bearer(String),
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Credentials::None => f.write_str("None"),
-            Credentials::Basic { user, .. } => write!(f, "Basic {{ user: {user:?}, password: … }}"),
-            Credentials::Bearer(_) => f.write_str("Bearer(…)"),
-        }
-    }
-}
 
 /// A registry over HTTP.
 #[derive(Debug)]
@@ -243,10 +192,10 @@ impl ConfluentRegistry {
                 Credentials::Bearer(token) => request.bearer_auth(token),
             };
             let cause = match request.send().await {
-                Ok(response) if !response.status().is_server_error() => {
-                    return Ok(Reply::read(response).await);
+                Ok(response) if is_passing(response.status().as_u16().into()) => {
+                    format!("HTTP status {}", response.status())
                 }
-                Ok(response) => format!("HTTP status {}", response.status()),
+                Ok(response) => return Ok(Reply::read(response).await),
                 Err(error) => chain(&error),
             };
             last = Some(cause);
@@ -255,7 +204,7 @@ impl ConfluentRegistry {
     }
 
     fn trouble(&self, request: String, error: &SRCError) -> RegistryError {
-        match error.retriable {
+        match error.retriable || code(error).is_some_and(is_passing) {
             true => self.unreachable(request, words(error)),
             false => self.refused(request, words(error)),
         }
@@ -336,6 +285,12 @@ fn code(error: &SRCError) -> Option<u32> {
     error.source()?.downcast_ref::<RawError>().map(|raw| raw.error_code)
 }
 
+/// Whether a code (an HTTP status, or one with two more digits) tells of trouble that may pass by itself.
+fn is_passing(code: u32) -> bool {
+    let status = if code < 1_000 { code } else { code / 100 };
+    matches!(status, 429 | 500..=599)
+}
+
 /// The client library's error with its causes, without its remarks on retrying.
 fn words(error: &SRCError) -> String {
     match error.source() {
@@ -356,27 +311,6 @@ fn chain(error: &dyn Error) -> String {
         next = cause.source();
     }
     text
-}
-
-fn parse_url(text: &str) -> Result<Url, RegistryError> {
-    let url =
-        Url::parse(text).map_err(|error| bad_url(format!("{error}; expected something like http://host:8081")))?;
-    if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
-        return Err(bad_url(format!("{}: is not http or https", url.scheme())));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(bad_url(
-            "it contains credentials, which errors would show: give them apart".to_owned(),
-        ));
-    }
-    Ok(url)
-}
-
-fn bad_url(problem: String) -> RegistryError {
-    RegistryError::Settings {
-        setting: URLS_SETTING,
-        problem,
-    }
 }
 
 /// Percent-encodes the path's parts: a subject may contain anything.

@@ -5,15 +5,19 @@ mod compatibility;
 mod confluent;
 mod memory;
 mod register;
+#[cfg(feature = "registry")]
+mod settings;
 
 use std::pin::Pin;
 
 #[cfg(feature = "registry")]
-pub use confluent::{ConfluentRegistry, Credentials, RegistrySettings};
+pub use confluent::ConfluentRegistry;
 pub use memory::MemoryRegistry;
 #[cfg(feature = "registry")]
 pub use register::register_all_within;
 pub use register::{Ids, check_all, register_all};
+#[cfg(feature = "registry")]
+pub use settings::{Credentials, RegistrySettings};
 
 /// What a [`Registry`] promises.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, RegistryError>> + Send + 'a>>;

@@ -1,0 +1,78 @@
+//! How to reach a registry over HTTP. Errors name the settings as the configuration does: `schema_registry.…`.
+
+use std::fmt;
+use std::time::Duration;
+
+use reqwest::Url;
+
+use super::RegistryError;
+
+/// How to reach a registry.
+#[derive(Clone, Debug)]
+pub struct RegistrySettings {
+    /// `schema_registry.url`: tried in order. Without credentials in them.
+    pub urls: Vec<String>,
+    /// Who asks.
+    pub credentials: Credentials,
+    /// `schema_registry.timeout`: how long one request may take.
+    pub timeout: Duration,
+}
+
+impl RegistrySettings {
+    /// One URL, no credentials, ten seconds.
+    pub fn new(url: impl Into<String>) -> Self {
+        RegistrySettings {
+            urls: vec![url.into()],
+            credentials: Credentials::None,
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How a client shows who it is. Secrets are not printed by `Debug`.
+#[derive(Clone, Default)]
+pub enum Credentials {
+    /// Not at all.
+    #[default]
+    None,
+    /// By name and password; for Confluent Cloud, API key and secret.
+    Basic {
+        /// Name.
+        user: String,
+        /// Password.
+        password: String,
+    },
+    /// By token.
+    Bearer(String),
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Credentials::None => f.write_str("None"),
+            Credentials::Basic { user, .. } => write!(f, "Basic {{ user: {user:?}, password: … }}"),
+            Credentials::Bearer(_) => f.write_str("Bearer(…)"),
+        }
+    }
+}
+
+pub(super) fn parse_url(text: &str) -> Result<Url, RegistryError> {
+    let url =
+        Url::parse(text).map_err(|error| bad_url(format!("{error}; expected something like http://host:8081")))?;
+    if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
+        return Err(bad_url(format!("{}: is not http or https", url.scheme())));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(bad_url(
+            "it contains credentials, which errors would show: give them apart".to_owned(),
+        ));
+    }
+    Ok(url)
+}
+
+pub(super) fn bad_url(problem: String) -> RegistryError {
+    RegistryError::Settings {
+        setting: "schema_registry.url",
+        problem,
+    }
+}
