@@ -21,6 +21,7 @@
 //! | `fare`, `times`, `pnr`, `digest` | one small calculation each (R21, R23, R3) |
 //! | `decide`, `book`, `cancel`, `rejection`, `answer` | what does a command cause? |
 //! | `evolve`, `ledger`, `train_date`, `outcome`, `fields` | what is the state, and how is it kept? |
+//! | `invariants` | did all that hold? (I1–I5) |
 //!
 //! # Glossary
 //!
@@ -43,6 +44,7 @@ mod evolve;
 mod example;
 mod fare;
 mod fields;
+pub mod invariants;
 mod key;
 mod ledger;
 mod outcome;

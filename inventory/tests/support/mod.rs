@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use interlock_inventory::invariants::EventAuditor;
 use interlock_inventory::{Ledger, Plan, Provenance, TrainDate, command_key, decide, evolve};
 use interlock_schemas::*;
 
@@ -29,6 +30,7 @@ pub struct World {
     pub store: Store,
     pub time: TimestampMs,
     pub offset: i64,
+    pub auditor: EventAuditor,
 }
 
 impl World {
@@ -40,6 +42,7 @@ impl World {
             store: Store::new(),
             time: 0,
             offset: 0,
+            auditor: EventAuditor::new(),
         }
     }
 
@@ -65,7 +68,9 @@ impl World {
         for (event, sequence) in events.iter().zip(at.next_sequence..) {
             assert_eq!(event.header().sequence, sequence, "I4");
             evolve(&mut self.ledger, event);
+            assert_eq!(self.auditor.observe(event), [], "the audit finds nothing");
         }
+        assert_eq!(self.auditor.finish(), [], "the audit finds nothing");
         self.offset += 1;
         self.events.extend(events.iter().cloned());
         for change in self.ledger.take_changes() {

@@ -3,6 +3,8 @@
 //! Seats are rows of booleans, everything is searched from the start each time, and nothing is shared with `decide` but the
 //! record types. It answers with what a traveller sees: lines such as `S2-5` or `WL 3/1`.
 
+#![allow(unreachable_pub, reason = "a module of a test binary")]
+
 use std::collections::HashMap;
 
 use interlock_schemas::*;
@@ -55,7 +57,6 @@ struct Booked {
     scope: (String, String),
     from: usize,
     to: usize,
-    together: bool,
 }
 
 /// People who are served at once, in order of arrival.
@@ -73,13 +74,19 @@ pub struct Oracle {
     list: Vec<Waiting>,
     issued: HashMap<(String, String), i32>,
     answers: HashMap<String, (Command, Vec<Told>)>,
+    /// Fares collected less refunds.
+    pub balance: Minor,
 }
 
 impl Oracle {
     pub fn new(plan: &TrainService) -> Oracle {
         let mut seats = Vec::new();
         for (coach, described) in plan.coaches.iter().enumerate() {
-            let layout = plan.layouts.iter().find(|layout| layout.name == described.layout).unwrap();
+            let layout = plan
+                .layouts
+                .iter()
+                .find(|layout| layout.name == described.layout)
+                .unwrap();
             for number in 1..=layout.seats {
                 let per_bay = layout.pattern.len() as i32;
                 seats.push(Seat {
@@ -95,7 +102,10 @@ impl Oracle {
         }
         for quota in &plan.quotas {
             for _ in 0..quota.seats {
-                let last = seats.iter_mut().rev().find(|seat| seat.class == quota.travel_class && seat.quota == "GN");
+                let last = seats
+                    .iter_mut()
+                    .rev()
+                    .find(|seat| seat.class == quota.travel_class && seat.quota == "GN");
                 last.unwrap().quota = quota.quota.clone();
             }
         }
@@ -107,10 +117,11 @@ impl Oracle {
             list: vec![],
             issued: HashMap::new(),
             answers: HashMap::new(),
+            balance: 0,
         }
     }
 
-    /// What is told to whom because of a command, `now` before the train's start in milliseconds of the epoch.
+    /// What is told to whom because of a command at `now`, where the train leaves its stops at `departures`.
     pub fn command(&mut self, command: &Command, now: TimestampMs, departures: &[TimestampMs]) -> Vec<Told> {
         let mut command = command.clone();
         let id = match &mut command {
@@ -124,14 +135,26 @@ impl Oracle {
             }
         };
         if let Some((first, told)) = self.answers.get(&id) {
-            let told = if *first == command { told.clone() } else { vec![Told::Refused("IDEMPOTENCY_KEY_REUSED")] };
+            let told = if *first == command {
+                told.clone()
+            } else {
+                vec![Told::Refused("IDEMPOTENCY_KEY_REUSED")]
+            };
             return vec![Told::Again(told)];
         }
         let told = match &command {
-            Command::Book(request) => self.book(request, now, departures).unwrap_or_else(|code| vec![Told::Refused(code)]),
-            Command::Cancel(request) => self.cancel(request, now, departures).unwrap_or_else(|code| vec![Told::Refused(code)]),
+            Command::Book(request) => self
+                .book(request, now, departures)
+                .unwrap_or_else(|code| vec![Told::Refused(code)]),
+            Command::Cancel(request) => self
+                .cancel(request, now, departures)
+                .unwrap_or_else(|code| vec![Told::Refused(code)]),
         };
-        let answers = told.iter().filter(|told| !matches!(told, Told::Promoted(..) | Told::Moved(_))).cloned().collect();
+        let answers = told
+            .iter()
+            .filter(|told| !matches!(told, Told::Promoted(..) | Told::Moved(_)))
+            .cloned()
+            .collect();
         self.answers.insert(id, (command, answers));
         told
     }
@@ -144,19 +167,40 @@ impl Oracle {
         self.seats.iter().map(|seat| seat.taken.as_slice())
     }
 
-    pub fn held(&self, money: impl Fn(i32) -> Minor) -> Minor {
-        money(self.people.len() as i32)
-    }
-
     /// Waiters in order: booking, index, first, current.
     pub fn waiters(&self, class: &str, quota: &str) -> Vec<(String, i32, i32, i32)> {
         let scope = (class.to_string(), quota.to_string());
-        let people = self.list.iter().filter(|waiting| waiting.scope == scope).flat_map(|waiting| &waiting.people);
-        people.zip(1..).map(|(&person, place)| (self.people[person].booking.clone(), self.people[person].index, self.people[person].first, place)).collect()
+        let people = self
+            .list
+            .iter()
+            .filter(|waiting| waiting.scope == scope)
+            .flat_map(|waiting| &waiting.people);
+        people
+            .zip(1..)
+            .map(|(&person, place)| {
+                (
+                    self.people[person].booking.clone(),
+                    self.people[person].index,
+                    self.people[person].first,
+                    place,
+                )
+            })
+            .collect()
     }
 
-    fn book(&mut self, request: &BookingRequest, now: TimestampMs, departures: &[TimestampMs]) -> Result<Vec<Told>, &'static str> {
-        let stop = |code: &str| self.plan.route.iter().position(|stop| stop.code == code).ok_or("UNKNOWN_STATION");
+    fn book(
+        &mut self,
+        request: &BookingRequest,
+        now: TimestampMs,
+        departures: &[TimestampMs],
+    ) -> Result<Vec<Told>, &'static str> {
+        let stop = |code: &str| {
+            self.plan
+                .route
+                .iter()
+                .position(|stop| stop.code == code)
+                .ok_or("UNKNOWN_STATION")
+        };
         let (from, to) = (stop(&request.from_station)?, stop(&request.to_station)?);
         if from >= to {
             return Err("STATIONS_OUT_OF_ORDER");
@@ -191,25 +235,47 @@ impl Oracle {
         let wishes: Vec<(BerthPreference, bool)> = request
             .passengers
             .iter()
-            .map(|p| (p.berth_preference, p.preference_is_hard && p.berth_preference != BerthPreference::None))
+            .map(|p| {
+                (
+                    p.berth_preference,
+                    p.preference_is_hard && p.berth_preference != BerthPreference::None,
+                )
+            })
             .collect();
         if wishes[seatable..].iter().any(|(_, hard)| *hard) {
             return Err("NO_MATCHING_BERTH");
         }
         let seated = match seatable {
             0 => None,
-            _ => Some(self.choose(&scope, from, to, &wishes[..seatable]).ok_or("NO_MATCHING_BERTH")?),
+            _ => Some(
+                self.choose(&scope, from, to, &wishes[..seatable])
+                    .ok_or("NO_MATCHING_BERTH")?,
+            ),
         };
-        let waiting: usize = self.list.iter().filter(|w| w.scope == scope).map(|w| w.people.len()).sum();
-        let named_cap = self.plan.waitlist_caps.iter().find(|cap| cap.travel_class == scope.0 && cap.quota == scope.1);
+        let waiting: usize = self
+            .list
+            .iter()
+            .filter(|w| w.scope == scope)
+            .map(|w| w.people.len())
+            .sum();
+        let named_cap = self
+            .plan
+            .waitlist_caps
+            .iter()
+            .find(|cap| cap.travel_class == scope.0 && cap.quota == scope.1);
         let cap = named_cap.map_or_else(|| self.default_cap(&scope), |cap| cap.passengers as usize);
         if size > seatable && waiting + size - seatable > cap {
             return Err("WAITLIST_FULL");
         }
-        let booked =
-            Booked { user: request.user_id.clone(), scope: scope.clone(), from, to, together: !request.partial_confirmation };
+        let booked = Booked {
+            user: request.user_id.clone(),
+            scope: scope.clone(),
+            from,
+            to,
+        };
         self.bookings.insert(request.request_id.clone(), booked);
         let paid = self.fare(&scope, from, to);
+        self.balance += paid * size as i64;
         let mut told = Vec::new();
         let first_person = self.people.len();
         for (index, passenger) in request.passengers.iter().enumerate() {
@@ -219,7 +285,14 @@ impl Oracle {
             };
             let first = if state == State::Waits { self.issue(&scope) } else { 0 };
             let wish = passenger.berth_preference;
-            self.people.push(Person { booking: request.request_id.clone(), index: index as i32, state, paid, first, wish });
+            self.people.push(Person {
+                booking: request.request_id.clone(),
+                index: index as i32,
+                state,
+                paid,
+                first,
+                wish,
+            });
         }
         if let Some((seats, tier)) = seated {
             self.occupy(&seats, from, to, true);
@@ -227,14 +300,21 @@ impl Oracle {
         }
         if seatable < size {
             let newcomers: Vec<usize> = (first_person + seatable..self.people.len()).collect();
-            let lines = newcomers.iter().zip(waiting as i32 + 1..).map(|(&p, place)| (self.people[p].index, self.people[p].first, place));
+            let lines = newcomers
+                .iter()
+                .zip(waiting as i32 + 1..)
+                .map(|(&p, place)| (self.people[p].index, self.people[p].first, place));
             told.push(Told::Waits(lines.collect()));
             let groups: Vec<Vec<usize>> = match request.partial_confirmation {
                 true => newcomers.into_iter().map(|person| vec![person]).collect(),
                 false => vec![newcomers],
             };
             for people in groups {
-                self.list.push(Waiting { scope: scope.clone(), booking: request.request_id.clone(), people });
+                self.list.push(Waiting {
+                    scope: scope.clone(),
+                    booking: request.request_id.clone(),
+                    people,
+                });
             }
         }
         Ok(told)
@@ -252,13 +332,25 @@ impl Oracle {
             return Err("NOT_YOUR_BOOKING");
         }
         let (scope, from, to) = (booked.scope.clone(), booked.from, booked.to);
-        let members: Vec<usize> = (0..self.people.len()).filter(|&p| self.people[p].booking == *id).collect();
-        if request.passengers.iter().any(|&index| index < 0 || index as usize >= members.len()) {
+        let members: Vec<usize> = (0..self.people.len())
+            .filter(|&p| self.people[p].booking == *id)
+            .collect();
+        if request
+            .passengers
+            .iter()
+            .any(|&index| index < 0 || index as usize >= members.len())
+        {
             return Err("UNKNOWN_PASSENGER");
         }
         let before = self.waiters(&scope.0, &scope.1);
         let hours_left = (departures[from] - now) as f64 / 3_600_000.0;
-        let fare = self.plan.fares.iter().find(|fare| fare.travel_class == scope.0).unwrap().clone();
+        let fare = self
+            .plan
+            .fares
+            .iter()
+            .find(|fare| fare.travel_class == scope.0)
+            .unwrap()
+            .clone();
         let mut gave = Vec::new();
         for person in members {
             let index = self.people[person].index;
@@ -275,8 +367,12 @@ impl Oracle {
                     let kept = match hours_left {
                         _ if scope.1 == "TQ" => paid,
                         h if h > 72.0 => fare.cancellation_flat_minor,
-                        h if h > 24.0 => fare.cancellation_flat_minor.max((paid as f64 * 0.25 + 0.5).floor() as i64),
-                        h if h > 8.0 => fare.cancellation_flat_minor.max((paid as f64 * 0.5 + 0.5).floor() as i64),
+                        h if h > 24.0 => fare
+                            .cancellation_flat_minor
+                            .max((paid as f64 * 0.25 + 0.5).floor() as i64),
+                        h if h > 8.0 => fare
+                            .cancellation_flat_minor
+                            .max((paid as f64 * 0.5 + 0.5).floor() as i64),
                         _ => paid,
                     };
                     (paid - kept).max(0)
@@ -285,14 +381,19 @@ impl Oracle {
             for waiting in &mut self.list {
                 waiting.people.retain(|&p| p != person);
             }
+            self.balance -= refund;
             gave.push((index, refund, state == State::Gone));
         }
         self.list.retain(|waiting| !waiting.people.is_empty());
         let mut told = vec![Told::GaveBack(gave)];
         self.promote(&scope, &mut told);
-        let place_before = |booking: &str, index: i32| before.iter().find(|w| w.0 == booking && w.1 == index).map(|w| w.3);
+        let place_before =
+            |booking: &str, index: i32| before.iter().find(|w| w.0 == booking && w.1 == index).map(|w| w.3);
         let after = self.waiters(&scope.0, &scope.1);
-        let moved: Vec<_> = after.into_iter().filter(|w| place_before(&w.0, w.1) != Some(w.3)).collect();
+        let moved: Vec<_> = after
+            .into_iter()
+            .filter(|w| place_before(&w.0, w.1) != Some(w.3))
+            .collect();
         if !moved.is_empty() {
             told.push(Told::Moved(moved));
         }
@@ -305,14 +406,19 @@ impl Oracle {
             (0..oracle.list.len()).find(|&place| {
                 let waiting = &oracle.list[place];
                 let booked = &oracle.bookings[&waiting.booking];
-                waiting.scope == *scope && oracle.may_be_served(scope, booked.from, booked.to, waiting.people.len(), place)
+                waiting.scope == *scope
+                    && oracle.may_be_served(scope, booked.from, booked.to, waiting.people.len(), place)
             })
         };
         while let Some(place) = first_servable(self) {
             let waiting = self.list.remove(place);
             let booked = &self.bookings[&waiting.booking];
             let (from, to) = (booked.from, booked.to);
-            let wishes: Vec<_> = waiting.people.iter().map(|&person| (self.people[person].wish, false)).collect();
+            let wishes: Vec<_> = waiting
+                .people
+                .iter()
+                .map(|&person| (self.people[person].wish, false))
+                .collect();
             let (seats, tier) = self.choose(scope, from, to, &wishes).unwrap();
             self.occupy(&seats, from, to, true);
             let mut places = self.places(0, &seats);
@@ -335,13 +441,18 @@ impl Oracle {
                     let booked = &self.bookings[&waiting.booking];
                     waiting.scope == *scope && booked.from <= leg && leg < booked.to
                 };
-                let ahead: usize = self.list[..place].iter().filter(over_leg).map(|waiting| waiting.people.len()).sum();
+                let ahead: usize = self.list[..place]
+                    .iter()
+                    .filter(over_leg)
+                    .map(|waiting| waiting.people.len())
+                    .sum();
                 free >= ahead + size
             }))
     }
 
     fn fitting(&self, scope: &(String, String), from: usize, to: usize) -> Vec<usize> {
-        let fits = |seat: &Seat| seat.class == scope.0 && seat.quota == scope.1 && !seat.taken[from..to].contains(&true);
+        let fits =
+            |seat: &Seat| seat.class == scope.0 && seat.quota == scope.1 && !seat.taken[from..to].contains(&true);
         (0..self.seats.len()).filter(|&seat| fits(&self.seats[seat])).collect()
     }
 
@@ -365,7 +476,10 @@ impl Oracle {
         let places = |name: fn(&Seat) -> (usize, i32)| {
             let mut places: Vec<Vec<usize>> = Vec::new();
             for &seat in &fitting {
-                match places.iter_mut().find(|place| name(&self.seats[place[0]]) == name(&self.seats[seat])) {
+                match places
+                    .iter_mut()
+                    .find(|place| name(&self.seats[place[0]]) == name(&self.seats[seat]))
+                {
                     Some(place) => place.push(seat),
                     None => places.push(vec![seat]),
                 }
@@ -373,7 +487,10 @@ impl Oracle {
             places
         };
         let coaches = places(|seat| (seat.coach, 0));
-        for (tier, places) in [(Tier::SameBay, places(|seat| (seat.coach, seat.bay))), (Tier::SameCoach, coaches.clone())] {
+        for (tier, places) in [
+            (Tier::SameBay, places(|seat| (seat.coach, seat.bay))),
+            (Tier::SameCoach, coaches.clone()),
+        ] {
             let enough = places.into_iter().filter(|place| self.satisfies(place, wishes));
             if let Some(place) = enough.min_by_key(Vec::len) {
                 return Some((self.assign(&[place], from, to, wishes), tier));
@@ -412,7 +529,10 @@ impl Oracle {
                     _ => true,
                 };
                 let wanted = |entry: &&(usize, usize, usize)| pass == 2 || self.grants(entry.2, *wish);
-                if turn && given[person] == usize::MAX && let Some(&entry) = free.iter().filter(wanted).min() {
+                if turn
+                    && given[person] == usize::MAX
+                    && let Some(&entry) = free.iter().filter(wanted).min()
+                {
                     given[person] = entry.2;
                     free.retain(|other| *other != entry);
                 }
@@ -425,7 +545,11 @@ impl Oracle {
         let taken = &self.seats[seat].taken;
         let before = taken[..from].iter().rev().take_while(|taken| !**taken).count();
         let after = taken[to..].iter().take_while(|taken| !**taken).count();
-        if self.plan.allocation == Allocation::FirstFit { 0 } else { before + after }
+        if self.plan.allocation == Allocation::FirstFit {
+            0
+        } else {
+            before + after
+        }
     }
 
     fn grants(&self, seat: usize, wish: BerthPreference) -> bool {
@@ -443,7 +567,10 @@ impl Oracle {
 
     fn places(&self, first_index: i32, seats: &[usize]) -> Vec<(i32, String, i32)> {
         let name = |seat: usize| self.plan.coaches[self.seats[seat].coach].name.clone();
-        (first_index..).zip(seats).map(|(index, &seat)| (index, name(seat), self.seats[seat].number)).collect()
+        (first_index..)
+            .zip(seats)
+            .map(|(index, &seat)| (index, name(seat), self.seats[seat].number))
+            .collect()
     }
 
     fn issue(&mut self, scope: &(String, String)) -> i32 {
@@ -453,27 +580,40 @@ impl Oracle {
     }
 
     fn default_cap(&self, scope: &(String, String)) -> usize {
-        let seats = self.seats.iter().filter(|seat| seat.class == scope.0 && seat.quota == scope.1).count();
-        let share = if ["1A", "2A", "3A", "3E", "CC", "EC", "FIRST"].contains(&scope.0.as_str()) { 0.6 } else { 0.3 };
+        let seats = self
+            .seats
+            .iter()
+            .filter(|seat| seat.class == scope.0 && seat.quota == scope.1)
+            .count();
+        let share = if ["1A", "2A", "3A", "3E", "CC", "EC", "FIRST"].contains(&scope.0.as_str()) {
+            0.6
+        } else {
+            0.3
+        };
         (seats as f64 * share + 0.5 + 1e-9).floor() as usize
     }
 
     fn fare(&self, scope: &(String, String), from: usize, to: usize) -> Minor {
-        let fare = self.plan.fares.iter().find(|fare| fare.travel_class == scope.0).unwrap();
+        let fare = self
+            .plan
+            .fares
+            .iter()
+            .find(|fare| fare.travel_class == scope.0)
+            .unwrap();
         let metres = self.plan.route[to].distance_m - self.plan.route[from].distance_m;
-        let slab = fare.slabs.iter().find(|slab| slab.up_to_m >= metres).unwrap_or(fare.slabs.last().unwrap());
+        let slab = fare
+            .slabs
+            .iter()
+            .find(|slab| slab.up_to_m >= metres)
+            .unwrap_or(fare.slabs.last().unwrap());
         let round = |amount: f64| (amount + 0.5).floor() as i64;
         let tatkal = match scope.1.as_str() {
-            "TQ" => round(slab.fare_minor as f64 * fare.tatkal_bp as f64 / 10_000.0).clamp(fare.tatkal_min_minor, fare.tatkal_max_minor),
+            "TQ" => round(slab.fare_minor as f64 * fare.tatkal_bp as f64 / 10_000.0)
+                .clamp(fare.tatkal_min_minor, fare.tatkal_max_minor),
             _ => 0,
         };
         let sum = slab.fare_minor + fare.reservation_fee_minor + tatkal;
         sum + round(sum as f64 * fare.tax_bp as f64 / 10_000.0)
-    }
-
-    /// Fares collected less refunds, from who is where now and what was given back.
-    pub fn paid_by(&self, booking: &str) -> Minor {
-        self.people.iter().filter(|person| person.booking == booking).map(|person| person.paid).sum()
     }
 
     /// "No waiter fits" (FIFO_SKIP), or under LEG_STRICT: nobody may be served.
@@ -483,9 +623,5 @@ impl Oracle {
             let booked = &self.bookings[&waiting.booking];
             self.may_be_served(&waiting.scope, booked.from, booked.to, waiting.people.len(), place)
         })
-    }
-
-    pub fn is_together(&self, booking: &str) -> bool {
-        self.bookings.get(booking).is_some_and(|booked| booked.together)
     }
 }

@@ -1,0 +1,185 @@
+//! The invariants I1 to I5, one definition for tests, simulator and `interlock audit`.
+//!
+//! [`EventAuditor`] reads the events of one ledger in the order of their sequence and keeps a view of its own: which seat is
+//! held on which legs, who waits, which request was answered. It shares no code with the decisions it judges: what fits is
+//! asked of its own rows, what should have been promoted is searched, not remembered.
+//!
+//! | | checked |
+//! | --- | --- |
+//! | I1 | on every seat given: it exists, its quota sells it, and its legs are free |
+//! | I2 | on every answer: a request's first answer is one, and later ones are marked as repeated |
+//! | I3 | on every promotion: no earlier waiter of the list could have used the space; after every command: no waiter can |
+//! | I4 | on every event: its sequence is its predecessor's plus one |
+//! | I5 | by [`same_state`], between two states of a train-date |
+//!
+//! Beside these, what an event says about positions and money is compared with the view (R15, R18).
+//!
+//! I3 stays cheap because only a cancellation can make room: who fits is looked for then, once for each trip, and only those
+//! found are looked at again until the command ends.
+
+mod list;
+mod view;
+
+use interlock_schemas::{Event, EventHeader, EventKind, train_date_key};
+use rustc_hash::FxHashMap;
+
+use crate::train_date::TrainDate;
+use view::View;
+
+/// A broken invariant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Its name: `I1` to `I5`, or the rule (`R15`, `R18`) that an event contradicts.
+    pub invariant: &'static str,
+    /// The ledger.
+    pub ledger: i32,
+    /// Sequence of the event that shows it.
+    pub sequence: i64,
+    /// Key of the train-date.
+    pub train_date: String,
+    /// What is wrong.
+    pub detail: String,
+}
+
+/// Checks the events of one ledger, fed in the order of their sequence.
+#[derive(Debug, Default)]
+pub struct EventAuditor {
+    last: Option<Last>,
+    views: FxHashMap<String, View>,
+    revenue: FxHashMap<String, i64>,
+    found: Vec<Found>,
+}
+
+/// The event before: its command may go on.
+#[derive(Debug)]
+struct Last {
+    ledger: i32,
+    sequence: i64,
+    source_offset: i64,
+    train_date: String,
+}
+
+/// A violation whose coordinates are added by the auditor.
+#[derive(Debug)]
+struct Found {
+    invariant: &'static str,
+    detail: String,
+}
+
+impl EventAuditor {
+    /// An auditor that has seen nothing; the first event must have sequence 1.
+    pub fn new() -> EventAuditor {
+        EventAuditor::default()
+    }
+
+    /// Reads the next event; gives what it breaks, and what the command before left broken.
+    pub fn observe(&mut self, event: &Event) -> Vec<Violation> {
+        let header = event.header();
+        let mut violations = Vec::new();
+        if self
+            .last
+            .as_ref()
+            .is_some_and(|last| last.source_offset != header.source_offset)
+        {
+            violations = self.finish();
+        }
+        self.sequence_goes_on(header);
+        let key = train_date_key(&header.train_id, header.travel_date);
+        let view = self.views.entry(key.clone()).or_default();
+        view.observe(event, &mut self.found);
+        if header.amount_minor != 0 {
+            *self.revenue.entry(header.currency.clone()).or_default() += header.amount_minor;
+        }
+        self.last = Some(Last {
+            ledger: header.ledger,
+            sequence: header.sequence,
+            source_offset: header.source_offset,
+            train_date: key,
+        });
+        self.report(&mut violations);
+        violations
+    }
+
+    /// Ends the last command, so that what it left broken is said; call it when there are no more events.
+    pub fn finish(&mut self) -> Vec<Violation> {
+        let mut violations = Vec::new();
+        if let Some(last) = &self.last
+            && let Some(view) = self.views.get_mut(&last.train_date)
+        {
+            view.command_ended(&mut self.found);
+        }
+        self.report(&mut violations);
+        violations
+    }
+
+    /// Sum of the amounts, by currency.
+    pub fn revenue(&self) -> impl Iterator<Item = (&str, i64)> {
+        self.revenue
+            .iter()
+            .map(|(currency, amount)| (currency.as_str(), *amount))
+    }
+
+    /// Sequence of the last event.
+    pub fn last_sequence(&self) -> Option<i64> {
+        self.last.as_ref().map(|last| last.sequence)
+    }
+
+    fn sequence_goes_on(&mut self, header: &EventHeader) {
+        let (sequence, ledger, offset) = match &self.last {
+            Some(last) => (last.sequence + 1, last.ledger, last.source_offset),
+            None => (1, header.ledger, i64::MIN),
+        };
+        if header.sequence != sequence {
+            self.found.push(Found {
+                invariant: "I4",
+                detail: format!("sequence {} where {sequence} follows", header.sequence),
+            });
+        }
+        if header.ledger != ledger {
+            self.found.push(Found {
+                invariant: "I4",
+                detail: format!("ledger {} among events of {ledger}", header.ledger),
+            });
+        }
+        if header.source_offset < offset {
+            let detail = format!("offset {} is decided after {offset}", header.source_offset);
+            self.found.push(Found {
+                invariant: "I4",
+                detail,
+            });
+        }
+    }
+
+    fn report(&mut self, violations: &mut Vec<Violation>) {
+        let Some(last) = &self.last else { return };
+        violations.extend(self.found.drain(..).map(|found| Violation {
+            invariant: found.invariant,
+            ledger: last.ledger,
+            sequence: last.sequence,
+            train_date: last.train_date.clone(),
+            detail: found.detail,
+        }));
+    }
+}
+
+/// I5: what a store holds of a train-date equals the fold of its events. The error names the first difference.
+pub fn same_state(folded: &TrainDate, stored: &TrainDate) -> Result<(), String> {
+    if folded == stored {
+        return Ok(());
+    }
+    let (folded, stored) = (folded.to_fields(), stored.to_fields());
+    let differs = folded
+        .iter()
+        .find(|field| !stored.contains(field))
+        .or_else(|| stored.iter().find(|field| !folded.contains(field)));
+    let field = differs.map_or(
+        "the fields are equal, but not what was made of them".into(),
+        |(field, _)| format!("field `{}` differs", String::from_utf8_lossy(field)),
+    );
+    Err(format!("I5: {field}"))
+}
+
+/// Whether an event is part of the first answer to a command.
+fn is_first_answer(header: &EventHeader) -> bool {
+    header.kind == EventKind::Answer && !header.replay
+}

@@ -1,0 +1,141 @@
+//! The auditor's view of one waitlist: who waits, who could be served, and whether events say the same of positions.
+
+use std::collections::HashMap;
+
+use interlock_schemas::PromotionPolicy;
+
+/// Passengers who are served together, as the auditor sees them.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) request_id: String,
+    pub(super) from: usize,
+    pub(super) to: usize,
+    /// Index and first position of each.
+    pub(super) passengers: Vec<(i32, i32)>,
+}
+
+/// A waitlist and the seats it waits for.
+#[derive(Debug, Default)]
+pub(super) struct List {
+    /// Held legs of each seat of the class and quota.
+    pub(super) rows: Vec<u128>,
+    pub(super) waiters: Vec<Waiter>,
+    /// First positions issued so far.
+    pub(super) issued: i32,
+    /// Requests of waiters who could be served when space came free in this command, by first position.
+    candidates: Vec<i32>,
+    /// Space came free or a waiter left in this command.
+    pub(super) stirred: bool,
+}
+
+impl List {
+    pub(super) fn fitting(&self, from: usize, to: usize) -> usize {
+        let trip = legs(from, to);
+        self.rows.iter().filter(|row| **row & trip == 0).count()
+    }
+
+    /// Who, of everybody, could be served now. Under LEG_STRICT the seats on every leg must also cover those ahead.
+    fn servable(&self, policy: PromotionPolicy) -> Vec<i32> {
+        let mut fitting = HashMap::new();
+        let mut free = HashMap::new();
+        let mut ahead = [0_usize; 128];
+        let mut found = Vec::new();
+        for waiter in &self.waiters {
+            let (trip, size) = ((waiter.from, waiter.to), waiter.passengers.len());
+            let mut served = *fitting.entry(trip).or_insert_with(|| self.fitting(trip.0, trip.1)) >= size;
+            if policy == PromotionPolicy::LegStrict {
+                for (leg, claimed) in ahead.iter_mut().enumerate().take(waiter.to).skip(waiter.from) {
+                    served &= *free.entry(leg).or_insert_with(|| self.fitting(leg, leg + 1)) >= *claimed + size;
+                    *claimed += size;
+                }
+            }
+            if served {
+                found.extend(waiter.passengers.first().map(|(_, first)| *first));
+            }
+        }
+        found
+    }
+
+    /// Space came free or a waiter left: remembers who could be served now.
+    pub(super) fn stir(&mut self, policy: PromotionPolicy) {
+        self.candidates = self.servable(policy);
+        self.stirred = true;
+    }
+
+    /// Whom of those ahead of a first position the space would have served at this moment. Space only shrinks until the
+    /// command ends, so nobody but the candidates comes into question; under LEG_STRICT the claims ahead are counted anew.
+    pub(super) fn passed_over(&self, first: i32, policy: PromotionPolicy) -> Option<&Waiter> {
+        let earlier = |waiter: &&Waiter| waiter.passengers.first().is_some_and(|passenger| passenger.1 < first);
+        if !self.candidates.iter().any(|candidate| *candidate < first) {
+            return None;
+        }
+        let servable = match policy {
+            PromotionPolicy::FifoSkip => Vec::new(),
+            PromotionPolicy::LegStrict => self.servable(policy),
+        };
+        self.waiters.iter().filter(earlier).find(|waiter| {
+            let name = waiter.passengers[0].1;
+            self.candidates.contains(&name)
+                && match policy {
+                    PromotionPolicy::FifoSkip => self.fitting(waiter.from, waiter.to) >= waiter.passengers.len(),
+                    PromotionPolicy::LegStrict => servable.contains(&name),
+                }
+        })
+    }
+
+    /// Whether the waiter with a first position may be served at this moment.
+    pub(super) fn may_be_served(&self, first: i32, policy: PromotionPolicy) -> bool {
+        self.servable(policy).contains(&first)
+    }
+
+    /// Whether a newcomer may be seated before everybody who waits.
+    pub(super) fn leaves_room(&self, from: usize, to: usize, size: usize, policy: PromotionPolicy) -> bool {
+        let claimed = |leg: usize| -> usize {
+            let over = self
+                .waiters
+                .iter()
+                .filter(|waiter| waiter.from <= leg && leg < waiter.to);
+            over.map(|waiter| waiter.passengers.len()).sum()
+        };
+        policy == PromotionPolicy::FifoSkip || (from..to).all(|leg| self.fitting(leg, leg + 1) >= claimed(leg) + size)
+    }
+
+    /// At a command's end: somebody who could be served still waits.
+    pub(super) fn forgotten(&mut self, policy: PromotionPolicy) -> Option<&Waiter> {
+        self.candidates.clear();
+        if !std::mem::take(&mut self.stirred) {
+            return None;
+        }
+        let first = *self.servable(policy).first()?;
+        self.waiters
+            .iter()
+            .find(|waiter| waiter.passengers.first().is_some_and(|passenger| passenger.1 == first))
+    }
+
+    /// The place of a passenger among those who wait, from 1.
+    pub(super) fn place(&self, first: i32) -> Option<i32> {
+        let passengers = self.waiters.iter().flat_map(|waiter| &waiter.passengers);
+        passengers
+            .zip(1..)
+            .find(|(passenger, _)| passenger.1 == first)
+            .map(|(_, place)| place)
+    }
+
+    /// Takes a passenger off the list; gives the first position.
+    pub(super) fn leave(&mut self, request_id: &str, index: i32) -> Option<i32> {
+        let holds = |waiter: &Waiter| waiter.request_id == request_id && waiter.passengers.iter().any(|p| p.0 == index);
+        let at = self.waiters.iter().position(holds)?;
+        let waiter = &mut self.waiters[at];
+        let passenger = waiter.passengers.iter().position(|passenger| passenger.0 == index)?;
+        let (_, first) = waiter.passengers.remove(passenger);
+        if waiter.passengers.is_empty() {
+            self.waiters.remove(at);
+        }
+        Some(first)
+    }
+}
+
+/// Legs of a trip as bits.
+pub(super) fn legs(from: usize, to: usize) -> u128 {
+    (from..to).fold(0, |legs, leg| legs | 1 << leg)
+}

@@ -1,0 +1,386 @@
+//! The auditor's view of one train-date, built from events alone.
+
+use interlock_schemas::{
+    BookingCancelled, BookingConfirmed, BookingWaitlisted, Event, EventHeader, EventKind, PositionMove,
+    PromotionPolicy, TrainService,
+};
+use rustc_hash::FxHashMap;
+
+use super::list::{List, Waiter, legs};
+use super::{Found, is_first_answer};
+
+/// Class and quota.
+type Scope = (String, String);
+
+/// A train-date as far as its events tell.
+#[derive(Debug, Default)]
+pub(super) struct View {
+    policy: PromotionPolicy,
+    stops: FxHashMap<String, usize>,
+    /// Coach and number to the row in the list that sells it.
+    seats: FxHashMap<(String, i32), (Scope, usize)>,
+    lists: FxHashMap<Scope, List>,
+    /// Who sits where: booking and index to seat and legs.
+    seated: FxHashMap<(String, i32), ((String, i32), u128)>,
+    /// Requests with a first answer, and the offset of its command.
+    answered: FxHashMap<String, i64>,
+    /// Passengers named by the first answer to the command that is being read.
+    named: Vec<i32>,
+}
+
+impl View {
+    pub(super) fn observe(&mut self, event: &Event, found: &mut Vec<Found>) {
+        let header = event.header();
+        self.answers_once(event, found);
+        self.amount_adds_up(event, found);
+        if header.replay {
+            return;
+        }
+        match event {
+            Event::Opened(opened) => self.open(&opened.plan),
+            Event::Confirmed(confirmed) => self.confirmed(confirmed, found),
+            Event::Waitlisted(list) if header.kind == EventKind::Position => self.moved(header, &list.moves, found),
+            Event::Waitlisted(waitlisted) => self.waitlisted(waitlisted, found),
+            Event::Cancelled(cancelled) => self.cancelled(cancelled, found),
+            Event::Rejected(_) => {}
+        }
+    }
+
+    /// I3 at the end of a command.
+    pub(super) fn command_ended(&mut self, found: &mut Vec<Found>) {
+        self.named.clear();
+        let policy = self.policy;
+        for (scope, list) in self.lists.iter_mut().filter(|(_, list)| list.stirred) {
+            if let Some(waiter) = list.forgotten(policy) {
+                let detail = format!(
+                    "{} waits for {} {} and could be served",
+                    waiter.request_id, scope.0, scope.1
+                );
+                found.push(Found {
+                    invariant: "I3",
+                    detail,
+                });
+            }
+        }
+    }
+
+    /// I2: one first answer; two events are one answer if they share the command and name different passengers.
+    fn answers_once(&mut self, event: &Event, found: &mut Vec<Found>) {
+        let header = event.header();
+        if header.kind != EventKind::Answer {
+            return;
+        }
+        let request = &header.cause_request_id;
+        let mut report = |detail: String| {
+            found.push(Found {
+                invariant: "I2",
+                detail,
+            })
+        };
+        let passengers: Vec<i32> = match event {
+            Event::Confirmed(confirmed) => confirmed.passengers.iter().map(|passenger| passenger.index).collect(),
+            Event::Waitlisted(waitlisted) => waitlisted.passengers.iter().map(|passenger| passenger.index).collect(),
+            _ => Vec::new(),
+        };
+        match (self.answered.get(request), header.replay) {
+            (None, true) => report(format!("{request} is answered again before it was answered")),
+            (None, false) => {
+                self.answered.insert(request.clone(), header.source_offset);
+            }
+            (Some(offset), false) if *offset != header.source_offset => {
+                report(format!(
+                    "{request} is answered by offset {} and was by {offset}",
+                    header.source_offset
+                ));
+            }
+            (Some(_), false) if passengers.is_empty() || self.named.iter().any(|index| passengers.contains(index)) => {
+                report(format!("{request} is answered twice by one command"));
+            }
+            _ => {}
+        }
+        self.named.extend(passengers);
+    }
+
+    /// R18: what an event moves is what its passengers paid or get back.
+    fn amount_adds_up(&self, event: &Event, found: &mut Vec<Found>) {
+        let header = event.header();
+        let parts: i64 = match event {
+            _ if !is_first_answer(header) => 0,
+            Event::Confirmed(confirmed) => confirmed.passengers.iter().map(|passenger| passenger.fare_minor).sum(),
+            Event::Waitlisted(waitlisted) => waitlisted.passengers.iter().map(|passenger| passenger.fare_minor).sum(),
+            Event::Cancelled(cancelled) => -cancelled
+                .passengers
+                .iter()
+                .map(|passenger| passenger.refund_minor)
+                .sum::<i64>(),
+            Event::Rejected(_) | Event::Opened(_) => 0,
+        };
+        if header.amount_minor != parts {
+            let detail = format!("the amount is {}, its parts are {parts}", header.amount_minor);
+            found.push(Found {
+                invariant: "R18",
+                detail,
+            });
+        }
+    }
+
+    fn open(&mut self, plan: &TrainService) {
+        self.policy = plan.promotion;
+        self.stops = plan
+            .route
+            .iter()
+            .zip(0..)
+            .map(|(stop, place)| (stop.code.clone(), place))
+            .collect();
+        let seats_of = |layout: &str| {
+            plan.layouts
+                .iter()
+                .find(|known| known.name == layout)
+                .map_or(0, |known| known.seats)
+        };
+        for fare in &plan.fares {
+            let class = &fare.travel_class;
+            let coaches = plan.coaches.iter().filter(|coach| coach.travel_class == *class);
+            let seats =
+                coaches.flat_map(|coach| (1..=seats_of(&coach.layout)).map(|number| (coach.name.clone(), number)));
+            let mut rest: Vec<(String, i32)> = seats.collect();
+            for quota in plan.quotas.iter().filter(|quota| quota.travel_class == *class) {
+                for _ in 0..quota.seats {
+                    if let Some(seat) = rest.pop() {
+                        self.sell(seat, (class.clone(), quota.quota.clone()));
+                    }
+                }
+            }
+            for seat in rest {
+                self.sell(seat, (class.clone(), "GN".to_owned()));
+            }
+        }
+    }
+
+    fn sell(&mut self, seat: (String, i32), scope: Scope) {
+        let rows = &mut self.lists.entry(scope.clone()).or_default().rows;
+        self.seats.insert(seat, (scope, rows.len()));
+        rows.push(0);
+    }
+
+    fn confirmed(&mut self, confirmed: &BookingConfirmed, found: &mut Vec<Found>) {
+        let header = &confirmed.header;
+        match header.kind {
+            EventKind::Promotion => self.was_next(confirmed, found),
+            _ => self.went_before_nobody(confirmed, found),
+        }
+        let Some((from, to)) = self.trip(header) else {
+            return found.push(Found {
+                invariant: "I1",
+                detail: format!("{} travels where no plan goes", header.request_id),
+            });
+        };
+        for passenger in &confirmed.passengers {
+            let seat = (passenger.coach.clone(), passenger.seat_number);
+            if let Err(problem) = self.sit(header, &seat, legs(from, to)) {
+                let detail = format!("{} seat {} for {}: {problem}", seat.0, seat.1, header.request_id);
+                found.push(Found {
+                    invariant: "I1",
+                    detail,
+                });
+            }
+            self.seated
+                .insert((header.request_id.clone(), passenger.index), (seat, legs(from, to)));
+        }
+    }
+
+    fn sit(&mut self, header: &EventHeader, seat: &(String, i32), trip: u128) -> Result<(), String> {
+        let (scope, row) = self.seats.get(seat).ok_or("the plan has no such seat")?;
+        if (&scope.0, &scope.1) != (&header.travel_class, &header.quota) {
+            return Err(format!("it is sold as {} {}", scope.0, scope.1));
+        }
+        let held = self
+            .lists
+            .get_mut(scope)
+            .and_then(|list| list.rows.get_mut(*row))
+            .ok_or("the plan has no such seat")?;
+        let taken = *held & trip != 0;
+        *held |= trip;
+        if !taken {
+            return Ok(());
+        }
+        let holder = self
+            .seated
+            .iter()
+            .find(|(_, (other, legs))| other == seat && legs & trip != 0);
+        Err(format!(
+            "held by {} on a shared leg",
+            holder.map_or("nobody known", |((request_id, _), _)| request_id)
+        ))
+    }
+
+    /// I3 for a promotion: it may be served, and nobody earlier could have been.
+    fn was_next(&mut self, promoted: &BookingConfirmed, found: &mut Vec<Found>) {
+        let (header, policy) = (&promoted.header, self.policy);
+        let mut report = |detail: String| {
+            found.push(Found {
+                invariant: "I3",
+                detail,
+            })
+        };
+        let Some(list) = self.lists.get_mut(&scope_of(header)) else {
+            return report("a promotion without a list".to_owned());
+        };
+        let named = promoted.passengers.first().map_or(-1, |passenger| passenger.index);
+        let waits =
+            |waiter: &&Waiter| waiter.request_id == header.request_id && waiter.passengers.iter().any(|p| p.0 == named);
+        let first = list
+            .waiters
+            .iter()
+            .find(waits)
+            .and_then(|waiter| waiter.passengers.first())
+            .map(|passenger| passenger.1);
+        let Some(first) = first else {
+            return report(format!("{} is promoted and doesn't wait", header.request_id));
+        };
+        if !list.may_be_served(first, policy) {
+            report(format!(
+                "{} is promoted where earlier waiters may need the space",
+                header.request_id
+            ));
+        }
+        if let Some(earlier) = list.passed_over(first, policy) {
+            report(format!(
+                "{} is promoted before {}",
+                header.request_id, earlier.request_id
+            ));
+        }
+        for passenger in &promoted.passengers {
+            if list.leave(&header.request_id, passenger.index).is_none() {
+                report(format!(
+                    "{} {} is promoted and doesn't wait",
+                    header.request_id, passenger.index
+                ));
+            }
+        }
+    }
+
+    /// I3 for a booking that is confirmed at once. Under FIFO_SKIP the end of the command before has shown that no waiter
+    /// fits; under LEG_STRICT those who wait keep their claims.
+    fn went_before_nobody(&mut self, confirmed: &BookingConfirmed, found: &mut Vec<Found>) {
+        let header = &confirmed.header;
+        let (Some((from, to)), Some(list)) = (self.trip(header), self.lists.get(&scope_of(header))) else {
+            return;
+        };
+        if !list.leaves_room(from, to, confirmed.passengers.len(), self.policy) {
+            let detail = format!("{} is confirmed where waiters may need the space", header.request_id);
+            found.push(Found {
+                invariant: "I3",
+                detail,
+            });
+        }
+    }
+
+    fn waitlisted(&mut self, waitlisted: &BookingWaitlisted, found: &mut Vec<Found>) {
+        let header = &waitlisted.header;
+        let Some((from, to)) = self.trip(header) else { return };
+        let policy = self.policy;
+        let list = self.lists.entry(scope_of(header)).or_default();
+        let ahead: usize = list.waiters.iter().map(|waiter| waiter.passengers.len()).sum();
+        for (passenger, place) in waitlisted.passengers.iter().zip(ahead as i32 + 1..) {
+            list.issued += 1;
+            if (passenger.first_position, passenger.current_position) != (list.issued, place) {
+                let (first, current) = (passenger.first_position, passenger.current_position);
+                let detail = format!(
+                    "{} waits at {first}/{current} and should at {}/{place}",
+                    header.request_id, list.issued
+                );
+                found.push(Found {
+                    invariant: "R15",
+                    detail,
+                });
+            }
+        }
+        let passengers = waitlisted
+            .passengers
+            .iter()
+            .map(|passenger| (passenger.index, passenger.first_position));
+        let waiter = |passengers| Waiter {
+            request_id: header.request_id.clone(),
+            from,
+            to,
+            passengers,
+        };
+        let size = if waitlisted.partial_confirmation {
+            1
+        } else {
+            waitlisted.passengers.len()
+        };
+        if list.fitting(from, to) >= size && list.leaves_room(from, to, size, policy) {
+            let detail = format!("{} waits and could have been seated", header.request_id);
+            found.push(Found {
+                invariant: "I3",
+                detail,
+            });
+        }
+        match waitlisted.partial_confirmation {
+            true => list.waiters.extend(passengers.map(|passenger| waiter(vec![passenger]))),
+            false => list.waiters.push(waiter(passengers.collect())),
+        }
+    }
+
+    fn cancelled(&mut self, cancelled: &BookingCancelled, found: &mut Vec<Found>) {
+        let (header, policy) = (&cancelled.header, self.policy);
+        for passenger in &cancelled.passengers {
+            let key = (header.request_id.clone(), passenger.index);
+            let list = self.lists.entry(scope_of(header)).or_default();
+            let gone = match self.seated.get(&key) {
+                _ if passenger.already_cancelled => self.seated.contains_key(&key),
+                None => list.leave(&header.request_id, passenger.index).is_none(),
+                Some((seat, trip)) => {
+                    if let Some((_, row)) = self.seats.get(seat) {
+                        list.rows[*row] &= !trip;
+                    }
+                    self.seated.remove(&key);
+                    false
+                }
+            };
+            if gone {
+                let detail = format!(
+                    "{} {} is cancelled against what is known",
+                    header.request_id, passenger.index
+                );
+                found.push(Found {
+                    invariant: "I1",
+                    detail,
+                });
+            }
+        }
+        if let Some(list) = self.lists.get_mut(&scope_of(header)) {
+            list.stir(policy);
+        }
+    }
+
+    /// R15: a move says the place that the list gives.
+    fn moved(&mut self, header: &EventHeader, moves: &[PositionMove], found: &mut Vec<Found>) {
+        let Some(list) = self.lists.get(&scope_of(header)) else {
+            return;
+        };
+        for moved in moves {
+            let place = list.place(moved.first_position);
+            if place != Some(moved.current_position) {
+                let (request_id, first, current) = (&moved.request_id, moved.first_position, moved.current_position);
+                let detail = format!("{request_id} {first} is said to be at {current} and is at {place:?}");
+                found.push(Found {
+                    invariant: "R15",
+                    detail,
+                });
+            }
+        }
+    }
+
+    fn trip(&self, header: &EventHeader) -> Option<(usize, usize)> {
+        let from = *self.stops.get(&header.from_station)?;
+        let to = *self.stops.get(&header.to_station)?;
+        (from < to).then_some((from, to))
+    }
+}
+
+fn scope_of(header: &EventHeader) -> Scope {
+    (header.travel_class.clone(), header.quota.clone())
+}
