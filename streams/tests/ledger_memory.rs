@@ -3,7 +3,7 @@
 use interlock_streams::ledger::memory::MemoryLedgerStore;
 use interlock_streams::ledger::{Claim, LedgerCommit, LedgerState, LedgerStore, Token};
 
-interlock_streams::ledger_conformance!(Some(MemoryLedgerStore::default()));
+interlock_streams::ledger_conformance!(Some(Box::new(MemoryLedgerStore::default())));
 
 /// A fail-over loses acknowledged writes and hands out an epoch twice: only the token tells the acquisitions apart.
 #[tokio::test]

@@ -1,1 +1,262 @@
-//! Placeholder.
+//! Ledgers in Redis: one server or a cluster, from version 7.0 on.
+//!
+//! | key | type | is |
+//! | --- | --- | --- |
+//! | `{il:7}:meta` | hash | `format`, `application`, `epoch`, `token`, `earlier_token`, `watermark`, `sequence`, `lineage`, `owner:<transactional.id>`.., `release_id`, `release_token`, `rebuilding` |
+//! | `{il:7}:d:<document>` | hash | a document |
+//! | `{il:7}:docs` | set | keys of all documents: to wipe them before a rebuild, and for the audit |
+//! | `{il:7}:outbox` | hash | last offset of a batch → its outputs |
+//!
+//! Each write is one call of a function (`redis/ledger.lua`) that checks, then writes. Reads are plain commands, but in
+//! one go with a function that only a master answers and that knows whose ledger it is. The keys of a ledger share a hash
+//! tag (`redis/keys.rs`).
+//!
+//! An error of the connection says nothing about whether a write happened: the store doesn't repeat it, the caller
+//! acquires again and finds out by the watermark.
+
+mod config;
+mod connection;
+mod error;
+mod keys;
+mod library;
+mod reply;
+mod request;
+mod server;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use redis::{Cmd, Pipeline, Value};
+
+use super::{
+    Claim, Fields, LedgerCommit, LedgerError, LedgerState, LedgerStore, OutboxEntry, RebuildStep, Release, Token,
+};
+pub use config::{CONNECTION_TIMEOUT, NAMESPACE, RESPONSE_TIMEOUT, RedisConfig};
+use connection::Connector;
+pub use error::RedisSetupError;
+use keys::Keys;
+use reply::Answer;
+
+/// How many documents are asked for in one go: enough to hide the way there and back, few enough that the answers of
+/// large documents don't exceed the response time-out together.
+const DOCUMENTS_PER_READ: usize = 256;
+
+/// How often the documents are listed anew for a rebuild if they change meanwhile: only a zombie could change them.
+const LISTINGS_MAX: u32 = 3;
+
+/// Ledgers in Redis. Each stream thread connects one of its own.
+pub struct RedisLedgerStore {
+    connector: Connector,
+    namespace: String,
+    application: String,
+    servers: String,
+}
+
+impl fmt::Debug for RedisLedgerStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisLedgerStore")
+            .field("servers", &self.servers)
+            .field("namespace", &self.namespace)
+            .field("application", &self.application)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RedisLedgerStore {
+    /// Connects, and loads the functions where they are missing.
+    pub async fn connect(config: RedisConfig) -> Result<Self, RedisSetupError> {
+        let (namespace, application) = (config.namespace.clone(), config.application.clone());
+        let servers = config.servers();
+        let connector = Connector::connect(config).await?;
+        Ok(Self {
+            connector,
+            namespace,
+            application,
+            servers,
+        })
+    }
+
+    /// Refuses servers that are not fit for ledgers: too old, or evicting keys when memory is full. Warns of those that
+    /// lose acknowledged writes at every restart.
+    pub async fn check_server(&self) -> Result<(), RedisSetupError> {
+        let info = self.connector.ask_masters(redis::cmd("INFO")).await;
+        let info = info.map_err(|error| error::of_setup(&self.servers, &error))?;
+        server::check(&self.servers, info)
+    }
+
+    /// Names of a ledger's documents, ascending.
+    pub async fn documents(&self, ledger: i32) -> Result<Vec<Bytes>, LedgerError> {
+        let keys = self.keys(ledger);
+        let mut names: Vec<Bytes> = self
+            .document_keys(ledger)
+            .await?
+            .iter()
+            .filter_map(|key| keys.name(key))
+            .collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    async fn document_keys(&self, ledger: i32) -> Result<Vec<Bytes>, LedgerError> {
+        let mut list = redis::cmd("SMEMBERS");
+        list.arg(self.keys(ledger).documents());
+        let mut answers = self.read(ledger, [list]).await?;
+        reply::members(ledger, answers.pop().unwrap_or_default())
+    }
+
+    fn keys(&self, ledger: i32) -> Keys {
+        Keys::new(&self.namespace, ledger)
+    }
+
+    /// Reads from the master, and only a ledger of this application.
+    async fn read(&self, ledger: i32, reads: impl IntoIterator<Item = Cmd>) -> Result<Vec<Value>, LedgerError> {
+        let meta = self.keys(ledger).meta();
+        let mut commands = Pipeline::new();
+        commands.add_command(request::fcall("state", &self.application, &[meta.as_bytes()]));
+        for read in reads {
+            commands.add_command(read);
+        }
+        let mut answers = self.send(ledger, &meta, &commands).await?;
+        let rest = answers.split_off(1);
+        reply::answer(ledger, answers.pop().unwrap_or_default(), None)?;
+        Ok(rest)
+    }
+
+    /// Calls a function; `expected` is the watermark that is stated in the call.
+    async fn call(&self, ledger: i32, call: Cmd, expected: Option<i64>) -> Result<Answer, LedgerError> {
+        let mut commands = Pipeline::with_capacity(1);
+        commands.add_command(call);
+        let mut answers = self.send(ledger, &self.keys(ledger).meta(), &commands).await?;
+        reply::answer(ledger, answers.pop().unwrap_or_default(), expected)
+    }
+
+    async fn send(&self, ledger: i32, key: &str, commands: &Pipeline) -> Result<Vec<Value>, LedgerError> {
+        let sent = self.connector.call(key, commands).await;
+        sent.map_err(|error| error::of_call(ledger, &self.servers, &error))
+    }
+
+    async fn call_state(&self, ledger: i32, call: Cmd) -> Result<(LedgerState, Token), LedgerError> {
+        match self.call(ledger, call, None).await? {
+            Answer::Done(value) => reply::state(ledger, value),
+            Answer::OtherDocuments => reply::state(ledger, None),
+        }
+    }
+
+    /// Begins a rebuild. All keys that a function touches are declared, so the documents to delete are listed first;
+    /// the function makes sure that the list is still right.
+    async fn begin(&self, claim: &Claim, expected: Option<i64>, token: &Token, keep: bool) -> Result<(), LedgerError> {
+        let keys = self.keys(claim.ledger);
+        let (meta, set, outbox) = (keys.meta(), keys.documents(), keys.outbox());
+        for _ in 0..LISTINGS_MAX {
+            let documents = if keep {
+                Vec::new()
+            } else {
+                self.document_keys(claim.ledger).await?
+            };
+            let mut all: Vec<&[u8]> = vec![meta.as_bytes(), set.as_bytes(), outbox.as_bytes()];
+            all.extend(documents.iter().map(Bytes::as_ref));
+            let mut call = request::claimed("rebuild_begin", &self.application, &all, claim);
+            call.arg(request::optional(expected))
+                .arg(&token.0)
+                .arg(if keep { "1" } else { "0" });
+            if let Answer::Done(_) = self.call(claim.ledger, call, expected).await? {
+                return Ok(());
+            }
+        }
+        let reason = "the documents kept changing while a rebuild was begun".to_owned();
+        Err(LedgerError::Unavailable {
+            ledger: claim.ledger,
+            reason,
+        })
+    }
+}
+
+#[async_trait]
+impl LedgerStore for RedisLedgerStore {
+    async fn state(&self, ledger: i32) -> Result<LedgerState, LedgerError> {
+        let call = request::fcall("state", &self.application, &[self.keys(ledger).meta().as_bytes()]);
+        Ok(self.call_state(ledger, call).await?.0)
+    }
+
+    async fn acquire(&self, ledger: i32, owner: &str, token: &Token) -> Result<LedgerState, LedgerError> {
+        let mut call = request::fcall("acquire", &self.application, &[self.keys(ledger).meta().as_bytes()]);
+        call.arg(owner).arg(&token.0);
+        let (state, earlier) = self.call_state(ledger, call).await?;
+        Ok(LedgerState {
+            token: earlier,
+            ..state
+        })
+    }
+
+    async fn forget_owners(&self, claim: &Claim, owners: &[String]) -> Result<(), LedgerError> {
+        let meta = self.keys(claim.ledger).meta();
+        let mut call = request::claimed("forget_owners", &self.application, &[meta.as_bytes()], claim);
+        for owner in owners {
+            call.arg(owner);
+        }
+        self.call(claim.ledger, call, None).await.map(drop)
+    }
+
+    async fn load(&self, ledger: i32, documents: &[Bytes]) -> Result<Vec<Fields>, LedgerError> {
+        let keys = self.keys(ledger);
+        let mut loaded = Vec::with_capacity(documents.len());
+        for documents in documents.chunks(DOCUMENTS_PER_READ) {
+            let read = |document: &Bytes| {
+                let mut read = redis::cmd("HGETALL");
+                read.arg(keys.document(document));
+                read
+            };
+            for value in self.read(ledger, documents.iter().map(read)).await? {
+                loaded.push(reply::fields(ledger, value)?);
+            }
+        }
+        Ok(loaded)
+    }
+
+    async fn commit(&self, claim: &Claim, commit: &LedgerCommit) -> Result<(), LedgerError> {
+        let call = request::commit(&self.application, &self.keys(claim.ledger), claim, commit);
+        self.call(claim.ledger, call, commit.expected_watermark).await.map(drop)
+    }
+
+    async fn outbox(&self, ledger: i32) -> Result<Vec<OutboxEntry>, LedgerError> {
+        let mut read = redis::cmd("HGETALL");
+        read.arg(self.keys(ledger).outbox());
+        let mut answers = self.read(ledger, [read]).await?;
+        reply::outbox(ledger, answers.pop().unwrap_or_default())
+    }
+
+    async fn rebuild(&self, claim: &Claim, step: &RebuildStep) -> Result<(), LedgerError> {
+        let keys = self.keys(claim.ledger);
+        let call = match step {
+            RebuildStep::Begin {
+                expected_watermark,
+                token,
+                keep,
+            } => {
+                return self.begin(claim, *expected_watermark, token, *keep).await;
+            }
+            RebuildStep::Write(writes) => request::rebuild_write(&self.application, &keys, claim, writes),
+            RebuildStep::Finish {
+                watermark,
+                sequence,
+                lineage,
+            } => {
+                let meta = keys.meta();
+                let mut call = request::claimed("rebuild_finish", &self.application, &[meta.as_bytes()], claim);
+                call.arg(request::optional(*watermark))
+                    .arg(*sequence)
+                    .arg(request::lineage(lineage));
+                call
+            }
+        };
+        self.call(claim.ledger, call, None).await.map(drop)
+    }
+
+    async fn release(&self, claim: &Claim, release: &Release) -> Result<(), LedgerError> {
+        let meta = self.keys(claim.ledger).meta();
+        let mut call = request::claimed("release", &self.application, &[meta.as_bytes()], claim);
+        call.arg(&release.transactional_id).arg(&release.token.0);
+        self.call(claim.ledger, call, None).await.map(drop)
+    }
+}

@@ -1,10 +1,10 @@
 //! What every [`LedgerStore`] does, the same for all of them.
 //!
-//! A store passes it by one line in a test file; the expression yields a fresh, empty store, or `None` where the service
-//! it needs isn't there (it says so aloud):
+//! A store passes it by one line in a test file; the expression yields a fresh, empty store, in a box or in a guard that
+//! cleans up after it, or `None` where the service it needs isn't there (it says so aloud):
 //!
 //! ```ignore
-//! interlock_streams::ledger_conformance!(Some(MemoryLedgerStore::default()));
+//! interlock_streams::ledger_conformance!(Some(Box::new(MemoryLedgerStore::default())));
 //! ```
 //!
 //! The cases are in [`state`], [`commit`] and [`rebuild`]; the helpers below keep them short.
@@ -58,7 +58,7 @@ macro_rules! ledger_conformance {
             #[::tokio::test]
             async fn $case() {
                 if let Some(store) = $store {
-                    $crate::testing::conformance::ledger::$module::$case(&store).await;
+                    $crate::testing::conformance::ledger::$module::$case(&*store).await;
                 }
             }
         )+
@@ -204,7 +204,7 @@ pub(super) fn assert_behind(result: Result<(), LedgerError>, found: Option<i64>,
 }
 
 /// Asserts that a call was refused as a mistake of the caller or of what is stored.
-pub(super) fn assert_fatal(result: Result<(), LedgerError>) {
+pub(super) fn assert_fatal(result: &Result<(), LedgerError>) {
     assert!(
         matches!(result, Err(LedgerError::Fatal { ledger: LEDGER, .. })),
         "expected Fatal, got {result:?}"

@@ -280,7 +280,7 @@ pub async fn refused_while_rebuilding(store: &dyn LedgerStore) {
     };
     let before = everything(store, &["d"]).await;
     assert_fatal(
-        store
+        &store
             .commit(&claim, &batch(&claim, None, 0, vec![set("d", "f", "0")]))
             .await,
     );

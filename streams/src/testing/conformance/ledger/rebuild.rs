@@ -147,7 +147,7 @@ pub async fn interrupted_is_visible_and_starts_anew(store: &dyn LedgerStore) {
     assert!(found.rebuilding);
     assert_eq!(found.watermark, Some(5));
     assert_fenced(store.rebuild(&claim, &finish(Some(9), 9, "b")).await, &next);
-    assert_fatal(store.rebuild(&next, &begin(Some(5), "d", true)).await);
+    assert_fatal(&store.rebuild(&next, &begin(Some(5), "d", true)).await);
     store.rebuild(&next, &begin(Some(5), "d", false)).await.expect("begin");
     assert!(fields(store, "half").await.is_empty());
     let next = Claim {
@@ -196,10 +196,10 @@ pub async fn steps_need_a_beginning(store: &dyn LedgerStore) {
     let claim = ledger_at_5(store).await;
     let before = everything(store, &["d1", "d2"]).await;
     assert_fatal(
-        store
+        &store
             .rebuild(&claim, &RebuildStep::Write(vec![delete("d1", "f")]))
             .await,
     );
-    assert_fatal(store.rebuild(&claim, &finish(Some(9), 9, "a")).await);
+    assert_fatal(&store.rebuild(&claim, &finish(Some(9), 9, "a")).await);
     assert_eq!(everything(store, &["d1", "d2"]).await, before);
 }

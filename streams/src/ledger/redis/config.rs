@@ -1,0 +1,191 @@
+//! Where Redis is, and how long to wait for it.
+
+use std::fmt;
+use std::time::Duration;
+
+use redis::io::tcp::TcpSettings;
+use redis::{ConnectionInfo, IntoConnectionInfo};
+
+use super::RedisSetupError;
+
+/// How long a call waits for its answer unless configured: longer than a fail-over's hiccup, shorter than a poll.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection may take to be established unless configured.
+pub const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// First part of all keys unless configured.
+pub const NAMESPACE: &str = "il";
+
+/// Where ledgers are kept in Redis.
+#[derive(Clone)]
+pub struct RedisConfig {
+    /// `redis://[user:password@]host[:port]`, `rediss://..` (TLS) or `redis+unix:///path`. One for a single server; for
+    /// a cluster some of its nodes, the others are found by asking these.
+    pub urls: Vec<String>,
+    /// The URLs lead to a Redis Cluster.
+    pub cluster: bool,
+    /// First part of all keys (letters, digits, `-`, `_`, `.`): several installations can share a server.
+    pub namespace: String,
+    /// Who writes here. A ledger that another application wrote to is refused.
+    pub application: String,
+    /// How long a call waits for its answer.
+    pub response_timeout: Duration,
+    /// How long a connection may take to be established.
+    pub connection_timeout: Duration,
+}
+
+impl RedisConfig {
+    /// A single server with the default settings.
+    pub fn new(url: impl Into<String>, application: impl Into<String>) -> Self {
+        Self {
+            urls: vec![url.into()],
+            cluster: false,
+            namespace: NAMESPACE.to_owned(),
+            application: application.into(),
+            response_timeout: RESPONSE_TIMEOUT,
+            connection_timeout: CONNECTION_TIMEOUT,
+        }
+    }
+
+    /// A cluster with the default settings.
+    pub fn cluster(urls: impl IntoIterator<Item = String>, application: impl Into<String>) -> Self {
+        Self {
+            urls: urls.into_iter().collect(),
+            cluster: true,
+            ..Self::new("", application)
+        }
+    }
+
+    /// The servers as they may be shown: no user, no password, no query.
+    pub(super) fn servers(&self) -> String {
+        self.urls
+            .iter()
+            .map(|url| without_credentials(url))
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// Checks the settings and parses the URLs.
+    pub(super) fn parse(&self) -> Result<Vec<ConnectionInfo>, RedisSetupError> {
+        if self.urls.is_empty() || (!self.cluster && self.urls.len() > 1) {
+            return Err(self.wrong("a single server has one URL, a cluster at least one; set `cluster` for the latter"));
+        }
+        // A brace would change the hash tag, and with it the slot.
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if self.namespace.is_empty() || !self.namespace.chars().all(plain) {
+            return Err(self.wrong("`namespace` must be letters, digits, `-`, `_` and `.`"));
+        }
+        if self.application.is_empty() {
+            return Err(self.wrong("`application` must not be empty: it tells whose ledgers these are"));
+        }
+        self.urls.iter().map(|url| self.parse_url(url)).collect()
+    }
+
+    fn parse_url(&self, url: &str) -> Result<ConnectionInfo, RedisSetupError> {
+        // The parser's error may repeat the URL, with the password.
+        let info = url
+            .into_connection_info()
+            .map_err(|_| self.wrong("the URL is none of redis://host:port, rediss://host:port, redis+unix:///path"))?;
+        // Without it, the last segment of a request would wait for the acknowledgement of the one before.
+        Ok(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
+    }
+
+    fn wrong(&self, reason: &str) -> RedisSetupError {
+        RedisSetupError::Fatal {
+            servers: self.servers(),
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+impl fmt::Debug for RedisConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisConfig")
+            .field("servers", &self.servers())
+            .field("cluster", &self.cluster)
+            .field("namespace", &self.namespace)
+            .field("application", &self.application)
+            .field("response_timeout", &self.response_timeout)
+            .field("connection_timeout", &self.connection_timeout)
+            .finish()
+    }
+}
+
+fn without_credentials(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    // The last one: a password that was not percent-encoded may have an `@`.
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, server)| server);
+    if scheme.is_empty() {
+        rest.to_owned()
+    } else {
+        format!("{scheme}://{rest}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_and_errors_show_no_password() {
+        for url in [
+            "redis://me:s3cret@h:1/0?p=s3cret",
+            "redis://:s3cret@@h:1",
+            "rediss://me:s3c:ret@h",
+            "me:s3cret@h",
+        ] {
+            let config = RedisConfig::new(url, "app");
+            let wrong = RedisConfig {
+                namespace: "{}".to_owned(),
+                ..config.clone()
+            };
+            let shown = format!("{config:?} {:?} {:?}", config.parse().err(), wrong.parse().err());
+            assert!(!shown.contains("s3c") && shown.contains('h'), "{shown}");
+        }
+    }
+
+    #[test]
+    fn settings_are_checked() {
+        let good = RedisConfig::new("redis://h", "app");
+        assert!(good.parse().is_ok());
+        for namespace in ["", "a b", "a{b", "a}", "a:b"] {
+            assert!(
+                RedisConfig {
+                    namespace: namespace.to_owned(),
+                    ..good.clone()
+                }
+                .parse()
+                .is_err(),
+                "{namespace}"
+            );
+        }
+        assert!(
+            RedisConfig {
+                application: String::new(),
+                ..good.clone()
+            }
+            .parse()
+            .is_err()
+        );
+        assert!(
+            RedisConfig {
+                urls: Vec::new(),
+                ..good.clone()
+            }
+            .parse()
+            .is_err()
+        );
+        let two = vec!["redis://a".to_owned(), "redis://b".to_owned()];
+        assert!(
+            RedisConfig {
+                urls: two.clone(),
+                ..good
+            }
+            .parse()
+            .is_err()
+        );
+        assert_eq!(RedisConfig::cluster(two, "app").parse().unwrap().len(), 2);
+    }
+}

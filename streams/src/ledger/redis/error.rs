@@ -1,0 +1,112 @@
+//! What Redis and the connection say, sorted by what the caller does next.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use crate::ledger::LedgerError;
+
+/// Why a store could not be opened or is not fit for ledgers.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RedisSetupError {
+    /// The servers can't be reached or are not ready: try again.
+    #[error("Redis at {servers}: {reason} (will be tried again)")]
+    Unavailable {
+        /// The servers, without credentials.
+        servers: String,
+        /// What the server or the connection said.
+        reason: String,
+    },
+    /// Trying again doesn't help.
+    #[error("Redis at {servers}: {reason}")]
+    Fatal {
+        /// The servers, without credentials.
+        servers: String,
+        /// What is wrong and what to do.
+        reason: String,
+    },
+}
+
+/// Codes of answers that say "not now": memory is full, the disk failed, too few replicas, a script runs too long,
+/// connections are used up. The request was refused as a whole.
+const NOT_NOW: [&str; 6] = ["OOM", "MISCONF", "NOREPLICAS", "BUSY", "UNBLOCKED", "LOADING"];
+
+/// Whether the same call may succeed later. Everything else (wrong type, wrong password, missing permission, an answer
+/// that can't be read) stays wrong until someone does something about it.
+pub(super) fn is_transient(error: &RedisError) -> bool {
+    match error.kind() {
+        ErrorKind::Io | ErrorKind::ClusterConnectionNotFound => true,
+        ErrorKind::Server(kind) => match kind {
+            ServerErrorKind::BusyLoading
+            | ServerErrorKind::NoScript
+            | ServerErrorKind::Moved
+            | ServerErrorKind::Ask
+            | ServerErrorKind::TryAgain
+            | ServerErrorKind::ClusterDown
+            | ServerErrorKind::MasterDown
+            | ServerErrorKind::ReadOnly => true,
+            _ => is_function_missing(error) || error.to_string().contains("max number of clients"),
+        },
+        _ => error.code().is_some_and(|code| NOT_NOW.contains(&code)),
+    }
+}
+
+/// Whether the server doesn't have the library: it was not executed.
+pub(super) fn is_function_missing(error: &RedisError) -> bool {
+    error.to_string().contains("Function not found")
+}
+
+/// Whether another node of the cluster must be asked: it was not executed. (`ASK` isn't followed: it is answered only
+/// while the slot moves, and then most calls, which name several keys, get `TRYAGAIN` anyhow.)
+pub(super) fn is_moved(error: &RedisError) -> bool {
+    error.kind() == ErrorKind::Server(ServerErrorKind::Moved)
+}
+
+/// Whether the connection must be replaced: it is broken, too slow (perhaps the server is gone without a word), out of
+/// step, or leads to a server that is the master no more.
+pub(super) fn is_connection_spent(error: &RedisError) -> bool {
+    error.is_io_error()
+        || error.is_unrecoverable_error()
+        || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+        || error.kind() == ErrorKind::Server(ServerErrorKind::BusyLoading)
+}
+
+/// The error of a call.
+pub(super) fn of_call(ledger: i32, servers: &str, error: &RedisError) -> LedgerError {
+    let reason = describe(servers, error);
+    if is_transient(error) {
+        LedgerError::Unavailable { ledger, reason }
+    } else {
+        LedgerError::Fatal { ledger, reason }
+    }
+}
+
+/// The error of opening or checking a store.
+pub(super) fn of_setup(servers: &str, error: &RedisError) -> RedisSetupError {
+    let (servers, reason) = (servers.to_owned(), with_advice(error));
+    if is_transient(error) {
+        RedisSetupError::Unavailable { servers, reason }
+    } else {
+        RedisSetupError::Fatal { servers, reason }
+    }
+}
+
+fn describe(servers: &str, error: &RedisError) -> String {
+    format!("Redis at {servers}: {}", with_advice(error))
+}
+
+/// What to do, where the server's own words don't say.
+fn with_advice(error: &RedisError) -> String {
+    let advice = match (error.kind(), error.code()) {
+        (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => {
+            "; check user and password in the URL"
+        }
+        (ErrorKind::Server(ServerErrorKind::NoPerm), _) => {
+            "; the user needs FCALL, FUNCTION LIST and LOAD, INFO, HGETALL, SMEMBERS on the namespace's keys"
+        }
+        (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => "; this is a replica, or became one in a fail-over",
+        (_, Some("OOM")) => "; raise maxmemory or free some, writes are refused until then",
+        (_, Some("WRONGTYPE")) => "; something else writes under this namespace: choose another `namespace`",
+        _ => "",
+    };
+    format!("{error}{advice}")
+}

@@ -1,0 +1,59 @@
+//! Names of a ledger's keys. All have the hash tag `{namespace:ledger}`, so all are in one slot of a cluster: one
+//! function can touch all of them at once, and the loss of a node takes all of them or none.
+
+use bytes::Bytes;
+
+/// The keys of one ledger.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    tag: String,
+}
+
+impl Keys {
+    pub(super) fn new(namespace: &str, ledger: i32) -> Self {
+        Self {
+            tag: format!("{{{namespace}:{ledger}}}"),
+        }
+    }
+
+    /// Hash: who holds the ledger and how far it is.
+    pub(super) fn meta(&self) -> String {
+        format!("{}:meta", self.tag)
+    }
+
+    /// Set: keys of all documents.
+    pub(super) fn documents(&self) -> String {
+        format!("{}:docs", self.tag)
+    }
+
+    /// Hash: last offset of each batch, its outputs.
+    pub(super) fn outbox(&self) -> String {
+        format!("{}:outbox", self.tag)
+    }
+
+    /// Hash: a document. Its name may be any bytes: the first closing brace ends the hash tag.
+    pub(super) fn document(&self, name: &[u8]) -> Vec<u8> {
+        [self.tag.as_bytes(), b":d:", name].concat()
+    }
+
+    /// The name of the document with this key.
+    pub(super) fn name(&self, key: &[u8]) -> Option<Bytes> {
+        let name = key.strip_prefix(self.tag.as_bytes())?.strip_prefix(b":d:")?;
+        Some(Bytes::copy_from_slice(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_keys() {
+        let keys = Keys::new("il", 12);
+        assert_eq!(keys.meta(), "{il:12}:meta");
+        for name in [b"12951|2026-12-01".as_slice(), b"", b"}{:d:\0"] {
+            assert_eq!(keys.name(&keys.document(name)).as_deref(), Some(name));
+        }
+        assert_eq!(keys.name(b"{il:1}:d:x"), None);
+    }
+}

@@ -1,0 +1,85 @@
+//! Whether the servers are fit to keep ledgers, as `INFO` tells (which also users without `CONFIG` may ask).
+
+use redis::Value;
+
+use super::RedisSetupError;
+
+/// The first version with functions.
+const VERSION_MIN: u32 = 7;
+
+/// Checks the answer of one server, or of each master of a cluster.
+pub(super) fn check(servers: &str, info: Value) -> Result<(), RedisSetupError> {
+    match info {
+        Value::Map(nodes) => nodes
+            .iter()
+            .try_for_each(|(node, info)| check_one(&text(node), &text(info))),
+        info => check_one(servers, &text(&info)),
+    }
+}
+
+fn check_one(server: &str, info: &str) -> Result<(), RedisSetupError> {
+    let refuse = |reason: String| {
+        Err(RedisSetupError::Fatal {
+            servers: server.to_owned(),
+            reason,
+        })
+    };
+    let version = field(info, "redis_version").unwrap_or("unknown");
+    let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
+    if major.is_none_or(|major| major < VERSION_MIN) {
+        return refuse(format!(
+            "version is {version}; ledgers need functions: use Redis 7.0 or later"
+        ));
+    }
+    let policy = field(info, "maxmemory_policy").unwrap_or("unknown");
+    if policy != "noeviction" {
+        let advice = "set `maxmemory-policy noeviction` in redis.conf, or by CONFIG SET";
+        return refuse(format!(
+            "maxmemory-policy is {policy}: it would drop parts of ledgers when memory is full; {advice}"
+        ));
+    }
+    if field(info, "aof_enabled") == Some("0") {
+        tracing::warn!(
+            server,
+            "appendonly is off: a restart loses acknowledged writes, and each ledger is rebuilt from the log; \
+             set `appendonly yes`"
+        );
+    }
+    Ok(())
+}
+
+fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    info.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .map(str::trim)
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::BulkString(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::SimpleString(text) | Value::VerbatimString { text, .. } => text.clone(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(version: &str, policy: &str) -> String {
+        let info = format!("# Server\r\nredis_version:{version}\r\nmaxmemory_policy:{policy}\r\naof_enabled:1\r\n");
+        check("redis://h", Value::BulkString(info.into_bytes()))
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn old_and_evicting_servers_are_refused() {
+        assert_eq!(verdict("7.0.15", "noeviction"), "");
+        assert_eq!(verdict("8.2.1", "noeviction"), "");
+        assert!(verdict("6.2.6", "noeviction").contains("Redis 7.0 or later"));
+        assert!(verdict("7.2.4", "allkeys-lru").contains("set `maxmemory-policy noeviction`"));
+        assert!(check("redis://h", Value::Nil).is_err());
+    }
+}
