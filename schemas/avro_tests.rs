@@ -121,6 +121,17 @@ fn arrays_that_lie() {
     );
 }
 
+#[test]
+fn a_count_is_measured_by_the_smallest_item() {
+    // Three passengers of four fields each need twelve bytes at least: nothing is allocated for them.
+    let problem = read::<Vec<crate::Passenger>>(&[6, 0, 0, 0, 0, 0]);
+    assert_eq!(problem, Err(Problem::Length { length: 3, left: 5 }));
+    assert_eq!(
+        read::<Vec<crate::Passenger>>(&[2, 0, 0, 0, 0, 0]).map(|passengers| passengers.len()),
+        Ok(1)
+    );
+}
+
 proptest! {
     #[test]
     fn any_integer_is_read_back(value: i64) {

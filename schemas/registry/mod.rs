@@ -1,4 +1,4 @@
-//! Where schemas get their ids: [`ConfluentRegistry`] over HTTP (feature `registry`), [`MemoryRegistry`] in the process.
+//! Where schemas get their ids: `ConfluentRegistry` over HTTP (feature `registry`), [`MemoryRegistry`] in the process.
 
 mod compatibility;
 #[cfg(feature = "registry")]

@@ -133,6 +133,8 @@ async fn a_newer_version_with_more_fields_in_another_order() {
         json!({"name": "voucher", "type": ["null", "string"], "default": null}),
     );
     fields(&mut schema).push(json!({"name": "tags", "type": {"type": "map", "values": "string"}, "default": {}}));
+    // Last, where apache-avro would forgive that it is missing.
+    fields(&mut schema).push(json!({"name": "comment", "type": "string", "default": ""}));
 
     let mut value = record_fields(request().value());
     value.push((
@@ -143,6 +145,8 @@ async fn a_newer_version_with_more_fields_in_another_order() {
         "tags".into(),
         Value::Map([("campaign".to_owned(), Value::String("x".into()))].into()),
     ));
+
+    value.push(("comment".into(), Value::String("by the window".into())));
 
     let datum = write(&schema, Value::Record(value));
     let mut check = Check::<Command>::new(&schema).await;
