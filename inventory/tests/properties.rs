@@ -272,7 +272,7 @@ impl Run {
             })
             .collect();
         assert_eq!(waiters, self.oracle.waiters(class, quota));
-        for from in 0..self.departures.len() {
+        for (from, station) in STATIONS.iter().enumerate().take(self.departures.len()) {
             let to = (from + 1 + self.commands.len() % 3).min(self.departures.len() - 1);
             let expected = if from < to {
                 self.oracle.availability(from, to, class, quota)
@@ -280,7 +280,7 @@ impl Run {
                 0
             };
             assert_eq!(
-                train_date.availability(STATIONS[from], STATIONS[to], class, quota),
+                train_date.availability(station, STATIONS[to], class, quota),
                 expected,
                 "R6"
             );

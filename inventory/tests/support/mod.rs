@@ -4,6 +4,7 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    clippy::unwrap_used,
     reason = "a module of several test binaries, each of which uses its own part"
 )]
 
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use interlock_inventory::invariants::EventAuditor;
-use interlock_inventory::{Ledger, Plan, Provenance, TrainDate, command_key, decide, evolve};
+use interlock_inventory::{Ledger, Plan, Provenance, TrainDate, decide, evolve};
 use interlock_schemas::*;
 
 /// 24 October 2026.
@@ -46,8 +47,18 @@ impl World {
         }
     }
 
-    /// Decides and applies a command; gives its events.
+    /// Decides and applies a command, and checks what must hold of every step; gives its events.
     pub fn send(&mut self, command: &Command) -> Vec<Event> {
+        let events = self.send_unaudited(command);
+        for event in &events {
+            assert_eq!(self.auditor.observe(event), [], "the audit finds nothing");
+        }
+        assert_eq!(self.auditor.finish(), [], "the audit finds nothing");
+        events
+    }
+
+    /// The same where the state may be one that no events lead to.
+    pub fn send_unaudited(&mut self, command: &Command) -> Vec<Event> {
         let at = Provenance {
             ledger: LEDGER,
             next_sequence: self.events.len() as i64 + 1,
@@ -68,9 +79,7 @@ impl World {
         for (event, sequence) in events.iter().zip(at.next_sequence..) {
             assert_eq!(event.header().sequence, sequence, "I4");
             evolve(&mut self.ledger, event);
-            assert_eq!(self.auditor.observe(event), [], "the audit finds nothing");
         }
-        assert_eq!(self.auditor.finish(), [], "the audit finds nothing");
         self.offset += 1;
         self.events.extend(events.iter().cloned());
         for change in self.ledger.take_changes() {
@@ -80,7 +89,6 @@ impl World {
                 None => document.remove(&change.field),
             };
         }
-        assert!(self.ledger.get(&command_key(command)).is_some());
         events
     }
 

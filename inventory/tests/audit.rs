@@ -1,0 +1,153 @@
+//! The auditor finds what is wrong: each test damages a true history in one place.
+
+mod support;
+
+use interlock_inventory::invariants::EventAuditor;
+use interlock_schemas::*;
+use support::{DEPARTURE, World};
+
+/// One seat: `x` has it, `q1` and `q2` wait, `x` cancels, `q1` is promoted, `q2` moves up.
+fn history(policy: PromotionPolicy) -> Vec<Event> {
+    let mut plan = support::service();
+    plan.waitlist_caps = vec![WaitlistCap {
+        travel_class: "SL".into(),
+        quota: "GN".into(),
+        passengers: 100,
+    }];
+    plan.promotion = policy;
+    let mut world = World::new(Some(plan));
+    world.time = DEPARTURE - 1;
+    for id in ["x", "q1", "q2"] {
+        world.send(&Command::Book(support::booking(id, "A", "C", 1)));
+    }
+    world.send(&Command::Cancel(support::cancellation("c1", "x", &[])));
+    world.send(&Command::Book(support::booking("q2", "A", "C", 1)));
+    world.events
+}
+
+fn broken(events: &[Event]) -> Vec<&'static str> {
+    let mut auditor = EventAuditor::new();
+    let mut violations: Vec<_> = events.iter().flat_map(|event| auditor.observe(event)).collect();
+    violations.extend(auditor.finish());
+    violations.iter().map(|violation| violation.invariant).collect()
+}
+
+fn damaged(damage: impl FnOnce(&mut Vec<Event>)) -> Vec<&'static str> {
+    let mut events = history(PromotionPolicy::FifoSkip);
+    damage(&mut events);
+    broken(&events)
+}
+
+fn renumber(events: &mut [Event]) {
+    for (event, sequence) in events.iter_mut().zip(1..) {
+        event.header_mut().sequence = sequence;
+    }
+}
+
+/// Places in the history.
+const CONFIRMED: usize = 1;
+const FIRST_WAITS: usize = 2;
+const SECOND_WAITS: usize = 3;
+const CANCELLED: usize = 4;
+const PROMOTED: usize = 5;
+const MOVED: usize = 6;
+const AGAIN: usize = 7;
+
+#[test]
+fn a_true_history_is_clean() {
+    assert_eq!(broken(&history(PromotionPolicy::FifoSkip)), [""; 0]);
+    assert_eq!(broken(&history(PromotionPolicy::LegStrict)), [""; 0]);
+}
+
+#[test]
+fn a_seat_given_twice_breaks_i1() {
+    let found = damaged(|events| {
+        let Event::Confirmed(promoted) = events[PROMOTED].clone() else {
+            unreachable!()
+        };
+        let header = EventHeader {
+            request_id: "q9".into(),
+            cause_request_id: "q9".into(),
+            ..promoted.header
+        };
+        let header = EventHeader {
+            kind: EventKind::Answer,
+            source_offset: 99,
+            amount_minor: 60_000,
+            ..header
+        };
+        events.push(Event::Confirmed(BookingConfirmed { header, ..promoted }));
+        renumber(events);
+    });
+    assert_eq!(found, ["I1"]);
+}
+
+#[test]
+fn a_seat_that_does_not_exist_breaks_i1() {
+    let found = damaged(|events| {
+        let Event::Confirmed(confirmed) = &mut events[CONFIRMED] else {
+            unreachable!()
+        };
+        confirmed.passengers[0].seat_number = 2;
+    });
+    assert!(found.contains(&"I1"), "{found:?}");
+}
+
+#[test]
+fn two_first_answers_break_i2() {
+    assert_eq!(damaged(|events| events[AGAIN].header_mut().replay = false)[0], "I2");
+    assert_eq!(
+        damaged(|events| events[FIRST_WAITS].header_mut().replay = true)[0],
+        "I2"
+    );
+}
+
+#[test]
+fn a_promotion_out_of_turn_breaks_i3() {
+    let found = damaged(|events| {
+        let header = events[PROMOTED].header_mut();
+        header.request_id = "q2".into();
+        events.remove(MOVED);
+        renumber(events);
+    });
+    assert_eq!(found, ["I3"]);
+}
+
+#[test]
+fn a_forgotten_waiter_breaks_i3() {
+    let found = damaged(|events| {
+        events.drain(PROMOTED..=MOVED);
+        renumber(events);
+    });
+    assert_eq!(found, ["I3"]);
+}
+
+#[test]
+fn waiting_beside_a_free_seat_breaks_i3() {
+    let found = damaged(|events| {
+        events.drain(CANCELLED..);
+        events.remove(CONFIRMED);
+        events.remove(SECOND_WAITS - 1);
+        renumber(events);
+    });
+    assert_eq!(found, ["I3"]);
+}
+
+#[test]
+fn a_gap_or_a_repeat_breaks_i4() {
+    assert_eq!(damaged(|events| events[AGAIN].header_mut().sequence += 1), ["I4"]);
+    assert_eq!(damaged(|events| drop(events.remove(MOVED))), ["I4"]);
+    assert_eq!(damaged(|events| events.push(events[AGAIN].clone())), ["I4"]);
+}
+
+#[test]
+fn wrong_places_and_wrong_amounts_are_found() {
+    let found = damaged(|events| {
+        let Event::Waitlisted(moved) = &mut events[MOVED] else {
+            unreachable!()
+        };
+        moved.moves[0].current_position = 2;
+    });
+    assert_eq!(found, ["R15"]);
+    assert_eq!(damaged(|events| events[AGAIN].header_mut().amount_minor = 1), ["R18"]);
+}
