@@ -4,6 +4,11 @@
 //!
 //! Each test has a namespace of its own and leaves the keys of others alone.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "ledger_redis/model.rs"]
+mod model;
+
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -82,7 +82,8 @@ impl MemoryLedgerStore {
             .map(|found| (found.state.epoch, found.state.token.clone()))
             .unwrap_or_default();
         match found {
-            Some(found) if epoch == claim.epoch && token == claim.token => write(found),
+            // Epoch 0: never acquired, so held by nobody.
+            Some(found) if epoch != 0 && epoch == claim.epoch && token == claim.token => write(found),
             _ => Err(LedgerError::Fenced {
                 ledger: claim.ledger,
                 epoch,

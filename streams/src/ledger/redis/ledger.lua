@@ -41,10 +41,10 @@ local function head(keys, args)
   }
 end
 
--- Does the caller hold the ledger? Equality of both, not order.
+-- Does the caller hold the ledger? Equality of both, not order; a ledger that never was acquired is held by nobody.
 local function held(keys, args)
   local found, refusal = head(keys, args)
-  if found and (found.epoch ~= args[2] or found.token ~= args[3]) then
+  if found and (found.epoch == '0' or found.epoch ~= args[2] or found.token ~= args[3]) then
     return nil, { 'fenced', found.epoch, found.token }
   end
   return found, refusal

@@ -26,7 +26,10 @@ pub async fn fresh_ledger(store: &dyn LedgerStore) {
         epoch: 1,
         token: token("a"),
     };
-    assert_fenced(store.commit(&guess, &batch(&guess, None, 0, Vec::new())).await, &nobody);
+    for claim in [&guess, &nobody] {
+        assert_fenced(store.commit(claim, &batch(claim, None, 0, Vec::new())).await, &nobody);
+        assert_fenced(store.forget_owners(claim, &[]).await, &nobody);
+    }
     assert_eq!(state(store).await, LedgerState::default());
 }
 

@@ -1,0 +1,222 @@
+//! Any sequence of calls is answered alike in memory and in Redis, and leaves the same behind.
+
+use bytes::Bytes;
+use interlock_streams::ledger::memory::MemoryLedgerStore;
+use interlock_streams::ledger::{
+    Claim, FieldWrite, LedgerCommit, LedgerError, LedgerStore, Lineage, RebuildStep, Release, Token,
+};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::fresh_store;
+
+const LEDGER: i32 = 0;
+const DOCUMENTS: [&str; 3] = ["12951|2026-12-01", "", "{b}\0"];
+
+#[derive(Clone, Debug)]
+enum Call {
+    Acquire {
+        owner: u8,
+        token: u8,
+    },
+    ForgetOwners {
+        claim: u8,
+        owners: Vec<u8>,
+    },
+    Commit {
+        claim: u8,
+        right: bool,
+        by: i64,
+        writes: Vec<(u8, u8, Option<u8>)>,
+        trim: Vec<i64>,
+    },
+    Begin {
+        claim: u8,
+        right: bool,
+        token: u8,
+        keep: bool,
+    },
+    Write {
+        claim: u8,
+        writes: Vec<(u8, u8, Option<u8>)>,
+    },
+    Finish {
+        claim: u8,
+        watermark: Option<i64>,
+    },
+    Release {
+        claim: u8,
+        owner: u8,
+    },
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    let writes = || vec((0..3_u8, 0..4_u8, prop::option::of(any::<u8>())), 0..8);
+    // Mostly the claim that holds the ledger (0), so that most calls aren't refused.
+    let claim = || prop_oneof![8 => Just(0_u8), 1 => Just(1), 1 => Just(2)];
+    let right = || prop::bool::weighted(0.9);
+    prop_oneof![
+        2 => (0..3_u8, any::<u8>()).prop_map(|(owner, token)| Call::Acquire { owner, token }),
+        1 => (claim(), vec(0..3_u8, 0..3)).prop_map(|(claim, owners)| Call::ForgetOwners { claim, owners }),
+        8 => (claim(), right(), 1..5_i64, writes(), vec(0..40_i64, 0..4))
+            .prop_map(|(claim, right, by, writes, trim)| Call::Commit { claim, right, by, writes, trim }),
+        2 => (claim(), right(), any::<u8>(), any::<bool>())
+            .prop_map(|(claim, right, token, keep)| Call::Begin { claim, right, token, keep }),
+        2 => (claim(), writes()).prop_map(|(claim, writes)| Call::Write { claim, writes }),
+        2 => (claim(), prop::option::of(0..40_i64)).prop_map(|(claim, watermark)| Call::Finish { claim, watermark }),
+        1 => (claim(), 0..3_u8).prop_map(|(claim, owner)| Call::Release { claim, owner }),
+    ]
+}
+
+fn token(number: u8) -> Token {
+    Token(format!("t{number}"))
+}
+
+fn owner(number: u8) -> String {
+    format!("w{number}")
+}
+
+fn writes(writes: &[(u8, u8, Option<u8>)]) -> Vec<FieldWrite> {
+    let write = |(document, field, value): &(u8, u8, Option<u8>)| FieldWrite {
+        document: Bytes::from(DOCUMENTS[*document as usize]),
+        field: Bytes::from(vec![0, *field]),
+        value: value.map(|value| Bytes::from(vec![value; value as usize])),
+    };
+    writes.iter().map(write).collect()
+}
+
+/// The reasons of what is fatal are worded by each store.
+fn comparable<T: std::fmt::Debug>(result: Result<T, LedgerError>) -> String {
+    match result {
+        Err(LedgerError::Fatal { ledger, .. }) => format!("fatal in {ledger}"),
+        other => format!("{other:?}"),
+    }
+}
+
+async fn make(store: &dyn LedgerStore, claim: &Claim, watermark: Option<i64>, call: &Call) -> String {
+    let stated = |right: bool| if right { watermark } else { Some(1000) };
+    match call {
+        Call::Acquire {
+            owner: number,
+            token: text,
+        } => comparable(store.acquire(LEDGER, &owner(*number), &token(*text)).await),
+        Call::ForgetOwners { owners, .. } => {
+            let owners: Vec<String> = owners.iter().map(|number| owner(*number)).collect();
+            comparable(store.forget_owners(claim, &owners).await)
+        }
+        Call::Commit {
+            right,
+            by,
+            writes: changed,
+            trim,
+            ..
+        } => {
+            let next = watermark.unwrap_or(-1) + by;
+            let commit = LedgerCommit {
+                expected_watermark: stated(*right),
+                watermark: next,
+                sequence: next * 2,
+                lineage: Lineage(vec![(1, claim.token.clone())]),
+                writes: writes(changed),
+                outbox: Bytes::from(vec![0; *by as usize]),
+                trim: trim.clone(),
+            };
+            comparable(store.commit(claim, &commit).await)
+        }
+        Call::Begin {
+            right,
+            token: text,
+            keep,
+            ..
+        } => {
+            let step = RebuildStep::Begin {
+                expected_watermark: stated(*right),
+                token: token(*text),
+                keep: *keep,
+            };
+            comparable(store.rebuild(claim, &step).await)
+        }
+        Call::Write { writes: changed, .. } => {
+            comparable(store.rebuild(claim, &RebuildStep::Write(writes(changed))).await)
+        }
+        Call::Finish { watermark, .. } => {
+            let step = RebuildStep::Finish {
+                watermark: *watermark,
+                sequence: 3,
+                lineage: Lineage::default(),
+            };
+            comparable(store.rebuild(claim, &step).await)
+        }
+        Call::Release { owner: number, .. } => {
+            let release = Release {
+                transactional_id: owner(*number),
+                token: claim.token.clone(),
+            };
+            comparable(store.release(claim, &release).await)
+        }
+    }
+}
+
+async fn everything(store: &dyn LedgerStore) -> String {
+    let documents = DOCUMENTS.map(Bytes::from);
+    let state = store.state(LEDGER).await.unwrap();
+    let loaded = store.load(LEDGER, &documents).await.unwrap();
+    format!("{state:?} {loaded:?} {:?}", store.outbox(LEDGER).await.unwrap())
+}
+
+#[test]
+fn answers_are_those_of_the_store_in_memory() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    if runtime.block_on(fresh_store()).is_none() {
+        return;
+    }
+    let mut runner = TestRunner::new(Config {
+        cases: 60,
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let tested = runner.run(&vec(call(), 1..40), |calls| {
+        runtime.block_on(async {
+            let (memory, redis) = (MemoryLedgerStore::default(), fresh_store().await.unwrap());
+            for call in &calls {
+                let held = memory.state(LEDGER).await.unwrap();
+                let which = match call {
+                    Call::Acquire { .. } => 0,
+                    Call::ForgetOwners { claim, .. }
+                    | Call::Commit { claim, .. }
+                    | Call::Begin { claim, .. }
+                    | Call::Write { claim, .. }
+                    | Call::Finish { claim, .. }
+                    | Call::Release { claim, .. } => *claim,
+                };
+                let mut claim = Claim {
+                    ledger: LEDGER,
+                    epoch: held.epoch,
+                    token: held.token.clone(),
+                };
+                match which {
+                    0 => {}
+                    1 => claim.epoch -= 1,
+                    _ => claim.token = Token("zombie".to_owned()),
+                }
+                let expected = make(&memory, &claim, held.watermark, call).await;
+                prop_assert_eq!(
+                    make(&*redis, &claim, held.watermark, call).await,
+                    expected,
+                    "{:?}",
+                    call
+                );
+                prop_assert_eq!(everything(&*redis).await, everything(&memory).await, "after {:?}", call);
+                prop_assert_eq!(redis.documents(LEDGER).await.unwrap(), memory.documents(LEDGER));
+            }
+            Ok(())
+        })
+    });
+    if let Err(error) = tested {
+        panic!("{error}");
+    }
+}

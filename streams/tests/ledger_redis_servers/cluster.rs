@@ -1,0 +1,166 @@
+//! Three masters, three replicas.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore};
+use interlock_streams::ledger::{LedgerError, LedgerStore};
+use interlock_streams::testing::conformance::ledger::{commit, rebuild, state};
+
+use crate::server::{Server, available, eventually};
+use crate::single::{acquire, batch};
+
+/// Unoptimised, a large batch takes its time; so a dead master is noticed by its connection, not by the time-out.
+fn patient(config: RedisConfig) -> RedisConfig {
+    RedisConfig {
+        response_timeout: Duration::from_secs(5),
+        ..config
+    }
+}
+
+struct Cluster {
+    servers: Vec<Server>,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let mut servers = Vec::new();
+        for _ in 0..6 {
+            let settings = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
+            servers.push(Server::start(&settings).await);
+        }
+        let nodes = servers.iter().map(|server| format!("127.0.0.1:{}", server.port));
+        let made = Command::new("redis-cli")
+            .args(["--cluster", "create"])
+            .args(nodes)
+            .args(["--cluster-replicas", "1", "--cluster-yes"])
+            .stdout(Stdio::null())
+            .status();
+        assert!(made.unwrap().success());
+        for server in &servers {
+            eventually("the cluster is whole", async || {
+                let info: String = server.command("CLUSTER INFO").await.unwrap();
+                info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:6")
+            })
+            .await;
+        }
+        eventually("three replicas follow", async || {
+            let mut replicas = 0;
+            for server in &servers {
+                let info: String = server.command("INFO replication").await.unwrap();
+                replicas += usize::from(info.contains("master_link_status:up"));
+            }
+            replicas == 3
+        })
+        .await;
+        Self { servers }
+    }
+
+    async fn store(&self, namespace: &str) -> RedisLedgerStore {
+        let urls = self.servers.iter().map(Server::url);
+        let config = RedisConfig {
+            namespace: namespace.to_owned(),
+            ..patient(RedisConfig::cluster(urls, "test"))
+        };
+        RedisLedgerStore::connect(config).await.unwrap()
+    }
+
+    /// The server that has a key, and whether it is its master.
+    async fn having(&self, key: &str, role: &str) -> usize {
+        for (i, server) in self.servers.iter().enumerate() {
+            let info: String = server.command("INFO replication").await.unwrap_or_default();
+            let keys: Vec<String> = server.command("KEYS *").await.unwrap_or_default();
+            if info.contains(&format!("role:{role}")) && keys.iter().any(|found| found == key) {
+                return i;
+            }
+        }
+        panic!("no {role} has {key}");
+    }
+}
+
+/// The suite's cases that touch several keys, on ledgers in several slots; then every master fails over.
+#[tokio::test]
+async fn cluster_passes_the_suite_and_survives_fail_overs() {
+    if !available() {
+        return;
+    }
+    let mut cluster = Cluster::start().await;
+    cluster.store("check").await.check_server().await.unwrap();
+    state::fresh_ledger(&cluster.store("a").await).await;
+    state::ledgers_are_independent(&cluster.store("b").await).await;
+    commit::applies_fields_outbox_and_state(&cluster.store("c").await).await;
+    commit::documents_are_loaded_in_the_order_asked_for(&cluster.store("d").await).await;
+    commit::names_and_values_are_binary(&cluster.store("e").await).await;
+    commit::refused_to_whoever_does_not_hold_the_ledger(&cluster.store("f").await).await;
+    commit::large_batch(&cluster.store("g").await).await;
+    rebuild::starts_empty_unless_kept(&cluster.store("h").await).await;
+    rebuild::interrupted_is_visible_and_starts_anew(&cluster.store("i").await).await;
+
+    functions_are_loaded_where_they_are_missing(&cluster).await;
+    planned_fail_over(&cluster).await;
+    lost_master(&mut cluster).await;
+}
+
+async fn functions_are_loaded_where_they_are_missing(cluster: &Cluster) {
+    let store = cluster.store("functions").await;
+    for server in &cluster.servers {
+        let _ = server.command::<()>("FUNCTION FLUSH").await;
+    }
+    for ledger in 0..20 {
+        acquire(&store, ledger, "a").await.unwrap();
+    }
+}
+
+async fn planned_fail_over(cluster: &Cluster) {
+    let store = cluster.store("planned").await;
+    let claim = acquire(&store, 3, "a").await.unwrap();
+    store.commit(&claim, &batch(None, 1)).await.unwrap();
+    eventually("the replica has it", async || {
+        let replica = cluster.having("{planned:3}:meta", "slave").await;
+        let keys: Vec<String> = cluster.servers[replica].command("KEYS *").await.unwrap();
+        keys.iter().any(|key| key == "{planned:3}:outbox")
+    })
+    .await;
+    let replica = cluster.having("{planned:3}:meta", "slave").await;
+    cluster.servers[replica]
+        .command::<()>("CLUSTER FAILOVER")
+        .await
+        .unwrap();
+    eventually("the store follows", async || {
+        cluster.having("{planned:3}:meta", "master").await == replica
+            && matches!(
+                store.commit(&claim, &batch(Some(1), 2)).await,
+                Ok(()) | Err(LedgerError::Behind { .. })
+            )
+    })
+    .await;
+    assert_eq!(store.state(3).await.unwrap().watermark, Some(2));
+}
+
+async fn lost_master(cluster: &mut Cluster) {
+    let store = cluster.store("lost").await;
+    let claim = acquire(&store, 5, "a").await.unwrap();
+    store.commit(&claim, &batch(None, 1)).await.unwrap();
+    eventually("the replica has it", async || {
+        let replica = cluster.having("{lost:5}:meta", "slave").await;
+        let at: Result<i64, _> = cluster.servers[replica].command("DBSIZE").await;
+        at.is_ok_and(|size| size > 3)
+    })
+    .await;
+    let master = cluster.having("{lost:5}:meta", "master").await;
+    cluster.servers[master].kill();
+    let mut waited = 0;
+    eventually("a replica takes over", async || match store.state(5).await {
+        Ok(state) => state.token == claim.token,
+        Err(LedgerError::Unavailable { .. }) => {
+            waited += 1;
+            false
+        }
+        Err(other) => panic!("{other}"),
+    })
+    .await;
+    assert!(waited > 0, "a dead master can't have answered");
+    let at = store.state(5).await.unwrap().watermark;
+    let claim = acquire(&store, 5, "b").await.unwrap();
+    store.commit(&claim, &batch(at, 9)).await.unwrap();
+}
