@@ -6,6 +6,7 @@
 
 pub mod kafka;
 pub mod memory;
+pub mod murmur2;
 
 use std::any::Any;
 use std::fmt;

@@ -1,0 +1,110 @@
+//! Time, as the in-memory log sees it: injected, so that a simulator or a test decides what passes.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Where the log takes timestamps, time-outs and waits from.
+pub trait Clock: Send + Sync {
+    /// Milliseconds since the Unix epoch, for timestamps of records.
+    fn timestamp(&self) -> i64;
+
+    /// Time since some fixed moment, never going back, for time-outs.
+    fn elapsed(&self) -> Duration;
+
+    /// Resolves once [`Clock::elapsed`] has grown by this much.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
+}
+
+/// The machine's clock for timestamps, tokio's for time-outs (so that tokio's paused time applies).
+pub struct SystemClock {
+    origin: Instant,
+}
+
+impl SystemClock {
+    /// A clock that starts now.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the implementation of the injected clock"
+    )]
+    pub fn new() -> Self {
+        Self { origin: Instant::now() }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for SystemClock {
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is the implementation of the injected clock"
+    )]
+    fn timestamp(&self) -> i64 {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// A clock that stands still until it is told to advance.
+pub struct ManualClock {
+    start: i64,
+    elapsed: watch::Sender<Duration>,
+}
+
+impl ManualClock {
+    /// A clock that shows this timestamp (milliseconds since the Unix epoch).
+    pub fn new(timestamp: i64) -> Self {
+        Self {
+            start: timestamp,
+            elapsed: watch::Sender::new(Duration::ZERO),
+        }
+    }
+
+    /// Lets time pass. Whoever sleeps until then is woken.
+    pub fn advance(&self, by: Duration) {
+        self.elapsed.send_modify(|elapsed| *elapsed += by);
+    }
+}
+
+impl Clock for ManualClock {
+    fn timestamp(&self) -> i64 {
+        let elapsed = self.elapsed().as_millis();
+        self.start.saturating_add(i64::try_from(elapsed).unwrap_or(i64::MAX))
+    }
+
+    fn elapsed(&self) -> Duration {
+        *self.elapsed.borrow()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let mut elapsed = self.elapsed.subscribe();
+        let until = self.elapsed().saturating_add(duration);
+        Box::pin(async move {
+            // An error means that the clock is gone: no time will pass any more.
+            if elapsed.wait_for(|now| *now >= until).await.is_err() {
+                futures::future::pending::<()>().await;
+            }
+        })
+    }
+}
+
+impl fmt::Debug for ManualClock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ManualClock({} ms)", self.timestamp())
+    }
+}

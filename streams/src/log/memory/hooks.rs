@@ -1,0 +1,50 @@
+//! What tests hold back, to bring about the states that a real broker passes through too quickly to be met on purpose.
+
+use super::MemoryLog;
+use crate::record::TopicPartition;
+
+impl MemoryLog {
+    /// From now on, markers of ending transactions don't reach this partition: its last stable offset stays, although
+    /// the transaction is decided and its offsets may be visible already. The producer's next operations wait.
+    pub fn hold_markers(&self, partition: &TopicPartition) {
+        self.shared.lock().held.markers.insert(partition.clone());
+    }
+
+    /// Lets the held markers reach this partition, and those to come.
+    pub fn release_markers(&self, partition: &TopicPartition) {
+        let mut state = self.shared.lock();
+        state.held.markers.remove(partition);
+        state.release();
+    }
+
+    /// From now on, markers of ending transactions don't reach this group's offsets: they stay as they are, and stable
+    /// reads of them wait, although the transaction's records may be visible already.
+    pub fn hold_offsets(&self, group: &str) {
+        self.shared.lock().held.offsets.insert(group.to_owned());
+    }
+
+    /// Lets the held markers reach this group's offsets, and those to come.
+    pub fn release_offsets(&self, group: &str) {
+        let mut state = self.shared.lock();
+        state.held.offsets.remove(group);
+        state.release();
+    }
+
+    /// From now on, commits and aborts of this `transactional.id` stay on their way to the coordinator: offsets are
+    /// sent, the transaction stays open. A new producer or the time-out aborts it, and then they are refused.
+    pub fn hold_commits(&self, transactional_id: &str) {
+        self.shared.lock().held.commits.insert(transactional_id.to_owned());
+    }
+
+    /// Lets held commits and aborts of this `transactional.id` arrive, and those to come.
+    pub fn release_commits(&self, transactional_id: &str) {
+        let mut state = self.shared.lock();
+        state.held.commits.remove(transactional_id);
+        state.release();
+    }
+
+    /// The group's generation; 0 where there is no such group.
+    pub fn generation(&self, group: &str) -> i32 {
+        self.shared.lock().groups.get(group).map_or(0, |group| group.generation)
+    }
+}
