@@ -45,7 +45,8 @@ pub(super) async fn topic(log: &dyn Log, name: &str, partitions: i32) {
         name: name.to_owned(),
         partitions,
         replication: 1,
-        settings: Vec::new(),
+        // Some cases write timestamps of long ago.
+        settings: vec![("retention.ms".to_owned(), "-1".to_owned())],
     };
     within("create a topic", log.create_topics(&[spec]))
         .await
