@@ -1,0 +1,243 @@
+//! `interlock seed`: from a timetable to what `train-services` holds. Pure but for reading files: the caller sends the result.
+//!
+//! | source | is |
+//! | --- | --- |
+//! | [`demo`] | a network of its own, in India and Poland |
+//! | [`gtfs`] | any timetable in GTFS, dressed with coaches and fares by a template |
+//!
+//! Every plan has passed the domain's own compiler. What could not be used is skipped and said in the notes.
+
+mod calendar;
+mod demo;
+mod gtfs;
+mod identifiers;
+mod read;
+mod route;
+mod template;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+
+use interlock_inventory::Plan;
+use interlock_schemas::types::civil_from_days;
+use interlock_schemas::{Date, TrainService};
+use serde::Serialize;
+
+pub(crate) use demo::demo;
+pub(crate) use gtfs::gtfs;
+pub(crate) use template::Templates;
+
+/// Days of trains that are seeded unless another number is asked for.
+pub(crate) const DAYS_DEFAULT: u32 = 30;
+/// Most days: a year and its leap day.
+pub(crate) const DAYS_MAX: u32 = 366;
+
+/// The dates on which trains are to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Window {
+    /// The first.
+    pub(crate) from: Date,
+    /// How many, counted with those on which nothing runs.
+    pub(crate) days: u32,
+}
+
+impl Window {
+    fn dates(self) -> impl Iterator<Item = Date> {
+        (0..self.days.min(DAYS_MAX)).filter_map(move |day| self.from.checked_add_unsigned(day))
+    }
+}
+
+/// Plans to be sold by, and what is to be said about them.
+#[derive(Clone, Debug)]
+pub(crate) struct Seed {
+    /// Valid plans with at least one running date each, ordered by train.
+    pub(crate) trains: Vec<TrainService>,
+    /// What was skipped, projected or estimated.
+    pub(crate) notes: Vec<String>,
+}
+
+/// A seed in figures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Summary {
+    /// Trains.
+    pub(crate) trains: usize,
+    /// Stations that they call at, told apart by code.
+    pub(crate) stations: usize,
+    /// Runs that can be booked.
+    pub(crate) train_dates: usize,
+    /// Seats of all runs.
+    pub(crate) seats: usize,
+    /// First and last running date.
+    pub(crate) dates: Option<(String, String)>,
+    /// Classes on offer.
+    pub(crate) classes: BTreeSet<String>,
+    /// Currencies of the fares.
+    pub(crate) currencies: BTreeSet<String>,
+    /// The seed's notes.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Why there is no seed. Each says what, where and what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SeedError {
+    /// Nothing is there.
+    #[error("there is no timetable at {}; give the folder (or zip file) that holds stops.txt, trips.txt and so on", path.display())]
+    NotFound {
+        /// As asked for.
+        path: PathBuf,
+    },
+    /// A file that GTFS requires isn't there.
+    #[error("{} lacks {file}, which GTFS requires; check that it is a whole feed", path.display())]
+    MissingFile {
+        /// The feed.
+        path: PathBuf,
+        /// The file.
+        file: String,
+    },
+    /// A row can't be read.
+    #[error("{file}, {place}: {problem}; the row is `{row}`; correct it, or ask the publisher to")]
+    Row {
+        /// The file.
+        file: String,
+        /// Line and column, as far as they are known.
+        place: String,
+        /// What is wrong.
+        problem: String,
+        /// The row, shortened.
+        row: String,
+    },
+    /// A file can't be read at all.
+    #[error("{file} can't be read: {problem}")]
+    Unreadable {
+        /// The file or feed.
+        file: String,
+        /// Why.
+        problem: String,
+    },
+    /// A time zone that isn't one.
+    #[error(
+        "agency.txt: `{zone}` of agency `{agency}` is no IANA time zone, such as Europe/Warsaw; correct agency_timezone"
+    )]
+    TimeZone {
+        /// The agency's name.
+        agency: String,
+        /// What it says.
+        zone: String,
+    },
+    /// The feed names no date at all.
+    #[error("the feed has no running dates: neither calendar.txt nor calendar_dates.txt says when a train runs")]
+    NoCalendar,
+    /// Nothing is left to sell.
+    #[error("no train is left to sell: {}", notes.join("; "))]
+    NothingToSell {
+        /// What was skipped.
+        notes: Vec<String>,
+    },
+    /// A template can't be used.
+    #[error("the template {file} can't be used: {problem}")]
+    Template {
+        /// The file.
+        file: String,
+        /// What is wrong, and where.
+        problem: String,
+    },
+    /// No dates are asked for.
+    #[error("{days} days of trains can't be seeded; ask for 1 to {DAYS_MAX}")]
+    Days {
+        /// As asked for.
+        days: u32,
+    },
+}
+
+impl Seed {
+    /// Keeps the plans that the domain accepts, in the order of their names.
+    fn new(trains: Vec<TrainService>, mut notes: Vec<String>) -> Result<Seed, SeedError> {
+        let mut valid = Vec::with_capacity(trains.len());
+        for train in trains {
+            match Plan::compile(train) {
+                Ok(plan) => valid.push(plan.service().clone()),
+                Err(error) => notes.push(format!("skipped: {error}")),
+            }
+        }
+        if valid.is_empty() {
+            return Err(SeedError::NothingToSell { notes });
+        }
+        valid.sort_by(|a, b| a.train_id.cmp(&b.train_id));
+        Ok(Seed { trains: valid, notes })
+    }
+
+    /// The seed in figures.
+    pub(crate) fn summary(&self) -> Summary {
+        let trains = &self.trains;
+        let dates = || trains.iter().flat_map(|train| &train.running_dates);
+        let first_and_last = dates().min().zip(dates().max());
+        Summary {
+            trains: trains.len(),
+            stations: trains
+                .iter()
+                .flat_map(|train| &train.route)
+                .map(|stop| &stop.code)
+                .collect::<BTreeSet<_>>()
+                .len(),
+            train_dates: dates().count(),
+            seats: trains
+                .iter()
+                .map(|train| train.running_dates.len() * seats(train))
+                .sum(),
+            dates: first_and_last.map(|(first, last)| (date_text(*first), date_text(*last))),
+            classes: trains
+                .iter()
+                .flat_map(|train| &train.coaches)
+                .map(|coach| coach.travel_class.clone())
+                .collect(),
+            currencies: trains.iter().map(|train| train.currency.clone()).collect(),
+            notes: self.notes.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |set: &BTreeSet<String>| set.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        writeln!(f, "trains       {} at {} stations", self.trains, self.stations)?;
+        write!(f, "train-dates  {}", self.train_dates)?;
+        if let Some((first, last)) = &self.dates {
+            write!(f, ", {first} to {last}")?;
+        }
+        writeln!(f, "\nseats        {} over all train-dates", self.seats)?;
+        writeln!(f, "classes      {}", list(&self.classes))?;
+        writeln!(f, "currencies   {}", list(&self.currencies))?;
+        for note in &self.notes {
+            writeln!(f, "note         {note}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Seats of a train.
+fn seats(train: &TrainService) -> usize {
+    let layouts = train
+        .coaches
+        .iter()
+        .filter_map(|coach| train.layouts.iter().find(|layout| layout.name == coach.layout));
+    layouts.map(|layout| usize::try_from(layout.seats).unwrap_or(0)).sum()
+}
+
+/// A date as people and keys write it.
+fn date_text(date: Date) -> String {
+    let (year, month, day) = civil_from_days(date);
+    format!("{year:04}-{month:02}-{day:02}")
+}
+
+fn check_days(window: Window) -> Result<(), SeedError> {
+    let days = window.days;
+    if (1..=DAYS_MAX).contains(&days) {
+        Ok(())
+    } else {
+        Err(SeedError::Days { days })
+    }
+}
+
+#[cfg(test)]
+mod tests;

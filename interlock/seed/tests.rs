@@ -1,0 +1,320 @@
+//! Whole feeds, good and bad; and what the canonical load does to the seeded timetables.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use interlock_inventory::{Ledger, Plan, Provenance, decide, evolve};
+use interlock_loadgen::{CANONICAL_PROFILE, CANONICAL_REQUESTS, Outcomes, Profile, Workload};
+use std::collections::HashMap;
+
+use super::*;
+
+/// 2026-12-01.
+const FROM: Date = 20_788;
+const WINDOW: Window = Window {
+    from: FROM,
+    days: DAYS_DEFAULT,
+};
+/// Noon of the day before, in milliseconds: everything is on sale and nothing has left.
+const NOW: i64 = (FROM as i64 - 1) * 86_400_000 + 43_200_000;
+
+/// The real timetable of the Warsaw commuter railway, which is not part of the repository.
+fn wkd() -> Option<Seed> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/gtfs/wkd");
+    if !path.is_dir() {
+        println!(
+            "SKIPPED: no timetable at {}; put the WKD feed there to run this test",
+            path.display()
+        );
+        return None;
+    }
+    Some(gtfs(&path, Some(WINDOW), &Templates::built_in().unwrap()).unwrap())
+}
+
+#[test]
+fn the_wkd_timetable_is_projected_onto_the_dates_wanted() {
+    let Some(seed) = wkd() else { return };
+    let summary = seed.summary();
+    println!("{summary}");
+    assert_eq!(
+        (summary.trains, summary.stations, summary.train_dates),
+        (151, 28, 151 * 30)
+    );
+    assert_eq!(summary.currencies, ["PLN".to_owned()].into());
+    let notes = summary.notes.join("\n");
+    assert!(
+        notes.contains("2024-07-15 to 2024-12-31: 30 dates from 2026-12-01 to 2026-12-30"),
+        "{notes}"
+    );
+    assert!(
+        notes.contains("55 trips skipped that are no trains (route type 3)"),
+        "{notes}"
+    );
+    let ends = seed.trains.iter().filter_map(|train| train.route.last());
+    let longest = ends.max_by_key(|stop| stop.distance_m).unwrap();
+    assert!(
+        (30_000..36_000).contains(&longest.distance_m),
+        "Warsaw to Grodzisk is 33 km by rail, not {} m",
+        longest.distance_m
+    );
+    assert!(
+        seed.trains
+            .iter()
+            .all(|train| (0..86_400).contains(&train.route[0].departure_s))
+    );
+}
+
+/// A feed in a folder: the given files over those of a small valid one; an empty text leaves a file out.
+fn feed(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let small = [
+        (
+            "agency.txt",
+            "agency_name,agency_url,agency_timezone\nRail,http://rail.example,Europe/Berlin\n",
+        ),
+        (
+            "stops.txt",
+            "\u{feff}stop_id,stop_name,stop_lat,stop_lon\nA,Aa,50.0,10.0\nB,Bb,50.1,10.0\nC,Cç,,\n",
+        ),
+        (
+            "routes.txt",
+            "route_id,route_short_name,route_type\nR,RE1,102\nBUS,X,714\n",
+        ),
+        ("trips.txt", "route_id,service_id,trip_id\nR,W,t1\nBUS,W,t2\n"),
+        (
+            "stop_times.txt",
+            "trip_id,arrival_time,departure_time,stop_id,stop_sequence\nt1,24:10:00,24:10:00,B,9\nt1,23:50:00,23:50:00,A,3\nt2,08:00:00,08:00:00,A,1\n",
+        ),
+        (
+            "calendar.txt",
+            "service_id,monday,tuesday,wednesday,thursday,friday,saturday,sunday,start_date,end_date\nW,1,1,1,1,1,0,0,20261101,20261231\n",
+        ),
+    ];
+    for (name, text) in small.iter().chain(files) {
+        match text.is_empty() {
+            true => std::fs::remove_file(folder.path().join(name)).unwrap(),
+            false => std::fs::write(folder.path().join(name), text).unwrap(),
+        }
+    }
+    folder
+}
+
+fn seed_of(files: &[(&str, &str)]) -> Result<Seed, SeedError> {
+    gtfs(feed(files).path(), Some(WINDOW), &Templates::built_in().unwrap())
+}
+
+#[test]
+fn a_small_feed_loads_with_byte_order_mark_and_rows_out_of_order() {
+    let seed = seed_of(&[]).unwrap();
+    assert_eq!(
+        seed.trains.len(),
+        1,
+        "the replacement bus is no train: {:?}",
+        seed.notes
+    );
+    let train = &seed.trains[0];
+    assert_eq!(
+        (train.train_id.as_str(), train.name.as_str(), train.currency.as_str()),
+        ("t1", "RE1 Bb", "EUR")
+    );
+    assert_eq!(train.route[1].arrival_s, 87_000, "past midnight");
+    assert!(
+        (11_000..11_300).contains(&train.route[1].distance_m),
+        "a tenth of a degree: {}",
+        train.route[1].distance_m
+    );
+    assert_eq!(
+        train.running_dates.len(),
+        22,
+        "the weekdays among 30 days from a Tuesday"
+    );
+}
+
+#[test]
+fn exceptions_alone_make_a_calendar() {
+    let dates = "service_id,date,exception_type\nW,20261205,1\nW,20261206,1\nW,20261206,2\n";
+    let seed = seed_of(&[("calendar.txt", ""), ("calendar_dates.txt", dates)]).unwrap();
+    assert!(seed.trains[0].running_dates.contains(&(FROM + 4)));
+    let plain = gtfs(
+        feed(&[("calendar.txt", ""), ("calendar_dates.txt", dates)]).path(),
+        None,
+        &Templates::built_in().unwrap(),
+    );
+    assert_eq!(plain.unwrap().trains[0].running_dates, [FROM + 4, FROM + 5]);
+}
+
+#[test]
+fn a_trip_that_begins_after_midnight_is_dated_by_the_calendar() {
+    let times = "trip_id,arrival_time,departure_time,stop_id,stop_sequence\nt1,24:40:00,24:40:00,A,1\nt1,25:00:00,25:00:00,B,2\n";
+    let seed = seed_of(&[("stop_times.txt", times)]).unwrap();
+    let train = &seed.trains[0];
+    assert_eq!((train.route[0].departure_s, train.route[1].arrival_s), (2_400, 3_600));
+    assert!(
+        train
+            .running_dates
+            .starts_with(&[FROM, FROM + 1, FROM + 2, FROM + 3, FROM + 4, FROM + 7]),
+        "Friday's runs on Saturday"
+    );
+}
+
+#[test]
+fn a_loop_visits_its_station_under_two_codes_and_unknown_places_are_measured_by_time() {
+    let times = "trip_id,arrival_time,departure_time,stop_id,stop_sequence\nt1,08:00:00,08:00:00,A,1\nt1,,,C,2\nt1,08:30:00,08:30:00,A,3\n";
+    let seed = seed_of(&[("stop_times.txt", times)]).unwrap();
+    let codes: Vec<_> = seed.trains[0]
+        .route
+        .iter()
+        .map(|stop| (stop.code.as_str(), stop.distance_m))
+        .collect();
+    assert_eq!(codes, [("A", 0), ("C", 15_000), ("A.2", 30_000)]);
+}
+
+#[test]
+fn the_unit_of_shape_distances_is_found_out() {
+    let times = "trip_id,arrival_time,departure_time,stop_id,stop_sequence,shape_dist_traveled\nt1,08:00:00,08:00:00,A,1,2.5\nt1,08:30:00,08:30:00,B,2,14.0\n";
+    let seed = seed_of(&[("stop_times.txt", times)]).unwrap();
+    assert_eq!(seed.trains[0].route[1].distance_m, 11_500, "kilometres");
+}
+
+#[test]
+fn exact_frequencies_become_trains_and_others_are_skipped() {
+    let rows = "trip_id,start_time,end_time,headway_secs,exact_times\nt1,06:00:00,08:00:00,3600,1\nt1,10:00:00,12:00:00,600,0\n";
+    let seed = seed_of(&[("frequencies.txt", rows)]).unwrap();
+    let runs: Vec<_> = seed
+        .trains
+        .iter()
+        .map(|train| (train.train_id.as_str(), train.route[1].arrival_s))
+        .collect();
+    assert_eq!(runs, [("t1.0600", 22_800), ("t1.0700", 26_400)]);
+    assert!(seed.notes.iter().any(|note| note.contains("frequencies skipped")));
+}
+
+#[test]
+fn broken_files_that_do_not_matter_are_no_hindrance() {
+    let seed = seed_of(&[
+        ("fare_attributes.txt", "fare_id,price\nx,free\n"),
+        ("feed_info.txt", "?"),
+        ("calendar_dates.txt", "\n"),
+    ]);
+    assert_eq!(seed.unwrap().trains.len(), 1);
+}
+
+#[test]
+fn errors_say_what_where_and_what_to_do() {
+    let message = |files: &[(&str, &str)]| seed_of(files).unwrap_err().to_string();
+    assert!(message(&[("trips.txt", "")]).contains("lacks trips.txt"));
+    let times = "trip_id,arrival_time,departure_time,stop_id,stop_sequence\nt1,08:00:00,08:00:00,A,1\nt1,8 o'clock,08:30:00,B,2\n";
+    let row = message(&[("stop_times.txt", times)]);
+    assert!(
+        row.contains("stop_times.txt, line 3") && row.contains("8 o'clock"),
+        "{row}"
+    );
+    let sequence = message(&[(
+        "stop_times.txt",
+        &times.replace("8 o'clock", "08:29:00").replace(",2\n", ",two\n"),
+    )]);
+    assert!(sequence.contains("column stop_sequence"), "{sequence}");
+    let zone = message(&[(
+        "agency.txt",
+        "agency_name,agency_url,agency_timezone\nRail,x,Middle/Earth\n",
+    )]);
+    assert!(zone.contains("Middle/Earth"), "{zone}");
+    assert!(message(&[("calendar.txt", "")]).contains("no running dates"));
+    assert!(message(&[("routes.txt", "route_id,route_type\nR,3\nBUS,3\n")]).contains("2 trips skipped"));
+    let nowhere = gtfs(Path::new("/no/such/feed"), None, &Templates::built_in().unwrap())
+        .unwrap_err()
+        .to_string();
+    assert!(nowhere.contains("/no/such/feed"), "{nowhere}");
+}
+
+#[test]
+fn a_file_that_says_when_trains_run_is_never_passed_over() {
+    let folder = feed(&[]);
+    std::fs::create_dir(folder.path().join("calendar_dates.txt")).unwrap();
+    let refused = gtfs(folder.path(), Some(WINDOW), &Templates::built_in().unwrap());
+    let message = refused.unwrap_err().to_string();
+    assert!(
+        message.contains("calendar_dates.txt") && message.contains("can't be read"),
+        "{message}"
+    );
+}
+
+/// The domain's own decisions on a load, in one ledger.
+fn sell(trains: &[TrainService], requests: u64) -> Outcomes {
+    let plans: HashMap<String, Arc<Plan>> = trains
+        .iter()
+        .map(|train| (train.train_id.clone(), Arc::new(Plan::compile(train.clone()).unwrap())))
+        .collect();
+    let profile = Profile::named(CANONICAL_PROFILE).unwrap();
+    let workload = Workload::new(&profile, trains, requests, None, 42).unwrap();
+    println!("{}", workload.shape());
+    let (mut ledger, mut outcomes, mut next_sequence) = (Ledger::new(0, 1), Outcomes::default(), 1);
+    for (planned, source_offset) in workload.zip(0..) {
+        let train = match &planned.command {
+            interlock_schemas::Command::Book(book) => &book.train_id,
+            interlock_schemas::Command::Cancel(cancel) => &cancel.train_id,
+        };
+        let at = Provenance {
+            ledger: 0,
+            next_sequence,
+            source_offset,
+            time: NOW,
+            token: "t",
+        };
+        for event in decide(&ledger, &planned.command, plans.get(train), &at) {
+            outcomes.record(&event);
+            evolve(&mut ledger, &event);
+            next_sequence += 1;
+        }
+        if source_offset % 1_000 == 0 {
+            ledger.take_changes();
+        }
+    }
+    println!("{outcomes:#?}");
+    outcomes
+}
+
+fn check_canonical(outcomes: &Outcomes, requests: u64) {
+    assert!(
+        outcomes.confirmed > requests / 2,
+        "more than half of all requests are confirmed at once: {outcomes:?}"
+    );
+    assert!(
+        outcomes.promoted > requests / 1_000 && outcomes.waitlisted > requests / 100,
+        "{outcomes:?}"
+    );
+    assert!(
+        outcomes.cancelled > requests / 20 && outcomes.replays > requests / 20,
+        "{outcomes:?}"
+    );
+    assert!(
+        outcomes.rejected["WAITLIST_FULL"] > requests / 200,
+        "popular train-dates sell out: {outcomes:?}"
+    );
+    for code in [
+        "IDEMPOTENCY_KEY_REUSED",
+        "UNKNOWN_STATION",
+        "TOO_MANY_PASSENGERS",
+        "STATIONS_OUT_OF_ORDER",
+        "CLASS_NOT_ON_TRAIN",
+    ] {
+        assert!(outcomes.rejected.contains_key(code), "{code}: {outcomes:?}");
+    }
+}
+
+#[test]
+fn a_tenth_of_the_canonical_load_on_the_demo_is_mostly_confirmed() {
+    let requests = CANONICAL_REQUESTS / 10;
+    check_canonical(&sell(&demo(WINDOW).unwrap().trains, requests), requests);
+}
+
+#[test]
+#[ignore = "half a minute: cargo test -p interlock canonical -- --ignored --nocapture"]
+fn the_canonical_load_is_mostly_confirmed() {
+    let demo = demo(WINDOW).unwrap();
+    println!("{}", demo.summary());
+    check_canonical(&sell(&demo.trains, CANONICAL_REQUESTS), CANONICAL_REQUESTS);
+    if let Some(wkd) = wkd() {
+        check_canonical(&sell(&wkd.trains, CANONICAL_REQUESTS), CANONICAL_REQUESTS);
+    }
+}
