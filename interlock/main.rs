@@ -1,2 +1,67 @@
-//! The command line.
-fn main() {}
+//! The command `interlock`: parse, find out what is meant, call, exit status. What it does lies in the other crates.
+//!
+//! | file | is |
+//! | --- | --- |
+//! | `cli` | what can be typed |
+//! | `config` | what is set: flags over variables over `interlock.toml` over defaults |
+//! | `commands/` | one file for each subcommand |
+//! | `services`, `topics` | what commands share: clients of the real services, the topics as they must be |
+//!
+//! Standard output is data, standard error is talk. Exit status: 0 all held, 1 something failed or didn't hold, 2 the
+//! command line or the configuration can't be used.
+
+mod cli;
+mod commands;
+mod config;
+mod services;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// All that was asked for holds.
+    Held,
+    /// It was found out that something doesn't hold, and said.
+    NotHeld,
+}
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    let loaded = match config::load(&cli.sources()) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(2);
+        }
+    };
+    for warning in &loaded.warnings {
+        eprintln!("warning: {warning}");
+    }
+    match commands::call(cli.command, &loaded) {
+        Ok(Status::Held) => ExitCode::SUCCESS,
+        Ok(Status::NotHeld) => ExitCode::FAILURE,
+        // Who reads our output has seen enough, such as `head`.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line: what, and why.
+fn complain(error: &anyhow::Error) {
+    eprintln!("error: {error:#}");
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kinds = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .map(io::Error::kind);
+    kinds.into_iter().any(|kind| kind == io::ErrorKind::BrokenPipe)
+}

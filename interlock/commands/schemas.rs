@@ -1,0 +1,98 @@
+//! `interlock schemas`: the contract and the schema registry.
+
+use std::io::{self, Write as _};
+
+use interlock_schemas::registry::{RegistryError, check_all, register_all_within};
+use interlock_schemas::{RecordType, topics};
+use serde::Serialize;
+
+use crate::Status;
+use crate::cli::{Schemas as Arguments, SchemasAction};
+use crate::config::{Config, PATIENCE};
+use crate::services;
+
+/// A record type on its topic.
+#[derive(Serialize)]
+struct Row {
+    topic: &'static str,
+    record: &'static str,
+    subject: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compatible: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<String>,
+}
+
+/// Registers, checks or lists the schemas.
+pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> {
+    let mut rows: Vec<Row> = topics::contract()
+        .into_iter()
+        .map(|(topic, record)| row(topic, record))
+        .collect();
+    match arguments.action {
+        SchemasAction::List => {}
+        SchemasAction::Register => register(config, &mut rows)?,
+        SchemasAction::Check => check(config, &mut rows)?,
+    }
+    print(&rows, arguments.json)?;
+    let refused = rows.iter().any(|row| row.compatible == Some(false));
+    Ok(if refused { Status::NotHeld } else { Status::Held })
+}
+
+fn row(topic: &'static str, record: RecordType) -> Row {
+    let subject = topics::subject(topic, record);
+    Row {
+        topic,
+        record: record.name(),
+        subject,
+        id: None,
+        compatible: None,
+        problems: Vec::new(),
+    }
+}
+
+fn register(config: &Config, rows: &mut [Row]) -> anyhow::Result<()> {
+    let registry = services::registry(config)?;
+    let contract = topics::contract();
+    let ids = services::block_on(register_all_within(PATIENCE, &registry, &contract))??;
+    for (row, (_, record)) in rows.iter_mut().zip(contract) {
+        row.id = ids.get(record);
+    }
+    Ok(())
+}
+
+fn check(config: &Config, rows: &mut [Row]) -> anyhow::Result<()> {
+    let registry = services::registry(config)?;
+    let refused = services::block_on(check_all(&registry, &topics::contract()))??;
+    for row in rows {
+        let of_row = |error: &RegistryError| match error {
+            RegistryError::Incompatible { subject, problems } if *subject == row.subject => Some(problems.clone()),
+            _ => None,
+        };
+        row.problems = refused.iter().find_map(of_row).unwrap_or_default();
+        row.compatible = Some(row.problems.is_empty());
+    }
+    Ok(())
+}
+
+fn print(rows: &[Row], json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, rows)?;
+        return writeln!(out);
+    }
+    let width = |text: fn(&Row) -> &str| rows.iter().map(|row| text(row).len()).max().unwrap_or(0);
+    let (topics, records) = (width(|row| row.topic), width(|row| row.record));
+    for row in rows {
+        write!(out, "{:topics$}  {:records$}  {}", row.topic, row.record, row.subject)?;
+        match (row.id, row.compatible) {
+            (Some(id), _) => writeln!(out, "  id {id}")?,
+            (None, Some(true)) => writeln!(out, "  compatible")?,
+            (None, Some(false)) => writeln!(out, "  NOT compatible: {}", row.problems.join("; "))?,
+            (None, None) => writeln!(out)?,
+        }
+    }
+    out.flush()
+}

@@ -1,0 +1,309 @@
+//! The configuration: flags over `INTERLOCK_*` variables over `interlock.toml` over defaults.
+//!
+//! ```text
+//! settings.rs: the table ──> layers.rs: which source says what ──> Config: typed, checked ──> the commands
+//!                                        └──> mask.rs ──> `interlock config`
+//! ```
+//!
+//! Secrets come by variable, or from a file that a `…_file` setting names; they are never printed.
+
+#![allow(dead_code, reason = "some settings are read by commands that land next")]
+
+mod document;
+mod duration;
+mod layers;
+mod mask;
+mod names;
+mod settings;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+pub(crate) use document::{example, reference};
+pub(crate) use layers::{Flag, Loaded, Origin, Sources, directory, environment, load};
+pub(crate) use settings::{SETTINGS, Setting};
+
+/// How long a command that does one thing waits for a service that is down: containers start in any order.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// All settings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) application: Application,
+    pub(crate) kafka: Kafka,
+    pub(crate) schema_registry: SchemaRegistry,
+    pub(crate) redis: Redis,
+    pub(crate) database: Database,
+    pub(crate) topics: Topics,
+    pub(crate) run: Run,
+    pub(crate) metrics: Metrics,
+    pub(crate) log: Log,
+}
+
+/// `application.…`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Application {
+    pub(crate) id: String,
+    pub(crate) instance_id: String,
+    pub(crate) static_membership: bool,
+}
+
+/// `kafka.…`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Kafka {
+    pub(crate) bootstrap_servers: String,
+    pub(crate) user: String,
+    pub(crate) password: Secret,
+    pub(crate) password_file: String,
+    pub(crate) properties: Properties,
+    pub(crate) consumer_properties: Properties,
+    pub(crate) producer_properties: Properties,
+    pub(crate) group_protocol: GroupProtocol,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub(crate) session_timeout: Duration,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub(crate) transaction_timeout: Duration,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub(crate) call_deadline: Duration,
+    pub(crate) compression: String,
+}
+
+/// How members of a consumer group agree on who reads what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum GroupProtocol {
+    /// The protocol that every broker has.
+    Classic,
+    /// KIP-848.
+    Consumer,
+}
+
+/// `schema_registry.…`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SchemaRegistry {
+    pub(crate) url: String,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub(crate) timeout: Duration,
+    pub(crate) user: String,
+    pub(crate) password: Secret,
+    pub(crate) password_file: String,
+    pub(crate) token: Secret,
+    pub(crate) token_file: String,
+}
+
+/// `redis.…`
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Redis {
+    pub(crate) url: String,
+    pub(crate) url_file: String,
+    pub(crate) cluster: bool,
+    pub(crate) namespace: String,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub(crate) response_timeout: Duration,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub(crate) connection_timeout: Duration,
+}
+
+/// `database.…`
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Database {
+    pub(crate) url: String,
+    pub(crate) url_file: String,
+}
+
+/// `topics.…`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Topics {
+    pub(crate) create: bool,
+    pub(crate) partitions: i32,
+    pub(crate) replication: i32,
+    pub(crate) retention: Retention,
+}
+
+/// `run.…`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Run {
+    pub(crate) topologies: Vec<String>,
+    pub(crate) threads: usize,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub(crate) commit_interval: Duration,
+    pub(crate) commit_records_max: usize,
+    pub(crate) batch_records_max: usize,
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub(crate) check_interval: Duration,
+}
+
+/// `metrics.…`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Metrics {
+    pub(crate) listen: SocketAddr,
+}
+
+/// `log.…`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Log {
+    pub(crate) filter: String,
+    pub(crate) format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One object for each line.
+    Json,
+}
+
+impl Config {
+    /// Checks what types can't say, and reads the files that hold secrets.
+    fn complete(mut self) -> anyhow::Result<Self> {
+        self.kafka
+            .password
+            .read_from(&self.kafka.password_file, "kafka.password_file")?;
+        let registry = &mut self.schema_registry;
+        registry
+            .password
+            .read_from(&registry.password_file, "schema_registry.password_file")?;
+        registry
+            .token
+            .read_from(&registry.token_file, "schema_registry.token_file")?;
+        if let Some(url) = read_secret(&self.redis.url_file, "redis.url_file")? {
+            self.redis.url = url;
+        }
+        if let Some(url) = read_secret(&self.database.url_file, "database.url_file")? {
+            self.database.url = url;
+        }
+        let (topics, run) = (&self.topics, &self.run);
+        ensure!(
+            !self.application.id.is_empty(),
+            "application.id is empty; give the installation a name"
+        );
+        ensure!(
+            topics.partitions >= 1,
+            "topics.partitions is {}; at least 1 is needed",
+            topics.partitions
+        );
+        ensure!(
+            topics.replication >= 1,
+            "topics.replication is {}; at least 1 is needed",
+            topics.replication
+        );
+        for (key, value) in [
+            ("run.threads", run.threads),
+            ("run.commit_records_max", run.commit_records_max),
+            ("run.batch_records_max", run.batch_records_max),
+        ] {
+            ensure!(value >= 1, "{key} is 0; at least 1 is needed");
+        }
+        if self.application.static_membership && self.application.instance_id.is_empty() {
+            bail!("application.static_membership needs application.instance_id, the same one after each restart");
+        }
+        Ok(self)
+    }
+}
+
+/// A text that is not shown.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Secret(pub(crate) String);
+
+impl Secret {
+    fn read_from(&mut self, path: &str, key: &str) -> anyhow::Result<()> {
+        if let Some(secret) = read_secret(path, key)? {
+            self.0 = secret;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "none" } else { mask::MASK })
+    }
+}
+
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Redis")
+            .field("url", &mask::urls(&self.url))
+            .field("cluster", &self.cluster)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("url", &mask::urls(&self.url))
+            .finish_non_exhaustive()
+    }
+}
+
+/// The content of a file that holds a secret, without the line's end; none where no file is named.
+fn read_secret(path: &str, key: &str) -> anyhow::Result<Option<String>> {
+    if path.is_empty() {
+        return Ok(None);
+    }
+    let text = std::fs::read_to_string(Path::new(path)).with_context(|| format!("{key}: {path} can't be read"))?;
+    Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+/// librdkafka's settings: names with dots, and their values.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Properties(pub(crate) Vec<(String, String)>);
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl<'de> Deserialize<'de> for Properties {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let table = toml::Table::deserialize(deserializer)?;
+        Ok(Properties(
+            names::leaves(&table)
+                .into_iter()
+                .map(|(name, value)| (name, names::text(value)))
+                .collect(),
+        ))
+    }
+}
+
+/// How long topics keep records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retention {
+    /// For ever.
+    Unlimited,
+    /// For so long.
+    For(Duration),
+}
+
+impl<'de> Deserialize<'de> for Retention {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "unlimited" => Ok(Retention::Unlimited),
+            text => duration::parse(text).map(Retention::For).map_err(D::Error::custom),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

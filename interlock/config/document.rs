@@ -1,0 +1,90 @@
+//! The table of settings as documents: `interlock.toml`, and the reference in the book.
+
+use std::fmt::Write as _;
+
+use super::settings::{Kind, SETTINGS, Setting};
+
+/// Width of the comments.
+const WIDTH: usize = 118;
+
+/// What `interlock.toml` in the repository holds: every setting with its default.
+pub(crate) fn example() -> String {
+    let mut text = String::from(
+        "# Every setting of Interlock with its default: `interlock config --example` writes this file, a test keeps it so.\n\
+         #\n\
+         # Flags win over INTERLOCK_* variables, these over this file (in the working directory, or `--config FILE`), this\n\
+         # file over the defaults. Durations are a whole number and a unit: ms, s, m, h or d. Secrets do not belong here:\n\
+         # they come by variable, or from a file that a `..._file` setting names.\n",
+    );
+    let mut section = "";
+    for setting in SETTINGS {
+        let (of, name) = setting.key.split_once('.').unwrap_or(("", setting.key));
+        if of != section {
+            section = of;
+            let _ = write!(text, "\n[{section}]\n");
+        }
+        for line in wrap(&sentence(setting)) {
+            let _ = writeln!(text, "# {line}");
+        }
+        let prefix = if matches!(setting.kind, Kind::Secret) { "# " } else { "" };
+        let _ = writeln!(text, "{prefix}{name} = {}", toml_text(setting));
+    }
+    text
+}
+
+/// The reference, in Markdown.
+pub(crate) fn reference() -> String {
+    let mut text = String::from("| setting | variable | default | unit | |\n| --- | --- | --- | --- | --- |\n");
+    for Setting {
+        key,
+        variable,
+        default,
+        unit,
+        about,
+        ..
+    } in SETTINGS
+    {
+        let default = if default.is_empty() {
+            String::new()
+        } else {
+            format!("`{default}`")
+        };
+        let _ = writeln!(text, "| `{key}` | `{variable}` | {default} | {unit} | {about} |");
+    }
+    text
+}
+
+fn sentence(setting: &Setting) -> String {
+    let unit = if setting.unit.is_empty() {
+        String::new()
+    } else {
+        format!(" [{}]", setting.unit)
+    };
+    format!("{}{unit} {}", setting.about, setting.variable)
+}
+
+fn toml_text(setting: &Setting) -> String {
+    match setting.kind {
+        Kind::Number | Kind::Switch => setting.default.to_owned(),
+        Kind::List => "[]".to_owned(),
+        Kind::Map => "{}".to_owned(),
+        Kind::Text | Kind::Url | Kind::Secret => toml::Value::from(setting.default).to_string(),
+    }
+}
+
+fn wrap(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let line = lines.last().map_or(0, String::len);
+        if line > 0 && line + 1 + word.len() > WIDTH {
+            lines.push(String::new());
+        }
+        if let Some(line) = lines.last_mut() {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}

@@ -1,0 +1,356 @@
+//! Which source says what: the layers, from the defaults up to the flags, and who won for each setting.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+use serde::Serialize;
+
+use super::settings::{Kind, SETTINGS, Setting, find};
+use super::{Config, mask, names};
+
+/// Name of the file in the working directory.
+const FILE: &str = "interlock.toml";
+
+/// A setting given on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Flag {
+    /// The flag, as typed: `--threads`.
+    pub(crate) name: String,
+    /// The setting.
+    pub(crate) key: String,
+    /// Its value.
+    pub(crate) value: String,
+}
+
+/// Where settings may come from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sources {
+    /// The file asked for; else `interlock.toml` in `directory`, if there is one.
+    pub(crate) file: Option<PathBuf>,
+    /// The working directory.
+    pub(crate) directory: PathBuf,
+    /// The environment.
+    pub(crate) variables: Vec<(String, String)>,
+    /// The command line; later ones win.
+    pub(crate) flags: Vec<Flag>,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "from", content = "name", rename_all = "lowercase")]
+pub(crate) enum Origin {
+    /// Nothing else says anything.
+    Default,
+    /// This file.
+    File(String),
+    /// This variable.
+    Variable(String),
+    /// This flag.
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::File(name) => write!(f, "file {name}"),
+            Origin::Variable(name) => write!(f, "variable {name}"),
+            Origin::Flag(name) => write!(f, "flag {name}"),
+        }
+    }
+}
+
+/// The configuration and where it comes from.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The settings.
+    pub(crate) config: Config,
+    /// What should be said about them.
+    pub(crate) warnings: Vec<String>,
+    figment: Figment,
+    origins: Vec<(String, Origin)>,
+}
+
+impl Loaded {
+    /// A setting's value as it may be shown, and where it comes from.
+    pub(crate) fn shown(&self, setting: &Setting) -> (String, Origin) {
+        let text = self
+            .figment
+            .find_value(setting.key)
+            .map(|value| value_text(setting.kind, &value));
+        let layer = self
+            .figment
+            .find_metadata(setting.key)
+            .map(|metadata| metadata.name.as_ref());
+        // A map is merged from several layers: the topmost that says anything about it is named.
+        let origin = match setting.kind {
+            Kind::Map => self
+                .origins
+                .iter()
+                .rev()
+                .find(|(key, _)| key == setting.key)
+                .map(|(_, origin)| origin),
+            _ => self
+                .origins
+                .iter()
+                .rev()
+                .map(|(_, origin)| origin)
+                .find(|origin| Some(&*origin.to_string()) == layer),
+        };
+        (text.unwrap_or_default(), origin.cloned().unwrap_or(Origin::Default))
+    }
+}
+
+/// Reads, merges and checks all layers.
+pub(crate) fn load(sources: &Sources) -> anyhow::Result<Loaded> {
+    let mut stack = Stack {
+        figment: Figment::new(),
+        origins: Vec::new(),
+    };
+    for setting in SETTINGS {
+        stack.put(setting, setting.default, Origin::Default)?;
+    }
+    stack.file(sources)?;
+    let variable = |name: &str| {
+        sources
+            .variables
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    };
+    for setting in SETTINGS {
+        let alias = if setting.key == "log.filter" {
+            "RUST_LOG"
+        } else {
+            setting.variable
+        };
+        for name in [alias, setting.variable] {
+            if let Some(value) = variable(name) {
+                stack.put(setting, value, Origin::Variable(name.to_owned()))?;
+            }
+        }
+    }
+    for flag in &sources.flags {
+        let Some(setting) = find(&flag.key) else {
+            bail!("{}: {}", flag.name, names::unknown_key(&flag.key))
+        };
+        refuse_secret(setting, &flag.key, &flag.value, &flag.name)?;
+        stack.put(setting, &flag.value, Origin::Flag(flag.name.clone()))?;
+    }
+    let config: Config = stack.figment.extract().map_err(|error| describe(&error))?;
+    let warnings = sources
+        .variables
+        .iter()
+        .filter_map(|(name, _)| names::unknown_variable(name))
+        .collect();
+    Ok(Loaded {
+        config: config.complete()?,
+        warnings,
+        figment: stack.figment,
+        origins: stack.origins,
+    })
+}
+
+/// The layers so far.
+struct Stack {
+    figment: Figment,
+    origins: Vec<(String, Origin)>,
+}
+
+impl Stack {
+    fn put(&mut self, setting: &Setting, text: &str, origin: Origin) -> anyhow::Result<()> {
+        let value =
+            parse(setting.kind, text).map_err(|problem| anyhow::anyhow!("{origin} ({}): {problem}", setting.key))?;
+        let mut values = Dict::new();
+        insert(&mut values, &setting.key.split('.').collect::<Vec<_>>(), value);
+        self.merge(values, &origin);
+        self.origins.push((setting.key.to_owned(), origin));
+        Ok(())
+    }
+
+    fn merge(&mut self, values: Dict, origin: &Origin) {
+        self.figment = std::mem::take(&mut self.figment).merge(Layer {
+            name: origin.to_string(),
+            values,
+        });
+    }
+
+    fn file(&mut self, sources: &Sources) -> anyhow::Result<()> {
+        let path = match &sources.file {
+            Some(path) => path.clone(),
+            None if sources.directory.join(FILE).is_file() => sources.directory.join(FILE),
+            None => return Ok(()),
+        };
+        let name = path
+            .strip_prefix(&sources.directory)
+            .unwrap_or(&path)
+            .display()
+            .to_string();
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("the configuration file {name} can't be read"))?;
+        let table: toml::Table = toml::from_str(&text).with_context(|| format!("{name} is not valid TOML"))?;
+        check_file(&name, &table)?;
+        let origin = Origin::File(name);
+        let mut values = Dict::new();
+        for (path, value) in names::leaves(&table) {
+            let Some(setting) = names::setting_of(&path) else {
+                continue;
+            };
+            let value = Value::serialize(value).with_context(|| format!("{origin}: {path}"))?;
+            // What lies below a map's key is one name, dots included.
+            let rest = path.strip_prefix(setting.key).and_then(|rest| rest.strip_prefix('.'));
+            insert(
+                &mut values,
+                &setting.key.split('.').chain(rest).collect::<Vec<_>>(),
+                value,
+            );
+            self.origins.push((setting.key.to_owned(), origin.clone()));
+        }
+        self.merge(values, &origin);
+        Ok(())
+    }
+}
+
+/// Puts a value where a path leads.
+fn insert(values: &mut Dict, path: &[&str], value: Value) {
+    match path {
+        [] => {}
+        [name] => drop(values.insert((*name).to_owned(), value)),
+        [name, rest @ ..] => {
+            let inner = values
+                .entry((*name).to_owned())
+                .or_insert_with(|| Value::from(Dict::new()));
+            if let Value::Dict(_, inner) = inner {
+                insert(inner, rest, value);
+            }
+        }
+    }
+}
+
+struct Layer {
+    name: String,
+    values: Dict,
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.name.clone())
+    }
+
+    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
+        Ok(Map::from([(Profile::Default, self.values.clone())]))
+    }
+}
+
+/// Names every key that is no setting, and every secret.
+fn check_file(name: &str, table: &toml::Table) -> anyhow::Result<()> {
+    let mut unknown = Vec::new();
+    for (path, value) in names::leaves(table) {
+        match names::setting_of(&path) {
+            Some(setting) => refuse_secret(setting, &path, &names::text(value), name)?,
+            None => unknown.push(names::unknown_key(&path)),
+        }
+    }
+    if unknown.is_empty() {
+        Ok(())
+    } else {
+        bail!("{name}: {}", unknown.join("; "))
+    }
+}
+
+/// The file is checked in and shown around, and everybody on the machine can read a command line.
+fn refuse_secret(setting: &Setting, path: &str, value: &str, place: &str) -> anyhow::Result<()> {
+    let is_secret = match setting.kind {
+        Kind::Secret => !value.is_empty(),
+        Kind::Url => mask::has_password(value),
+        // In the file a path below the map's; on the command line pairs.
+        Kind::Map if path == setting.key => value
+            .split(',')
+            .any(|pair| mask::is_secret_name(pair.split('=').next().unwrap_or_default())),
+        Kind::Map => mask::is_secret_name(path),
+        _ => false,
+    };
+    let file = find(&format!("{}_file", setting.key))
+        .map(|file| format!(" or by {}", file.key))
+        .unwrap_or_default();
+    if is_secret {
+        bail!(
+            "{place}: {path} holds a secret; give it by the variable {}{file}",
+            setting.variable
+        );
+    }
+    Ok(())
+}
+
+/// A variable's or flag's text as a value.
+fn parse(kind: Kind, text: &str) -> Result<Value, String> {
+    let parts = || text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    Ok(match kind {
+        Kind::Text | Kind::Url | Kind::Secret => Value::from(text),
+        Kind::Number => Value::from(
+            text.trim()
+                .parse::<i64>()
+                .map_err(|_| format!("`{text}` is not a whole number"))?,
+        ),
+        Kind::Switch => match text.trim() {
+            "true" | "1" | "yes" | "on" => Value::from(true),
+            "false" | "0" | "no" | "off" => Value::from(false),
+            _ => return Err(format!("`{text}` is neither true nor false")),
+        },
+        Kind::List => Value::from(parts().map(Value::from).collect::<Vec<_>>()),
+        Kind::Map => {
+            let pairs = parts().map(|part| part.split_once('=').ok_or(part));
+            let pair = |pair: Result<(&str, &str), &str>| match pair {
+                Ok((name, value)) => Ok((name.trim().to_owned(), Value::from(value.trim()))),
+                // Not the part itself, which may be half of a password.
+                Err(_) => Err("expected name=value, separated by commas".to_owned()),
+            };
+            Value::from(pairs.map(pair).collect::<Result<Dict, String>>()?)
+        }
+    })
+}
+
+fn value_text(kind: Kind, value: &Value) -> String {
+    let text = |value: &Value| match value {
+        Value::String(_, text) => text.clone(),
+        other => toml::Value::try_from(other)
+            .map(|value| names::text(&value))
+            .unwrap_or_default(),
+    };
+    match value {
+        Value::Dict(_, pairs) => {
+            let shown = pairs.iter().map(|(name, value)| match mask::is_secret_name(name) {
+                true => format!("{name}={}", mask::MASK),
+                false => format!("{name}={}", text(value)),
+            });
+            shown.collect::<Vec<_>>().join(",")
+        }
+        value => mask::shown(kind, &text(value)),
+    }
+}
+
+/// What figment found, as: where, which setting, what.
+fn describe(error: &figment::Error) -> anyhow::Error {
+    let path = error.path.join(".");
+    let place = error
+        .metadata
+        .as_ref()
+        .map_or("configuration", |metadata| metadata.name.as_ref());
+    anyhow::anyhow!("{place}: {path}: {}", error.kind)
+}
+
+/// The environment of this process, as far as it is text.
+pub(crate) fn environment() -> Vec<(String, String)> {
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
+/// The working directory; where it is gone, nothing is read from it.
+pub(crate) fn directory() -> PathBuf {
+    std::env::current_dir().unwrap_or_else(|_| Path::new("").to_owned())
+}

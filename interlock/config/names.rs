@@ -1,0 +1,88 @@
+//! Keys of the file and names of variables, and which known one a wrong one probably means.
+
+use super::settings::{FOREIGN, Kind, SETTINGS, find};
+
+/// Names this far apart are not taken for each other's misspelling.
+const DISTANCE_MAX: usize = 4;
+
+/// Which of `known` is probably meant.
+pub(crate) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distances = known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(wrong, name), name));
+    let (distance, name) = distances.min_by_key(|(distance, _)| *distance)?;
+    (distance <= DISTANCE_MAX.min(wrong.len() / 2)).then_some(name)
+}
+
+/// All values of a table with their paths, such as `redis.url`.
+pub(crate) fn leaves(table: &toml::Table) -> Vec<(String, &toml::Value)> {
+    let mut leaves = Vec::new();
+    for (name, value) in table {
+        match value {
+            toml::Value::Table(inner) => {
+                leaves.extend(
+                    self::leaves(inner)
+                        .into_iter()
+                        .map(|(path, value)| (format!("{name}.{path}"), value)),
+                );
+            }
+            value => leaves.push((name.clone(), value)),
+        }
+    }
+    leaves
+}
+
+/// The setting that a path of the file belongs to: itself, or the map that it lies in.
+pub(crate) fn setting_of(path: &str) -> Option<&'static super::Setting> {
+    find(path).or_else(|| {
+        let in_map = |setting: &&super::Setting| {
+            setting.kind == Kind::Map && path.strip_prefix(setting.key).is_some_and(|rest| rest.starts_with('.'))
+        };
+        SETTINGS.iter().find(in_map)
+    })
+}
+
+/// What to say of a key that is no setting.
+pub(crate) fn unknown_key(path: &str) -> String {
+    let last = |key: &'static str| key.rsplit('.').next().unwrap_or(key);
+    let by_last_part = || {
+        let wrong = path.rsplit('.').next().unwrap_or(path);
+        SETTINGS
+            .iter()
+            .find(|setting| last(setting.key) == wrong)
+            .map(|setting| setting.key)
+    };
+    match nearest(path, SETTINGS.iter().map(|setting| setting.key)).or_else(by_last_part) {
+        Some(known) => format!("{path} is not a setting; did you mean {known}?"),
+        None => format!("{path} is not a setting; `interlock config` lists them all"),
+    }
+}
+
+/// What to say of a variable that looks like ours and isn't.
+pub(crate) fn unknown_variable(name: &str) -> Option<String> {
+    let known = || SETTINGS.iter().map(|setting| setting.variable);
+    if !name.starts_with("INTERLOCK_") || FOREIGN.contains(&name) || known().any(|known| known == name) {
+        return None;
+    }
+    Some(match nearest(name, known()) {
+        Some(known) => format!("the variable {name} is not a setting and has no effect; did you mean {known}?"),
+        None => {
+            format!("the variable {name} is not a setting and has no effect; `interlock config --json` lists them all")
+        }
+    })
+}
+
+/// A value as it would be written in a variable.
+pub(crate) fn text(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(","),
+        toml::Value::Table(table) => {
+            let pairs = leaves(table)
+                .into_iter()
+                .map(|(name, value)| format!("{name}={}", text(value)));
+            pairs.collect::<Vec<_>>().join(",")
+        }
+        other => other.to_string(),
+    }
+}

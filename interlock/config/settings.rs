@@ -1,0 +1,181 @@
+//! Every setting, once: key, variable, default, unit and a sentence. Parser, `interlock config`, `interlock.toml` and the
+//! reference in the book are made from this table; a test compares it with the types that the settings are read into.
+
+/// A setting.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// Its place in `interlock.toml`, such as `redis.url`.
+    pub(crate) key: &'static str,
+    /// The variable that sets it.
+    pub(crate) variable: &'static str,
+    /// What its value is.
+    pub(crate) kind: Kind,
+    /// Its value unless set, as it would be written in a variable.
+    pub(crate) default: &'static str,
+    /// What it is counted in or looks like; empty where that is plain.
+    pub(crate) unit: &'static str,
+    /// What it decides.
+    pub(crate) about: &'static str,
+}
+
+/// What a value is: how a variable's text is read, and what of it may be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Any text, also durations and choices.
+    Text,
+    /// Addresses, separated by commas. A password in one is never shown, and refused in the file.
+    Url,
+    /// A whole number.
+    Number,
+    /// `true` or `false`.
+    Switch,
+    /// Texts; in a variable, separated by commas.
+    List,
+    /// Names with values; in a variable `name=value`, separated by commas. Secret ones are never shown, and refused in
+    /// the file.
+    Map,
+    /// Never shown, and refused in the file.
+    Secret,
+}
+
+const fn setting(
+    key: &'static str,
+    variable: &'static str,
+    kind: Kind,
+    default: &'static str,
+    unit: &'static str,
+    about: &'static str,
+) -> Setting {
+    Setting {
+        key,
+        variable,
+        kind,
+        default,
+        unit,
+        about,
+    }
+}
+
+/// The setting of this key.
+pub(crate) fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+use Kind::{List, Map, Number, Secret, Switch, Text, Url};
+
+/// All settings, by section.
+#[rustfmt::skip]
+pub(crate) const SETTINGS: &[Setting] = &[
+    setting("application.id", "INTERLOCK_APPLICATION_ID", Text, "interlock", "",
+        "Names the installation: first part of consumer groups and of transactional ids, and owner of the ledgers in Redis."),
+    setting("application.instance_id", "INTERLOCK_INSTANCE_ID", Text, "", "empty: made from host, process and chance",
+        "Tells this worker from the others; a fixed one lets a restarted worker take over at once from what it was."),
+    setting("application.static_membership", "INTERLOCK_STATIC_MEMBERSHIP", Switch, "false", "",
+        "Join the consumer groups as a static member (KIP-345), so that a quick restart moves no partition; needs an instance_id."),
+
+    setting("kafka.bootstrap_servers", "INTERLOCK_BOOTSTRAP_SERVERS", Text, "127.0.0.1:9092", "host:port, separated by commas",
+        "Where Kafka is."),
+    setting("kafka.user", "INTERLOCK_KAFKA_USER", Text, "", "",
+        "User for SASL (`sasl.username`); security.protocol and sasl.mechanism are properties."),
+    setting("kafka.password", "INTERLOCK_KAFKA_PASSWORD", Secret, "", "",
+        "Password for SASL (`sasl.password`)."),
+    setting("kafka.password_file", "INTERLOCK_KAFKA_PASSWORD_FILE", Text, "", "path",
+        "File that holds kafka.password."),
+    setting("kafka.properties", "INTERLOCK_KAFKA_PROPERTIES", Map, "", "librdkafka's names",
+        "Further settings of all Kafka clients, such as security.protocol."),
+    setting("kafka.consumer_properties", "INTERLOCK_KAFKA_CONSUMER_PROPERTIES", Map, "", "librdkafka's names",
+        "Further settings of consumers."),
+    setting("kafka.producer_properties", "INTERLOCK_KAFKA_PRODUCER_PROPERTIES", Map, "", "librdkafka's names",
+        "Further settings of producers."),
+    setting("kafka.group_protocol", "INTERLOCK_KAFKA_GROUP_PROTOCOL", Text, "classic", "classic or consumer",
+        "How partitions are shared out: `consumer` is KIP-848 and needs Kafka 4.0."),
+    setting("kafka.session_timeout", "INTERLOCK_KAFKA_SESSION_TIMEOUT", Text, "10s", "duration",
+        "A worker not heard of for so long loses its partitions (classic protocol)."),
+    setting("kafka.transaction_timeout", "INTERLOCK_KAFKA_TRANSACTION_TIMEOUT", Text, "30s", "duration",
+        "The broker aborts a transaction that is open for longer."),
+    setting("kafka.call_deadline", "INTERLOCK_KAFKA_CALL_DEADLINE", Text, "15s", "duration",
+        "No call to Kafka is waited for longer; less than transaction_timeout."),
+    setting("kafka.compression", "INTERLOCK_KAFKA_COMPRESSION", Text, "lz4", "none, gzip, snappy, lz4 or zstd",
+        "How producers compress."),
+
+    setting("schema_registry.url", "INTERLOCK_SCHEMA_REGISTRY_URL", Url, "http://127.0.0.1:8081/apis/ccompat/v7", "separated by commas",
+        "Where the schema registry is (Confluent's API; Apicurio's address ends in /apis/ccompat/v7)."),
+    setting("schema_registry.timeout", "INTERLOCK_SCHEMA_REGISTRY_TIMEOUT", Text, "10s", "duration",
+        "How long one request to it may take."),
+    setting("schema_registry.user", "INTERLOCK_SCHEMA_REGISTRY_USER", Text, "", "",
+        "User for basic authentication (Confluent Cloud: the API key)."),
+    setting("schema_registry.password", "INTERLOCK_SCHEMA_REGISTRY_PASSWORD", Secret, "", "",
+        "Password for basic authentication."),
+    setting("schema_registry.password_file", "INTERLOCK_SCHEMA_REGISTRY_PASSWORD_FILE", Text, "", "path",
+        "File that holds schema_registry.password."),
+    setting("schema_registry.token", "INTERLOCK_SCHEMA_REGISTRY_TOKEN", Secret, "", "",
+        "Bearer token, instead of user and password."),
+    setting("schema_registry.token_file", "INTERLOCK_SCHEMA_REGISTRY_TOKEN_FILE", Text, "", "path",
+        "File that holds schema_registry.token."),
+
+    setting("redis.url", "INTERLOCK_REDIS_URL", Url, "redis://127.0.0.1:6379", "of a cluster several, separated by commas",
+        "Where the ledgers are: redis://, rediss:// (TLS) or redis+unix://."),
+    setting("redis.url_file", "INTERLOCK_REDIS_URL_FILE", Text, "", "path",
+        "File that holds redis.url, for one with a password."),
+    setting("redis.cluster", "INTERLOCK_REDIS_CLUSTER", Switch, "false", "",
+        "The address leads to a Redis Cluster."),
+    setting("redis.namespace", "INTERLOCK_REDIS_NAMESPACE", Text, "il", "letters, digits, `-`, `_`, `.`",
+        "First part of all keys, so that installations can share a server."),
+    setting("redis.response_timeout", "INTERLOCK_REDIS_RESPONSE_TIMEOUT", Text, "5s", "duration",
+        "How long a call waits for its answer."),
+    setting("redis.connection_timeout", "INTERLOCK_REDIS_CONNECTION_TIMEOUT", Text, "2s", "duration",
+        "How long a connection may take to be established."),
+
+    setting("database.url", "INTERLOCK_DATABASE_URL", Url, "postgres://interlock@127.0.0.1:5432/interlock", "",
+        "Where the window tables are: TimescaleDB or plain PostgreSQL."),
+    setting("database.url_file", "INTERLOCK_DATABASE_URL_FILE", Text, "", "path",
+        "File that holds database.url, for one with a password."),
+
+    setting("topics.create", "INTERLOCK_TOPICS_CREATE", Switch, "true", "",
+        "Let `run` create topics that are missing (`seed` always does)."),
+    setting("topics.partitions", "INTERLOCK_TOPICS_PARTITIONS", Number, "8", "partitions",
+        "Partitions of new topics, which is the number of ledgers; it can't be changed once there are bookings."),
+    setting("topics.replication", "INTERLOCK_TOPICS_REPLICATION", Number, "1", "copies",
+        "Copies of new topics; 3 for production, which also demands two of them in sync."),
+    setting("topics.retention", "INTERLOCK_TOPICS_RETENTION", Text, "unlimited", "duration or `unlimited`",
+        "How long new topics keep records; the events must outlive the sale, for ledgers are rebuilt from them."),
+
+    setting("run.topologies", "INTERLOCK_RUN_TOPOLOGIES", List, "", "names; empty: all",
+        "Which topologies a worker runs; `interlock topology` lists them."),
+    setting("run.threads", "INTERLOCK_RUN_THREADS", Number, "1", "threads of each topology",
+        "Stream threads; more than there are partitions stay idle."),
+    setting("run.commit_interval", "INTERLOCK_RUN_COMMIT_INTERVAL", Text, "100ms", "duration",
+        "While there is a backlog, outcomes become visible after this time at the latest; with none they do at once."),
+    setting("run.commit_records_max", "INTERLOCK_RUN_COMMIT_RECORDS_MAX", Number, "20000", "records",
+        "Input records that one transaction holds at most."),
+    setting("run.batch_records_max", "INTERLOCK_RUN_BATCH_RECORDS_MAX", Number, "4000", "records",
+        "Input records that are decided in one round at most: bounds the memory, and Redis' pause for one commit."),
+    setting("run.check_interval", "INTERLOCK_RUN_CHECK_INTERVAL", Text, "1s", "duration",
+        "How often an idle worker looks whether its ledgers are as it left them."),
+
+    setting("metrics.listen", "INTERLOCK_METRICS_LISTEN", Text, "127.0.0.1:9464", "address:port",
+        "Where a worker serves /metrics, /healthz and /readyz; port 0 takes a free one. Workers on one host need different ports."),
+
+    setting("log.filter", "INTERLOCK_LOG", Text, "info", "as in RUST_LOG, which is used where this is not set",
+        "What is logged to stderr, such as `info,interlock_streams=debug`."),
+    setting("log.format", "INTERLOCK_LOG_FORMAT", Text, "text", "text or json",
+        "How it is logged."),
+];
+
+/// Variables with our prefix that belong to scripts, containers and dashboards.
+pub(crate) const FOREIGN: &[&str] = &[
+    "INTERLOCK_BROKERS",
+    "INTERLOCK_CACHE",
+    "INTERLOCK_CONFIG",
+    "INTERLOCK_GRAFANA_PORT",
+    "INTERLOCK_GRAFANA_URL",
+    "INTERLOCK_KAFKA_PORT",
+    "INTERLOCK_POSTGRES_ADDRESS",
+    "INTERLOCK_POSTGRES_PORT",
+    "INTERLOCK_PROMETHEUS_PORT",
+    "INTERLOCK_PROMETHEUS_URL",
+    "INTERLOCK_REDIS_PORT",
+    "INTERLOCK_REGISTRY_PORT",
+    "INTERLOCK_SERVICES",
+    "INTERLOCK_STATE",
+];

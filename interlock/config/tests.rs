@@ -1,0 +1,283 @@
+//! What the configuration promises.
+
+use std::path::{Path, PathBuf};
+
+use super::*;
+
+fn sources(file: Option<&str>, variables: &[(&str, &str)], flags: &[(&str, &str)]) -> (tempfile::TempDir, Sources) {
+    let directory = tempfile::tempdir().unwrap();
+    if let Some(text) = file {
+        std::fs::write(directory.path().join("interlock.toml"), text).unwrap();
+    }
+    let sources = Sources {
+        file: None,
+        directory: directory.path().to_owned(),
+        variables: variables
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+        flags: flags
+            .iter()
+            .map(|(key, value)| Flag {
+                name: "--set".into(),
+                key: (*key).to_owned(),
+                value: (*value).to_owned(),
+            })
+            .collect(),
+    };
+    (directory, sources)
+}
+
+fn loaded(file: Option<&str>, variables: &[(&str, &str)], flags: &[(&str, &str)]) -> anyhow::Result<Loaded> {
+    let (_directory, sources) = sources(file, variables, flags);
+    load(&sources)
+}
+
+fn error(file: Option<&str>, variables: &[(&str, &str)], flags: &[(&str, &str)]) -> String {
+    format!("{:#}", loaded(file, variables, flags).unwrap_err())
+}
+
+fn setting(key: &str) -> &'static Setting {
+    settings::find(key).unwrap()
+}
+
+#[test]
+fn table_and_types_have_the_same_settings() {
+    let loaded = loaded(None, &[], &[]).unwrap();
+    assert!(loaded.warnings.is_empty());
+    for setting in SETTINGS {
+        assert_eq!(loaded.shown(setting).1, Origin::Default, "{}", setting.key);
+        let shown = loaded.shown(setting).0;
+        assert_eq!(shown, setting.default, "{}", setting.key);
+    }
+}
+
+#[test]
+fn flags_win_over_variables_over_the_file_over_defaults() {
+    let file = Some("[run]\nthreads = 2\nbatch_records_max = 20\n[topics]\npartitions = 2");
+    let variables = [
+        ("INTERLOCK_RUN_THREADS", "3"),
+        ("INTERLOCK_RUN_BATCH_RECORDS_MAX", "30"),
+    ];
+    let loaded = loaded(file, &variables, &[("run.threads", "4"), ("run.threads", "5")]).unwrap();
+    let config = &loaded.config;
+    assert_eq!(
+        (
+            config.run.threads,
+            config.run.batch_records_max,
+            config.topics.partitions,
+            config.topics.replication
+        ),
+        (5, 30, 2, 1)
+    );
+    assert_eq!(
+        loaded.shown(setting("run.threads")),
+        ("5".into(), Origin::Flag("--set".into()))
+    );
+    assert_eq!(
+        loaded.shown(setting("run.batch_records_max")).1,
+        Origin::Variable("INTERLOCK_RUN_BATCH_RECORDS_MAX".into())
+    );
+    assert_eq!(
+        loaded.shown(setting("topics.partitions")).1,
+        Origin::File("interlock.toml".into())
+    );
+    assert_eq!(loaded.shown(setting("topics.replication")).1, Origin::Default);
+}
+
+#[test]
+fn another_file_can_be_named_and_must_then_exist() {
+    let (directory, mut sources) = sources(Some("[run]\nthreads = 2"), &[], &[]);
+    let other = directory.path().join("other.toml");
+    sources.file = Some(other.clone());
+    assert!(format!("{:#}", load(&sources).unwrap_err()).contains("other.toml"));
+    std::fs::write(other, "[run]\nthreads = 7").unwrap();
+    assert_eq!(load(&sources).unwrap().config.run.threads, 7);
+}
+
+#[test]
+fn maps_are_merged_and_may_be_written_with_or_without_quotes() {
+    let file =
+        Some("[kafka.properties]\nsecurity.protocol = \"SSL\"\n\"ssl.ca.location\" = \"/ca.pem\"\nlog_level = 3");
+    let variables = [(
+        "INTERLOCK_KAFKA_PROPERTIES",
+        "security.protocol=SASL_SSL, sasl.password=s3cret",
+    )];
+    let loaded = loaded(file, &variables, &[]).unwrap();
+    let pairs = loaded.config.kafka.properties.0.clone();
+    for (name, value) in [
+        ("security.protocol", "SASL_SSL"),
+        ("ssl.ca.location", "/ca.pem"),
+        ("log_level", "3"),
+        ("sasl.password", "s3cret"),
+    ] {
+        assert!(
+            pairs.contains(&(name.to_owned(), value.to_owned())),
+            "{name} in {pairs:?}"
+        );
+    }
+    let (shown, origin) = loaded.shown(setting("kafka.properties"));
+    assert!(
+        shown.contains("sasl.password=••••") && !shown.contains("s3cret"),
+        "{shown}"
+    );
+    assert_eq!(origin, Origin::Variable("INTERLOCK_KAFKA_PROPERTIES".into()));
+}
+
+#[test]
+fn secrets_come_by_variable_or_file_and_are_never_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("url");
+    std::fs::write(&path, "postgres://me:s3cret@h/db\n").unwrap();
+    let variables = [
+        ("INTERLOCK_REDIS_URL", "redis://:s3cret@h:1"),
+        ("INTERLOCK_SCHEMA_REGISTRY_PASSWORD", "s3cret"),
+        ("INTERLOCK_DATABASE_URL_FILE", path.to_str().unwrap()),
+    ];
+    let loaded = loaded(None, &variables, &[]).unwrap();
+    let config = &loaded.config;
+    assert_eq!(config.redis.url, "redis://:s3cret@h:1");
+    assert_eq!(config.schema_registry.password.0, "s3cret");
+    assert_eq!(config.database.url, "postgres://me:s3cret@h/db");
+    assert!(!format!("{config:?}").contains("s3cret"));
+    assert!(
+        SETTINGS
+            .iter()
+            .all(|setting| !loaded.shown(setting).0.contains("s3cret"))
+    );
+}
+
+#[test]
+fn secrets_in_the_file_or_on_the_command_line_are_refused() {
+    for (file, variable) in [
+        (
+            "[schema_registry]\npassword = \"s3cret\"",
+            "INTERLOCK_SCHEMA_REGISTRY_PASSWORD",
+        ),
+        (
+            "[redis]\nurl = \"redis://:s3cret@h\"",
+            "INTERLOCK_REDIS_URL or by redis.url_file",
+        ),
+        (
+            "[kafka.properties]\n\"sasl.password\" = \"s3cret\"",
+            "INTERLOCK_KAFKA_PROPERTIES",
+        ),
+        (
+            "[kafka.properties]\nsasl.password = \"s3cret\"",
+            "INTERLOCK_KAFKA_PROPERTIES",
+        ),
+    ] {
+        let error = error(Some(file), &[], &[]);
+        assert!(error.contains(variable) && !error.contains("s3cret"), "{error}");
+    }
+    for (key, value) in [
+        ("redis.url", "redis://:s3cret@h"),
+        ("kafka.properties", "a=b,sasl.password=s3cret"),
+    ] {
+        let error = error(None, &[], &[(key, value)]);
+        assert!(error.contains("holds a secret") && !error.contains("s3cret"), "{error}");
+    }
+}
+
+#[test]
+fn a_missing_secret_file_is_named_with_its_setting() {
+    let error = error(None, &[("INTERLOCK_REDIS_URL_FILE", "/nowhere/url")], &[]);
+    assert!(error.contains("redis.url_file: /nowhere/url can't be read"), "{error}");
+}
+
+#[test]
+fn unknown_names_are_said_with_the_nearest_known_one() {
+    let message = error(
+        Some("[kafka]\nbootstrap_server = \"h:1\"\n[runn]\nthreads = 1"),
+        &[],
+        &[],
+    );
+    assert!(
+        message.contains("kafka.bootstrap_server is not a setting; did you mean kafka.bootstrap_servers?"),
+        "{message}"
+    );
+    assert!(
+        message.contains("runn.threads is not a setting; did you mean run.threads?"),
+        "{message}"
+    );
+    assert!(error(None, &[], &[("topics.partition", "1")]).contains("did you mean topics.partitions?"));
+
+    let variables = [
+        ("INTERLOCK_BOOTSTRAP_SERVER", "h:1"),
+        ("INTERLOCK_KAFKA_PORT", "9092"),
+        ("INTERLOCK_GRAFANA_URL", "x"),
+        ("HOME", "/root"),
+    ];
+    let warnings = loaded(None, &variables, &[]).unwrap().warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].contains("INTERLOCK_BOOTSTRAP_SERVER")
+            && warnings[0].ends_with("did you mean INTERLOCK_BOOTSTRAP_SERVERS?")
+    );
+}
+
+#[test]
+fn wrong_values_are_said_with_source_and_setting() {
+    for (error, source, key) in [
+        (
+            error(Some("[run]\nthreads = \"many\""), &[], &[]),
+            "file interlock.toml",
+            "run.threads",
+        ),
+        (
+            error(None, &[("INTERLOCK_RUN_THREADS", "many")], &[]),
+            "variable INTERLOCK_RUN_THREADS",
+            "run.threads",
+        ),
+        (
+            error(None, &[], &[("run.commit_interval", "100")]),
+            "flag --set",
+            "run.commit_interval",
+        ),
+        (
+            error(None, &[("INTERLOCK_METRICS_LISTEN", "9464")], &[]),
+            "variable INTERLOCK_METRICS_LISTEN",
+            "metrics.listen",
+        ),
+        (
+            error(None, &[("INTERLOCK_KAFKA_GROUP_PROTOCOL", "new")], &[]),
+            "INTERLOCK_KAFKA_GROUP_PROTOCOL",
+            "classic",
+        ),
+        (
+            error(None, &[("INTERLOCK_RUN_THREADS", "0")], &[]),
+            "run.threads",
+            "at least 1",
+        ),
+        (
+            error(Some("[run\n"), &[], &[]),
+            "interlock.toml is not valid TOML",
+            "line 1",
+        ),
+    ] {
+        assert!(error.contains(source) && error.contains(key), "{error}");
+    }
+}
+
+#[test]
+fn rust_log_is_used_where_ours_is_not_set() {
+    let filter = |variables: &[(&str, &str)]| loaded(None, variables, &[]).unwrap().config.log.filter;
+    assert_eq!(filter(&[]), "info");
+    assert_eq!(filter(&[("RUST_LOG", "debug")]), "debug");
+    assert_eq!(filter(&[("RUST_LOG", "debug"), ("INTERLOCK_LOG", "warn")]), "warn");
+}
+
+#[test]
+fn the_file_in_the_repository_holds_every_setting_with_its_default() {
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../interlock.toml");
+    let text = std::fs::read_to_string(path).unwrap();
+    assert!(
+        text == example(),
+        "write it anew: `cargo run -q -p interlock -- config --example > interlock.toml`"
+    );
+    let loaded = loaded(Some(&text), &[], &[]).unwrap();
+    for setting in SETTINGS {
+        assert_eq!(loaded.shown(setting).0, setting.default, "{}", setting.key);
+    }
+    assert!(SETTINGS.iter().all(|setting| reference().contains(setting.variable)));
+}
