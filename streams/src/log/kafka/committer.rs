@@ -1,0 +1,324 @@
+//! A transactional producer: the thread that owns it.
+//!
+//! ```text
+//!            send, commit              abortable error
+//!   Ready ───────────────────> Open ───────────────────> Failed
+//!     ^ <── committed, aborted ──┘                          │
+//!     └──────────────────── aborted ────────────────────────┘
+//!
+//!   any ── fenced, fatal, result unknown ──> Dead: only a new producer helps
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::client::Client;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::sync::oneshot;
+
+use super::context::Context;
+use super::errors::{abortable, fatal, fenced, from_kafka, from_transaction, is_hopeless};
+use super::ffi::{self, Membership, TransactionError};
+use super::producer::Operation;
+use crate::log::{GroupMetadata, LogError, OffsetCommit};
+use crate::record::OutputRecord;
+
+/// Pause between two tries of a call that may succeed later.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// Pause while librdkafka's queue is full.
+const QUEUE_FULL: Duration = Duration::from_millis(1);
+
+/// How long a producer that is dropped with an open transaction tries to abort it, so that readers need not wait for the
+/// transaction's time-out.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// What the thread is started with.
+pub(super) struct Start {
+    pub(super) name: String,
+    pub(super) client: ClientConfig,
+    /// Until when the initialisation must be done.
+    pub(super) until: Instant,
+    pub(super) transaction_timeout: Duration,
+    pub(super) overrun: Arc<AtomicBool>,
+}
+
+/// Initialises the producer, reports whether that worked, and executes operations until there are no more.
+pub(super) fn run(start: Start, operations: &Receiver<Operation>, ready: oneshot::Sender<Result<(), LogError>>) {
+    let producer = match initialise(&start) {
+        Ok(producer) => producer,
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    if ready.send(Ok(())).is_err() {
+        return; // nobody waits any more
+    }
+    let mut committer = Committer {
+        start,
+        producer,
+        state: State::Ready,
+    };
+    for operation in operations {
+        committer.execute(operation);
+        if committer.start.overrun.load(Ordering::Acquire) {
+            return;
+        }
+    }
+    if matches!(committer.state, State::Open | State::Failed(_))
+        && let Err(error) = committer.abort(Instant::now() + FAREWELL)
+    {
+        tracing::debug!(%error, "abort of a dropped producer's transaction");
+    }
+}
+
+fn initialise(start: &Start) -> Result<ThreadedProducer<Context>, LogError> {
+    let action = || format!("initialise producer {}", start.name);
+    let producer: ThreadedProducer<Context> = start
+        .client
+        .create_with_context(Context::new(&*start.name))
+        .map_err(|error| from_kafka(action(), &error))?;
+    let initialised = persist(start.until, |left| ffi::init_transactions(producer.client(), left));
+    match initialised.map_err(|error| from_transaction(action(), &error)) {
+        Ok(()) => Ok(producer),
+        // Nothing was begun under this producer, so there is nothing whose result could be unknown.
+        Err(LogError::Abortable { action, reason }) => Err(LogError::Retriable { action, reason }),
+        Err(error) => Err(error),
+    }
+}
+
+/// Calls until it succeeds, fails for good, or time is up. `call` gets the time left.
+fn persist(
+    until: Instant,
+    mut call: impl FnMut(Duration) -> Result<(), TransactionError>,
+) -> Result<(), TransactionError> {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        match call(left.max(RETRY)) {
+            Err(error) if error.retriable && !error.abortable && !error.fatal && !left.is_zero() => {
+                std::thread::sleep(RETRY.min(left));
+            }
+            result => return result,
+        }
+    }
+}
+
+enum State {
+    Ready,
+    Open,
+    /// Must be aborted; the first error.
+    Failed(Failure),
+    /// A new producer is needed; why.
+    Dead(String),
+}
+
+enum Failure {
+    /// A new transaction may succeed.
+    Abortable(String),
+    /// A new transaction would fail in the same way.
+    Hopeless(String),
+}
+
+struct Committer {
+    start: Start,
+    producer: ThreadedProducer<Context>,
+    state: State,
+}
+
+impl Committer {
+    fn client(&self) -> &Client<Context> {
+        self.producer.client()
+    }
+
+    fn execute(&mut self, operation: Operation) {
+        match operation {
+            Operation::Send(records) => self.send(&records),
+            Operation::Commit {
+                offsets,
+                group,
+                until,
+                reply,
+            } => {
+                let _ = reply.send(self.commit(&offsets, &group, until));
+            }
+            Operation::Abort { until, reply } => {
+                let _ = reply.send(self.abort(until));
+            }
+        }
+    }
+
+    /// Begins a transaction where none is open.
+    fn begin(&mut self) {
+        if !matches!(self.state, State::Ready) {
+            return;
+        }
+        self.client().context().take_undelivered();
+        self.state = match ffi::begin_transaction(self.client()) {
+            Ok(()) => State::Open,
+            Err(error) => State::Dead(format!("begin: {} ({:?})", error.text, error.code)),
+        };
+    }
+
+    fn send(&mut self, records: &[OutputRecord]) {
+        self.begin();
+        for record in records {
+            if !matches!(self.state, State::Open) {
+                return; // the commit reports why
+            }
+            if let Err(failure) = self.produce(record) {
+                self.state = State::Failed(failure);
+            }
+        }
+    }
+
+    /// Hands a record to librdkafka, waiting while its queue is full.
+    fn produce(&self, record: &OutputRecord) -> Result<(), Failure> {
+        let until = Instant::now() + self.start.transaction_timeout;
+        let mut next = to_base_record(record);
+        loop {
+            let (error, refused) = match self.producer.send(next) {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused,
+            };
+            let KafkaError::MessageProduction(code) = error else {
+                return Err(Failure::Hopeless(format!("record for {}: {error}", record.topic)));
+            };
+            match code {
+                RDKafkaErrorCode::QueueFull if Instant::now() < until => std::thread::sleep(QUEUE_FULL),
+                // The transaction has failed already; its commit knows why.
+                RDKafkaErrorCode::State | RDKafkaErrorCode::Fenced | RDKafkaErrorCode::Fatal => return Ok(()),
+                _ if is_hopeless(code) => return Err(Failure::Hopeless(explain(record, &error))),
+                _ => return Err(Failure::Abortable(explain(record, &error))),
+            }
+            next = refused;
+        }
+    }
+
+    fn commit(&mut self, offsets: &[OffsetCommit], group: &GroupMetadata, until: Instant) -> Result<(), LogError> {
+        let action = self.action("commit");
+        self.begin();
+        match &self.state {
+            State::Ready | State::Open => {}
+            State::Failed(Failure::Abortable(reason)) => return Err(abortable(action, reason)),
+            State::Failed(Failure::Hopeless(reason)) => return Err(fatal(action, reason)),
+            State::Dead(reason) => return Err(fenced(action, reason)),
+        }
+        let list = match to_list(offsets) {
+            Ok(list) => list,
+            Err(error) => return Err(self.failed(from_kafka(action, &error))),
+        };
+        let membership = group.0.downcast_ref::<Membership>();
+        let committed = persist(until, |left| match (offsets, membership) {
+            ([], _) => Ok(()),
+            (_, Some(membership)) => ffi::send_offsets(self.client(), &list, membership, left),
+            (_, None) => Err(ffi::not_a_membership()),
+        })
+        .and_then(|()| persist(until, |left| ffi::commit_transaction(self.client(), left)));
+        match committed {
+            Ok(()) => {
+                self.state = State::Ready;
+                Ok(())
+            }
+            Err(error) => Err(self.sorted(action, error)),
+        }
+    }
+
+    fn abort(&mut self, until: Instant) -> Result<(), LogError> {
+        let action = self.action("abort");
+        match &self.state {
+            State::Ready => return Ok(()),
+            State::Dead(reason) => return Err(fenced(action, reason)),
+            State::Open | State::Failed(_) => {}
+        }
+        match persist(until, |left| ffi::abort_transaction(self.client(), left)) {
+            Ok(()) => {
+                self.state = State::Ready;
+                Ok(())
+            }
+            // An abort that must be aborted: whatever it is, a new producer settles it.
+            Err(error) => {
+                let reason = format!("{} ({:?})", error.text, error.code);
+                self.state = State::Dead(reason.clone());
+                Err(fenced(action, reason))
+            }
+        }
+    }
+
+    /// Sorts the error of a commit. Where a retry would be right but time is up, its result is unknown: only a new
+    /// producer, whose initialisation settles the transaction, tells.
+    fn sorted(&mut self, action: String, mut error: TransactionError) -> LogError {
+        if let Some(undelivered) = self.client().context().take_undelivered() {
+            error.text = format!("{}; first failure: {undelivered}", error.text);
+        }
+        let error = match from_transaction(action, &error) {
+            LogError::Retriable { action, reason } => fenced(action, format!("{reason}; the result is not known")),
+            error => error,
+        };
+        self.failed(error)
+    }
+
+    /// Remembers an error until it is dealt with.
+    fn failed(&mut self, error: LogError) -> LogError {
+        self.state = match &error {
+            LogError::Abortable { reason, .. } | LogError::Retriable { reason, .. } => {
+                State::Failed(Failure::Abortable(reason.clone()))
+            }
+            LogError::Fatal { reason, .. } => State::Failed(Failure::Hopeless(reason.clone())),
+            LogError::Fenced { reason, .. } => State::Dead(reason.clone()),
+        };
+        error
+    }
+
+    fn action(&self, what: &str) -> String {
+        format!("{what} the transaction of {}", self.start.name)
+    }
+}
+
+fn explain(record: &OutputRecord, error: &KafkaError) -> String {
+    let (key, value) = (
+        record.key.as_ref().map_or(0, |key| key.len()),
+        record.value.as_ref().map_or(0, |v| v.len()),
+    );
+    format!(
+        "record for {} (key of {key} bytes, value of {value}): {error}",
+        record.topic
+    )
+}
+
+fn to_base_record(record: &OutputRecord) -> BaseRecord<'_, [u8], [u8]> {
+    let headers = (!record.headers.is_empty()).then(|| {
+        let empty = OwnedHeaders::new_with_capacity(record.headers.len());
+        record.headers.iter().fold(empty, |headers, (key, value)| {
+            headers.insert(Header {
+                key,
+                value: Some(&value[..]),
+            })
+        })
+    });
+    BaseRecord {
+        topic: &record.topic,
+        partition: record.partition,
+        payload: record.value.as_deref(),
+        key: record.key.as_deref(),
+        timestamp: record.timestamp,
+        headers,
+        delivery_opaque: (),
+    }
+}
+
+fn to_list(offsets: &[OffsetCommit]) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for OffsetCommit { source, committed } in offsets {
+        let mut element = list.add_partition(&source.topic, source.partition);
+        element.set_offset(Offset::Offset(committed.offset))?;
+        element.set_metadata(&committed.metadata);
+    }
+    Ok(list)
+}

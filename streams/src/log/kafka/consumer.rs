@@ -1,0 +1,290 @@
+//! A member of a group: the asynchronous side.
+//!
+//! ```text
+//!  stream thread                      consumer thread (`member.rs`)
+//!  KafkaConsumer ── Command ────────> owns the rdkafka consumer; commands wake its poll
+//!       ^                                   │
+//!       └───────── Item (one at a time) ────┘
+//! ```
+//!
+//! The thread fetches the next batch while the stream thread works on the last one, and stops there (credit of one): what
+//! piles up stays in librdkafka's bounded queue. It also means that the thread stops polling when nobody takes the batch,
+//! so that `max.poll.interval.ms` notices a hung stream thread.
+//!
+//! Each `start` and `stop` has a number; an item carries the number of the last one the thread had seen. A record is
+//! delivered only if its item is at least as new as the last `start` or `stop` of its partition. So what was fetched
+//! before is dropped, even if the future of that call was dropped half-way.
+
+use std::collections::VecDeque;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use rustc_hash::FxHashMap;
+use tokio::sync::{mpsc as async_mpsc, oneshot};
+
+use super::config::KafkaConfig;
+use super::errors::{fatal, retriable};
+use super::ffi::Waker;
+use super::member;
+use crate::log::{CommittedOffset, Consumer, ConsumerConfig, GroupMetadata, LogError, Polled};
+use crate::record::{PartitionRecords, TopicPartition};
+
+/// Time in which the thread, whose own calls end at the deadline, must have answered after it.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What the consumer thread is asked.
+pub(super) enum Command {
+    /// One more item may be sent, with at most so many records.
+    Continue {
+        max_records: usize,
+    },
+    Start {
+        number: u64,
+        positions: Vec<(TopicPartition, i64)>,
+        reply: Reply<()>,
+    },
+    Stop {
+        number: u64,
+        partitions: Vec<TopicPartition>,
+        reply: Reply<()>,
+    },
+    CompleteRevocation {
+        reply: Reply<()>,
+    },
+    GroupMetadata {
+        reply: Reply<GroupMetadata>,
+    },
+    Committed {
+        partitions: Vec<TopicPartition>,
+        reply: Reply<Vec<Option<CommittedOffset>>>,
+    },
+    Close {
+        reply: Reply<()>,
+    },
+}
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, LogError>>;
+
+/// What the consumer thread sends.
+pub(super) struct Item {
+    /// Number of the last `start` or `stop` before it.
+    pub(super) number: u64,
+    pub(super) polled: Result<Polled, LogError>,
+}
+
+/// A member of a consumer group.
+pub(super) struct KafkaConsumer {
+    name: String,
+    deadline: Duration,
+    commands: mpsc::Sender<Command>,
+    waker: Waker,
+    items: async_mpsc::UnboundedReceiver<Item>,
+    /// Whether the thread may send an item that we have not taken yet.
+    credit: bool,
+    /// The rest of a batch that was larger than the caller wanted.
+    rest: VecDeque<Item>,
+    /// Number of the last `start` or `stop`, of all and of each partition.
+    number: u64,
+    numbers: FxHashMap<TopicPartition, u64>,
+}
+
+impl KafkaConsumer {
+    /// Creates the client and subscribes; joining the group goes on in the background.
+    pub(super) async fn join(config: &KafkaConfig, consumer: &ConsumerConfig) -> Result<Self, LogError> {
+        let name = format!(
+            "group {} ({}) at {}",
+            consumer.group,
+            consumer.client_id,
+            config.place()
+        );
+        let (commands, received) = mpsc::channel();
+        let (sender, items) = async_mpsc::unbounded_channel();
+        let (ready, joined) = oneshot::channel();
+        let waker = Waker::none();
+        let start = member::Start {
+            name: name.clone(),
+            client: config.consumer(consumer),
+            topics: consumer.topics.clone(),
+            deadline: config.call_deadline,
+            waker: waker.clone(),
+        };
+        thread::Builder::new()
+            .name(format!("consume {}", consumer.client_id))
+            .spawn(move || member::run(&start, &received, &sender, ready))
+            .map_err(|error| fatal(format!("start a thread for {name}"), error))?;
+        joined
+            .await
+            .map_err(|_| fatal(format!("join {name}"), "its thread ended"))??;
+        let (deadline, numbers) = (config.call_deadline, FxHashMap::default());
+        Ok(Self {
+            name,
+            deadline,
+            commands,
+            waker,
+            items,
+            credit: false,
+            rest: VecDeque::new(),
+            number: 0,
+            numbers,
+        })
+    }
+
+    fn tell(&self, command: Command) -> Result<(), LogError> {
+        let ended = |_| fatal(format!("use {}", self.name), "its thread ended");
+        self.commands.send(command).map_err(ended)?;
+        self.waker.wake();
+        Ok(())
+    }
+
+    async fn ask<T>(&self, action: &str, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, LogError> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(command(reply))?;
+        let what = || format!("{action} in {}", self.name);
+        match tokio::time::timeout(self.deadline + GRACE, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(fatal(what(), "its thread ended")),
+            Err(_) => Err(retriable(
+                what(),
+                format!("no answer within {:?}", self.deadline + GRACE),
+            )),
+        }
+    }
+
+    fn grant(&mut self, max_records: usize) -> Result<(), LogError> {
+        if !self.credit {
+            self.tell(Command::Continue { max_records })?;
+            self.credit = true;
+        }
+        Ok(())
+    }
+
+    /// A number for a `start` or `stop` of these partitions: from now on, older records of them are dropped.
+    fn renumber<'a>(&mut self, partitions: impl Iterator<Item = &'a TopicPartition>) -> u64 {
+        self.number += 1;
+        for partition in partitions {
+            self.numbers.insert(partition.clone(), self.number);
+        }
+        self.number
+    }
+
+    /// What of an item may be delivered now; more records than wanted are kept for the next time.
+    fn deliver(&mut self, item: Item, max_records: usize) -> Result<Option<Polled>, LogError> {
+        let number = item.number;
+        let mut parts = match item.polled? {
+            Polled::Records(parts) => parts,
+            event => return Ok(Some(event)),
+        };
+        parts.retain(|part| self.numbers.get(&part.source).is_none_or(|latest| number >= *latest));
+        let rest = split(&mut parts, max_records.max(1));
+        if !rest.is_empty() {
+            self.rest.push_front(Item {
+                number,
+                polled: Ok(Polled::Records(rest)),
+            });
+        }
+        Ok((!parts.is_empty()).then_some(Polled::Records(parts)))
+    }
+}
+
+/// Leaves `max` records and returns the others.
+fn split(parts: &mut Vec<PartitionRecords>, max: usize) -> Vec<PartitionRecords> {
+    let mut room = max;
+    let mut rest = Vec::new();
+    for part in parts.iter_mut() {
+        if part.records.len() > room {
+            let records = part.records.split_off(room);
+            rest.push(PartitionRecords {
+                source: part.source.clone(),
+                records,
+            });
+        }
+        room -= part.records.len();
+    }
+    parts.retain(|part| !part.records.is_empty());
+    rest
+}
+
+#[async_trait]
+impl Consumer for KafkaConsumer {
+    async fn poll(&mut self, max_records: usize, wait: Duration) -> Result<Polled, LogError> {
+        let until = Instant::now() + wait;
+        loop {
+            let item = match self.rest.pop_front() {
+                Some(item) => item,
+                None => {
+                    self.grant(max_records)?;
+                    let left = until.saturating_duration_since(Instant::now());
+                    match tokio::time::timeout(left, self.items.recv()).await {
+                        Err(_) => return Ok(Polled::Nothing),
+                        Ok(None) => return Err(fatal(format!("poll {}", self.name), "its thread ended")),
+                        Ok(Some(item)) => {
+                            // The thread fetches the next while our caller works on this one.
+                            self.credit = false;
+                            self.grant(max_records)?;
+                            item
+                        }
+                    }
+                }
+            };
+            // No await since the item was taken: it is either returned or dropped because it is stale.
+            if let Some(polled) = self.deliver(item, max_records)? {
+                return Ok(polled);
+            }
+        }
+    }
+
+    async fn start(&mut self, positions: &[(TopicPartition, i64)]) -> Result<(), LogError> {
+        let number = self.renumber(positions.iter().map(|(partition, _)| partition));
+        let positions = positions.to_vec();
+        self.ask("start partitions", |reply| Command::Start {
+            number,
+            positions,
+            reply,
+        })
+        .await
+    }
+
+    async fn stop(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        let number = self.renumber(partitions.iter());
+        let partitions = partitions.to_vec();
+        self.ask("stop partitions", |reply| Command::Stop {
+            number,
+            partitions,
+            reply,
+        })
+        .await
+    }
+
+    async fn complete_revocation(&mut self) -> Result<(), LogError> {
+        self.ask("complete a revocation", |reply| Command::CompleteRevocation { reply })
+            .await
+    }
+
+    async fn group_metadata(&mut self) -> Result<GroupMetadata, LogError> {
+        self.ask("read the membership", |reply| Command::GroupMetadata { reply })
+            .await
+    }
+
+    async fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>, LogError> {
+        let partitions = partitions.to_vec();
+        self.ask("read committed offsets", |reply| Command::Committed {
+            partitions,
+            reply,
+        })
+        .await
+    }
+
+    async fn close(self: Box<Self>) -> Result<(), LogError> {
+        self.ask("leave", |reply| Command::Close { reply }).await
+    }
+}
+
+impl Drop for KafkaConsumer {
+    /// The thread sees that the commands end, and leaves the group.
+    fn drop(&mut self) {
+        let (reply, _) = oneshot::channel();
+        let _ = self.tell(Command::Close { reply });
+    }
+}

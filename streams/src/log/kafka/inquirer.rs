@@ -1,0 +1,238 @@
+//! Questions about topics and offsets, asked outside of any group, and the creation of topics.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::TopicPartitionList;
+
+use super::config::KafkaConfig;
+use super::context::Context;
+use super::errors::{fatal, from_code, from_kafka, retriable};
+use super::ffi;
+use crate::log::{CommittedOffset, LogError, TopicSpec};
+use crate::record::TopicPartition;
+
+/// Pause between two looks at whether something has come about.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// How long one question waits for its answer before it is asked again.
+const QUESTION: Duration = Duration::from_secs(5);
+
+type Client = Arc<BaseConsumer<Context>>;
+
+/// Asks. Its clients see what open transactions wrote, too.
+pub(super) struct Inquirer {
+    config: KafkaConfig,
+    client: Client,
+    /// One client for each group asked about: librdkafka asks for offsets of the client's own group only.
+    groups: Mutex<HashMap<String, Client>>,
+}
+
+impl Inquirer {
+    pub(super) fn new(config: KafkaConfig) -> Result<Self, LogError> {
+        let client = create(&config, None)?;
+        Ok(Self {
+            config,
+            client,
+            groups: Mutex::default(),
+        })
+    }
+
+    /// Runs a blocking question on a thread of its own. Questions that Kafka can't answer at the moment are asked again
+    /// until the deadline.
+    async fn ask<T, F>(&self, client: Client, action: String, question: F) -> Result<T, LogError>
+    where
+        T: Send + 'static,
+        F: Fn(&BaseConsumer<Context>, Duration) -> KafkaResult<T> + Send + 'static,
+    {
+        let until = Instant::now() + self.config.call_deadline;
+        let asked = tokio::task::spawn_blocking(move || {
+            loop {
+                let left = until.saturating_duration_since(Instant::now());
+                let answer = question(&client, left.min(QUESTION));
+                serve_logs(&client);
+                match answer {
+                    Err(error) if !left.is_zero() && is_passing(&error) => std::thread::sleep(LOOK_AGAIN),
+                    answer => return answer,
+                }
+            }
+        });
+        let answer = asked.await.map_err(|error| fatal(&action, error))?;
+        answer.map_err(|error| self.unanswered(action, &error))
+    }
+
+    /// Names the server and its setting where it doesn't answer at all.
+    fn unanswered(&self, action: String, error: &KafkaError) -> LogError {
+        match error.rdkafka_error_code() {
+            Some(
+                RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::OperationTimedOut
+                | RDKafkaErrorCode::MessageTimedOut
+                | RDKafkaErrorCode::Resolve,
+            ) => retriable(action, format!("{} doesn't answer: {error}", self.config.place())),
+            Some(code) => from_code(action, code, error),
+            None => from_kafka(action, error),
+        }
+    }
+
+    pub(super) async fn partitions(&self, topic: &str) -> Result<Option<i32>, LogError> {
+        let name = topic.to_owned();
+        let action = format!("look up topic \"{topic}\"");
+        self.ask(self.client.clone(), action, move |client, timeout| {
+            count_partitions(client, &name, timeout)
+        })
+        .await
+    }
+
+    pub(super) async fn watermarks(&self, partition: &TopicPartition) -> Result<(i64, i64), LogError> {
+        let name = partition.clone();
+        let action = format!("read the watermarks of {partition}");
+        self.ask(self.client.clone(), action, move |client, timeout| {
+            client.fetch_watermarks(&name.topic, name.partition, timeout)
+        })
+        .await
+    }
+
+    pub(super) async fn committed_unstable(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<CommittedOffset>>, LogError> {
+        let client = self.client_of(group)?;
+        let asked = partitions.to_vec();
+        let action = format!("read the offsets of group {group}");
+        self.ask(client, action, move |client, timeout| {
+            let mut list = TopicPartitionList::new();
+            for partition in &asked {
+                list.add_partition(&partition.topic, partition.partition);
+            }
+            let answers = ffi::committed(&client.committed_offsets(list, timeout)?);
+            match answers.iter().find_map(|answer| answer.error) {
+                Some(code) => Err(KafkaError::OffsetFetch(code)),
+                None => Ok(ffi::in_order(&asked, answers)),
+            }
+        })
+        .await
+    }
+
+    fn client_of(&self, group: &str) -> Result<Client, LogError> {
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = groups.get(group) {
+            return Ok(client.clone());
+        }
+        let client = create(&self.config, Some(group))?;
+        groups.insert(group.to_owned(), client.clone());
+        Ok(client)
+    }
+
+    pub(super) async fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
+        let action = |name: &str| format!("create topic \"{name}\"");
+        let mut missing = Vec::new();
+        for topic in topics {
+            if self.partitions(&topic.name).await?.is_none() {
+                missing.push(topic);
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let admin: AdminClient<Context> = self
+            .config
+            .inquirer()
+            .create_with_context(Context::new("interlock-admin"))
+            .map_err(|error| from_kafka("create topics", &error))?;
+        let specs: Vec<NewTopic<'_>> = missing.iter().map(|topic| to_new_topic(topic)).collect();
+        let timeout = Some(self.config.call_deadline);
+        let options = AdminOptions::new().operation_timeout(timeout).request_timeout(timeout);
+        let created = admin.create_topics(&specs, &options).await;
+        for result in created.map_err(|error| self.unanswered("create topics".into(), &error))? {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((name, code)) => return Err(from_code(action(&name), code, code)),
+            }
+        }
+        let until = Instant::now() + self.config.call_deadline;
+        for topic in missing {
+            while self.partitions(&topic.name).await?.is_none() {
+                if Instant::now() > until {
+                    return Err(retriable(action(&topic.name), "created, but not to be seen yet"));
+                }
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Number of partitions of a topic, once all of them have a leader.
+fn count_partitions(client: &BaseConsumer<Context>, name: &str, timeout: Duration) -> KafkaResult<Option<i32>> {
+    let metadata = client.fetch_metadata(Some(name), timeout)?;
+    let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
+        return Ok(None);
+    };
+    if let Some(error) = topic.error() {
+        return match RDKafkaErrorCode::from(error) {
+            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => Ok(None),
+            code => Err(KafkaError::MetadataFetch(code)),
+        };
+    }
+    if topic.partitions().iter().any(|partition| partition.leader() < 0) {
+        return Err(KafkaError::MetadataFetch(RDKafkaErrorCode::LeaderNotAvailable));
+    }
+    Ok(i32::try_from(topic.partitions().len()).ok().filter(|count| *count > 0))
+}
+
+fn create(config: &KafkaConfig, group: Option<&str>) -> Result<Client, LogError> {
+    let mut client = config.inquirer();
+    if let Some(group) = group {
+        client.set("group.id", group);
+    }
+    let created = client.create_with_context(Context::new("interlock-inquirer"));
+    let client = created.map_err(|error| from_kafka(format!("create a client for {}", config.place()), &error))?;
+    Ok(Arc::new(client))
+}
+
+/// Librdkafka's logs wait on a queue that nobody else reads.
+fn serve_logs(client: &BaseConsumer<Context>) {
+    for _ in 0..16 {
+        client.poll(Duration::ZERO);
+    }
+}
+
+fn is_passing(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::LeaderNotAvailable
+                | Code::NotLeaderForPartition
+                | Code::BrokerTransportFailure
+                | Code::BrokerNotAvailable
+                | Code::ReplicaNotAvailable
+                | Code::RequestTimedOut
+                | Code::NetworkException
+                | Code::CoordinatorLoadInProgress
+                | Code::NotController
+                | Code::CoordinatorNotAvailable
+                | Code::NotCoordinator
+                | Code::WaitingForCoordinator
+        )
+    )
+}
+
+fn to_new_topic(topic: &TopicSpec) -> NewTopic<'_> {
+    let empty = NewTopic::new(
+        &topic.name,
+        topic.partitions,
+        TopicReplication::Fixed(topic.replication),
+    );
+    topic
+        .settings
+        .iter()
+        .fold(empty, |new, (name, value)| new.set(name, value))
+}

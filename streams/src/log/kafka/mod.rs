@@ -1,0 +1,95 @@
+//! The log on Apache Kafka, by librdkafka.
+//!
+//! | part | what it is |
+//! | --- | --- |
+//! | `config` | settings, and why each differs from librdkafka's own |
+//! | `consumer`, `member` | a group's member: asynchronous side, and the thread that owns the client |
+//! | `producer`, `committer` | a transactional producer: likewise |
+//! | `reader` | one partition outside of any group |
+//! | `inquirer` | questions about topics and offsets, and the creation of topics |
+//! | `ffi` | the few calls that rust-rdkafka lacks; the only unsafe code |
+//! | `errors` | errors sorted by what the caller does next |
+//!
+//! librdkafka's calls block, some of them longer than they promise, so none runs on a tokio worker: each consumer, producer
+//! and reader has an OS thread, and every answer is waited for with a deadline.
+
+mod batch;
+mod committer;
+mod config;
+mod consumer;
+mod context;
+mod errors;
+mod ffi;
+mod inquirer;
+mod member;
+mod producer;
+mod reader;
+
+use async_trait::async_trait;
+
+use self::consumer::KafkaConsumer;
+use self::inquirer::Inquirer;
+use self::producer::KafkaProducer;
+use self::reader::KafkaReader;
+use super::{CommittedOffset, Consumer, ConsumerConfig, Log, LogError, Producer, Reader, TopicSpec};
+use crate::record::TopicPartition;
+
+pub use self::config::{GroupProtocol, KafkaConfig};
+
+/// The log on Kafka.
+pub struct KafkaLog {
+    config: KafkaConfig,
+    inquirer: Inquirer,
+}
+
+impl std::fmt::Debug for KafkaLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaLog")
+            .field("bootstrap_servers", &self.config.bootstrap_servers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl KafkaLog {
+    /// Checks the settings. Nothing is connected yet: librdkafka does that in the background and keeps trying.
+    pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
+        config.check()?;
+        let inquirer = Inquirer::new(config.clone())?;
+        Ok(Self { config, inquirer })
+    }
+}
+
+#[async_trait]
+impl Log for KafkaLog {
+    async fn consumer(&self, config: &ConsumerConfig) -> Result<Box<dyn Consumer>, LogError> {
+        Ok(Box::new(KafkaConsumer::join(&self.config, config).await?))
+    }
+
+    async fn producer(&self, transactional_id: &str) -> Result<Box<dyn Producer>, LogError> {
+        Ok(Box::new(KafkaProducer::init(&self.config, transactional_id).await?))
+    }
+
+    async fn reader(&self, partition: &TopicPartition, from: i64) -> Result<Box<dyn Reader>, LogError> {
+        Ok(Box::new(KafkaReader::open(&self.config, partition, from).await?))
+    }
+
+    async fn partitions(&self, topic: &str) -> Result<Option<i32>, LogError> {
+        self.inquirer.partitions(topic).await
+    }
+
+    async fn committed_unstable(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<CommittedOffset>>, LogError> {
+        self.inquirer.committed_unstable(group, partitions).await
+    }
+
+    async fn watermarks(&self, partition: &TopicPartition) -> Result<(i64, i64), LogError> {
+        self.inquirer.watermarks(partition).await
+    }
+
+    async fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
+        self.inquirer.create_topics(topics).await
+    }
+}

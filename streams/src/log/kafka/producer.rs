@@ -1,0 +1,137 @@
+//! A transactional producer: the asynchronous side.
+//!
+//! librdkafka's transactional calls block, and `send_offsets_to_transaction` even ignores its time-out (librdkafka#5456,
+//! #5511). So a thread owns the producer (`committer.rs`) and takes operations one after the other; a call that gets no
+//! answer by its deadline reports [`LogError::Fenced`] and leaves thread and producer behind, whatever they hang in.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use super::committer;
+use super::config::KafkaConfig;
+use super::errors::{fatal, fenced, retriable};
+use crate::log::{GroupMetadata, LogError, OffsetCommit, Producer};
+use crate::record::OutputRecord;
+
+/// Time for the thread, which has the same deadline, to report what exactly it was waiting for.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What the committer thread is asked, in order.
+pub(super) enum Operation {
+    Send(Vec<OutputRecord>),
+    Commit {
+        offsets: Vec<OffsetCommit>,
+        group: GroupMetadata,
+        until: Instant,
+        reply: Reply,
+    },
+    Abort {
+        until: Instant,
+        reply: Reply,
+    },
+}
+
+pub(super) type Reply = oneshot::Sender<Result<(), LogError>>;
+
+/// A transactional producer.
+pub(super) struct KafkaProducer {
+    name: String,
+    deadline: Duration,
+    operations: mpsc::Sender<Operation>,
+    /// Set when a call overran its deadline: from then on nothing of this producer can be relied on.
+    overrun: Arc<AtomicBool>,
+}
+
+impl KafkaProducer {
+    /// Creates the producer and ends what an earlier one under the same id left open.
+    pub(super) async fn init(config: &KafkaConfig, transactional_id: &str) -> Result<Self, LogError> {
+        let name = format!("\"{transactional_id}\" at {}", config.place());
+        let (operations, received) = mpsc::channel();
+        let (ready, initialised) = oneshot::channel();
+        let deadline = config.call_deadline;
+        let overrun = Arc::new(AtomicBool::new(false));
+        let start = committer::Start {
+            name: name.clone(),
+            client: config.producer(transactional_id),
+            until: Instant::now() + deadline,
+            transaction_timeout: config.transaction_timeout,
+            overrun: overrun.clone(),
+        };
+        thread::Builder::new()
+            .name(format!("commit {transactional_id}"))
+            .spawn(move || committer::run(start, &received, ready))
+            .map_err(|error| fatal(format!("start a thread for producer {name}"), error))?;
+        let action = || format!("initialise producer {name}");
+        match tokio::time::timeout(deadline + GRACE, initialised).await {
+            Ok(Ok(result)) => result?,
+            Ok(Err(_)) => return Err(fatal(action(), "its thread ended")),
+            Err(_) => return Err(retriable(action(), format!("no answer within {deadline:?}"))),
+        }
+        Ok(Self {
+            name,
+            deadline,
+            operations,
+            overrun,
+        })
+    }
+
+    fn ask(
+        &self,
+        what: &str,
+        operation: impl FnOnce(Instant, Reply) -> Operation,
+    ) -> BoxFuture<'static, Result<(), LogError>> {
+        let action = format!("{what} the transaction of {}", self.name);
+        if self.overrun.load(Ordering::Acquire) {
+            let error = fenced(action, "an earlier call overran its deadline, its result is not known");
+            return futures::future::ready(Err(error)).boxed();
+        }
+        let (reply, answer) = oneshot::channel();
+        let until = Instant::now() + self.deadline;
+        let sent = self.operations.send(operation(until, reply)).is_ok();
+        let (deadline, overrun) = (self.deadline, self.overrun.clone());
+        async move {
+            if !sent {
+                return Err(fenced(action, "its thread ended"));
+            }
+            match tokio::time::timeout_at((until + GRACE).into(), answer).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(_)) => Err(fenced(action, "its thread ended")),
+                Err(_) => {
+                    overrun.store(true, Ordering::Release);
+                    Err(fenced(
+                        action,
+                        format!("no answer within {deadline:?}, the result is not known"),
+                    ))
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Producer for KafkaProducer {
+    fn send(&mut self, records: Vec<OutputRecord>) {
+        // If the thread has ended, the commit says so.
+        let _ = self.operations.send(Operation::Send(records));
+    }
+
+    fn commit(&mut self, offsets: Vec<OffsetCommit>, group: GroupMetadata) -> BoxFuture<'static, Result<(), LogError>> {
+        self.ask("commit", |until, reply| Operation::Commit {
+            offsets,
+            group,
+            until,
+            reply,
+        })
+    }
+
+    fn abort(&mut self) -> BoxFuture<'static, Result<(), LogError>> {
+        self.ask("abort", |until, reply| Operation::Abort { until, reply })
+    }
+}
