@@ -1,0 +1,182 @@
+//! A `.sql` file, planned once and run for each micro-batch.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::error::DataFusionError;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::physical_plan::execution_plan::reset_plan_states;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::PartitionStream;
+use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use futures::FutureExt;
+use futures::stream;
+
+use super::columns::{check_table, partials_schema};
+use super::partials::conform;
+use super::{WindowError, mergeable};
+use crate::sink::WindowTable;
+
+/// Name under which a query reads its micro-batch.
+pub const INPUT: &str = "input";
+
+/// A window query.
+///
+/// Planning takes milliseconds and happens once; a run swaps the batch into the planned scan and executes it in one
+/// partition on the caller's thread.
+pub struct WindowQuery {
+    name: String,
+    table: WindowTable,
+    input_schema: SchemaRef,
+    output_schema: SchemaRef,
+    slot: Arc<Slot>,
+    plan: Arc<dyn ExecutionPlan>,
+    context: Arc<TaskContext>,
+}
+
+impl WindowQuery {
+    /// Plans a query. `name` is its file, for errors; `sql` reads the table [`INPUT`], which has `input_schema`, and
+    /// yields exactly the columns of `table`.
+    ///
+    /// # Errors
+    /// [`WindowError::Plan`], [`WindowError::Column`] and [`WindowError::Table`] for what doesn't fit;
+    /// [`WindowError::NotMergeable`] where batches can't be computed one by one (see [`mergeable`]).
+    pub fn new(
+        name: impl Into<String>,
+        sql: &str,
+        input_schema: SchemaRef,
+        table: WindowTable,
+    ) -> Result<Self, WindowError> {
+        let name = name.into();
+        check_table(&table)?;
+        let slot = Arc::new(Slot {
+            schema: input_schema.clone(),
+            batch: Mutex::default(),
+        });
+        // Nothing that is planned here waits for anything, so the first poll is the last.
+        let planned = Box::pin(plan(&name, sql, slot.clone(), &table)).now_or_never();
+        let (plan, context) = planned.unwrap_or_else(|| {
+            Err(WindowError::Plan {
+                query: name.clone(),
+                reason: "planning waits for something".into(),
+            })
+        })?;
+        Ok(Self {
+            output_schema: partials_schema(&name, &table, &plan.schema())?,
+            name,
+            table,
+            input_schema,
+            slot,
+            plan,
+            context,
+        })
+    }
+
+    /// The table that the partials are for.
+    pub fn table(&self) -> &WindowTable {
+        &self.table
+    }
+
+    /// The columns of the partials: the table's keys and measures, in this order.
+    pub fn output_schema(&self) -> &SchemaRef {
+        &self.output_schema
+    }
+
+    /// Computes the partials of one micro-batch: each key occurs once, in no particular order.
+    ///
+    /// # Errors
+    /// [`WindowError::Input`] where the batch has other columns than planned for, [`WindowError::NullKey`],
+    /// [`WindowError::Execution`].
+    pub async fn run(&mut self, batch: RecordBatch) -> Result<RecordBatch, WindowError> {
+        if *batch.schema() != *self.input_schema {
+            return Err(WindowError::Input {
+                query: self.name.clone(),
+                expected: self.input_schema.to_string(),
+                got: batch.schema().to_string(),
+            });
+        }
+        self.slot.put(Some(batch));
+        // Operators keep what they have seen (a join its constant side, all of them their metrics).
+        let executed = match reset_plan_states(self.plan.clone()) {
+            Ok(plan) => collect(plan, self.context.clone()).await,
+            Err(e) => Err(e),
+        };
+        self.slot.put(None);
+        let batches = executed.map_err(|e| self.failed(&e))?;
+        let conforming: Vec<RecordBatch> = batches
+            .iter()
+            .map(|batch| conform(&self.name, &self.table, &self.output_schema, batch))
+            .collect::<Result<_, _>>()?;
+        arrow::compute::concat_batches(&self.output_schema, &conforming).map_err(|e| self.failed(&e))
+    }
+
+    fn failed(&self, error: &dyn fmt::Display) -> WindowError {
+        WindowError::Execution {
+            query: self.name.clone(),
+            reason: error.to_string(),
+        }
+    }
+}
+
+impl fmt::Debug for WindowQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WindowQuery")
+            .field("name", &self.name)
+            .field("table", &self.table)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn plan(
+    name: &str,
+    sql: &str,
+    slot: Arc<Slot>,
+    table: &WindowTable,
+) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>), WindowError> {
+    let problem = |e: DataFusionError| WindowError::Plan {
+        query: name.to_owned(),
+        reason: e.strip_backtrace(),
+    };
+    // One partition and no coalescing or repartitioning for parallelism: a stream thread is one thread.
+    let config = SessionConfig::new()
+        .with_target_partitions(1)
+        .with_information_schema(false);
+    let context = SessionContext::new_with_config(config);
+    let input = StreamingTable::try_new(slot.schema.clone(), vec![slot]).map_err(problem)?;
+    context.register_table(INPUT, Arc::new(input)).map_err(problem)?;
+    let state = context.state();
+    let logical = state.create_logical_plan(sql).await.map_err(problem)?;
+    partials_schema(name, table, logical.schema().as_arrow())?;
+    mergeable::check(name, table, &logical)?;
+    let physical = state.create_physical_plan(&logical).await.map_err(problem)?;
+    Ok((physical, context.task_ctx()))
+}
+
+/// Where the planned scan finds the micro-batch.
+#[derive(Debug)]
+struct Slot {
+    schema: SchemaRef,
+    batch: Mutex<Option<RecordBatch>>,
+}
+
+impl Slot {
+    fn put(&self, batch: Option<RecordBatch>) {
+        *self.batch.lock().unwrap_or_else(PoisonError::into_inner) = batch;
+    }
+}
+
+impl PartitionStream for Slot {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let rows = stream::iter(batch.map(Ok));
+        Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), rows))
+    }
+}
