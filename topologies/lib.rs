@@ -1,1 +1,3 @@
-//! 
+//! The topologies of Interlock: one file for each.
+
+pub mod events;
