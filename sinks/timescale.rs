@@ -1,0 +1,300 @@
+//! Windows in TimescaleDB, or in a plain PostgreSQL where that extension is missing.
+//!
+//! ```text
+//!  write ─> BEGIN ─> sink_tasks: my token?   (locks the task's row: two writers of one task take turns)
+//!                 ─> sink_offsets: from → to (only where next_offset is still `from`)
+//!                 ─> each table: INSERT … SELECT FROM UNNEST … ON CONFLICT DO UPDATE SET x = stored.x + excluded.x
+//!                 ─> COMMIT
+//! ```
+//!
+//! Position and effect are one transaction, so the tables count every event once whatever is lost in between: an answer
+//! that doesn't come is [`SinkError::Unavailable`], and the writer starts over from the stored positions. The tables are
+//! in `timescale/migrations/`, the views for dashboards too; `README.md` of this crate lists them.
+
+mod connections;
+mod errors;
+mod upsert;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use interlock_streams::ledger::Token;
+use interlock_streams::record::TopicPartition;
+use interlock_streams::sink::{Advance, Partials, Sink, SinkError, WindowTable};
+use sqlx::migrate::Migrator;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Acquire, AssertSqlSafe, ConnectOptions, Executor, PgConnection, Row};
+
+use connections::{Connections, bounded, place};
+use errors::Doing;
+use upsert::{quoted, upsert};
+
+const AT_START: &str = "(at start)";
+
+/// How a [`TimescaleSink`] behaves; the defaults suit a worker.
+#[derive(Clone, Debug)]
+pub struct TimescaleOptions {
+    /// Schema of the tables; none leaves it to the role's `search_path`. It must exist.
+    pub schema: Option<String>,
+    /// Connections at most; more calls than these wait for one another.
+    pub connections_max: usize,
+    /// Longest time that a call takes, connecting included.
+    pub deadline: Duration,
+    /// Bring the tables up to date on connecting. Off, the role needs no right to create anything, and the tables must
+    /// be there.
+    pub migrate: bool,
+    /// Longest time that bringing them up to date takes, waiting for other workers that do so included.
+    pub migration_deadline: Duration,
+}
+
+impl Default for TimescaleOptions {
+    fn default() -> Self {
+        Self {
+            schema: None,
+            connections_max: 2,
+            deadline: Duration::from_secs(30),
+            migrate: true,
+            migration_deadline: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Window tables in TimescaleDB.
+#[derive(Debug)]
+pub struct TimescaleSink {
+    connections: Connections,
+}
+
+impl TimescaleSink {
+    /// Connects, and brings the tables up to date. Several workers may start at once: one of them migrates, the others
+    /// wait for it.
+    ///
+    /// `url`: `postgres://role:password@host:port/database`, with the parameters that libpq knows (`sslmode`, …).
+    ///
+    /// # Errors
+    /// [`SinkError::Unavailable`] where the database can't be reached, [`SinkError::Fatal`] where it can and it's of no
+    /// use. Neither names the password.
+    pub async fn connect(url: &str, options: &TimescaleOptions) -> Result<Self, SinkError> {
+        let mut address: PgConnectOptions = url.parse().map_err(|_| SinkError::Fatal {
+            task: AT_START.into(),
+            // The parser's own message may quote the address, and with it the password.
+            reason: "the database's address can't be read: write postgres://role:password@host:5432/database".into(),
+        })?;
+        if let Some(schema) = &options.schema {
+            address = address.options([("search_path", quoted(schema))]);
+        }
+        if options.migrate {
+            migrate(&address, options.migration_deadline).await?;
+        }
+        let sink = Self {
+            connections: Connections::new(&address, options.connections_max, options.deadline),
+        };
+        sink.check(&[]).await?;
+        Ok(sink)
+    }
+
+    /// Checks that tables are there with the columns that their windows need, so that a worker says so at start and not
+    /// with the first event.
+    ///
+    /// # Errors
+    /// [`SinkError::Fatal`] naming the table and column.
+    pub async fn check(&self, tables: &[WindowTable]) -> Result<(), SinkError> {
+        let connections = &self.connections;
+        let doing = self.doing(AT_START, "checking the tables");
+        let own = [
+            "SELECT task, token FROM sink_tasks",
+            "SELECT task, topic, partition, next_offset FROM sink_offsets",
+        ];
+        let windows = tables.iter().map(|table| {
+            let keys = table.keys.iter().map(|key| quoted(key));
+            let columns: Vec<_> = keys
+                .chain(table.measures.iter().map(|(name, _)| quoted(name)))
+                .collect();
+            format!("SELECT {} FROM {}", columns.join(", "), quoted(&table.name))
+        });
+        let selects: Vec<String> = own.map(str::to_owned).into_iter().chain(windows).collect();
+        let checked = connections.within_deadline(doing, async {
+            let mut lease = connections.lease(doing).await?;
+            for select in selects {
+                let nothing = sqlx::query(AssertSqlSafe(format!("{select} LIMIT 0")));
+                nothing
+                    .execute(&mut lease.connection)
+                    .await
+                    .map_err(|e| doing.failed(&e))?;
+            }
+            connections.give_back(lease);
+            Ok(())
+        });
+        checked.await
+    }
+
+    fn doing<'a>(&'a self, task: &'a str, what: &'a str) -> Doing<'a> {
+        let place = self.connections.place();
+        Doing { task, what, place }
+    }
+}
+
+#[async_trait]
+impl Sink for TimescaleSink {
+    async fn acquire(
+        &self,
+        task: &str,
+        token: &Token,
+        initial: &[(TopicPartition, i64)],
+    ) -> Result<Vec<(TopicPartition, i64)>, SinkError> {
+        let connections = &self.connections;
+        let doing = self.doing(task, "taking the task");
+        let taken = connections.within_deadline(doing, async {
+            let mut lease = connections.lease(doing).await?;
+            let stored = take(&mut lease.connection, task, token, initial).await;
+            let stored = stored.map_err(|e| doing.failed(&e))?;
+            connections.give_back(lease);
+            Ok(stored)
+        });
+        taken.await
+    }
+
+    async fn write(
+        &self,
+        task: &str,
+        token: &Token,
+        advances: &[Advance],
+        partials: &[Partials],
+    ) -> Result<(), SinkError> {
+        let connections = &self.connections;
+        let doing = self.doing(task, "writing");
+        let mut filled: Vec<&Partials> = partials
+            .iter()
+            .filter(|partials| partials.rows.num_rows() > 0)
+            .collect();
+        filled.sort_by(|a, b| a.table.name.cmp(&b.table.name)); // the same order of locks for all writers
+        let written = connections.within_deadline(doing, async {
+            let mut lease = connections.lease(doing).await?;
+            let mut transaction = lease.connection.begin().await.map_err(|e| doing.failed(&e))?;
+            compare_token(&mut transaction, doing, token).await?;
+            advance(&mut transaction, doing, advances).await?;
+            for partials in filled {
+                let what = format!("merging {} rows into {}", partials.rows.num_rows(), partials.table.name);
+                upsert(&mut transaction, Doing { what: &what, ..doing }, partials).await?;
+            }
+            transaction.commit().await.map_err(|e| doing.failed(&e))?;
+            connections.give_back(lease);
+            Ok(())
+        });
+        written.await
+    }
+}
+
+async fn take(
+    connection: &mut PgConnection,
+    task: &str,
+    token: &Token,
+    initial: &[(TopicPartition, i64)],
+) -> Result<Vec<(TopicPartition, i64)>, sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    let claim = sqlx::query(include_str!("timescale/claim_task.sql"))
+        .bind(task)
+        .bind(&token.0);
+    claim.execute(&mut *transaction).await?;
+    let topics: Vec<&str> = initial.iter().map(|(source, _)| &*source.topic).collect();
+    let partitions: Vec<i32> = initial.iter().map(|(source, _)| source.partition).collect();
+    let offsets: Vec<i64> = initial.iter().map(|(_, offset)| *offset).collect();
+    let begin = sqlx::query(include_str!("timescale/begin_offsets.sql"));
+    let begin = begin.bind(task).bind(topics).bind(partitions).bind(offsets);
+    begin.execute(&mut *transaction).await?;
+    let stored = sqlx::query(include_str!("timescale/read_offsets.sql")).bind(task);
+    let stored = stored.fetch_all(&mut *transaction).await?;
+    transaction.commit().await?;
+    let positions = stored.iter().map(|row| {
+        let source = TopicPartition::new(row.try_get::<String, _>("topic")?, row.try_get("partition")?);
+        Ok((source, row.try_get("next_offset")?))
+    });
+    positions.collect()
+}
+
+/// Locks the task until the end of the transaction and refuses unless the token is the one that holds it.
+async fn compare_token(connection: &mut PgConnection, doing: Doing<'_>, token: &Token) -> Result<(), SinkError> {
+    let held = sqlx::query_scalar::<_, String>(include_str!("timescale/lock_task.sql")).bind(doing.task);
+    match held.fetch_optional(connection).await.map_err(|e| doing.failed(&e))? {
+        Some(held) if held == token.0 => Ok(()),
+        Some(held) => Err(doing.fenced(format!("held under token {held}, not under ours ({token})"))),
+        None => Err(doing.fenced("it was never acquired here".into())),
+    }
+}
+
+/// Advances the positions; refuses unless all of them are where the write begins.
+async fn advance(connection: &mut PgConnection, doing: Doing<'_>, advances: &[Advance]) -> Result<(), SinkError> {
+    if let Some(back) = advances.iter().find(|advance| advance.to < advance.from) {
+        let Advance { source, from, to } = back;
+        return Err(doing.fatal(&format!(
+            "{source} would go back from {from} to {to}: a position only advances"
+        )));
+    }
+    let topics: Vec<&str> = advances.iter().map(|advance| &*advance.source.topic).collect();
+    let partitions: Vec<i32> = advances.iter().map(|advance| advance.source.partition).collect();
+    let from: Vec<i64> = advances.iter().map(|advance| advance.from).collect();
+    let to: Vec<i64> = advances.iter().map(|advance| advance.to).collect();
+    let update = sqlx::query(include_str!("timescale/advance_offsets.sql"));
+    let update = update
+        .bind(doing.task)
+        .bind(topics)
+        .bind(partitions)
+        .bind(from)
+        .bind(to);
+    let advanced = update.execute(&mut *connection).await.map_err(|e| doing.failed(&e))?;
+    if advanced.rows_affected() == advances.len() as u64 {
+        return Ok(());
+    }
+    let stated: Vec<_> = advances
+        .iter()
+        .map(|advance| format!("{} from {}", advance.source, advance.from))
+        .collect();
+    let stated = stated.join(", ");
+    Err(doing.fenced(format!(
+        "a stored position is not where the write begins ({stated}): another writer was here"
+    )))
+}
+
+/// Brings the tables up to date under a lock that lets one worker do it, and makes hypertables where that can be.
+async fn migrate(address: &PgConnectOptions, deadline: Duration) -> Result<(), SinkError> {
+    let place = place(address);
+    let doing = Doing {
+        task: AT_START,
+        what: "bringing the tables up to date",
+        place: &place,
+    };
+    let migrated = tokio::time::timeout(deadline, async {
+        let connected = bounded(address, deadline).connect().await;
+        let mut connection = connected.map_err(|e| doing.failed(&e))?;
+        let mut migrator: Migrator = sqlx::migrate!("timescale/migrations");
+        // Migrations only add: an older worker goes on beside a newer one.
+        let migrator = migrator.set_ignore_missing(true);
+        migrator
+            // What Migrator::run does; the compiler can't see that `run` itself may move between threads.
+            .run_direct(None, &mut connection, false)
+            .await
+            .map_err(|e| doing.migration_failed(&e))?;
+        let hypertables = connection.execute(include_str!("timescale/hypertables.sql"));
+        hypertables.await.map_err(|e| doing.failed(&e))?;
+        let version =
+            sqlx::query_scalar::<_, String>("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'");
+        version
+            .fetch_optional(&mut connection)
+            .await
+            .map_err(|e| doing.failed(&e))
+    });
+    let late = |_| Err(doing.unavailable(&format!("not done within {deadline:?}")));
+    match migrated.await.unwrap_or_else(late)? {
+        Some(version) => tracing::info!(
+            database = place,
+            version,
+            "window tables are hypertables of TimescaleDB"
+        ),
+        None => tracing::warn!(
+            database = place,
+            "the extension timescaledb is not installed: window tables are plain tables, exact but slower over long \
+             times; CREATE EXTENSION timescaledb as a superuser and start again, rows move along"
+        ),
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! Rows into a table, in one statement whatever their number, built from the table's description and the rows' types:
+//!
+//! ```sql
+//! INSERT INTO "t" AS stored ("k", "total", "largest")
+//! SELECT * FROM UNNEST($1::text[], $2::bigint[], $3::bigint[])
+//! ON CONFLICT ("k") DO UPDATE SET
+//!     "total" = stored."total" + excluded."total", "largest" = GREATEST(stored."largest", excluded."largest")
+//! ```
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Date32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::record_batch::RecordBatch;
+use chrono::{DateTime, Days, NaiveDate, Utc};
+use interlock_streams::sink::{Merge, Partials, WindowTable};
+use interlock_streams::window::merge_partials;
+use sqlx::postgres::PgArguments;
+use sqlx::{Arguments, AssertSqlSafe, PgConnection};
+
+use super::errors::Doing;
+use interlock_streams::sink::SinkError;
+
+/// Merges rows into their table.
+pub(super) async fn upsert(
+    connection: &mut PgConnection,
+    doing: Doing<'_>,
+    partials: &Partials,
+) -> Result<(), SinkError> {
+    let table = &partials.table;
+    let rows = presentable(&partials.rows).map_err(|reason| doing.fatal(&reason))?;
+    // Unique keys, because a row can be updated only once in a statement; ascending ones, because writers that lock in
+    // the same order don't deadlock.
+    let rows = merge_partials(table, &[rows]).map_err(|e| doing.fatal(&e.to_string()))?;
+    let (sql, arguments) = statement(table, &rows).map_err(|reason| doing.fatal(&reason))?;
+    let statement = sqlx::query_with(AssertSqlSafe(sql), arguments);
+    statement.execute(connection).await.map_err(|e| doing.failed(&e))?;
+    Ok(())
+}
+
+/// PostgreSQL's text has every character but NUL; keys come from the world outside.
+fn presentable(rows: &RecordBatch) -> Result<RecordBatch, String> {
+    let columns = rows.columns().iter().map(|column| match column.as_string_opt::<i32>() {
+        Some(text) if text.value_data().contains(&0) => {
+            let replaced = text.iter().map(|text| text.map(|text| text.replace('\0', "\u{fffd}")));
+            std::sync::Arc::new(replaced.collect::<arrow::array::StringArray>()) as ArrayRef
+        }
+        _ => column.clone(),
+    });
+    RecordBatch::try_new(rows.schema(), columns.collect()).map_err(|e| e.to_string())
+}
+
+/// The statement for rows that have the table's columns, keys first.
+fn statement(table: &WindowTable, rows: &RecordBatch) -> Result<(String, PgArguments), String> {
+    let mut arguments = PgArguments::default();
+    let mut types = Vec::new();
+    for (column, field) in rows.columns().iter().zip(rows.schema().fields()) {
+        let sql_type = bind(&mut arguments, column).map_err(|e| format!("column {}: {e}", field.name()))?;
+        types.push(format!("${}::{sql_type}[]", types.len() + 1));
+    }
+    let keys: Vec<String> = table.keys.iter().map(|key| quoted(key)).collect();
+    let measures = table.measures.iter().map(|(name, merge)| (quoted(name), *merge));
+    let columns: Vec<String> = keys
+        .iter()
+        .cloned()
+        .chain(measures.clone().map(|(name, _)| name))
+        .collect();
+    let merged: Vec<String> = measures
+        .map(|(name, merge)| match merge {
+            Merge::Sum => format!("{name} = stored.{name} + excluded.{name}"),
+            Merge::Min => format!("{name} = LEAST(stored.{name}, excluded.{name})"),
+            Merge::Max => format!("{name} = GREATEST(stored.{name}, excluded.{name})"),
+        })
+        .collect();
+    let sql = format!(
+        "INSERT INTO {table} AS stored ({columns}) SELECT * FROM UNNEST({types}) \
+         ON CONFLICT ({keys}) DO UPDATE SET {merged}",
+        table = quoted(&table.name),
+        columns = columns.join(", "),
+        types = types.join(", "),
+        keys = keys.join(", "),
+        merged = merged.join(", "),
+    );
+    Ok((sql, arguments))
+}
+
+/// Adds a column as an array and says of which type.
+fn bind(arguments: &mut PgArguments, column: &ArrayRef) -> Result<&'static str, String> {
+    let (added, sql_type) = match column.data_type() {
+        DataType::Int64 => {
+            let values: Vec<Option<i64>> = column.as_primitive::<Int64Type>().iter().collect();
+            (arguments.add(values), "bigint")
+        }
+        DataType::Utf8 => {
+            let values: Vec<Option<&str>> = column.as_string::<i32>().iter().collect();
+            (arguments.add(values), "text")
+        }
+        DataType::Date32 => {
+            let days = column.as_primitive::<Date32Type>().iter();
+            let values: Option<Vec<Option<NaiveDate>>> = days
+                .map(|day| day.map_or(Some(None), |day| date(day).map(Some)))
+                .collect();
+            (arguments.add(values.ok_or("a date out of range")?), "date")
+        }
+        DataType::Timestamp(_, Some(_)) => {
+            let microseconds = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+            let column = cast(column, &microseconds).map_err(|e| e.to_string())?;
+            let instants = column.as_primitive::<TimestampMicrosecondType>().iter();
+            let values: Option<Vec<Option<DateTime<Utc>>>> = instants
+                .map(|at| at.map_or(Some(None), |at| DateTime::from_timestamp_micros(at).map(Some)))
+                .collect();
+            (arguments.add(values.ok_or("an instant out of range")?), "timestamptz")
+        }
+        other => return Err(format!("{other} has no counterpart in the database")),
+    };
+    added.map(|()| sql_type).map_err(|e| e.to_string())
+}
+
+fn date(days: i32) -> Option<NaiveDate> {
+    let (epoch, distance) = (NaiveDate::default(), Days::new(days.unsigned_abs().into()));
+    if days < 0 {
+        epoch.checked_sub_days(distance)
+    } else {
+        epoch.checked_add_days(distance)
+    }
+}
+
+/// An identifier as SQL writes it.
+pub(super) fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Date32Array, Int64Array, StringArray, TimestampMillisecondArray};
+
+    use super::*;
+
+    fn table() -> WindowTable {
+        WindowTable {
+            name: "a \"table\"".into(),
+            keys: vec!["shop".into(), "day".into(), "minute".into()],
+            measures: vec![
+                ("total".into(), Merge::Sum),
+                ("least".into(), Merge::Min),
+                ("most".into(), Merge::Max),
+            ],
+        }
+    }
+
+    fn rows(day: i32) -> RecordBatch {
+        let minute = TimestampMillisecondArray::from(vec![60_000]).with_timezone("UTC");
+        let columns: [(&str, ArrayRef); 6] = [
+            ("shop", Arc::new(StringArray::from(vec!["a\0da"]))),
+            ("day", Arc::new(Date32Array::from(vec![day]))),
+            ("minute", Arc::new(minute)),
+            ("total", Arc::new(Int64Array::from(vec![5]))),
+            ("least", Arc::new(Int64Array::from(vec![None]))),
+            ("most", Arc::new(Int64Array::from(vec![7]))),
+        ];
+        RecordBatch::try_from_iter(columns).unwrap()
+    }
+
+    #[test]
+    fn sql_is_made_from_the_table() {
+        let (sql, arguments) = statement(&table(), &rows(20_000)).unwrap();
+        assert_eq!(arguments.len(), 6);
+        assert_eq!(
+            sql,
+            "INSERT INTO \"a \"\"table\"\"\" AS stored (\"shop\", \"day\", \"minute\", \"total\", \"least\", \"most\") \
+             SELECT * FROM UNNEST($1::text[], $2::date[], $3::timestamptz[], $4::bigint[], $5::bigint[], $6::bigint[]) \
+             ON CONFLICT (\"shop\", \"day\", \"minute\") DO UPDATE SET \"total\" = stored.\"total\" + \
+             excluded.\"total\", \"least\" = LEAST(stored.\"least\", excluded.\"least\"), \"most\" = \
+             GREATEST(stored.\"most\", excluded.\"most\")"
+        );
+        assert_eq!(
+            statement(&table(), &rows(i32::MAX)).err().unwrap(),
+            "column day: a date out of range"
+        );
+    }
+
+    #[test]
+    fn text_without_nul() {
+        let shown = presentable(&rows(0)).unwrap();
+        assert_eq!(shown.column(0).as_string::<i32>().value(0), "a\u{fffd}da");
+    }
+
+    #[test]
+    fn dates_before_and_after_the_epoch() {
+        assert_eq!(date(-1), NaiveDate::from_ymd_opt(1969, 12, 31));
+        assert_eq!(date(20_788), NaiveDate::from_ymd_opt(2026, 12, 1));
+        assert_eq!(date(i32::MIN), None);
+    }
+}
