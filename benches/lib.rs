@@ -1,1 +1,1 @@
-//! 
+//! Benchmarks of the hot parts; see `benches/`.

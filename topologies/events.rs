@@ -145,7 +145,7 @@ pub fn event_schema() -> SchemaRef {
 }
 
 /// Events as rows of `input`, in their order.
-pub fn events_to_batch(events: &[Event]) -> RecordBatch {
+pub fn events_to_batch<'a>(events: impl IntoIterator<Item = &'a Event>) -> RecordBatch {
     let mut rows = Rows::default();
     for event in events {
         let header = event.header();

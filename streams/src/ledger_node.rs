@@ -1,0 +1,183 @@
+//! The node that decides: it loads the documents that a batch needs, lets the processor decide and numbers the events.
+
+use std::any::Any;
+use std::marker::PhantomData;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rustc_hash::FxHashSet;
+
+use crate::ledger::{FieldWrite, Token};
+use crate::message::Message;
+use crate::node::{AnyBatch, Context, Node, ProcessError, downcast};
+use crate::processor::{LedgerEvent, LedgerProcessor, Provenance};
+use crate::record::Record;
+use crate::runtime::session::LedgerSession;
+use crate::serde::{DeserializeError, Deserializer, FetchError};
+
+/// An event that was read back from the log.
+pub(crate) struct PastEvent {
+    pub(crate) sequence: i64,
+    pub(crate) source_offset: i64,
+    pub(crate) token: Token,
+    event: Box<dyn Any + Send>,
+}
+
+/// What the protocol asks of a ledger's node, with the types erased.
+#[async_trait]
+pub(crate) trait LedgerSide: Send {
+    /// Decodes an event of the log.
+    async fn decode_event(&mut self, record: &Record) -> Result<PastEvent, ProcessError>;
+    /// Folds an event of the log into the cached documents, loading them first where `load` says so.
+    async fn fold(&mut self, event: PastEvent, session: &LedgerSession, load: bool) -> Result<(), ProcessError>;
+    /// What changed in the documents since the last call.
+    fn take_changes(&mut self) -> Vec<FieldWrite>;
+    /// Lets go of documents beyond the cache's budget.
+    fn shrink(&mut self);
+    /// Drops the cache.
+    fn clear(&mut self);
+}
+
+pub(crate) struct LedgerNode<P, D> {
+    pub(crate) processor: P,
+    pub(crate) events: D,
+    pub(crate) types: PhantomData<fn() -> P>,
+}
+
+impl<P: LedgerProcessor, D> LedgerNode<P, D> {
+    /// Loads those of the documents that aren't cached.
+    async fn load(&mut self, documents: Vec<Bytes>, session: &LedgerSession) -> Result<(), ProcessError> {
+        if documents.is_empty() {
+            return Ok(());
+        }
+        let loaded = session.store.load(session.claim.ledger, &documents).await?;
+        for (document, fields) in documents.iter().zip(loaded) {
+            self.processor.insert(document, fields).map_err(|corrupt| {
+                let name = String::from_utf8_lossy(document);
+                ProcessError::Fatal(format!("ledger {}, document {name:?}: {corrupt}", session.claim.ledger))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn missing(&self, wanted: impl IntoIterator<Item = Bytes>) -> Vec<Bytes> {
+        let mut seen = FxHashSet::default();
+        wanted
+            .into_iter()
+            .filter(|document| !self.processor.is_cached(document) && seen.insert(document.clone()))
+            .collect()
+    }
+}
+
+#[async_trait]
+impl<P, D> Node for LedgerNode<P, D>
+where
+    P: LedgerProcessor,
+    D: Deserializer<P::Event>,
+{
+    async fn process(&mut self, input: AnyBatch, ctx: &mut Context<'_>) -> Result<(), ProcessError> {
+        let commands = downcast::<P::Command>(input)?;
+        let Some(session) = ctx.ledger.as_deref_mut() else {
+            return Err(ProcessError::Fatal(
+                "a ledger's node runs in a task without a ledger".into(),
+            ));
+        };
+        let missing = self.missing(commands.iter().flat_map(|command| self.processor.documents(command)));
+        self.load(missing, session).await?;
+
+        let mut messages = Vec::with_capacity(commands.len());
+        let mut events = Vec::new();
+        for command in commands {
+            let (key, timestamp, offset) = (command.key.clone(), command.timestamp, command.offset);
+            let provenance = Provenance {
+                ledger: session.claim.ledger,
+                ledgers: session.ledgers,
+                next_sequence: session.sequence + 1,
+                offset,
+                timestamp,
+                token: &session.claim.token.0,
+            };
+            self.processor.decide(command, &provenance, &mut events);
+            for event in events.drain(..) {
+                session.number(event.sequence()).map_err(ProcessError::Fatal)?;
+                messages.push(Message {
+                    key: key.clone(),
+                    value: event,
+                    timestamp,
+                    headers: Vec::new(),
+                    offset,
+                });
+            }
+        }
+        ctx.forward(0, messages);
+        Ok(())
+    }
+
+    fn ledger(&mut self) -> Option<&mut dyn LedgerSide> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl<P, D> LedgerSide for LedgerNode<P, D>
+where
+    P: LedgerProcessor,
+    D: Deserializer<P::Event>,
+{
+    async fn decode_event(&mut self, record: &Record) -> Result<PastEvent, ProcessError> {
+        loop {
+            let missing = match self.events.deserialize(record) {
+                Ok(event) => {
+                    return Ok(PastEvent {
+                        sequence: event.sequence(),
+                        source_offset: event.source_offset(),
+                        token: Token(event.token().to_owned()),
+                        event: Box::new(event),
+                    });
+                }
+                Err(DeserializeError::Malformed(reason)) => return Err(ProcessError::Fatal(reason)),
+                Err(DeserializeError::Missing(id)) => id,
+            };
+            self.events.fetch(missing).await.map_err(|error| match error {
+                FetchError::Unusable(reason) => ProcessError::Fatal(reason),
+                FetchError::Unavailable(reason) => ProcessError::Unavailable(reason),
+            })?;
+        }
+    }
+
+    async fn fold(&mut self, past: PastEvent, session: &LedgerSession, load: bool) -> Result<(), ProcessError> {
+        let event = past
+            .event
+            .downcast::<P::Event>()
+            .map_err(|_| ProcessError::Fatal("an event of another ledger's type was folded".into()))?;
+        let missing = self.missing(self.processor.event_documents(&event));
+        if load {
+            self.load(missing, session).await?;
+        } else {
+            // The fold began at the first event: what is not cached doesn't exist yet.
+            for document in &missing {
+                self.processor
+                    .insert(document, Vec::new())
+                    .map_err(|corrupt| ProcessError::Fatal(corrupt.0))?;
+            }
+        }
+        self.processor.evolve(&event).map_err(|corrupt| {
+            ProcessError::Fatal(format!(
+                "ledger {}, event {}: {corrupt}",
+                session.claim.ledger, past.sequence
+            ))
+        })
+    }
+
+    fn take_changes(&mut self) -> Vec<FieldWrite> {
+        self.processor.take_changes()
+    }
+
+    fn shrink(&mut self) {
+        self.processor.shrink();
+    }
+
+    fn clear(&mut self) {
+        self.processor.clear();
+    }
+}

@@ -1,0 +1,125 @@
+//! Takes ledgers: acquire, fence, read. What follows (claim, compare, send again or rebuild) is done by the thread's tasks.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::future::try_join_all;
+
+use super::config::TaskConfig;
+use super::error::TaskError;
+use super::metadata::OffsetMetadata;
+use crate::ledger::{Claim, LedgerState, LedgerStore, Release};
+use crate::log::Consumer;
+use crate::record::TopicPartition;
+
+/// A ledger's partition while it is being acquired.
+pub(crate) struct Acquisition {
+    pub(crate) source: TopicPartition,
+    pub(crate) part: usize,
+    pub(crate) claim: Claim,
+    pub(crate) state: LedgerState,
+    pub(crate) committed: i64,
+    pub(crate) metadata: OffsetMetadata,
+}
+
+/// Takes each ledger under a fresh token.
+pub(crate) async fn claim(
+    config: &TaskConfig,
+    store: &Arc<dyn LedgerStore>,
+    partitions: &[TopicPartition],
+) -> Result<Vec<Acquisition>, TaskError> {
+    let claims = partitions.iter().map(|source| async {
+        let token = (config.tokens)();
+        let state = store
+            .acquire(source.partition, &config.transactional_id, &token)
+            .await?;
+        Ok::<_, TaskError>(Acquisition {
+            source: source.clone(),
+            part: config.task_id(source)?.0,
+            claim: Claim {
+                ledger: source.partition,
+                epoch: state.epoch,
+                token,
+            },
+            state,
+            committed: 0,
+            metadata: OffsetMetadata::default(),
+        })
+    });
+    try_join_all(claims).await
+}
+
+/// Fences every other `transactional.id` that may have something open for these ledgers, then forgets it: only
+/// then, or whoever dies in between would leave nobody who knows of it.
+pub(crate) async fn fence(
+    config: &TaskConfig,
+    store: &Arc<dyn LedgerStore>,
+    ledgers: &[Acquisition],
+) -> Result<(), TaskError> {
+    let own = &config.transactional_id;
+    let partitions: Vec<TopicPartition> = ledgers.iter().map(|ledger| ledger.source.clone()).collect();
+    let last = config.log.committed_unstable(&config.group, &partitions).await?;
+    let mut fence: BTreeSet<&str> = BTreeSet::new();
+    let metadata: Vec<Option<OffsetMetadata>> = last
+        .into_iter()
+        .map(|committed| committed.and_then(|c| c.metadata.parse().ok()))
+        .collect();
+    for (ledger, metadata) in ledgers.iter().zip(&metadata) {
+        fence.extend(ledger.state.owners.iter().map(String::as_str));
+        if let Some(metadata) = metadata {
+            let released = Release {
+                transactional_id: metadata.transactional_id.clone(),
+                token: metadata.token.clone(),
+            };
+            if ledger.state.release.as_ref() != Some(&released) {
+                fence.insert(&metadata.transactional_id);
+            }
+        }
+    }
+    fence.remove(own.as_str());
+    for id in &fence {
+        tracing::info!(transactional_id = id, "fencing an earlier owner");
+    }
+    try_join_all(fence.iter().map(|id| config.log.producer(id))).await?;
+    let forgotten = ledgers.iter().map(|ledger| async {
+        let gone: Vec<String> = ledger.state.owners.iter().filter(|id| *id != own).cloned().collect();
+        if gone.is_empty() {
+            Ok(())
+        } else {
+            store.forget_owners(&ledger.claim, &gone).await
+        }
+    });
+    try_join_all(forgotten).await?;
+    Ok(())
+}
+
+/// Reads C with stable offsets, and what its metadata says.
+pub(crate) async fn read_committed(
+    config: &TaskConfig,
+    consumer: &mut dyn Consumer,
+    ledgers: &mut [Acquisition],
+) -> Result<(), TaskError> {
+    let partitions: Vec<TopicPartition> = ledgers.iter().map(|ledger| ledger.source.clone()).collect();
+    let committed = consumer.committed(&partitions).await?;
+    for (ledger, committed) in ledgers.iter_mut().zip(committed) {
+        let Some(committed) = committed else {
+            if let Some(watermark) = ledger.state.watermark {
+                return Err(TaskError::Fatal(format!(
+                    "ledger {} has applied records up to {watermark}, but group {} has no committed offset for {}: \
+                     the log's offsets were lost or the group was renamed; restore the offset, or empty the ledger to rebuild it",
+                    ledger.claim.ledger, config.group, ledger.source
+                )));
+            }
+            ledger.committed = config.log.watermarks(&ledger.source).await?.0;
+            continue;
+        };
+        ledger.committed = committed.offset;
+        ledger.metadata = committed.metadata.parse().map_err(|foreign| {
+            TaskError::Fatal(format!(
+                "{} of group {}: {foreign}; some other program committed this offset, and whether the ledger agrees can't be told",
+                ledger.source, config.group
+            ))
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! Where a ledger stands against what the log committed: the question that every acquisition answers first.
+//!
+//! `C` is the committed offset, `W` the ledger's watermark (−1 where there is none); the offset's metadata says which
+//! sequence the records below C reached and which token decided it.
+//!
+//! | ledger | lineage agrees | verdict |
+//! | --- | --- | --- |
+//! | a rebuild was not finished | – | rebuild from the first event |
+//! | W ≥ C | yes | send the outbox records of C..=W again |
+//! | W = C − 1, same sequence | yes | go on |
+//! | W < C − 1 | yes | rebuild from the ledger's own sequence on |
+//! | any | no | rebuild from the first event |
+
+use super::metadata::OffsetMetadata;
+use crate::ledger::LedgerState;
+
+/// What has to be done before the first decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The ledger is where the log is.
+    Continue,
+    /// The ledger is ahead: the log's transaction was not committed, and the outbox holds what it would have written.
+    Resend,
+    /// The ledger lost acknowledged writes. `keep`: what it has is a prefix of what the log has.
+    Rebuild { keep: bool },
+}
+
+pub(crate) fn compare(state: &LedgerState, committed: i64, metadata: &OffsetMetadata) -> Verdict {
+    if state.rebuilding {
+        return Verdict::Rebuild { keep: false };
+    }
+    let watermark = state.watermark.unwrap_or(-1);
+    let agrees = agrees(state, metadata);
+    if !agrees {
+        return Verdict::Rebuild { keep: false };
+    }
+    if watermark >= committed && state.sequence >= metadata.sequence {
+        Verdict::Resend
+    } else if watermark == committed - 1 && state.sequence == metadata.sequence {
+        Verdict::Continue
+    } else {
+        // With the sequences crossed (such as W ≥ C with fewer events) nothing of the ledger can be trusted.
+        Verdict::Rebuild {
+            keep: watermark < committed - 1 && state.sequence <= metadata.sequence,
+        }
+    }
+}
+
+/// Did the same acquisitions decide both, as far as both reach?
+fn agrees(state: &LedgerState, metadata: &OffsetMetadata) -> bool {
+    if state.sequence >= metadata.sequence {
+        // Nothing was ever committed: there is nothing that the ledger could disagree with.
+        metadata.sequence == 0 || state.lineage.token_at(metadata.sequence) == Some(&metadata.token)
+    } else {
+        // The metadata's sequence lies beyond the ledger: only its own last token can tell. An empty ledger agrees.
+        state.sequence == 0 || state.lineage.last() == Some(&metadata.token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::{Lineage, Token};
+
+    fn state(watermark: i64, sequence: i64, lineage: &[(i64, &str)]) -> LedgerState {
+        LedgerState {
+            watermark: (watermark >= 0).then_some(watermark),
+            sequence,
+            lineage: Lineage(
+                lineage
+                    .iter()
+                    .map(|(first, token)| (*first, Token((*token).into())))
+                    .collect(),
+            ),
+            ..LedgerState::default()
+        }
+    }
+
+    fn metadata(sequence: i64, token: &str) -> OffsetMetadata {
+        OffsetMetadata {
+            sequence,
+            token: Token(token.into()),
+            transactional_id: "x".into(),
+        }
+    }
+
+    #[test]
+    fn a_fresh_ledger_of_a_fresh_group_goes_on() {
+        assert_eq!(compare(&state(-1, 0, &[]), 0, &metadata(0, "")), Verdict::Continue);
+    }
+
+    #[test]
+    fn a_ledger_ahead_sends_again() {
+        assert_eq!(
+            compare(&state(9, 12, &[(1, "a"), (11, "b")]), 5, &metadata(10, "a")),
+            Verdict::Resend
+        );
+        assert_eq!(compare(&state(3, 4, &[(1, "a")]), 0, &metadata(0, "")), Verdict::Resend);
+    }
+
+    #[test]
+    fn the_same_watermark_decided_by_another_is_rebuilt() {
+        assert_eq!(
+            compare(&state(9, 10, &[(1, "b")]), 10, &metadata(10, "a")),
+            Verdict::Rebuild { keep: false }
+        );
+        assert_eq!(
+            compare(&state(12, 14, &[(1, "b")]), 10, &metadata(10, "a")),
+            Verdict::Rebuild { keep: false }
+        );
+    }
+
+    #[test]
+    fn a_ledger_behind_keeps_its_prefix_only_by_its_own_last_token() {
+        assert_eq!(
+            compare(&state(3, 4, &[(1, "a")]), 10, &metadata(10, "a")),
+            Verdict::Rebuild { keep: true }
+        );
+        assert_eq!(
+            compare(&state(3, 4, &[(1, "z")]), 10, &metadata(10, "a")),
+            Verdict::Rebuild { keep: false }
+        );
+        assert_eq!(
+            compare(&state(-1, 0, &[]), 10, &metadata(10, "a")),
+            Verdict::Rebuild { keep: true }
+        );
+    }
+
+    #[test]
+    fn an_unfinished_rebuild_starts_anew() {
+        let unfinished = LedgerState {
+            rebuilding: true,
+            ..state(9, 10, &[(1, "a")])
+        };
+        assert_eq!(
+            compare(&unfinished, 10, &metadata(10, "a")),
+            Verdict::Rebuild { keep: false }
+        );
+    }
+
+    #[test]
+    fn dead_letters_alone_move_the_watermark_without_events() {
+        assert_eq!(compare(&state(4, 0, &[]), 5, &metadata(0, "")), Verdict::Continue);
+        assert_eq!(
+            compare(&state(2, 0, &[]), 5, &metadata(0, "")),
+            Verdict::Rebuild { keep: true }
+        );
+    }
+
+    #[test]
+    fn crossed_sequences_are_rebuilt() {
+        assert_eq!(
+            compare(&state(12, 8, &[(1, "a")]), 10, &metadata(10, "a")),
+            Verdict::Rebuild { keep: false }
+        );
+        assert_eq!(
+            compare(&state(9, 11, &[(1, "a")]), 10, &metadata(10, "a")),
+            Verdict::Rebuild { keep: false }
+        );
+    }
+}

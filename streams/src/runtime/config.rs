@@ -1,0 +1,94 @@
+//! Settings of the runtime, each with its unit and its reason.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::error::TaskError;
+use super::task::TaskId;
+use crate::ledger::Token;
+use crate::log::Log;
+use crate::record::TopicPartition;
+use crate::topology::Topology;
+
+/// Makes a fresh token for each acquisition. Random in production, seeded in a simulation.
+pub type TokenSource = Arc<dyn Fn() -> Token + Send + Sync>;
+
+/// How an application runs its topologies.
+#[derive(Clone)]
+pub struct RuntimeConfig {
+    /// First part of the consumer groups' names and of the `transactional.id`s.
+    pub application_id: String,
+    /// Tells this process from the others of the application; part of its `transactional.id`s. The same identity after a
+    /// restart lets the new process fence the old one at once.
+    pub instance_id: String,
+    /// Join the group as a static member (KIP-345): a restart within the session time-out moves no partition.
+    pub static_membership: bool,
+    /// Stream threads of each topology.
+    pub threads: usize,
+    /// While there is a backlog, results become visible after this time at the latest. With none they do at once.
+    pub commit_interval: Duration,
+    /// Input records that a transaction holds at most.
+    pub commit_records_max: usize,
+    /// Input records processed in one round at most: bounds the memory and the store's pause for one commit.
+    pub batch_records_max: usize,
+    /// How often an idle worker looks whether its ledgers are still as it left them.
+    pub check_interval: Duration,
+    /// First and longest pause after trouble; doubles in between.
+    pub backoff: (Duration, Duration),
+    /// Makes tokens.
+    pub tokens: TokenSource,
+}
+
+impl RuntimeConfig {
+    /// The defaults, for an application and one of its processes.
+    pub fn new(application_id: impl Into<String>, instance_id: impl Into<String>) -> Self {
+        Self {
+            application_id: application_id.into(),
+            instance_id: instance_id.into(),
+            static_membership: false,
+            threads: 1,
+            commit_interval: Duration::from_millis(100),
+            commit_records_max: 20_000,
+            batch_records_max: 4_000,
+            check_interval: Duration::from_secs(1),
+            backoff: (Duration::from_millis(50), Duration::from_secs(2)),
+            tokens: Arc::new(|| Token(format!("{:016x}", rand::random::<u64>()))),
+        }
+    }
+
+    /// Name of a topology's consumer group.
+    pub fn group(&self, topology: &str) -> String {
+        format!("{}-{topology}", self.application_id)
+    }
+
+    pub(crate) fn member(&self, topology: &str, thread: usize) -> String {
+        format!("{}-{topology}-{}-{thread}", self.application_id, self.instance_id)
+    }
+}
+
+/// What the tasks of one stream thread share.
+#[derive(Clone)]
+pub(crate) struct TaskConfig {
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) group: String,
+    pub(crate) transactional_id: String,
+    pub(crate) tokens: TokenSource,
+    /// Source topic → number of partitions.
+    pub(crate) partitions: Arc<BTreeMap<String, i32>>,
+}
+
+impl TaskConfig {
+    /// The task that reads a partition.
+    pub(crate) fn task_id(&self, source: &TopicPartition) -> Result<TaskId, TaskError> {
+        let part = self.topology.part_of(&source.topic);
+        part.map(|part| (part, source.partition))
+            .ok_or_else(|| TaskError::Fatal(format!("{source} is not read by topology {}", self.topology.name())))
+    }
+
+    pub(crate) fn partitions_of(&self, topic: &str) -> Result<i32, TaskError> {
+        let partitions = self.partitions.get(topic).copied();
+        partitions.ok_or_else(|| TaskError::Fatal(format!("how many partitions {topic} has is not known")))
+    }
+}

@@ -1,0 +1,81 @@
+//! What is stored beside a committed offset, so that one read tells what the log committed and by whom.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::ledger::Token;
+
+/// Metadata of a ledger's committed offset. Written as `il1 <sequence> <token> <transactional.id>`; a token that is not
+/// there yet is written as `-`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OffsetMetadata {
+    /// Sequence of the last event of the records below the offset; 0 before the first.
+    pub sequence: i64,
+    /// Token of the acquisition that decided that event; empty before the first.
+    pub token: Token,
+    /// `transactional.id` that committed the offset.
+    pub transactional_id: String,
+}
+
+const VERSION: &str = "il1";
+
+impl fmt::Display for OffsetMetadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let token = if self.token.0.is_empty() { "-" } else { &self.token.0 };
+        write!(f, "{VERSION} {} {token} {}", self.sequence, self.transactional_id)
+    }
+}
+
+/// The metadata is not ours: some other program committed the offset.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("offset metadata {0:?} is not of the form `{VERSION} sequence token transactional.id`")]
+pub struct ForeignMetadata(pub String);
+
+impl FromStr for OffsetMetadata {
+    type Err = ForeignMetadata;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let foreign = || ForeignMetadata(text.to_owned());
+        let mut fields = text.splitn(4, ' ');
+        let mut next = || fields.next().ok_or_else(foreign);
+        if next()? != VERSION {
+            return Err(foreign());
+        }
+        let sequence = next()?.parse().map_err(|_| foreign())?;
+        let token = match next()? {
+            "-" => String::new(),
+            token => token.to_owned(),
+        };
+        Ok(Self {
+            sequence,
+            token: Token(token),
+            transactional_id: next()?.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for metadata in [
+            OffsetMetadata::default(),
+            OffsetMetadata {
+                sequence: 42,
+                token: Token("t0".into()),
+                transactional_id: "app booking 1".into(),
+            },
+        ] {
+            assert_eq!(metadata.to_string().parse(), Ok(metadata));
+        }
+    }
+
+    #[test]
+    fn foreign_metadata_is_told_apart() {
+        for text in ["", "il1", "il1 x t id", "il2 1 t id", "something else"] {
+            assert!(text.parse::<OffsetMetadata>().is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! A ledger as its present owner knows it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::metadata::OffsetMetadata;
+use crate::ledger::{
+    Claim, FieldWrite, LedgerCommit, LedgerError, LedgerState, LedgerStore, Lineage, OutboxEntry, Token,
+};
+
+/// How often a commit whose reply was lost is asked again before the ledger is given up and acquired anew.
+const LOST_REPLIES_MAX: usize = 3;
+
+/// The right to a ledger, and where it stands.
+pub(crate) struct LedgerSession {
+    pub(crate) store: Arc<dyn LedgerStore>,
+    pub(crate) claim: Claim,
+    /// Number of ledgers: the partitions of the input topic.
+    pub(crate) ledgers: i32,
+    /// Last applied input offset.
+    pub(crate) watermark: Option<i64>,
+    /// Last sequence given to an event, also to those of the batch being decided.
+    pub(crate) sequence: i64,
+    pub(crate) lineage: Lineage,
+    /// What the log's committed offset says: the last one that was acknowledged or read back.
+    pub(crate) committed: OffsetMetadata,
+    /// Outbox entries whose commit in the log is not known yet.
+    unacknowledged: VecDeque<i64>,
+    /// Outbox entries that may be trimmed: their commit in the log was acknowledged or read back.
+    trim: Vec<i64>,
+}
+
+impl LedgerSession {
+    pub(crate) fn new(
+        store: Arc<dyn LedgerStore>,
+        claim: Claim,
+        ledgers: i32,
+        state: LedgerState,
+        committed: OffsetMetadata,
+    ) -> Self {
+        Self {
+            store,
+            claim,
+            ledgers,
+            watermark: state.watermark,
+            sequence: state.sequence,
+            lineage: state.lineage,
+            committed,
+            unacknowledged: VecDeque::new(),
+            trim: Vec::new(),
+        }
+    }
+
+    /// Offset of the next record to apply.
+    pub(crate) fn position(&self, committed: i64) -> i64 {
+        self.watermark.map_or(committed, |watermark| watermark + 1)
+    }
+
+    /// Takes a decided event's number: it must be the next one (I4).
+    pub(crate) fn number(&mut self, sequence: i64) -> Result<(), String> {
+        if sequence != self.sequence + 1 {
+            return Err(format!(
+                "ledger {}: the processor numbered an event {sequence}, the next number is {}",
+                self.claim.ledger,
+                self.sequence + 1
+            ));
+        }
+        self.lineage.extend(sequence, &self.claim.token);
+        self.sequence = sequence;
+        Ok(())
+    }
+
+    /// What is to be stored beside the offset when everything up to the watermark is committed.
+    pub(crate) fn metadata(&self, transactional_id: &str) -> OffsetMetadata {
+        OffsetMetadata {
+            sequence: self.sequence,
+            token: self.lineage.last().cloned().unwrap_or_default(),
+            transactional_id: transactional_id.to_owned(),
+        }
+    }
+
+    /// Applies a batch to the ledger, all or nothing. A lost reply is asked again: the watermark tells whether it
+    /// happened.
+    pub(crate) async fn commit(
+        &mut self,
+        watermark: i64,
+        writes: Vec<FieldWrite>,
+        outbox: Bytes,
+    ) -> Result<(), LedgerError> {
+        let commit = LedgerCommit {
+            expected_watermark: self.watermark,
+            watermark,
+            sequence: self.sequence,
+            lineage: self.lineage.clone(),
+            writes,
+            outbox,
+            trim: std::mem::take(&mut self.trim),
+        };
+        let mut lost = 0;
+        while let Err(error) = self.store.commit(&self.claim, &commit).await {
+            if !matches!(error, LedgerError::Unavailable { .. }) || lost == LOST_REPLIES_MAX {
+                return Err(error);
+            }
+            lost += 1;
+            tracing::warn!(ledger = self.claim.ledger, %error, "the reply to a ledger commit was lost");
+            let state = self.store.state(self.claim.ledger).await?;
+            self.check_holder(&state)?;
+            if state.watermark == Some(watermark) {
+                break;
+            }
+            self.check_watermark(&state)?;
+        }
+        self.watermark = Some(watermark);
+        self.unacknowledged.push_back(watermark);
+        Ok(())
+    }
+
+    /// Everything below `offset` is known to be committed in the log, with this metadata.
+    pub(crate) fn acknowledge(&mut self, offset: i64, metadata: OffsetMetadata) {
+        while self.unacknowledged.front().is_some_and(|last| *last < offset) {
+            self.trim.extend(self.unacknowledged.pop_front());
+        }
+        self.lineage.prune(metadata.sequence);
+        self.committed = metadata;
+    }
+
+    /// Outbox entries that an earlier owner left and whose commit was read back.
+    pub(crate) fn trim_later(&mut self, entries: impl IntoIterator<Item = i64>) {
+        self.trim.extend(entries);
+    }
+
+    /// These outbox entries, as far as they are not below `committed`, were just sent again.
+    pub(crate) fn sent_again(&mut self, entries: &[OutboxEntry], committed: i64) {
+        let sent = entries.iter().filter(|entry| entry.last_offset >= committed);
+        self.unacknowledged.extend(sent.map(|entry| entry.last_offset));
+    }
+
+    /// Batches whose commit in the log is not known yet.
+    pub(crate) fn unacknowledged(&self) -> usize {
+        self.unacknowledged.len()
+    }
+
+    /// Looks whether the ledger still is as this owner left it.
+    pub(crate) async fn check(&self) -> Result<(), LedgerError> {
+        let state = self.store.state(self.claim.ledger).await?;
+        self.check_holder(&state)?;
+        self.check_watermark(&state)
+    }
+
+    /// Begins to write under a fresh token after a rebuild.
+    pub(crate) fn rebuilt(&mut self, token: Token, watermark: Option<i64>, sequence: i64, lineage: Lineage) {
+        self.claim.token = token;
+        self.watermark = watermark;
+        self.sequence = sequence;
+        self.lineage = lineage;
+        self.unacknowledged.clear();
+        self.trim.clear();
+    }
+
+    fn check_holder(&self, state: &LedgerState) -> Result<(), LedgerError> {
+        if state.epoch == self.claim.epoch && state.token == self.claim.token {
+            return Ok(());
+        }
+        Err(LedgerError::Fenced {
+            ledger: self.claim.ledger,
+            epoch: state.epoch,
+            token: state.token.0.clone(),
+        })
+    }
+
+    fn check_watermark(&self, state: &LedgerState) -> Result<(), LedgerError> {
+        if state.watermark == self.watermark {
+            return Ok(());
+        }
+        Err(LedgerError::Behind {
+            ledger: self.claim.ledger,
+            found: state.watermark,
+            expected: self.watermark,
+        })
+    }
+}

@@ -1,0 +1,49 @@
+//! What a stream thread asks of its tasks, whichever way their results become lasting.
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+
+use super::error::TaskError;
+use crate::log::Consumer;
+use crate::record::{PartitionRecords, TopicPartition};
+
+/// The tasks of one stream thread. Two kinds: [`super::transactional::Transactional`] commits to the log,
+/// [`super::sinking::Sinking`] to a database.
+#[async_trait]
+pub(crate) trait Tasks: Send {
+    /// Takes partitions that the group has just confirmed to be ours, and says from where to read them. No transaction
+    /// of ours is open when this is called.
+    async fn acquire(
+        &mut self,
+        consumer: &mut dyn Consumer,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, i64)>, TaskError>;
+
+    /// Processes records of acquired partitions; others are left out.
+    async fn apply(&mut self, batches: Vec<PartitionRecords>) -> Result<(), TaskError>;
+
+    /// Input records applied since the last commit was begun.
+    fn uncommitted(&self) -> usize;
+
+    /// Begins to commit everything applied; at most one commit is under way. The next records may be applied while the
+    /// future runs; when it succeeds, [`Tasks::committed`] must be called.
+    async fn commit(
+        &mut self,
+        consumer: &mut dyn Consumer,
+    ) -> Result<BoxFuture<'static, Result<(), TaskError>>, TaskError>;
+
+    /// The commit under way succeeded.
+    fn committed(&mut self);
+
+    /// Gives partitions up cleanly: everything of them is committed.
+    async fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), TaskError>;
+
+    /// Drops the tasks of partitions that are ours no more.
+    fn forget(&mut self, partitions: &[TopicPartition]);
+
+    /// Drops all tasks and aborts what is open.
+    async fn abandon(&mut self, producer_lost: bool);
+
+    /// Looks whether what the tasks stand on still is as they left it.
+    async fn check(&mut self) -> Result<(), TaskError>;
+}

@@ -1,0 +1,404 @@
+//! The loop of a stream thread: one closed list of inputs, one place where each is handled.
+//!
+//! ```text
+//!             Assigned                    trouble
+//!  joining ───────────────▶ running ─────────────────▶ backing off
+//!     ▲                        │  ▲                        │
+//!     │        Revoked         │  │   a poll, then the     │
+//!     └──── commit, release ◀──┘  └──── pause is over ◀────┘
+//!                                       (acquire all again)
+//! ```
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::config::RuntimeConfig;
+use super::error::TaskError;
+use super::health::Health;
+use super::tasks::Tasks;
+use crate::log::{Consumer, LogError, Polled};
+use crate::metric_definitions::{
+    COMMIT_SECONDS, COMMITS, MIGRATIONS, OUTCOME_SECONDS, RECORDS_APPLIED, RECORDS_READ, ROUND_SECONDS, TASKS,
+};
+use crate::record::{PartitionRecords, TopicPartition};
+
+/// Everything that can happen to a stream thread.
+enum Input {
+    Polled(Result<Polled, LogError>),
+    Committed(Result<(), TaskError>),
+    CommitDue,
+    CheckDue,
+    AcquireDue,
+    Shutdown,
+}
+
+/// A commit under way.
+struct Commit {
+    result: BoxFuture<'static, Result<(), TaskError>>,
+    began: Instant,
+    oldest: Option<i64>,
+}
+
+/// What trouble left to do.
+struct BackingOff {
+    until: Instant,
+    /// The group must have been asked again before anything is acquired.
+    polled: bool,
+}
+
+/// A consumer, its tasks and their commits.
+pub(crate) struct StreamThread<'a> {
+    name: String,
+    topology: String,
+    config: &'a RuntimeConfig,
+    consumer: Box<dyn Consumer>,
+    tasks: Box<dyn Tasks>,
+    health: Health,
+    shutdown: watch::Receiver<bool>,
+    assigned: BTreeSet<TopicPartition>,
+    commit: Option<Commit>,
+    backing_off: Option<BackingOff>,
+    attempts: u32,
+    /// When the first record of the uncommitted ones was applied, and its timestamp.
+    uncommitted_since: Option<Instant>,
+    oldest: Option<i64>,
+    /// The last poll brought nothing: there is no backlog.
+    drained: bool,
+    check_at: Instant,
+}
+
+impl<'a> StreamThread<'a> {
+    pub(crate) fn new(
+        name: String,
+        topology: String,
+        config: &'a RuntimeConfig,
+        consumer: Box<dyn Consumer>,
+        tasks: Box<dyn Tasks>,
+        health: Health,
+        shutdown: watch::Receiver<bool>,
+    ) -> Self {
+        let check_at = Instant::now() + config.check_interval;
+        Self {
+            name,
+            topology,
+            config,
+            consumer,
+            tasks,
+            health,
+            shutdown,
+            assigned: BTreeSet::new(),
+            commit: None,
+            backing_off: None,
+            attempts: 0,
+            uncommitted_since: None,
+            oldest: None,
+            drained: false,
+            check_at,
+        }
+    }
+
+    /// Runs until shutdown is asked for, or until something that trying again can't mend.
+    pub(crate) async fn run(mut self) -> Result<(), TaskError> {
+        self.health.set(&self.name, Some("waiting for partitions".into()));
+        loop {
+            let result = match self.next().await {
+                Input::Shutdown => return self.shut_down().await,
+                Input::Committed(result) => self.on_committed(result),
+                Input::CommitDue => self.begin_commit().await,
+                Input::CheckDue => self.check().await,
+                Input::AcquireDue => self.acquire_all().await,
+                Input::Polled(Ok(polled)) => self.on_polled(polled).await,
+                Input::Polled(Err(error)) => Err(error.into()),
+            };
+            if let Err(error) = result {
+                self.on_trouble(error).await?;
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Input {
+        if *self.shutdown.borrow() {
+            return Input::Shutdown;
+        }
+        let now = Instant::now();
+        if let Some(pause) = &self.backing_off {
+            if pause.polled && now >= pause.until {
+                return Input::AcquireDue;
+            }
+        } else if self.commit_is_due(now) {
+            return Input::CommitDue;
+        } else if now >= self.check_at {
+            return Input::CheckDue;
+        }
+        let wait = self.wait(now);
+        let full = self.commit.is_some() && self.tasks.uncommitted() >= self.config.commit_records_max;
+        let commit = async {
+            match &mut self.commit {
+                Some(commit) => (&mut commit.result).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = self.shutdown.changed() => Input::Shutdown,
+            result = commit => Input::Committed(result),
+            polled = self.consumer.poll(self.config.batch_records_max, wait), if !full => Input::Polled(polled),
+        }
+    }
+
+    fn commit_is_due(&self, now: Instant) -> bool {
+        let Some(since) = self.uncommitted_since else {
+            return false;
+        };
+        self.commit.is_none()
+            && (self.drained
+                || self.tasks.uncommitted() >= self.config.commit_records_max
+                || now >= since + self.config.commit_interval)
+    }
+
+    /// How long a poll may wait: not at all while something could be committed instead.
+    fn wait(&self, now: Instant) -> Duration {
+        if let Some(pause) = &self.backing_off {
+            return pause.until.saturating_duration_since(now);
+        }
+        if self.uncommitted_since.is_some() && self.commit.is_none() {
+            return Duration::ZERO;
+        }
+        self.check_at.saturating_duration_since(now)
+    }
+
+    async fn on_polled(&mut self, polled: Polled) -> Result<(), TaskError> {
+        if let Some(pause) = &mut self.backing_off {
+            pause.polled = true;
+        }
+        self.drained = matches!(polled, Polled::Nothing);
+        match polled {
+            Polled::Nothing => Ok(()),
+            // What was fetched before the trouble is read again.
+            Polled::Records(_) if self.backing_off.is_some() => Ok(()),
+            Polled::Records(batches) => self.apply(batches).await,
+            Polled::Assigned(partitions) => self.on_assigned(partitions).await,
+            Polled::Revoked(partitions) => self.on_revoked(&partitions).await,
+            Polled::Lost(partitions) => self.on_lost(&partitions),
+        }
+    }
+
+    async fn apply(&mut self, batches: Vec<PartitionRecords>) -> Result<(), TaskError> {
+        let began = Instant::now();
+        let records: usize = batches.iter().map(|batch| batch.records.len()).sum();
+        let oldest = batches
+            .iter()
+            .filter_map(|batch| Some(batch.records.first()?.timestamp))
+            .min();
+        metrics::counter!(RECORDS_READ, "topology" => self.topology.clone()).increment(records as u64);
+        self.tasks.apply(batches).await?;
+        metrics::counter!(RECORDS_APPLIED, "topology" => self.topology.clone()).increment(records as u64);
+        metrics::histogram!(ROUND_SECONDS, "topology" => self.topology.clone()).record(began.elapsed().as_secs_f64());
+        if self.tasks.uncommitted() > 0 {
+            self.uncommitted_since.get_or_insert(began);
+            self.oldest = self.oldest.into_iter().chain(oldest).min();
+        }
+        self.check_at = Instant::now() + self.config.check_interval;
+        Ok(())
+    }
+
+    async fn on_assigned(&mut self, partitions: Vec<TopicPartition>) -> Result<(), TaskError> {
+        tracing::info!(thread = self.name, ?partitions, "partitions assigned");
+        self.assigned.extend(partitions.iter().cloned());
+        metrics::gauge!(TASKS, "topology" => self.topology.clone(), "thread" => self.name.clone())
+            .set(self.assigned.len() as f64);
+        if self.backing_off.is_some() {
+            // All that is assigned is acquired together when the pause is over.
+            return Ok(());
+        }
+        self.settle().await?;
+        self.acquire(&partitions).await
+    }
+
+    async fn on_revoked(&mut self, partitions: &[TopicPartition]) -> Result<(), TaskError> {
+        tracing::info!(thread = self.name, ?partitions, "partitions revoked");
+        let mut result = Ok(());
+        if self.backing_off.is_none() {
+            result = self.settle().await;
+            if result.is_ok() {
+                result = self.tasks.release(partitions).await;
+            } else {
+                // What could not be committed must be aborted before the partitions are given away.
+                self.abandon(false).await;
+            }
+        }
+        self.remove(partitions);
+        self.consumer.complete_revocation().await?;
+        result
+    }
+
+    fn on_lost(&mut self, partitions: &[TopicPartition]) -> Result<(), TaskError> {
+        self.remove(partitions);
+        Err(TaskError::Migrated {
+            reason: "partitions_lost",
+            detail: format!("the group took {partitions:?} away before they could be given up"),
+            producer_lost: false,
+        })
+    }
+
+    fn remove(&mut self, partitions: &[TopicPartition]) {
+        self.tasks.forget(partitions);
+        for partition in partitions {
+            self.assigned.remove(partition);
+        }
+        metrics::gauge!(TASKS, "topology" => self.topology.clone(), "thread" => self.name.clone())
+            .set(self.assigned.len() as f64);
+    }
+
+    /// Ends the transaction: what is under way and what is still open is committed.
+    async fn settle(&mut self) -> Result<(), TaskError> {
+        self.finish_commit().await?;
+        if self.uncommitted_since.is_some() {
+            self.begin_commit().await?;
+            self.finish_commit().await?;
+        }
+        Ok(())
+    }
+
+    async fn begin_commit(&mut self) -> Result<(), TaskError> {
+        let oldest = self.oldest.take();
+        self.uncommitted_since = None;
+        let result = self.tasks.commit(self.consumer.as_mut()).await?;
+        self.commit = Some(Commit {
+            result,
+            began: Instant::now(),
+            oldest,
+        });
+        Ok(())
+    }
+
+    async fn finish_commit(&mut self) -> Result<(), TaskError> {
+        match &mut self.commit {
+            None => Ok(()),
+            Some(commit) => {
+                let result = (&mut commit.result).await;
+                self.on_committed(result)
+            }
+        }
+    }
+
+    fn on_committed(&mut self, result: Result<(), TaskError>) -> Result<(), TaskError> {
+        let commit = self.commit.take();
+        result?;
+        self.tasks.committed();
+        self.attempts = 0;
+        if let Some(Commit { began, oldest, .. }) = commit {
+            metrics::counter!(COMMITS, "topology" => self.topology.clone()).increment(1);
+            metrics::histogram!(COMMIT_SECONDS, "topology" => self.topology.clone())
+                .record(began.elapsed().as_secs_f64());
+            if let (Some(oldest), Some(now)) = (oldest, wall_clock_ms()) {
+                metrics::histogram!(OUTCOME_SECONDS, "topology" => self.topology.clone())
+                    .record((now - oldest).max(0) as f64 / 1_000.0);
+            }
+        }
+        Ok(())
+    }
+
+    async fn acquire(&mut self, partitions: &[TopicPartition]) -> Result<(), TaskError> {
+        if !partitions.is_empty() {
+            let positions = self.tasks.acquire(self.consumer.as_mut(), partitions).await?;
+            self.consumer.start(&positions).await?;
+            self.health.set(&self.name, None);
+        }
+        Ok(())
+    }
+
+    async fn acquire_all(&mut self) -> Result<(), TaskError> {
+        let partitions: Vec<TopicPartition> = self.assigned.iter().cloned().collect();
+        self.acquire(&partitions).await?;
+        self.backing_off = None;
+        self.health.set(&self.name, None);
+        Ok(())
+    }
+
+    async fn check(&mut self) -> Result<(), TaskError> {
+        self.check_at = Instant::now() + self.config.check_interval;
+        self.tasks.check().await
+    }
+
+    /// Drops everything that is not committed; what is lasting is read back when the pause is over.
+    async fn on_trouble(&mut self, error: TaskError) -> Result<(), TaskError> {
+        let TaskError::Migrated {
+            reason,
+            detail,
+            producer_lost,
+        } = error
+        else {
+            return Err(error);
+        };
+        tracing::warn!(
+            thread = self.name,
+            reason,
+            detail,
+            attempts = self.attempts,
+            "starting over"
+        );
+        metrics::counter!(MIGRATIONS, "topology" => self.topology.clone(), "reason" => reason).increment(1);
+        self.health.set(&self.name, Some(format!("{reason}: {detail}")));
+        self.abandon(producer_lost).await;
+        let partitions: Vec<TopicPartition> = self.assigned.iter().cloned().collect();
+        if let Err(error) = self.consumer.stop(&partitions).await {
+            tracing::warn!(thread = self.name, %error, "the partitions could not be stopped");
+        }
+        let (first, longest) = self.config.backoff;
+        let pause = first.saturating_mul(1 << self.attempts.min(16)).min(longest);
+        self.attempts += 1;
+        self.backing_off = Some(BackingOff {
+            until: Instant::now() + pause,
+            polled: false,
+        });
+        Ok(())
+    }
+
+    /// Ends what is under way, whichever way it ends, and aborts what is open.
+    async fn abandon(&mut self, mut producer_lost: bool) {
+        if let Some(commit) = self.commit.take() {
+            producer_lost |= match commit.result.await {
+                Ok(()) => false,
+                Err(TaskError::Migrated { producer_lost, .. }) => producer_lost,
+                Err(TaskError::Fatal(_)) => true,
+            };
+        }
+        self.uncommitted_since = None;
+        self.oldest = None;
+        self.tasks.abandon(producer_lost).await;
+    }
+
+    /// Commits what is applied, gives the partitions up and leaves the group.
+    async fn shut_down(mut self) -> Result<(), TaskError> {
+        let partitions: Vec<TopicPartition> = self.assigned.iter().cloned().collect();
+        let result = match self.settle().await {
+            Ok(()) if self.backing_off.is_none() => self.tasks.release(&partitions).await,
+            other => other,
+        };
+        if let Err(error) = &result {
+            tracing::warn!(thread = self.name, %error, "what was not committed is left to the next owner");
+            self.abandon(false).await;
+        }
+        self.health.set(&self.name, Some("stopped".into()));
+        if let Err(error) = self.consumer.close().await {
+            tracing::warn!(thread = self.name, %error, "the group could not be left; it will notice by time-out");
+        }
+        match result {
+            Err(error @ TaskError::Fatal(_)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Milliseconds since the Unix epoch, for the age of outcomes in the metrics only.
+fn wall_clock_ms() -> Option<i64> {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .ok()?;
+    i64::try_from(since.as_millis()).ok()
+}

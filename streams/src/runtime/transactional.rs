@@ -1,0 +1,401 @@
+//! The tasks of a stream thread whose outputs go to the log, with or without ledgers: one transaction for all of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::{BoxFuture, join_all, try_join_all};
+
+use super::acquire::{self, Acquisition};
+use super::compare::{Verdict, compare};
+use super::config::TaskConfig;
+use super::error::TaskError;
+use super::metadata::OffsetMetadata;
+use super::outbox;
+use super::rebuild::Rebuild;
+use super::session::LedgerSession;
+use super::task::{Processed, Task, TaskId};
+use super::tasks::Tasks;
+use crate::ledger::{LedgerStore, Release};
+use crate::log::{CommittedOffset, Consumer, OffsetCommit, Producer};
+use crate::metric_definitions::{ACQUISITIONS, OUTBOX_BATCHES, RECORDS_WRITTEN};
+use crate::record::{PartitionRecords, TopicPartition};
+
+/// A position in a transaction, and what it tells the ledger once it is acknowledged.
+#[derive(Clone)]
+struct Position {
+    offset: i64,
+    metadata: Option<OffsetMetadata>,
+}
+
+impl Position {
+    fn committed(&self) -> CommittedOffset {
+        let metadata = self.metadata.as_ref().map(ToString::to_string).unwrap_or_default();
+        CommittedOffset {
+            offset: self.offset,
+            metadata,
+        }
+    }
+}
+
+type Positions = BTreeMap<TopicPartition, Position>;
+
+pub(crate) struct Transactional {
+    config: TaskConfig,
+    store: Option<Arc<dyn LedgerStore>>,
+    /// None after it was lost; the next acquisition makes a new one, whose initialisation settles what was left open.
+    producer: Option<Box<dyn Producer>>,
+    tasks: BTreeMap<TaskId, Task>,
+    /// Applied and sent in the open transaction.
+    open: Positions,
+    /// In the transaction that is being committed.
+    in_flight: Positions,
+    uncommitted: usize,
+}
+
+impl Transactional {
+    pub(crate) fn new(config: TaskConfig, store: Option<Arc<dyn LedgerStore>>) -> Self {
+        Self {
+            config,
+            store,
+            producer: None,
+            tasks: BTreeMap::new(),
+            open: Positions::new(),
+            in_flight: Positions::new(),
+            uncommitted: 0,
+        }
+    }
+
+    /// The producer; made anew where it was lost.
+    async fn producer(&mut self) -> Result<&mut Box<dyn Producer>, TaskError> {
+        let producer = match self.producer.take() {
+            Some(producer) => producer,
+            None => self.config.log.producer(&self.config.transactional_id).await?,
+        };
+        Ok(self.producer.insert(producer))
+    }
+
+    /// Commits these positions in a transaction of their own, and waits for it.
+    async fn commit_now(&mut self, consumer: &mut dyn Consumer, positions: &Positions) -> Result<(), TaskError> {
+        let group = consumer.group_metadata().await?;
+        let commit = self.producer().await?.commit(offset_commits(positions), group);
+        Ok(commit.await?)
+    }
+
+    /// Parts without a ledger go on from the committed offset.
+    async fn acquire_plain(
+        &mut self,
+        consumer: &mut dyn Consumer,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, i64)>, TaskError> {
+        let committed = consumer.committed(partitions).await?;
+        let mut positions = Vec::with_capacity(partitions.len());
+        for (source, committed) in partitions.iter().zip(committed) {
+            let offset = match committed {
+                Some(committed) => committed.offset,
+                None => self.config.log.watermarks(source).await?.0,
+            };
+            let id = self.config.task_id(source)?;
+            self.tasks
+                .entry(id)
+                .or_insert_with(|| Task::new(&self.config.topology, id.0, None));
+            positions.push((source.clone(), offset));
+        }
+        Ok(positions)
+    }
+
+    /// Steps 2 to 4 of the protocol, for all ledgers just assigned together.
+    async fn acquire_ledgers(
+        &mut self,
+        consumer: &mut dyn Consumer,
+        store: &Arc<dyn LedgerStore>,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, i64)>, TaskError> {
+        let mut ledgers = acquire::claim(&self.config, store, partitions).await?;
+        acquire::fence(&self.config, store, &ledgers).await?;
+        acquire::read_committed(&self.config, consumer, &mut ledgers).await?;
+        // C exists and names the present owner from here on, even if the store is lost.
+        let claims = ledgers.iter().map(|ledger| {
+            let metadata = OffsetMetadata {
+                transactional_id: self.config.transactional_id.clone(),
+                ..ledger.metadata.clone()
+            };
+            (
+                ledger.source.clone(),
+                Position {
+                    offset: ledger.committed,
+                    metadata: Some(metadata),
+                },
+            )
+        });
+        let claims: Positions = claims.collect();
+        self.commit_now(consumer, &claims).await?;
+        let mut acquired = Vec::with_capacity(ledgers.len());
+        let mut resent = Positions::new();
+        for ledger in ledgers {
+            let (source, committed) = (ledger.source.clone(), ledger.committed);
+            let task = self.compare(store, ledger, &mut resent).await?;
+            let position = task
+                .session
+                .as_ref()
+                .map_or(committed, |session| session.position(committed));
+            self.tasks.insert(self.config.task_id(&source)?, task);
+            acquired.push((source, position));
+        }
+        if !resent.is_empty() {
+            self.commit_now(consumer, &resent).await?;
+            self.acknowledge(resent);
+        }
+        Ok(acquired)
+    }
+
+    /// Compares a ledger with the log and does what the verdict asks for. What is sent again is added to `resent`.
+    async fn compare(
+        &mut self,
+        store: &Arc<dyn LedgerStore>,
+        ledger: Acquisition,
+        resent: &mut Positions,
+    ) -> Result<Task, TaskError> {
+        let Acquisition {
+            source,
+            part,
+            claim,
+            state,
+            committed,
+            metadata,
+        } = ledger;
+        let verdict = compare(&state, committed, &metadata);
+        tracing::info!(
+            ledger = claim.ledger, epoch = claim.epoch, token = %claim.token, watermark = state.watermark,
+            sequence = state.sequence, committed, ?verdict, "ledger acquired"
+        );
+        let ledgers = self.config.partitions_of(&source.topic)?;
+        let session = LedgerSession::new(store.clone(), claim, ledgers, state, metadata.clone());
+        let mut task = Task::new(&self.config.topology, part, Some(session));
+        let Some((session, side)) = task.ledger() else {
+            return Err(TaskError::Fatal(format!("{source} is read by a part without a ledger")));
+        };
+        let verdict = match verdict {
+            Verdict::Continue => "continue",
+            Verdict::Resend => {
+                let entries = store.outbox(session.claim.ledger).await?;
+                let watermark = session.watermark.unwrap_or(-1);
+                let (batches, trim) = outbox::unsent(&entries, committed, watermark).map_err(|error| {
+                    TaskError::Fatal(format!(
+                        "ledger {}: {error}; the log committed {source} up to {committed}, the ledger applied {watermark}: \
+                         answers would be lost, so nothing is decided. Empty the ledger to rebuild it from its events",
+                        session.claim.ledger
+                    ))
+                })?;
+                session.trim_later(trim);
+                session.sent_again(&entries, committed);
+                let position = Position {
+                    offset: watermark + 1,
+                    metadata: Some(session.metadata(&self.config.transactional_id)),
+                };
+                resent.insert(source, position);
+                let producer = self.producer().await?;
+                for batch in batches {
+                    producer.send(batch.outputs);
+                }
+                "resend"
+            }
+            Verdict::Rebuild { keep } => {
+                let rebuild = Rebuild {
+                    log: &*self.config.log,
+                    event_topics: self.config.topology.event_topics(part),
+                    committed,
+                    metadata: &metadata,
+                    keep,
+                    token: (self.config.tokens)(),
+                };
+                rebuild.run(session, side).await?;
+                "rebuild"
+            }
+        };
+        metrics::counter!(ACQUISITIONS, "verdict" => verdict).increment(1);
+        Ok(task)
+    }
+
+    /// Tells the ledgers what the log has committed.
+    fn acknowledge(&mut self, positions: Positions) {
+        for (source, position) in positions {
+            let Ok(id) = self.config.task_id(&source) else { continue };
+            let session = self.tasks.get_mut(&id).and_then(|task| task.session.as_mut());
+            if let (Some(session), Some(metadata)) = (session, position.metadata) {
+                session.acknowledge(position.offset, metadata);
+                metrics::gauge!(OUTBOX_BATCHES, "ledger" => source.partition.to_string())
+                    .set(session.unacknowledged() as f64);
+            }
+        }
+    }
+
+    fn sent(&mut self, source: &TopicPartition, id: TaskId, last: i64, processed: Processed) -> Result<(), TaskError> {
+        let count = processed.outputs.len() as u64;
+        if count > 0 {
+            let producer = self
+                .producer
+                .as_mut()
+                .ok_or_else(|| TaskError::Fatal("there is no producer".into()))?;
+            producer.send(processed.outputs);
+            metrics::counter!(RECORDS_WRITTEN, "topology" => self.config.topology.name().to_owned()).increment(count);
+        }
+        let session = self.tasks.get(&id).and_then(|task| task.session.as_ref());
+        let metadata = session.map(|session| session.metadata(&self.config.transactional_id));
+        self.open.insert(
+            source.clone(),
+            Position {
+                offset: last + 1,
+                metadata,
+            },
+        );
+        Ok(())
+    }
+}
+
+fn offset_commits(positions: &Positions) -> Vec<OffsetCommit> {
+    let one = |(source, position): (&TopicPartition, &Position)| OffsetCommit {
+        source: source.clone(),
+        committed: position.committed(),
+    };
+    positions.iter().map(one).collect()
+}
+
+#[async_trait]
+impl Tasks for Transactional {
+    async fn acquire(
+        &mut self,
+        consumer: &mut dyn Consumer,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<(TopicPartition, i64)>, TaskError> {
+        // A fresh producer first: where a commit's result is unknown, its initialisation settles it.
+        self.producer().await?;
+        let topology = self.config.topology.clone();
+        let has_ledger = |source: &&TopicPartition| {
+            topology
+                .part_of(&source.topic)
+                .is_some_and(|part| topology.parts[part].ledger.is_some())
+        };
+        let ledgers: Vec<TopicPartition> = partitions.iter().filter(has_ledger).cloned().collect();
+        let plain: Vec<TopicPartition> = partitions
+            .iter()
+            .filter(|source| !has_ledger(source))
+            .cloned()
+            .collect();
+        let mut positions = Vec::with_capacity(partitions.len());
+        if !plain.is_empty() {
+            positions.extend(self.acquire_plain(consumer, &plain).await?);
+        }
+        if !ledgers.is_empty() {
+            let store = self.store.clone();
+            let store = store.ok_or_else(|| {
+                TaskError::Fatal(format!(
+                    "topology {} has a ledger, but no ledger store is set",
+                    topology.name()
+                ))
+            })?;
+            positions.extend(self.acquire_ledgers(consumer, &store, &ledgers).await?);
+        }
+        Ok(positions)
+    }
+
+    async fn apply(&mut self, batches: Vec<PartitionRecords>) -> Result<(), TaskError> {
+        let mut work: BTreeMap<TaskId, Vec<PartitionRecords>> = BTreeMap::new();
+        for batch in batches {
+            let id = self.config.task_id(&batch.source)?;
+            if self.tasks.contains_key(&id) {
+                work.entry(id).or_default().push(batch);
+            }
+        }
+        // The ledgers wait for their store at the same time; each decides while the others wait.
+        let turns = self.tasks.iter_mut().filter_map(|(id, task)| {
+            let batches = work.remove(id)?;
+            Some(async move {
+                let mut done = Vec::with_capacity(batches.len());
+                for batch in batches {
+                    let last = batch.records.last().map_or(-1, |record| record.offset);
+                    let processed = task.process(&batch).await?;
+                    done.push((*id, batch.source, last, batch.records.len(), processed));
+                }
+                Ok::<_, TaskError>(done)
+            })
+        });
+        for done in join_all(turns).await {
+            for (id, source, last, records, processed) in done? {
+                self.uncommitted += records;
+                self.sent(&source, id, last, processed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn uncommitted(&self) -> usize {
+        self.uncommitted
+    }
+
+    async fn commit(
+        &mut self,
+        consumer: &mut dyn Consumer,
+    ) -> Result<BoxFuture<'static, Result<(), TaskError>>, TaskError> {
+        let group = consumer.group_metadata().await?;
+        let positions = std::mem::take(&mut self.open);
+        self.uncommitted = 0;
+        let commit = self.producer().await?.commit(offset_commits(&positions), group);
+        self.in_flight = positions;
+        Ok(Box::pin(async move { Ok(commit.await?) }))
+    }
+
+    fn committed(&mut self) {
+        let positions = std::mem::take(&mut self.in_flight);
+        self.acknowledge(positions);
+    }
+
+    async fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), TaskError> {
+        let Some(store) = self.store.clone() else { return Ok(()) };
+        let mut releases = Vec::new();
+        for source in partitions {
+            let id = self.config.task_id(source)?;
+            if let Some(session) = self.tasks.get(&id).and_then(|task| task.session.as_ref()) {
+                let release = Release {
+                    transactional_id: self.config.transactional_id.clone(),
+                    token: session.committed.token.clone(),
+                };
+                releases.push((session.claim.clone(), release));
+            }
+        }
+        try_join_all(releases.iter().map(|(claim, release)| store.release(claim, release))).await?;
+        Ok(())
+    }
+
+    fn forget(&mut self, partitions: &[TopicPartition]) {
+        for source in partitions {
+            self.open.remove(source);
+            self.in_flight.remove(source);
+            if let Ok(id) = self.config.task_id(source) {
+                self.tasks.remove(&id);
+            }
+        }
+    }
+
+    async fn abandon(&mut self, producer_lost: bool) {
+        self.open.clear();
+        self.in_flight.clear();
+        self.uncommitted = 0;
+        self.tasks.clear();
+        if producer_lost {
+            self.producer = None;
+        }
+        if let Some(producer) = self.producer.as_mut()
+            && let Err(error) = producer.abort().await
+        {
+            tracing::warn!(%error, "the transaction could not be aborted; a new producer will settle it");
+            self.producer = None;
+        }
+    }
+
+    async fn check(&mut self) -> Result<(), TaskError> {
+        let sessions = self.tasks.values().filter_map(|task| task.session.as_ref());
+        try_join_all(sessions.map(LedgerSession::check)).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! How values become bytes and bytes become values.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::record::Record;
+
+/// Why a record could not be decoded.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeserializeError {
+    /// The record itself is at fault: it is treated as the [`crate::policy::OnError`] of its source says.
+    #[error("{0}")]
+    Malformed(String),
+    /// Something that is kept elsewhere (such as the writer's schema) must be fetched first.
+    #[error("schema {0} is not known yet")]
+    Missing(u32),
+}
+
+/// Why something could not be fetched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// It doesn't exist or can't be used: every record that needs it is malformed.
+    #[error("{0}")]
+    Unusable(String),
+    /// It can't be reached at present: the work waits.
+    #[error("{0} (will be tried again)")]
+    Unavailable(String),
+}
+
+/// Decodes the values of a topic. Each task has its own clone, so that caches need no lock.
+#[async_trait]
+pub trait Deserializer<T>: Send + Sync + 'static {
+    /// Decodes a record. Also the place to refuse a record whose key disagrees with its value.
+    fn deserialize(&mut self, record: &Record) -> Result<T, DeserializeError>;
+
+    /// Fetches what [`DeserializeError::Missing`] named.
+    async fn fetch(&mut self, missing: u32) -> Result<(), FetchError> {
+        Err(FetchError::Unusable(format!(
+            "nothing can be fetched for schema {missing}"
+        )))
+    }
+}
+
+/// Encodes the values of a topic.
+pub trait Serializer<T>: Send + Sync + 'static {
+    /// The record's value.
+    fn serialize(&self, value: &T) -> Bytes;
+}
+
+/// UTF-8 text.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Utf8;
+
+impl Deserializer<String> for Utf8 {
+    fn deserialize(&mut self, record: &Record) -> Result<String, DeserializeError> {
+        let value = record
+            .value
+            .as_deref()
+            .ok_or_else(|| DeserializeError::Malformed("the value is null".into()))?;
+        let text = std::str::from_utf8(value)
+            .map_err(|error| DeserializeError::Malformed(format!("the value is not UTF-8: {error}")))?;
+        Ok(text.to_owned())
+    }
+}
+
+impl Serializer<String> for Utf8 {
+    fn serialize(&self, value: &String) -> Bytes {
+        Bytes::copy_from_slice(value.as_bytes())
+    }
+}

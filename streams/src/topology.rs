@@ -1,0 +1,333 @@
+//! The graph that a builder made: what is read, what is done, what is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::global_table::Follow;
+use crate::node::{Node, NodeId};
+use crate::policy;
+
+/// What a node is, as far as its picture and its wiring are concerned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Source { topic: String, dead_letters: bool },
+    Operator { verb: &'static str },
+    Ledger { events: Vec<String> },
+    To { topics: Vec<String> },
+    Window { tables: Vec<String> },
+    Sink { name: String },
+}
+
+/// The child on each port of a node.
+pub(crate) type Children = Vec<Option<NodeId>>;
+
+pub(crate) type Factory = Arc<dyn Fn() -> Box<dyn Node> + Send + Sync>;
+
+#[derive(Clone)]
+pub(crate) struct NodeDef {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
+    pub(crate) factory: Factory,
+}
+
+/// A part of a topology whose nodes hang together. Its tasks are numbered by partition: the task of partition `p` reads
+/// partition `p` of all its source topics.
+#[derive(Clone)]
+pub(crate) struct Subtopology {
+    pub(crate) nodes: BTreeSet<NodeId>,
+    /// Source topic → its node.
+    pub(crate) sources: BTreeMap<String, NodeId>,
+    pub(crate) ledger: Option<NodeId>,
+}
+
+/// What is wrong with a topology as it was built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BuildError {
+    /// The topology reads nothing.
+    #[error("topology {0} has no source: begin with StreamsBuilder::stream")]
+    NoSource(String),
+    /// Two sources read the same topic.
+    #[error("topology {topology}: topic {topic} has two sources; read it once and fork the stream")]
+    SourceTwice {
+        /// The topology.
+        topology: String,
+        /// The topic.
+        topic: String,
+    },
+    /// A window or its sink can't be mixed with outputs to the log: the two could not be committed together.
+    #[error("topology {0} writes both to a sink and to the log: make it two topologies")]
+    MixedOutputs(String),
+    /// A part of the topology has two ledgers.
+    #[error("topology {0} has two ledgers in one part: put a repartition between them")]
+    TwoLedgers(String),
+    /// A ledger's input must be read from exactly one topic, whose offsets are its watermark.
+    #[error("topology {topology}: the ledger's part reads {topics:?}; it must read exactly one topic")]
+    LedgerSources {
+        /// The topology.
+        topology: String,
+        /// What it reads.
+        topics: Vec<String>,
+    },
+}
+
+/// A graph of sources, operators and outputs, ready to be run.
+#[derive(Clone)]
+pub struct Topology {
+    pub(crate) name: String,
+    pub(crate) nodes: Vec<NodeDef>,
+    /// Node → its child on each port; a port may lead nowhere.
+    pub(crate) children: Arc<Vec<Children>>,
+    pub(crate) parts: Vec<Subtopology>,
+    pub(crate) globals: Vec<Arc<dyn Follow>>,
+}
+
+impl std::fmt::Debug for Topology {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.describe())
+    }
+}
+
+impl Topology {
+    pub(crate) fn new(
+        name: String,
+        nodes: Vec<NodeDef>,
+        children: Vec<Children>,
+        globals: Vec<Arc<dyn Follow>>,
+    ) -> Result<Self, BuildError> {
+        let parts = split(&name, &nodes, &children)?;
+        let topology = Self {
+            name,
+            nodes,
+            children: Arc::new(children),
+            parts,
+            globals,
+        };
+        if topology.has_sink() && !topology.output_topics().is_empty() {
+            return Err(BuildError::MixedOutputs(topology.name));
+        }
+        Ok(topology)
+    }
+
+    /// Its name, which is part of its consumer group's.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The topics that it reads, global tables left out.
+    pub fn source_topics(&self) -> Vec<String> {
+        self.parts
+            .iter()
+            .flat_map(|part| part.sources.keys().cloned())
+            .collect()
+    }
+
+    /// The compacted topics that it keeps whole in memory.
+    pub fn global_topics(&self) -> Vec<String> {
+        self.globals.iter().map(|global| global.topic().to_owned()).collect()
+    }
+
+    /// The topics that it writes to, dead-letter queues left out.
+    pub fn output_topics(&self) -> BTreeSet<String> {
+        let of = |node: &NodeDef| match &node.kind {
+            Kind::To { topics } => topics.clone(),
+            _ => Vec::new(),
+        };
+        self.nodes.iter().flat_map(of).collect()
+    }
+
+    /// The dead-letter queues that it may write to.
+    pub fn dlq_topics(&self) -> Vec<String> {
+        let of = |node: &NodeDef| match &node.kind {
+            Kind::Source {
+                topic,
+                dead_letters: true,
+            } => Some(policy::dlq_topic(topic)),
+            _ => None,
+        };
+        // A topology with a sink has no transaction that a dead letter could be part of: it skips and counts.
+        if self.has_sink() {
+            Vec::new()
+        } else {
+            self.nodes.iter().filter_map(of).collect()
+        }
+    }
+
+    /// Topics that must have the same number of partitions: those of a ledger's part, with the events it emits.
+    pub fn copartitioned_topics(&self) -> Vec<BTreeSet<String>> {
+        let of = |part: &Subtopology| {
+            let mut topics: BTreeSet<String> = part.sources.keys().cloned().collect();
+            if let Some(Kind::Ledger { events }) = part.ledger.map(|id| &self.nodes[id].kind) {
+                topics.extend(events.iter().cloned());
+                topics.extend(part.sources.keys().map(|topic| policy::dlq_topic(topic)));
+            }
+            topics
+        };
+        self.parts.iter().map(of).filter(|topics| topics.len() > 1).collect()
+    }
+
+    /// Does it merge windows into a database?
+    pub fn has_sink(&self) -> bool {
+        self.nodes.iter().any(|node| matches!(node.kind, Kind::Sink { .. }))
+    }
+
+    /// Does it keep state in ledgers?
+    pub fn has_ledger(&self) -> bool {
+        self.parts.iter().any(|part| part.ledger.is_some())
+    }
+
+    /// The event topics that a part's ledger is rebuilt from.
+    pub(crate) fn event_topics(&self, part: usize) -> &[String] {
+        match self.parts[part].ledger.map(|id| &self.nodes[id].kind) {
+            Some(Kind::Ledger { events }) => events,
+            _ => &[],
+        }
+    }
+
+    /// The part that reads a topic.
+    pub(crate) fn part_of(&self, topic: &str) -> Option<usize> {
+        self.parts.iter().position(|part| part.sources.contains_key(topic))
+    }
+
+    /// Fresh nodes for a task of a part.
+    pub(crate) fn instantiate(&self, part: usize) -> Vec<Option<Box<dyn Node>>> {
+        let wanted = &self.parts[part].nodes;
+        self.nodes
+            .iter()
+            .enumerate()
+            .map(|(id, node)| wanted.contains(&id).then(|| (node.factory)()))
+            .collect()
+    }
+
+    /// The topology as text, in the manner of Kafka Streams' `TopologyDescription`.
+    pub fn describe(&self) -> String {
+        let mut text = format!("Topology: {}\n", self.name);
+        for global in &self.globals {
+            let _ = writeln!(text, "   Global table: {}", global.topic());
+        }
+        for (index, part) in self.parts.iter().enumerate() {
+            let _ = writeln!(text, "   Sub-topology: {index}");
+            for &id in &part.nodes {
+                let node = &self.nodes[id];
+                let _ = writeln!(text, "    {} {}", node.name, label(&node.kind));
+                let names: Vec<&str> = self.children[id]
+                    .iter()
+                    .flatten()
+                    .map(|&child| self.nodes[child].name.as_str())
+                    .collect();
+                if !names.is_empty() {
+                    let _ = writeln!(text, "      --> {}", names.join(", "));
+                }
+            }
+        }
+        text
+    }
+
+    /// The topology as a Mermaid flow chart.
+    pub fn mermaid(&self) -> String {
+        let mut text = String::from("flowchart LR\n");
+        let topic_id = |topic: &str| format!("t_{}", topic.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
+        let mut topics = BTreeSet::new();
+        let mut lines = String::new();
+        for (id, node) in self.nodes.iter().enumerate() {
+            let own = format!("{}_{id}", self.name);
+            let _ = writeln!(text, "  {own}[\"{}\"]", node.name);
+            match &node.kind {
+                Kind::Source { topic, .. } => {
+                    topics.insert(topic.clone());
+                    let _ = writeln!(lines, "  {} --> {own}", topic_id(topic));
+                }
+                Kind::To { topics: targets } => {
+                    for topic in targets {
+                        topics.insert(topic.clone());
+                        let _ = writeln!(lines, "  {own} --> {}", topic_id(topic));
+                    }
+                }
+                Kind::Ledger { .. } => {
+                    let _ = writeln!(lines, "  {own} <--> {own}_state[(ledger)]");
+                }
+                Kind::Sink { name } => {
+                    let _ = writeln!(lines, "  {own} --> {own}_db[({name})]");
+                }
+                Kind::Operator { .. } | Kind::Window { .. } => {}
+            }
+            for child in self.children[id].iter().flatten() {
+                let _ = writeln!(lines, "  {own} --> {}_{child}", self.name);
+            }
+        }
+        for topic in topics {
+            let _ = writeln!(text, "  {}([\"{topic}\"])", topic_id(&topic));
+        }
+        text + &lines
+    }
+}
+
+fn label(kind: &Kind) -> String {
+    match kind {
+        Kind::Source { topic, .. } => format!("(source, topic: {topic})"),
+        Kind::Operator { verb } => format!("({verb})"),
+        Kind::Ledger { events } => format!("(ledger, rebuilt from: {})", events.join(", ")),
+        Kind::To { topics } => format!("(to: {})", topics.join(", ")),
+        Kind::Window { tables } => format!("(window, tables: {})", tables.join(", ")),
+        Kind::Sink { name } => format!("(sink: {name})"),
+    }
+}
+
+/// Splits the graph into the parts that hang together.
+fn split(name: &str, nodes: &[NodeDef], children: &[Children]) -> Result<Vec<Subtopology>, BuildError> {
+    let mut part_of: Vec<usize> = (0..nodes.len()).collect();
+    // Propagate the smallest id along the edges until nothing changes: graphs are small.
+    loop {
+        let mut changed = false;
+        for (parent, targets) in children.iter().enumerate() {
+            for &child in targets.iter().flatten() {
+                let low = part_of[parent].min(part_of[child]);
+                changed |= part_of[parent] != low || part_of[child] != low;
+                part_of[parent] = low;
+                part_of[child] = low;
+            }
+        }
+        if !changed {
+            break;
+        }
+    }
+    let mut parts: BTreeMap<usize, Subtopology> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for (id, node) in nodes.iter().enumerate() {
+        let part = parts.entry(part_of[id]).or_insert_with(|| Subtopology {
+            nodes: BTreeSet::new(),
+            sources: BTreeMap::new(),
+            ledger: None,
+        });
+        part.nodes.insert(id);
+        match &node.kind {
+            Kind::Source { topic, .. } => {
+                if !seen.insert(topic.clone()) {
+                    return Err(BuildError::SourceTwice {
+                        topology: name.into(),
+                        topic: topic.clone(),
+                    });
+                }
+                part.sources.insert(topic.clone(), id);
+            }
+            Kind::Ledger { .. } if part.ledger.replace(id).is_some() => {
+                return Err(BuildError::TwoLedgers(name.into()));
+            }
+            _ => {}
+        }
+    }
+    let parts: Vec<Subtopology> = parts.into_values().collect();
+    if parts.iter().all(|part| part.sources.is_empty()) {
+        return Err(BuildError::NoSource(name.into()));
+    }
+    for part in &parts {
+        if part.ledger.is_some() && part.sources.len() != 1 {
+            let topics = part.sources.keys().cloned().collect();
+            return Err(BuildError::LedgerSources {
+                topology: name.into(),
+                topics,
+            });
+        }
+    }
+    Ok(parts)
+}

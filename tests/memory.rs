@@ -1,0 +1,192 @@
+//! The whole booking topology over in-process parts: log, ledger store and schema registry.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use interlock_inventory::command_key;
+use interlock_inventory::invariants::EventAuditor;
+use interlock_schemas::registry::{Ids, MemoryRegistry, Registry, register_all};
+use interlock_schemas::{Command, Decoder, Encoder, Event, TrainService, topics};
+use interlock_streams::ledger::memory::MemoryLedgerStore;
+use interlock_streams::ledger::{LedgerError, LedgerStore};
+use interlock_streams::log::memory::MemoryLog;
+use interlock_streams::log::{Log, TopicSpec};
+use interlock_streams::record::{OutputRecord, TopicPartition};
+use interlock_streams::runtime::{Health, Running, RuntimeConfig, Services, start};
+use interlock_topologies::Context;
+
+/// In-process services that several workers share.
+pub struct World {
+    /// The log.
+    pub log: MemoryLog,
+    /// The ledger store.
+    pub store: MemoryLedgerStore,
+    /// The registry.
+    pub registry: Arc<dyn Registry>,
+    /// Ids of the registered schemas.
+    pub ids: Ids,
+    /// Partitions of the booking topics.
+    pub partitions: i32,
+}
+
+impl World {
+    /// A world with all topics, in which nothing has happened yet.
+    pub async fn new(partitions: i32) -> Result<World> {
+        let log = MemoryLog::new();
+        let mut specs = vec![spec(topics::TRAIN_SERVICES, 1, &[("cleanup.policy", "compact")])];
+        specs.push(spec(
+            topics::BOOKING_REQUESTS,
+            partitions,
+            &[("message.timestamp.type", "LogAppendTime")],
+        ));
+        specs.push(spec(&topics::dlq(topics::BOOKING_REQUESTS), partitions, &[]));
+        specs.extend(topics::EVENTS.map(|topic| spec(topic, partitions, &[])));
+        log.create_topics(&specs).await?;
+        let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::default());
+        let ids = register_all(&*registry, &topics::contract()).await?;
+        Ok(World {
+            log,
+            store: MemoryLedgerStore::default(),
+            registry,
+            ids,
+            partitions,
+        })
+    }
+
+    /// Writes plans.
+    pub fn seed(&self, plans: &[TrainService]) -> Result<()> {
+        let encoder = Encoder::new(self.ids);
+        for plan in plans {
+            let mut value = Vec::new();
+            encoder.encode(plan, &mut value)?;
+            self.append(topics::TRAIN_SERVICES, Some(0), &plan.train_id, value)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a command as a well-behaved client does.
+    pub fn send(&self, command: &Command) -> Result<(i32, i64)> {
+        self.send_to(None, command)
+    }
+
+    /// Writes a command to a partition of the sender's choice.
+    pub fn send_to(&self, partition: Option<i32>, command: &Command) -> Result<(i32, i64)> {
+        let mut value = Vec::new();
+        Encoder::new(self.ids).encode(command, &mut value)?;
+        self.append(topics::BOOKING_REQUESTS, partition, &command_key(command), value)
+    }
+
+    fn append(&self, topic: &str, partition: Option<i32>, key: &str, value: Vec<u8>) -> Result<(i32, i64)> {
+        let record = OutputRecord {
+            topic: topic.into(),
+            partition,
+            timestamp: None,
+            key: Some(key.to_owned().into()),
+            value: Some(value.into()),
+            headers: Vec::new(),
+        };
+        let written = self.log.append(vec![record])?;
+        written.into_iter().next().context("nothing was written")
+    }
+
+    /// Starts a worker with one stream thread of the booking topology.
+    pub fn worker(&self, instance: &str) -> Result<(Running, Health)> {
+        let context = Context {
+            registry: self.registry.clone(),
+            ids: self.ids,
+        };
+        let booking = interlock_topologies::all()
+            .iter()
+            .find(|definition| definition.name == "booking")
+            .context("there is no booking topology")?;
+        let topology = (booking.build)(&context)?;
+        let store = self.store.clone();
+        let services = Services {
+            log: Arc::new(self.log.clone()),
+            ledgers: Some(Arc::new(move || {
+                let store = store.clone();
+                Box::pin(async move { Ok::<Arc<dyn LedgerStore>, LedgerError>(Arc::new(store)) })
+            })),
+            sink: None,
+        };
+        let health = Health::default();
+        let config = RuntimeConfig::new("interlock", instance);
+        Ok((start(&config, &[topology], &services, &health)?, health))
+    }
+
+    /// All committed events of a ledger, in order of sequence.
+    pub async fn events(&self, ledger: i32) -> Result<Vec<Event>> {
+        let mut decoder = Decoder::<Event>::new(self.registry.clone());
+        let mut events = Vec::new();
+        for topic in topics::EVENTS {
+            let source = TopicPartition::new(topic, ledger);
+            let (low, high) = self.log.watermarks(&source).await?;
+            let mut reader = self.log.reader(&source, low).await?;
+            while reader.position() < high {
+                let before = reader.position();
+                for record in reader.next(10_000, Duration::from_secs(1)).await? {
+                    events.push(decoder.decode(record.value.as_deref().unwrap_or_default()).await?);
+                }
+                if reader.position() == before {
+                    break;
+                }
+            }
+        }
+        events.sort_by_key(|event| event.header().sequence);
+        Ok(events)
+    }
+
+    /// Waits until so many commands have an answer.
+    pub async fn wait_for_answers(&self, count: usize, patience: Duration) -> Result<()> {
+        let deadline = tokio::time::Instant::now() + patience;
+        loop {
+            let mut answered = std::collections::BTreeSet::new();
+            for ledger in 0..self.partitions {
+                for event in self.events(ledger).await? {
+                    let header = event.header();
+                    if header.kind == interlock_schemas::EventKind::Answer {
+                        answered.insert((ledger, header.source_offset));
+                    }
+                }
+            }
+            if answered.len() >= count {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > deadline {
+                bail!("{} of {count} commands are answered after {patience:?}", answered.len());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Checks I1 to I4 over all ledgers.
+    pub async fn audit(&self) -> Result<usize> {
+        let mut count = 0;
+        for ledger in 0..self.partitions {
+            let mut auditor = EventAuditor::new();
+            let mut violations = Vec::new();
+            for event in self.events(ledger).await? {
+                violations.extend(auditor.observe(&event));
+                count += 1;
+            }
+            violations.extend(auditor.finish());
+            if let Some(violation) = violations.first() {
+                bail!("{} violations, the first: {violation:?}", violations.len());
+            }
+        }
+        Ok(count)
+    }
+}
+
+fn spec(name: &str, partitions: i32, settings: &[(&str, &str)]) -> TopicSpec {
+    TopicSpec {
+        name: name.to_owned(),
+        partitions,
+        replication: 1,
+        settings: settings
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect(),
+    }
+}

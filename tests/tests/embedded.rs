@@ -1,0 +1,99 @@
+//! The booking topology end to end over in-process parts: the same runtime and protocol as in production.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use interlock_loadgen::{Profile, Workload};
+use interlock_schemas::{Command, EventKind, TrainService};
+use interlock_tests::memory::World;
+use interlock_tests::plans::{coming_days, sleeper};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn trains() -> Vec<TrainService> {
+    (0..10)
+        .map(|number| sleeper(&format!("129{number:02}"), coming_days(3)))
+        .collect()
+}
+
+fn load(plans: &[TrainService], requests: u64, seed: u64) -> Result<Vec<Command>> {
+    let workload = Workload::new(&Profile::named("burst")?, plans, requests, None, seed)?;
+    Ok(workload.map(|planned| planned.command).collect())
+}
+
+#[tokio::test]
+async fn a_burst_is_answered_once_by_two_workers() -> Result<()> {
+    let world = World::new(4).await?;
+    let plans = trains();
+    world.seed(&plans)?;
+    let commands = load(&plans, 5_000, 1)?;
+    for command in &commands {
+        world.send(command)?;
+    }
+    let (first, _) = world.worker("one")?;
+    let (second, _) = world.worker("two")?;
+    world.wait_for_answers(commands.len(), PATIENCE).await?;
+    first.stop();
+    second.stop();
+    tokio::task::spawn_blocking(move || first.wait().and(second.wait())).await??;
+    world.audit().await?;
+    let mut kinds = [0usize; 3];
+    for ledger in 0..world.partitions {
+        for event in world.events(ledger).await? {
+            match event.header() {
+                header if header.replay => kinds[0] += 1,
+                header if header.kind == EventKind::Promotion => kinds[1] += 1,
+                header if header.kind == EventKind::Answer => kinds[2] += 1,
+                _ => {}
+            }
+        }
+    }
+    assert!(
+        kinds.iter().all(|count| *count > 0),
+        "replays, promotions, answers: {kinds:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_flushed_store_is_rebuilt_from_the_events() -> Result<()> {
+    let world = World::new(2).await?;
+    let plans = trains();
+    world.seed(&plans)?;
+    let commands = load(&plans, 2_000, 2)?;
+    let (before, after) = commands.split_at(1_000);
+    for command in before {
+        world.send(command)?;
+    }
+    let (worker, _) = world.worker("one")?;
+    world.wait_for_answers(before.len(), PATIENCE).await?;
+    worker.stop();
+    tokio::task::spawn_blocking(move || worker.wait()).await??;
+    world.store.flush();
+    for command in after {
+        world.send(command)?;
+    }
+    let (worker, _) = world.worker("two")?;
+    world.wait_for_answers(commands.len(), PATIENCE).await?;
+    worker.stop();
+    tokio::task::spawn_blocking(move || worker.wait()).await??;
+    world.audit().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_record_in_the_wrong_partition_is_sent_on_once() -> Result<()> {
+    let world = World::new(4).await?;
+    let plans = trains();
+    world.seed(&plans)?;
+    let commands = load(&plans, 400, 3)?;
+    for (index, command) in (0..).zip(&commands) {
+        world.send_to(Some(index % world.partitions), command)?;
+    }
+    let (worker, _) = world.worker("one")?;
+    world.wait_for_answers(commands.len(), PATIENCE).await?;
+    worker.stop();
+    tokio::task::spawn_blocking(move || worker.wait()).await??;
+    world.audit().await?;
+    Ok(())
+}

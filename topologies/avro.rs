@@ -1,0 +1,120 @@
+//! The engine's serializers over the contract's codec.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use interlock_inventory::{Plan, TrainDateKey, command_key};
+use interlock_schemas::registry::Registry;
+use interlock_schemas::{Command, DecodeError, Decoder, Encoder, Event, Payload, Remedy, TrainService};
+use interlock_streams::record::Record;
+use interlock_streams::serde::{DeserializeError, Deserializer, FetchError, Serializer};
+
+/// Decodes values of type `P` by the schema that wrote them.
+pub(crate) struct Avro<P: Payload> {
+    decoder: Decoder<P>,
+}
+
+impl<P: Payload> Avro<P> {
+    pub(crate) fn new(registry: Arc<dyn Registry>) -> Self {
+        Self {
+            decoder: Decoder::new(registry),
+        }
+    }
+
+    fn decode(&self, record: &Record) -> Result<P, DeserializeError> {
+        let value = record.value.as_deref().ok_or_else(|| malformed("the value is null"))?;
+        self.decoder.try_decode(value).map_err(|error| match error.remedy() {
+            Remedy::Fetch(id) => DeserializeError::Missing(id),
+            Remedy::Retry | Remedy::Reject => malformed(error),
+        })
+    }
+
+    async fn learn(&mut self, id: u32) -> Result<(), FetchError> {
+        self.decoder
+            .fetch(id)
+            .await
+            .map_err(|error: DecodeError| match error.remedy() {
+                Remedy::Retry => FetchError::Unavailable(error.to_string()),
+                Remedy::Fetch(_) | Remedy::Reject => FetchError::Unusable(error.to_string()),
+            })
+    }
+}
+
+fn malformed(reason: impl std::fmt::Display) -> DeserializeError {
+    DeserializeError::Malformed(reason.to_string())
+}
+
+fn key(record: &Record) -> Result<&str, DeserializeError> {
+    let key = record
+        .key
+        .as_deref()
+        .ok_or_else(|| malformed("the key is null; expected `train|YYYY-MM-DD`"))?;
+    std::str::from_utf8(key).map_err(|_| malformed("the key is not UTF-8; expected `train|YYYY-MM-DD`"))
+}
+
+#[async_trait]
+impl Deserializer<Command> for Avro<Command> {
+    /// A command must lie under the key of its train-date: the key decides which ledger it belongs to.
+    fn deserialize(&mut self, record: &Record) -> Result<Command, DeserializeError> {
+        let key = key(record)?;
+        let command = self.decode(record)?;
+        TrainDateKey::parse(key).map_err(malformed)?;
+        let expected = command_key(&command);
+        if key != expected {
+            return Err(malformed(format!(
+                "the key `{key}` disagrees with the record, which is about `{expected}`"
+            )));
+        }
+        Ok(command)
+    }
+
+    async fn fetch(&mut self, missing: u32) -> Result<(), FetchError> {
+        self.learn(missing).await
+    }
+}
+
+#[async_trait]
+impl Deserializer<Event> for Avro<Event> {
+    fn deserialize(&mut self, record: &Record) -> Result<Event, DeserializeError> {
+        self.decode(record)
+    }
+
+    async fn fetch(&mut self, missing: u32) -> Result<(), FetchError> {
+        self.learn(missing).await
+    }
+}
+
+#[async_trait]
+impl Deserializer<Arc<Plan>> for Avro<TrainService> {
+    /// A plan must lie under its train's id, and be one that can be sold.
+    fn deserialize(&mut self, record: &Record) -> Result<Arc<Plan>, DeserializeError> {
+        let key = key(record)?;
+        let service = self.decode(record)?;
+        if key != service.train_id {
+            return Err(malformed(format!(
+                "the key `{key}` disagrees with the record, which is about `{}`",
+                service.train_id
+            )));
+        }
+        Plan::compile(service).map(Arc::new).map_err(malformed)
+    }
+
+    async fn fetch(&mut self, missing: u32) -> Result<(), FetchError> {
+        self.learn(missing).await
+    }
+}
+
+/// Encodes events under the ids that their schemas were registered with.
+#[derive(Clone, Copy)]
+pub(crate) struct Events(pub(crate) Encoder);
+
+impl Serializer<Event> for Events {
+    fn serialize(&self, event: &Event) -> Bytes {
+        let mut value = Vec::with_capacity(512);
+        if let Err(error) = self.0.encode(event, &mut value) {
+            unreachable!("the context registers the whole contract: {error}");
+        }
+        value.into()
+    }
+}

@@ -1,0 +1,36 @@
+//! The ledger's events as the engine sees them.
+
+use async_trait::async_trait;
+use interlock_schemas::Event;
+use interlock_streams::LedgerEvent;
+use interlock_streams::record::Record;
+use interlock_streams::serde::{DeserializeError, Deserializer, FetchError};
+
+/// An event of the contract, with what the engine must know of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Decided<E>(pub(crate) E);
+
+impl LedgerEvent for Decided<Event> {
+    fn sequence(&self) -> i64 {
+        self.0.header().sequence
+    }
+
+    fn source_offset(&self) -> i64 {
+        self.0.header().source_offset
+    }
+
+    fn token(&self) -> &str {
+        &self.0.header().token
+    }
+}
+
+#[async_trait]
+impl<D: Deserializer<Event>> Deserializer<Decided<Event>> for Decided<D> {
+    fn deserialize(&mut self, record: &Record) -> Result<Decided<Event>, DeserializeError> {
+        self.0.deserialize(record).map(Decided)
+    }
+
+    async fn fetch(&mut self, missing: u32) -> Result<(), FetchError> {
+        self.0.fetch(missing).await
+    }
+}
