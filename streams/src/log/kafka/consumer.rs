@@ -34,6 +34,9 @@ use crate::record::{PartitionRecords, TopicPartition};
 /// Time in which the thread, whose own calls end at the deadline, must have answered after it.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How much earlier than librdkafka we count a member as hung: it looks twice a second.
+const OVERSLEPT_MARGIN: Duration = Duration::from_secs(1);
+
 /// What the consumer thread is asked.
 pub(super) enum Command {
     /// One more item may be sent, with at most so many records.
@@ -108,6 +111,8 @@ impl KafkaConsumer {
             client: config.consumer(consumer),
             topics: consumer.topics.clone(),
             deadline: config.call_deadline,
+            overslept_after: config.max_poll_interval.saturating_sub(OVERSLEPT_MARGIN),
+            protocol: config.group_protocol,
             waker: waker.clone(),
         };
         thread::Builder::new()

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `config` | settings, and why each differs from librdkafka's own |
 //! | `consumer`, `member` | a group's member: asynchronous side, and the thread that owns the client |
+//! | `membership`, `positions` | what that thread does about partitions: whose they are, where they are read from |
 //! | `producer`, `committer` | a transactional producer: likewise |
 //! | `reader` | one partition outside of any group |
 //! | `inquirer` | questions about topics and offsets, and the creation of topics |
@@ -22,6 +23,8 @@ mod errors;
 mod ffi;
 mod inquirer;
 mod member;
+mod membership;
+mod positions;
 mod producer;
 mod reader;
 

@@ -1,0 +1,146 @@
+//! The few calls of librdkafka for which rust-rdkafka has no wrapper, or one that costs too much:
+//!
+//! - polling the consumer's queue for *events*, so that rebalances, records and the offsets at a partition's end arrive
+//!   in one order on one thread (rust-rdkafka drops the offset of an end-of-partition event and serves rebalances in a
+//!   callback), and waking that poll from another thread;
+//! - the transactional calls: rust-rdkafka's `commit_transaction` flushes in slices of 100 ms, which made an idle commit
+//!   take 100 ms instead of 2; here they also keep the three flags by which an error must be sorted;
+//! - the generation inside a group's metadata, and committed metadata that isn't UTF-8 (rust-rdkafka panics).
+#![allow(unsafe_code, reason = "the only folder that calls C; what it exports is safe")]
+
+mod queue;
+mod transactions;
+
+use std::ffi::{CStr, c_char, c_void};
+use std::ptr::NonNull;
+use std::slice;
+use std::time::Duration;
+
+use rdkafka::bindings as sys;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+use rustc_hash::FxHashMap;
+
+use super::context::Context;
+use crate::log::CommittedOffset;
+use crate::record::TopicPartition;
+
+pub(super) use self::queue::{Event, EventQueue, Message, Waker};
+pub(super) use self::transactions::{
+    TransactionError, abort_transaction, begin_transaction, commit_transaction, init_transactions, not_a_membership,
+    send_offsets,
+};
+
+fn milliseconds(timeout: Duration) -> i32 {
+    i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX)
+}
+
+/// # Safety
+/// `text` is null or ends with a zero byte, and lives through the call.
+unsafe fn to_string(text: *const c_char) -> String {
+    if text.is_null() {
+        return String::new();
+    }
+    unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
+}
+
+/// # Safety
+/// `data` is null or points to `len` bytes that outlive `'a`.
+unsafe fn bytes<'a>(data: *const c_void, len: usize) -> Option<&'a [u8]> {
+    (!data.is_null()).then(|| unsafe { slice::from_raw_parts(data.cast::<u8>(), len) })
+}
+
+/// # Safety
+/// `list` is null or a valid list that outlives `'a`.
+unsafe fn elements<'a>(list: *const sys::rd_kafka_topic_partition_list_t) -> &'a [sys::rd_kafka_topic_partition_t] {
+    let Some(list) = (unsafe { list.as_ref() }) else {
+        return &[];
+    };
+    match usize::try_from(list.cnt) {
+        Ok(count) if !list.elems.is_null() => unsafe { slice::from_raw_parts(list.elems, count) },
+        _ => &[],
+    }
+}
+
+/// One partition's answer to a question for committed offsets.
+pub(super) struct Committed {
+    pub(super) partition: TopicPartition,
+    pub(super) offset: Option<i64>,
+    pub(super) metadata: String,
+    pub(super) error: Option<RDKafkaErrorCode>,
+}
+
+/// The answers in a list that [`Consumer::committed_offsets`] filled.
+pub(super) fn committed(list: &TopicPartitionList) -> Vec<Committed> {
+    unsafe { elements(list.ptr()) }
+        .iter()
+        .map(|element| Committed {
+            partition: TopicPartition::new(unsafe { to_string(element.topic) }, element.partition),
+            offset: (element.offset >= 0).then_some(element.offset),
+            metadata: String::from_utf8_lossy(
+                unsafe { bytes(element.metadata, element.metadata_size) }.unwrap_or_default(),
+            )
+            .into_owned(),
+            error: (element.err != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR)
+                .then(|| RDKafkaErrorCode::from(element.err)),
+        })
+        .collect()
+}
+
+/// The answers in the order of the questions.
+pub(super) fn in_order(partitions: &[TopicPartition], answers: Vec<Committed>) -> Vec<Option<CommittedOffset>> {
+    let committed = |answer: Committed| {
+        let metadata = answer.metadata;
+        Some((
+            answer.partition,
+            CommittedOffset {
+                offset: answer.offset?,
+                metadata,
+            },
+        ))
+    };
+    let mut found: FxHashMap<_, _> = answers.into_iter().filter_map(committed).collect();
+    partitions.iter().map(|partition| found.remove(partition)).collect()
+}
+
+/// Errors of single partitions in a list that librdkafka filled.
+pub(super) fn partition_errors(list: &TopicPartitionList) -> Vec<(TopicPartition, RDKafkaErrorCode)> {
+    committed(list)
+        .into_iter()
+        .filter_map(|element| Some((element.partition, element.error?)))
+        .collect()
+}
+
+/// A consumer's membership in its group at one moment.
+pub(super) struct Membership(NonNull<sys::rd_kafka_consumer_group_metadata_t>);
+
+// SAFETY: never changed after its creation.
+unsafe impl Send for Membership {}
+unsafe impl Sync for Membership {}
+
+impl Membership {
+    pub(super) fn of(consumer: &BaseConsumer<Context>) -> Option<Self> {
+        let metadata = unsafe { sys::rd_kafka_consumer_group_metadata(consumer.client().native_ptr()) };
+        NonNull::new(metadata).map(Self)
+    }
+
+    /// The group's generation (KIP-848: the member's epoch); negative outside of the group.
+    pub(super) fn generation(&self) -> i32 {
+        unsafe { sys::rd_kafka_consumer_group_metadata_generation_id(self.0.as_ptr()) }
+    }
+
+    /// Whether this is a member now: librdkafka forgets its member id when its session expires, its generation when it
+    /// is told that it is an old one.
+    pub(super) fn is_valid(&self) -> bool {
+        let member = unsafe { sys::rd_kafka_consumer_group_metadata_member_id(self.0.as_ptr()) };
+        self.generation() >= 0 && !unsafe { to_string(member) }.is_empty()
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        unsafe { sys::rd_kafka_consumer_group_metadata_destroy(self.0.as_ptr()) }
+    }
+}

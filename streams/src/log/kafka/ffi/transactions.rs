@@ -1,0 +1,101 @@
+//! Transactional calls, with the flags of their errors.
+
+use std::time::Duration;
+
+use rdkafka::bindings as sys;
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::topic_partition_list::TopicPartitionList;
+
+use super::{Membership, milliseconds, to_string};
+
+/// Why a transactional call failed, with the flags by which librdkafka wants it to be sorted.
+#[derive(Debug)]
+pub(in super::super) struct TransactionError {
+    pub(in super::super) code: RDKafkaErrorCode,
+    pub(in super::super) text: String,
+    pub(in super::super) fatal: bool,
+    pub(in super::super) retriable: bool,
+    pub(in super::super) abortable: bool,
+}
+
+/// Group metadata of another log than Kafka's.
+pub(in super::super) fn not_a_membership() -> TransactionError {
+    let text = "this group metadata is not of a Kafka consumer".to_owned();
+    TransactionError {
+        code: RDKafkaErrorCode::InvalidGroupId,
+        text,
+        fatal: false,
+        retriable: false,
+        abortable: false,
+    }
+}
+
+type Transactional = Result<(), TransactionError>;
+
+/// # Safety
+/// `error` is null or an error that nobody else owns.
+unsafe fn take(error: *mut sys::rd_kafka_error_t) -> Transactional {
+    if error.is_null() {
+        return Ok(());
+    }
+    let taken = unsafe {
+        TransactionError {
+            code: RDKafkaErrorCode::from(sys::rd_kafka_error_code(error)),
+            text: to_string(sys::rd_kafka_error_string(error)),
+            fatal: sys::rd_kafka_error_is_fatal(error) != 0,
+            retriable: sys::rd_kafka_error_is_retriable(error) != 0,
+            abortable: sys::rd_kafka_error_txn_requires_abort(error) != 0,
+        }
+    };
+    unsafe { sys::rd_kafka_error_destroy(error) };
+    Err(taken)
+}
+
+pub(in super::super) fn init_transactions<C: ClientContext>(client: &Client<C>, timeout: Duration) -> Transactional {
+    unsafe {
+        take(sys::rd_kafka_init_transactions(
+            client.native_ptr(),
+            milliseconds(timeout),
+        ))
+    }
+}
+
+pub(in super::super) fn begin_transaction<C: ClientContext>(client: &Client<C>) -> Transactional {
+    unsafe { take(sys::rd_kafka_begin_transaction(client.native_ptr())) }
+}
+
+pub(in super::super) fn send_offsets<C: ClientContext>(
+    client: &Client<C>,
+    offsets: &TopicPartitionList,
+    membership: &Membership,
+    timeout: Duration,
+) -> Transactional {
+    let (client, group) = (client.native_ptr(), membership.0.as_ptr());
+    unsafe {
+        take(sys::rd_kafka_send_offsets_to_transaction(
+            client,
+            offsets.ptr(),
+            group,
+            milliseconds(timeout),
+        ))
+    }
+}
+
+pub(in super::super) fn commit_transaction<C: ClientContext>(client: &Client<C>, timeout: Duration) -> Transactional {
+    unsafe {
+        take(sys::rd_kafka_commit_transaction(
+            client.native_ptr(),
+            milliseconds(timeout),
+        ))
+    }
+}
+
+pub(in super::super) fn abort_transaction<C: ClientContext>(client: &Client<C>, timeout: Duration) -> Transactional {
+    unsafe {
+        take(sys::rd_kafka_abort_transaction(
+            client.native_ptr(),
+            milliseconds(timeout),
+        ))
+    }
+}

@@ -1,0 +1,168 @@
+//! A member of a group: whose the partitions are.
+//!
+//! What a partition goes through:
+//!
+//! ```text
+//!  (not ours) ─ Assigned ─> silent ─ start ─> active <─ start/stop ─> stopped
+//!      ^                       │                 │                       │
+//!      ├── Lost ───────────────┴─────────────────┴───────────────────────┤   at once
+//!      └── complete_revocation <─ revoking <─ Revoked ───────────────────┘   when the stream thread has drained
+//! ```
+//!
+//! An assignment is acknowledged at once, but with an *empty* `incremental_assign`: librdkafka learns of a partition only
+//! when it is started, with its offset. So there is nothing to pause before and nothing to seek after: `seek` fails on a
+//! partition whose fetcher has not started yet, which is up to librdkafka's main thread. Later starts seek, and wait for
+//! the answer; both drop what was fetched before by librdkafka's version barrier.
+//!
+//! Between rebalance events, partitions are never taken out of librdkafka's assignment: while a revocation waits unseen
+//! in the queue, any `incremental_unassign` would count as its acknowledgement.
+//!
+//! A member that polls so late that librdkafka leaves the group for it (`max.poll.interval.ms`) has lost everything. Where
+//! that happens during a rebalance, librdkafka forgets to say so (librdkafka#5604): what it announced as an ordinary
+//! revocation stays one, and what it keeps it takes for its own although somebody else has it. So here a revocation after
+//! such a sleep is a loss, and librdkafka's notice of having left is the loss of everything else. What librdkafka keeps is
+//! *doubted*: silent until a later generation of the group has confirmed or revoked it.
+
+use std::sync::Arc;
+
+use rdkafka::consumer::Consumer;
+use rdkafka::topic_partition_list::TopicPartitionList;
+
+use super::config::GroupProtocol;
+use super::errors::{from_kafka, retriable};
+use super::ffi::Membership;
+use super::member::Member;
+use crate::log::{GroupMetadata, LogError, Polled};
+use crate::record::TopicPartition;
+
+/// A partition that the group gave us.
+#[derive(Default)]
+pub(super) struct Partition {
+    /// Whether librdkafka's assignment has it, which it does from the first start on.
+    pub(super) started: bool,
+    /// Whether its records are wanted.
+    pub(super) active: bool,
+    /// Offset of the last start: anything before it is stale.
+    pub(super) from: i64,
+    /// The generation in which it may have been lost.
+    pub(super) doubted: Option<i32>,
+}
+
+impl Member<'_> {
+    pub(super) fn assigned(&mut self, partitions: Vec<(String, i32)>) -> Result<Option<Polled>, LogError> {
+        let acknowledged = self.consumer.incremental_assign(&TopicPartitionList::new());
+        acknowledged.map_err(|error| from_kafka(format!("accept partitions in {}", self.start.name), &error))?;
+        let mut partitions = self.named(partitions);
+        for partition in &partitions {
+            self.partitions.insert(partition.clone(), Partition::default());
+        }
+        partitions.extend(self.confirm());
+        Ok((!partitions.is_empty()).then_some(Polled::Assigned(partitions)))
+    }
+
+    /// What was doubted and is ours in this generation. (The revocation of what is not comes before the assignment.)
+    fn confirm(&mut self) -> Vec<TopicPartition> {
+        let Some(membership) = Membership::of(self.consumer).filter(Membership::is_valid) else {
+            return Vec::new();
+        };
+        let generation = membership.generation();
+        let mut confirmed = Vec::new();
+        for (name, partition) in &mut self.partitions {
+            if partition.doubted.is_some_and(|doubted| doubted != generation) {
+                partition.doubted = None;
+                confirmed.push(name.clone());
+            }
+        }
+        confirmed
+    }
+
+    pub(super) fn revoked(&mut self, partitions: Vec<(String, i32)>) -> Result<Option<Polled>, LogError> {
+        let partitions = self.named(partitions);
+        let member = Membership::of(self.consumer).is_some_and(|now| now.is_valid());
+        let lost = std::mem::take(&mut self.overslept) || self.consumer.assignment_lost() || !member;
+        // Of what was doubted, the loss was reported already.
+        let (known, doubted): (Vec<_>, Vec<_>) = partitions.into_iter().partition(|name| {
+            self.partitions
+                .get(name)
+                .is_some_and(|partition| partition.doubted.is_none())
+        });
+        if lost {
+            self.release(&[&known[..], &doubted[..]].concat())?;
+            return Ok((!known.is_empty()).then_some(Polled::Lost(known)));
+        }
+        if known.is_empty() {
+            self.release(&doubted)?;
+            return Ok(None);
+        }
+        for partition in &known {
+            if let Some(partition) = self.partitions.get_mut(partition) {
+                partition.active = false;
+            }
+        }
+        self.revoking = [&known[..], &doubted[..]].concat();
+        Ok(Some(Polled::Revoked(known)))
+    }
+
+    /// librdkafka has left the group because nobody polled. With KIP-848 that is all; there it revokes everything itself.
+    pub(super) fn left(&mut self) -> Result<Option<Polled>, LogError> {
+        self.overslept = false;
+        if self.start.protocol == GroupProtocol::Consumer {
+            return Ok(None);
+        }
+        let mut lost = std::mem::take(&mut self.revoking);
+        if !lost.is_empty() {
+            self.release(&lost)?;
+        }
+        let kept: Vec<_> = self.partitions.keys().cloned().collect();
+        self.stop(&kept)?;
+        let generation = Membership::of(self.consumer).map_or(-1, |membership| membership.generation());
+        for (name, partition) in &mut self.partitions {
+            if partition.doubted.replace(generation).is_none() {
+                lost.push(name.clone());
+            }
+        }
+        Ok((!lost.is_empty()).then_some(Polled::Lost(lost)))
+    }
+
+    pub(super) fn complete_revocation(&mut self) -> Result<(), LogError> {
+        let partitions = std::mem::take(&mut self.revoking);
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        self.release(&partitions)
+    }
+
+    fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            if self
+                .partitions
+                .remove(partition)
+                .is_some_and(|partition| partition.started)
+            {
+                list.add_partition(&partition.topic, partition.partition);
+            }
+        }
+        let released = self.consumer.incremental_unassign(&list);
+        released.map_err(|error| from_kafka(format!("give up partitions of {}", self.start.name), &error))
+    }
+
+    fn named(&mut self, partitions: Vec<(String, i32)>) -> Vec<TopicPartition> {
+        let name = |(topic, partition): (String, i32)| TopicPartition {
+            topic: self.topic(topic.as_bytes()),
+            partition,
+        };
+        partitions.into_iter().map(name).collect()
+    }
+
+    pub(super) fn group_metadata(&self) -> Result<GroupMetadata, LogError> {
+        match Membership::of(self.consumer) {
+            Some(membership) if membership.is_valid() => Ok(GroupMetadata(Arc::new(membership))),
+            // The broker would accept offsets sent with generation −1, from anybody.
+            _ => Err(retriable(
+                format!("read the membership of {}", self.start.name),
+                "not a member of the group now",
+            )),
+        }
+    }
+}

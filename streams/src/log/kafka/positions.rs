@@ -1,0 +1,125 @@
+//! A member of a group: where it reads from, and what the group has committed.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::errors::{fatal, from_code, from_kafka, retriable};
+use super::ffi;
+use super::member::Member;
+use crate::log::{CommittedOffset, LogError};
+use crate::record::TopicPartition;
+
+/// Pause between two tries of a call that Kafka refused for the moment.
+const RETRY: Duration = Duration::from_millis(20);
+
+impl Member<'_> {
+    pub(super) fn start(&mut self, positions: &[(TopicPartition, i64)]) -> Result<(), LogError> {
+        let (mut assign, mut seek) = (TopicPartitionList::new(), TopicPartitionList::new());
+        for (name, offset) in positions {
+            // Not ours any more, or not for long: the event that says so is on its way.
+            let Some(partition) = self.partitions.get_mut(name) else {
+                continue;
+            };
+            if partition.doubted.is_some() || self.revoking.contains(name) {
+                continue;
+            }
+            let list = if partition.started { &mut seek } else { &mut assign };
+            let added = list.add_partition_offset(&name.topic, name.partition, Offset::Offset(*offset));
+            added.map_err(|error| from_kafka(format!("start {name} at {offset} in {}", self.start.name), &error))?;
+            (partition.started, partition.active, partition.from) = (true, true, *offset);
+        }
+        let failed = |error: KafkaError| from_kafka(format!("start partitions of {}", self.start.name), &error);
+        if assign.count() > 0 {
+            self.consumer.incremental_assign(&assign).map_err(failed)?;
+        }
+        if seek.count() > 0 {
+            self.seek(seek.clone())?;
+        }
+        // A pause outlives even the loss of the partition.
+        for list in [assign, seek].iter().filter(|list| list.count() > 0) {
+            self.consumer.resume(list).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Seeks and waits for the answers: a seek that isn't waited for fails silently where the fetcher has not started yet.
+    fn seek(&self, mut list: TopicPartitionList) -> Result<(), LogError> {
+        let until = Instant::now() + self.start.deadline;
+        loop {
+            let action = || format!("seek in {}", self.start.name);
+            let sought = self.consumer.seek_partitions(list.clone(), left(until));
+            list = sought.map_err(|error| retriable(action(), error))?;
+            let refused = ffi::partition_errors(&list);
+            let Some((partition, code)) = refused.first() else {
+                return Ok(());
+            };
+            let passing = matches!(code, RDKafkaErrorCode::State | RDKafkaErrorCode::PreviousInProgress);
+            if !passing || left(until).is_zero() {
+                return Err(from_code(
+                    format!("seek {partition} in {}", self.start.name),
+                    *code,
+                    code,
+                ));
+            }
+            std::thread::sleep(RETRY);
+        }
+    }
+
+    pub(super) fn stop(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        let mut list = TopicPartitionList::new();
+        for name in partitions {
+            if let Some(partition) = self.partitions.get_mut(name).filter(|partition| partition.active) {
+                partition.active = false;
+                list.add_partition(&name.topic, name.partition);
+            }
+        }
+        let paused = if list.count() > 0 {
+            self.consumer.pause(&list)
+        } else {
+            Ok(())
+        };
+        paused.map_err(|error| from_kafka(format!("stop partitions of {}", self.start.name), &error))
+    }
+
+    /// Asks until no transaction is open on these offsets: librdkafka requires stable ones because of the isolation level
+    /// (`rd_kafka_committed`), gives up after a few tries, and so must be asked again.
+    pub(super) fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>, LogError> {
+        let until = Instant::now() + self.start.deadline;
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&partition.topic, partition.partition);
+        }
+        loop {
+            let action = || format!("read committed offsets of {}", self.start.name);
+            let answer = self.consumer.committed_offsets(list.clone(), left(until));
+            let (code, reason) = match answer {
+                Ok(answered) => {
+                    let answers = ffi::committed(&answered);
+                    match answers
+                        .iter()
+                        .find_map(|answer| Some((answer.error?, &answer.partition)))
+                    {
+                        None => return Ok(ffi::in_order(partitions, answers)),
+                        Some((code, partition)) => (code, format!("{partition}: {code}")),
+                    }
+                }
+                Err(error) => match error.rdkafka_error_code() {
+                    Some(code) => (code, error.to_string()),
+                    None => return Err(fatal(action(), error)),
+                },
+            };
+            let error = from_code(action(), code, reason);
+            if !matches!(error, LogError::Retriable { .. }) || left(until).is_zero() {
+                return Err(error);
+            }
+            std::thread::sleep(RETRY);
+        }
+    }
+}
+
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
+}
