@@ -14,6 +14,8 @@ use interlock_streams::log::memory::MemoryLog;
 use interlock_streams::log::{Log, TopicSpec};
 use interlock_streams::record::{OutputRecord, TopicPartition};
 use interlock_streams::runtime::{Health, Running, RuntimeConfig, Services, start};
+use interlock_streams::sink::{Sink, SinkError};
+use interlock_streams::window::MemorySink;
 use interlock_topologies::Context;
 
 /// In-process services that several workers share.
@@ -22,6 +24,8 @@ pub struct World {
     pub log: MemoryLog,
     /// The ledger store.
     pub store: MemoryLedgerStore,
+    /// The sink of the windows.
+    pub sink: Arc<MemorySink>,
     /// The registry.
     pub registry: Arc<dyn Registry>,
     /// Ids of the registered schemas.
@@ -48,6 +52,7 @@ impl World {
         Ok(World {
             log,
             store: MemoryLedgerStore::default(),
+            sink: Arc::default(),
             registry,
             ids,
             partitions,
@@ -92,27 +97,36 @@ impl World {
 
     /// Starts a worker with one stream thread of the booking topology.
     pub fn worker(&self, instance: &str) -> Result<(Running, Health)> {
+        self.worker_of(&["booking"], instance)
+    }
+
+    /// Starts a worker with one stream thread of each of these topologies.
+    pub fn worker_of(&self, names: &[&str], instance: &str) -> Result<(Running, Health)> {
         let context = Context {
             registry: self.registry.clone(),
             ids: self.ids,
         };
-        let booking = interlock_topologies::all()
+        let wanted = interlock_topologies::all()
             .iter()
-            .find(|definition| definition.name == "booking")
-            .context("there is no booking topology")?;
-        let topology = (booking.build)(&context)?;
-        let store = self.store.clone();
+            .filter(|definition| names.contains(&definition.name));
+        let topologies = wanted
+            .map(|definition| (definition.build)(&context))
+            .collect::<Result<Vec<_>, _>>()?;
+        let (store, sink) = (self.store.clone(), self.sink.clone());
         let services = Services {
             log: Arc::new(self.log.clone()),
             ledgers: Some(Arc::new(move || {
                 let store = store.clone();
                 Box::pin(async move { Ok::<Arc<dyn LedgerStore>, LedgerError>(Arc::new(store)) })
             })),
-            sink: None,
+            sink: Some(Arc::new(move || {
+                let sink = sink.clone();
+                Box::pin(async move { Ok::<Arc<dyn Sink>, SinkError>(sink) })
+            })),
         };
         let health = Health::default();
         let config = RuntimeConfig::new("interlock", instance);
-        Ok((start(&config, &[topology], &services, &health)?, health))
+        Ok((start(&config, &topologies, &services, &health)?, health))
     }
 
     /// All committed events of a ledger, in order of sequence.

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use interlock_loadgen::{Profile, Workload};
-use interlock_schemas::{Command, EventKind, TrainService};
+use interlock_schemas::{Command, Event, EventKind, TrainService};
 use interlock_tests::memory::World;
 use interlock_tests::plans::{coming_days, sleeper};
 
@@ -96,4 +98,64 @@ async fn a_record_in_the_wrong_partition_is_sent_on_once() -> Result<()> {
     tokio::task::spawn_blocking(move || worker.wait()).await??;
     world.audit().await?;
     Ok(())
+}
+
+#[tokio::test]
+async fn windows_equal_the_sums_over_the_events() -> Result<()> {
+    let world = World::new(3).await?;
+    let plans = trains();
+    world.seed(&plans)?;
+    let commands = load(&plans, 3_000, 4)?;
+    for command in &commands {
+        world.send(command)?;
+    }
+    // Two workers share the window topologies: a row gets what several tasks add.
+    let (first, _) = world.worker_of(&["booking", "revenue", "occupancy"], "one")?;
+    let (second, _) = world.worker_of(&["revenue", "occupancy"], "two")?;
+    world.wait_for_answers(commands.len(), PATIENCE).await?;
+    let mut expected = [0i64; 4];
+    for ledger in 0..world.partitions {
+        for event in world.events(ledger).await? {
+            let header = event.header();
+            if header.replay {
+                continue;
+            }
+            expected[0] += header.amount_minor.max(0);
+            expected[1] += (-header.amount_minor).max(0);
+            match &event {
+                Event::Confirmed(event) => expected[2] += event.passengers.len() as i64,
+                Event::Rejected(_) if header.kind == EventKind::Answer => expected[3] += 1,
+                _ => {}
+            }
+        }
+    }
+    let found = || {
+        [
+            sum(&world, "revenue_minute", &["collected_minor"]),
+            sum(&world, "revenue_minute", &["refunded_minor"]),
+            sum(&world, "occupancy_minute", &["confirmed", "promoted"]),
+            sum(&world, "rejections_minute", &["requests"]),
+        ]
+    };
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while found() != expected && tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(found(), expected);
+    assert!(expected.iter().all(|sum| *sum > 0), "{expected:?}");
+    first.stop();
+    second.stop();
+    tokio::task::spawn_blocking(move || first.wait().and(second.wait())).await??;
+    assert_eq!(found(), expected, "nothing is added twice at the end");
+    Ok(())
+}
+
+/// Sum of some columns of a window table.
+fn sum(world: &World, table: &str, columns: &[&str]) -> i64 {
+    let Some(rows) = world.sink.rows(table) else { return 0 };
+    let one = |column: &&str| {
+        let column = rows.column_by_name(column).expect("a column of the table");
+        column.as_primitive::<Int64Type>().values().iter().sum::<i64>()
+    };
+    columns.iter().map(one).sum()
 }

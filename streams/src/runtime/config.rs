@@ -28,6 +28,8 @@ pub struct RuntimeConfig {
     pub threads: usize,
     /// While there is a backlog, results become visible after this time at the latest. With none they do at once.
     pub commit_interval: Duration,
+    /// Windows are written to the sink after this time: one upsert for all that a window's row gained meanwhile.
+    pub sink_interval: Duration,
     /// Input records that a transaction holds at most.
     pub commit_records_max: usize,
     /// Input records processed in one round at most: bounds the memory and the store's pause for one commit.
@@ -49,6 +51,7 @@ impl RuntimeConfig {
             static_membership: false,
             threads: 1,
             commit_interval: Duration::from_millis(100),
+            sink_interval: Duration::from_millis(500),
             commit_records_max: 20_000,
             batch_records_max: 4_000,
             check_interval: Duration::from_secs(1),

@@ -8,7 +8,7 @@ use futures::future::{BoxFuture, try_join_all};
 
 use super::config::TaskConfig;
 use super::error::TaskError;
-use super::task::{Task, TaskId};
+use super::task::Task;
 use super::tasks::Tasks;
 use crate::ledger::Token;
 use crate::log::Consumer;
@@ -16,20 +16,22 @@ use crate::record::{PartitionRecords, TopicPartition};
 use crate::sink::{Advance, Partials, Sink};
 use crate::window::merge_partials;
 
+/// One source partition: the group may give the partitions of one number to different members, topic by topic, so each
+/// is a task of its own to the sink. Windows are sums: it doesn't matter which task adds which event.
 struct SinkTask {
     task: Task,
     token: Token,
-    /// Stored positions, or those that the write under way will have stored.
-    stored: BTreeMap<TopicPartition, i64>,
-    /// Positions reached since.
-    reached: BTreeMap<TopicPartition, i64>,
+    /// Stored position, or the one that the write under way will have stored.
+    stored: i64,
+    /// Position reached since.
+    reached: i64,
     partials: Vec<Partials>,
 }
 
 pub(crate) struct Sinking {
     config: TaskConfig,
     sink: Arc<dyn Sink>,
-    tasks: BTreeMap<TaskId, SinkTask>,
+    tasks: BTreeMap<TopicPartition, SinkTask>,
     uncommitted: usize,
 }
 
@@ -42,61 +44,60 @@ impl Sinking {
             uncommitted: 0,
         }
     }
+}
 
-    /// Name under which the sink keeps a task's positions.
-    fn name(&self, id: TaskId) -> String {
-        format!("{}/{}/{}", self.config.group, id.0, id.1)
-    }
+/// Name under which the sink keeps a task's position.
+fn name(group: &str, source: &TopicPartition) -> String {
+    format!("{group}/{}/{}", source.topic, source.partition)
 }
 
 #[async_trait]
 impl Tasks for Sinking {
+    fn commits_when_drained(&self) -> bool {
+        false
+    }
+
     async fn acquire(
         &mut self,
         _consumer: &mut dyn Consumer,
         partitions: &[TopicPartition],
     ) -> Result<Vec<(TopicPartition, i64)>, TaskError> {
-        // A rebalance may give a task its partitions one after the other: it is taken anew with all it then has.
-        let mut wanted: BTreeMap<TaskId, Vec<TopicPartition>> = BTreeMap::new();
+        let mut positions = Vec::with_capacity(partitions.len());
         for source in partitions {
-            wanted
-                .entry(self.config.task_id(source)?)
-                .or_default()
-                .push(source.clone());
-        }
-        let mut positions = Vec::new();
-        for (id, mut sources) in wanted {
-            if let Some(task) = self.tasks.remove(&id) {
-                sources.extend(task.stored.into_keys().filter(|source| !partitions.contains(source)));
-            }
-            let mut initial = Vec::with_capacity(sources.len());
-            for source in sources {
-                let low = self.config.log.watermarks(&source).await?.0;
-                initial.push((source, low));
-            }
+            let (part, _) = self.config.task_id(source)?;
+            let low = self.config.log.watermarks(source).await?.0;
             let token = (self.config.tokens)();
-            let stored = self.sink.acquire(&self.name(id), &token, &initial).await?;
-            positions.extend(stored.iter().cloned());
-            let task = SinkTask {
-                task: Task::new(&self.config.topology, id.0, None),
-                token,
-                stored: stored.into_iter().collect(),
-                reached: BTreeMap::new(),
-                partials: Vec::new(),
-            };
-            self.tasks.insert(id, task);
+            let task = name(&self.config.group, source);
+            let stored = self.sink.acquire(&task, &token, &[(source.clone(), low)]).await?;
+            let stored = stored
+                .iter()
+                .find(|(at, _)| at == source)
+                .map_or(low, |(_, offset)| *offset);
+            positions.push((source.clone(), stored));
+            let task = Task::new(&self.config.topology, part, None);
+            self.tasks.insert(
+                source.clone(),
+                SinkTask {
+                    task,
+                    token,
+                    stored,
+                    reached: stored,
+                    partials: Vec::new(),
+                },
+            );
         }
         Ok(positions)
     }
 
     async fn apply(&mut self, batches: Vec<PartitionRecords>) -> Result<(), TaskError> {
         for batch in batches {
-            let id = self.config.task_id(&batch.source)?;
-            let Some(task) = self.tasks.get_mut(&id) else { continue };
+            let Some(task) = self.tasks.get_mut(&batch.source) else {
+                continue;
+            };
             let processed = task.task.process(&batch).await?;
             task.partials.extend(processed.partials);
             if let Some(last) = batch.records.last() {
-                task.reached.insert(batch.source, last.offset + 1);
+                task.reached = last.offset + 1;
             }
             self.uncommitted += batch.records.len();
         }
@@ -113,20 +114,23 @@ impl Tasks for Sinking {
     ) -> Result<BoxFuture<'static, Result<(), TaskError>>, TaskError> {
         self.uncommitted = 0;
         let mut writes = Vec::new();
-        for (&id, task) in &mut self.tasks {
-            if task.reached.is_empty() {
+        for (source, task) in &mut self.tasks {
+            if task.reached == task.stored {
                 continue;
             }
-            let mut advances = Vec::with_capacity(task.reached.len());
-            for (source, to) in std::mem::take(&mut task.reached) {
-                let from = task.stored.insert(source.clone(), to).ok_or_else(|| {
-                    TaskError::Fatal(format!("{source} was read but its stored position is not known"))
-                })?;
-                advances.push(Advance { source, from, to });
-            }
+            let advance = Advance {
+                source: source.clone(),
+                from: task.stored,
+                to: task.reached,
+            };
+            task.stored = task.reached;
             let partials = merge(std::mem::take(&mut task.partials))?;
-            let name = format!("{}/{}/{}", self.config.group, id.0, id.1);
-            writes.push((name, task.token.clone(), advances, partials));
+            writes.push((
+                name(&self.config.group, source),
+                task.token.clone(),
+                [advance],
+                partials,
+            ));
         }
         let sink = self.sink.clone();
         Ok(Box::pin(async move {
@@ -146,14 +150,7 @@ impl Tasks for Sinking {
 
     fn forget(&mut self, partitions: &[TopicPartition]) {
         for source in partitions {
-            let Ok(id) = self.config.task_id(source) else { continue };
-            if let Some(task) = self.tasks.get_mut(&id) {
-                task.stored.remove(source);
-                task.reached.remove(source);
-                if task.stored.is_empty() {
-                    self.tasks.remove(&id);
-                }
-            }
+            self.tasks.remove(source);
         }
     }
 

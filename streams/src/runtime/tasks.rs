@@ -11,6 +11,9 @@ use crate::record::{PartitionRecords, TopicPartition};
 /// [`super::sinking::Sinking`] to a database.
 #[async_trait]
 pub(crate) trait Tasks: Send {
+    /// Is a commit cheap enough to be made as soon as there is no backlog, rather than at intervals only?
+    fn commits_when_drained(&self) -> bool;
+
     /// Takes partitions that the group has just confirmed to be ours, and says from where to read them. No transaction
     /// of ours is open when this is called.
     async fn acquire(

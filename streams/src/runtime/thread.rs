@@ -155,9 +155,17 @@ impl<'a> StreamThread<'a> {
             return false;
         };
         self.commit.is_none()
-            && (self.drained
+            && ((self.drained && self.tasks.commits_when_drained())
                 || self.tasks.uncommitted() >= self.config.commit_records_max
-                || now >= since + self.config.commit_interval)
+                || now >= since + self.commit_interval())
+    }
+
+    fn commit_interval(&self) -> Duration {
+        if self.tasks.commits_when_drained() {
+            self.config.commit_interval
+        } else {
+            self.config.sink_interval
+        }
     }
 
     /// How long a poll may wait: not at all while something could be committed instead.
@@ -165,10 +173,15 @@ impl<'a> StreamThread<'a> {
         if let Some(pause) = &self.backing_off {
             return pause.until.saturating_duration_since(now);
         }
-        if self.uncommitted_since.is_some() && self.commit.is_none() {
-            return Duration::ZERO;
+        let check = self.check_at.saturating_duration_since(now);
+        match self.uncommitted_since {
+            Some(_) if self.commit.is_some() => check,
+            Some(_) if self.tasks.commits_when_drained() => Duration::ZERO,
+            Some(since) => (since + self.commit_interval())
+                .saturating_duration_since(now)
+                .min(check),
+            None => check,
         }
-        self.check_at.saturating_duration_since(now)
     }
 
     async fn on_polled(&mut self, polled: Polled) -> Result<(), TaskError> {

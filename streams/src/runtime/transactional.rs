@@ -263,6 +263,10 @@ fn offset_commits(positions: &Positions) -> Vec<OffsetCommit> {
 
 #[async_trait]
 impl Tasks for Transactional {
+    fn commits_when_drained(&self) -> bool {
+        true
+    }
+
     async fn acquire(
         &mut self,
         consumer: &mut dyn Consumer,
