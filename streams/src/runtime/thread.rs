@@ -114,8 +114,12 @@ impl<'a> StreamThread<'a> {
                 Input::Polled(Ok(polled)) => self.on_polled(polled).await,
                 Input::Polled(Err(error)) => Err(error.into()),
             };
-            if let Err(error) = result {
-                self.on_trouble(error).await?;
+            if let Err(error) = result
+                && let Err(fatal) = self.on_trouble(error).await
+            {
+                self.abandon(false).await;
+                self.leave().await;
+                return Err(fatal);
             }
         }
     }
@@ -397,13 +401,18 @@ impl<'a> StreamThread<'a> {
             tracing::warn!(thread = self.name, %error, "what was not committed is left to the next owner");
             self.abandon(false).await;
         }
-        self.health.set(&self.name, Some("stopped".into()));
-        if let Err(error) = self.consumer.close().await {
-            tracing::warn!(thread = self.name, %error, "the group could not be left; it will notice by time-out");
-        }
+        self.leave().await;
         match result {
             Err(error @ TaskError::Fatal(_)) => Err(error),
             _ => Ok(()),
+        }
+    }
+
+    /// Leaves the group, so that it need not wait for a time-out.
+    async fn leave(self) {
+        self.health.set(&self.name, Some("stopped".into()));
+        if let Err(error) = self.consumer.close().await {
+            tracing::warn!(thread = self.name, %error, "the group could not be left; it will notice by time-out");
         }
     }
 }
