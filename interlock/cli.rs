@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand};
+use interlock_loadgen::{CANONICAL_PROFILE, CANONICAL_REQUESTS, Profile};
 
-use crate::config::{self, Flag, Sources};
+use crate::config::{self, Flag, LogFormat, Sources};
 
 /// Sells train seats from Kafka, exactly once.
 #[derive(Debug, Parser)]
@@ -36,14 +38,141 @@ prints them with where each comes from.
 Exit status: 0 if all held, 1 if something failed or did not hold, 2 if the command line or the configuration is wrong.
 
 Examples:
-  interlock schemas register                      make the contract known to the schema registry
+  interlock seed --demo                           a timetable to sell
+  interlock run                                   a worker that sells it
+  interlock loadgen                               many travellers, and how long they waited
   interlock config                                what is set, and by what";
 
 /// The subcommands; each is a file in `commands/`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Run(Run),
+    Seed(Seed),
+    Loadgen(Loadgen),
+    Topology(Topology),
     Schemas(Schemas),
     Config(Config),
+}
+
+/// Work: sell seats, and keep the window tables
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Waits for services that are down. SIGINT and SIGTERM end it gracefully, a second one at once.
+While it runs: /metrics, /healthz and /readyz on metrics.listen.
+
+Examples:
+  interlock run                                   all topologies
+  interlock run --topology booking --threads 4
+  interlock run --metrics-listen 127.0.0.1:0      a second worker on this host: any free port, which it prints")]
+pub(crate) struct Run {
+    /// Topologies to run, separated by commas [setting: run.topologies]
+    #[arg(long, value_name = "NAMES")]
+    pub(crate) topology: Option<String>,
+    /// Stream threads of each topology [setting: run.threads]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<String>,
+    /// Where to serve metrics and health; port 0 takes a free one [setting: metrics.listen]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) metrics_listen: Option<String>,
+    /// How log lines look [setting: log.format]
+    #[arg(long, value_enum)]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// Put a timetable on sale
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Registers the schemas and creates the topics first. Plans that the topic holds already are not written again; changed
+ones get the next version, which holds for train-dates that are not open yet.
+
+Examples:
+  interlock seed --demo                           trains in India and Poland for the next 30 days
+  interlock seed --gtfs feed.zip --from 2026-12-01 --days 60
+  interlock seed --gtfs feed/ --template coaches.toml --json")]
+pub(crate) struct Seed {
+    /// Which timetable
+    #[command(flatten)]
+    pub(crate) source: SeedSource,
+    /// First date on which trains run [default: today]
+    #[arg(long, value_name = "DATE")]
+    pub(crate) from: Option<NaiveDate>,
+    /// Days on which trains run [default: 30]
+    #[arg(long, value_name = "N")]
+    pub(crate) days: Option<u32>,
+    /// Keep the feed's own dates, even if they are past
+    #[arg(long, conflicts_with_all = ["demo", "from", "days"])]
+    pub(crate) feed_dates: bool,
+    /// Coaches, quotas and fares for trains of a GTFS feed [default: built in]
+    #[arg(long, value_name = "FILE", conflicts_with = "demo")]
+    pub(crate) template: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// One of these.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct SeedSource {
+    /// A network of its own, in India and Poland
+    #[arg(long)]
+    pub(crate) demo: bool,
+    /// A GTFS feed: a folder or a zip file
+    #[arg(long, value_name = "PATH")]
+    pub(crate) gtfs: Option<PathBuf>,
+}
+
+/// Send requests as travellers do, and measure how long the outcomes take
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Latency counts from when a request was meant to be sent to when its outcome was read, committed. Exit status 1 if some
+requests stay unanswered. Without --seed every load is another one; the same seed again only repeats its requests.
+
+Examples:
+  interlock loadgen                               the canonical load: 200,000 requests in a burst
+  interlock loadgen --requests 60000 --profile steady --rate 1000
+  interlock loadgen --profile tatkal --json > tatkal.json
+  interlock loadgen --no-wait                     only send: what a worker started later must catch up with")]
+pub(crate) struct Loadgen {
+    /// How many requests
+    #[arg(long, value_name = "N", default_value_t = CANONICAL_REQUESTS, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) requests: u64,
+    /// Requests per second, on average [default: the profile's; burst: all at once]
+    #[arg(long, value_name = "R")]
+    pub(crate) rate: Option<f64>,
+    /// Kind of load
+    #[arg(long, default_value = CANONICAL_PROFILE, value_parser = clap::builder::PossibleValuesParser::new(Profile::names()))]
+    pub(crate) profile: String,
+    /// Seed of the load, to send the same one again [default: at random]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Seconds to wait for outcomes after the last request
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) timeout: u64,
+    /// Send, and don't wait for outcomes
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Describe the topologies: what they read, do and write
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  interlock topology                              as text
+  interlock topology booking --mermaid            as a flow chart for Markdown")]
+pub(crate) struct Topology {
+    /// Which [default: all]
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Print Mermaid flow charts
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) mermaid: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Register the contract's Avro schemas, check them, or list them
@@ -102,7 +231,21 @@ impl Cli {
             key: key.into(),
             value: value.into(),
         };
-        let flags = self.set.iter().map(|(key, value)| flag("--set", key, value)).collect();
+        let mut flags: Vec<Flag> = self.set.iter().map(|(key, value)| flag("--set", key, value)).collect();
+        if let Command::Run(run) = &self.command {
+            let format = run.log_format.map(|format| format.to_string());
+            let given = [
+                ("--topology", "run.topologies", &run.topology),
+                ("--threads", "run.threads", &run.threads),
+                ("--metrics-listen", "metrics.listen", &run.metrics_listen),
+                ("--log-format", "log.format", &format),
+            ];
+            flags.extend(
+                given
+                    .into_iter()
+                    .filter_map(|(name, key, value)| Some(flag(name, key, value.as_deref()?))),
+            );
+        }
         Sources {
             file: self.config.clone(),
             directory: config::directory(),
@@ -162,10 +305,46 @@ mod tests {
     }
 
     #[test]
+    fn flags_of_run_are_settings_that_win_over_set() {
+        let cli = parse("interlock run --threads 4 --topology booking,revenue --log-format json --set run.threads=2");
+        let flags = cli.unwrap().sources().flags;
+        let of = |key: &str| {
+            flags
+                .iter()
+                .rev()
+                .find(|flag| flag.key == key)
+                .map(|flag| flag.value.as_str())
+        };
+        assert_eq!(of("run.threads"), Some("4"));
+        assert_eq!(of("run.topologies"), Some("booking,revenue"));
+        assert_eq!(of("log.format"), Some("json"));
+        assert_eq!(of("metrics.listen"), None);
+    }
+
+    #[test]
+    fn the_canonical_load_needs_no_flags() {
+        let Command::Loadgen(load) = parse("interlock loadgen").unwrap().command else {
+            panic!("another command")
+        };
+        assert_eq!(
+            (load.requests, load.profile.as_str(), load.timeout),
+            (200_000, "burst", 60)
+        );
+        assert!(load.rate.is_none() && load.seed.is_none() && !load.no_wait);
+    }
+
+    #[test]
     fn contradictions_are_refused() {
         assert!(parse("interlock").is_err());
         assert!(parse("interlock sell").is_err());
         assert!(parse("interlock config --json --example").is_err());
         assert!(parse("interlock schemas drop").is_err());
+        assert!(parse("interlock seed").is_err());
+        assert!(parse("interlock seed --demo --gtfs feed").is_err());
+        assert!(parse("interlock seed --demo --template t.toml").is_err());
+        assert!(parse("interlock seed --gtfs feed --feed-dates --days 3").is_err());
+        assert!(parse("interlock seed --demo --from tomorrow").is_err());
+        assert!(parse("interlock loadgen --profile calm").is_err());
+        assert!(parse("interlock loadgen --requests 0").is_err());
     }
 }

@@ -7,8 +7,6 @@
 //!
 //! Secrets come by variable, or from a file that a `…_file` setting names; they are never printed.
 
-#![allow(dead_code, reason = "some settings are read by commands that land next")]
-
 mod document;
 mod duration;
 mod layers;
@@ -169,6 +167,15 @@ pub(crate) enum LogFormat {
     Text,
     /// One object for each line.
     Json,
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        })
+    }
 }
 
 impl Config {

@@ -5,7 +5,8 @@
 //! | `cli` | what can be typed |
 //! | `config` | what is set: flags over variables over `interlock.toml` over defaults |
 //! | `commands/` | one file for each subcommand |
-//! | `services`, `topics` | what commands share: clients of the real services, the topics as they must be |
+//! | `services`, `topics`, `plans` | what commands share: clients of the real services, the topics as they must be, the plans on sale |
+//! | `seed/` | from a timetable to plans |
 //!
 //! Standard output is data, standard error is talk. Exit status: 0 all held, 1 something failed or didn't hold, 2 the
 //! command line or the configuration can't be used.
@@ -13,7 +14,10 @@
 mod cli;
 mod commands;
 mod config;
+mod plans;
+mod seed;
 mod services;
+mod topics;
 
 use std::io;
 use std::process::ExitCode;

@@ -1,9 +1,21 @@
-//! Clients of the real services, as the configuration says.
+//! Clients of the real services, as the configuration says, and the patience to wait for those that come up later.
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use interlock_schemas::registry::{ConfluentRegistry, Credentials, RegistrySettings};
+use interlock_schemas::registry::{ConfluentRegistry, Credentials, RegistryError, RegistrySettings};
+use interlock_streams::ledger::redis::{RedisConfig, RedisSetupError};
+use interlock_streams::log::LogError;
+use interlock_streams::log::kafka::{GroupProtocol, KafkaConfig, KafkaLog};
+use interlock_streams::sink::SinkError;
+use rdkafka::ClientConfig;
+use tokio::time::Instant;
 
-use crate::config::Config;
+use crate::config::{self, Config};
+
+/// First and longest pause between attempts to reach a service; doubles in between.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
 
 /// The schema registry; nothing is asked yet.
 pub(crate) fn registry(config: &Config) -> anyhow::Result<ConfluentRegistry> {
@@ -24,8 +36,202 @@ pub(crate) fn registry(config: &Config) -> anyhow::Result<ConfluentRegistry> {
     })?)
 }
 
+/// How to reach Kafka.
+pub(crate) fn kafka(config: &Config) -> KafkaConfig {
+    let kafka = &config.kafka;
+    let mut settings = kafka.properties.0.clone();
+    for (name, value) in [("sasl.username", &kafka.user), ("sasl.password", &kafka.password.0)] {
+        if !value.is_empty() {
+            settings.push((name.to_owned(), value.clone()));
+        }
+    }
+    KafkaConfig {
+        bootstrap_servers: kafka.bootstrap_servers.clone(),
+        settings,
+        consumer_settings: kafka.consumer_properties.0.clone(),
+        producer_settings: kafka.producer_properties.0.clone(),
+        group_protocol: match kafka.group_protocol {
+            config::GroupProtocol::Classic => GroupProtocol::Classic,
+            config::GroupProtocol::Consumer => GroupProtocol::Consumer,
+        },
+        session_timeout: kafka.session_timeout,
+        transaction_timeout: kafka.transaction_timeout,
+        call_deadline: kafka.call_deadline,
+        compression: kafka.compression.clone(),
+        reader_group: format!("{}-reader", config.application.id),
+        ..KafkaConfig::default()
+    }
+}
+
+/// The log; nothing is asked yet.
+pub(crate) fn log(config: &Config) -> anyhow::Result<Arc<KafkaLog>> {
+    Ok(Arc::new(KafkaLog::new(kafka(config))?))
+}
+
+/// A plain Kafka client: where it is, and the settings of all clients.
+pub(crate) fn plain_client(kafka: &KafkaConfig, client_id: &str) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    client.set_log_level(rdkafka::config::RDKafkaLogLevel::Warning);
+    client
+        .set("bootstrap.servers", &kafka.bootstrap_servers)
+        .set("client.id", client_id);
+    set_all(&mut client, &kafka.settings);
+    client
+}
+
+/// A plain producer that puts every key where Java clients would, and every record once.
+pub(crate) fn plain_producer(kafka: &KafkaConfig, client_id: &str) -> ClientConfig {
+    let mut client = plain_client(kafka, client_id);
+    client
+        .set("acks", "all")
+        .set("enable.idempotence", "true")
+        // librdkafka's own default sends the same key to another partition than Java clients do.
+        .set("partitioner", "murmur2_random")
+        .set("compression.type", &kafka.compression);
+    set_all(&mut client, &kafka.producer_settings);
+    client
+}
+
+fn set_all(client: &mut ClientConfig, settings: &[(String, String)]) {
+    for (name, value) in settings {
+        client.set(name, value);
+    }
+}
+
+/// How to reach Redis.
+pub(crate) fn redis(config: &Config) -> RedisConfig {
+    let redis = &config.redis;
+    RedisConfig {
+        urls: redis.url.split(',').map(|url| url.trim().to_owned()).collect(),
+        cluster: redis.cluster,
+        namespace: redis.namespace.clone(),
+        application: config.application.id.clone(),
+        response_timeout: redis.response_timeout,
+        connection_timeout: redis.connection_timeout,
+    }
+}
+
+/// Why a service did not do what it was asked.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// It may do so later: it is down, or comes up.
+    Passing(anyhow::Error),
+    /// Somebody must look.
+    Lasting(anyhow::Error),
+}
+
+impl From<LogError> for Trouble {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Retriable { .. } => Trouble::Passing(error.into()),
+            other => Trouble::Lasting(other.into()),
+        }
+    }
+}
+
+impl From<RedisSetupError> for Trouble {
+    fn from(error: RedisSetupError) -> Self {
+        let setting = "is it up, and is redis.url right?";
+        match error {
+            RedisSetupError::Unavailable { .. } => Trouble::Passing(anyhow::anyhow!("{error}; {setting}")),
+            other => Trouble::Lasting(other.into()),
+        }
+    }
+}
+
+impl From<SinkError> for Trouble {
+    fn from(error: SinkError) -> Self {
+        let setting = "is it up, and is database.url right?";
+        match error {
+            SinkError::Unavailable { .. } => Trouble::Passing(anyhow::anyhow!("{error}; {setting}")),
+            other => Trouble::Lasting(other.into()),
+        }
+    }
+}
+
+impl From<RegistryError> for Trouble {
+    fn from(error: RegistryError) -> Self {
+        if error.is_transient() {
+            Trouble::Passing(error.into())
+        } else {
+            Trouble::Lasting(error.into())
+        }
+    }
+}
+
+impl From<anyhow::Error> for Trouble {
+    /// What the log said keeps its meaning; everything else lasts.
+    fn from(error: anyhow::Error) -> Self {
+        match error.downcast_ref::<LogError>() {
+            Some(LogError::Retriable { .. }) => Trouble::Passing(error),
+            _ => Trouble::Lasting(error),
+        }
+    }
+}
+
+/// Tries until it works, for so long (none: for ever), and says every time why it doesn't: in one line, through `say`.
+pub(crate) async fn patiently<T>(
+    patience: Option<Duration>,
+    mut say: impl FnMut(&anyhow::Error, Duration),
+    mut attempt: impl AsyncFnMut() -> Result<T, Trouble>,
+) -> anyhow::Result<T> {
+    let deadline = patience.map(|patience| Instant::now() + patience);
+    let mut pause = PAUSE.0;
+    loop {
+        let error = match attempt().await {
+            Ok(done) => return Ok(done),
+            Err(Trouble::Lasting(error)) => return Err(error),
+            Err(Trouble::Passing(error)) => error,
+        };
+        if deadline.is_some_and(|deadline| Instant::now() + pause > deadline) {
+            return Err(error);
+        }
+        say(&error, pause);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE.1);
+    }
+}
+
+/// For [`patiently`]: a line on standard error.
+pub(crate) fn say_waiting(error: &anyhow::Error, pause: Duration) {
+    eprintln!("waiting: {error:#}; again in {pause:?}");
+}
+
 /// Waits for a future, on a runtime of its own: commands that do one thing need no more.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     Ok(runtime.context("no asynchronous runtime")?.block_on(future))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn patience_outlasts_what_passes_and_not_what_lasts() {
+        let (mut said, mut left) = (0, 2);
+        let waited = patiently(
+            None,
+            |_, _| said += 1,
+            async || {
+                left -= 1;
+                if left == 0 {
+                    Ok(7)
+                } else {
+                    Err(Trouble::Passing(anyhow::anyhow!("down")))
+                }
+            },
+        );
+        assert_eq!(waited.await.unwrap(), 7);
+        assert_eq!(said, 1);
+
+        let down = async || Err::<(), _>(Trouble::Passing(anyhow::anyhow!("down")));
+        assert!(
+            patiently(Some(Duration::ZERO), |_, _| panic!("waited"), down)
+                .await
+                .is_err()
+        );
+        let wrong = async || Err::<(), _>(Trouble::Lasting(anyhow::anyhow!("wrong")));
+        assert!(patiently(None, |_, _| panic!("waited"), wrong).await.is_err());
+    }
 }

@@ -1,7 +1,11 @@
 //! One file for each subcommand, one line for each here.
 
 mod config;
+mod loadgen;
+mod run;
 mod schemas;
+mod seed;
+mod topology;
 
 use crate::Status;
 use crate::cli::Command;
@@ -10,6 +14,10 @@ use crate::config::Loaded;
 /// Carries out a command.
 pub(crate) fn call(command: Command, loaded: &Loaded) -> anyhow::Result<Status> {
     match command {
+        Command::Run(_) => run::call(&loaded.config),
+        Command::Seed(arguments) => seed::call(&arguments, &loaded.config),
+        Command::Loadgen(arguments) => loadgen::call(&arguments, &loaded.config),
+        Command::Topology(arguments) => topology::call(&arguments),
         Command::Schemas(arguments) => schemas::call(&arguments, &loaded.config),
         Command::Config(arguments) => config::call(&arguments, loaded),
     }

@@ -206,7 +206,7 @@ fn unknown_names_are_said_with_the_nearest_known_one() {
         ("INTERLOCK_BOOTSTRAP_SERVER", "h:1"),
         ("INTERLOCK_KAFKA_PORT", "9092"),
         ("INTERLOCK_GRAFANA_URL", "x"),
-        ("HOME", "/root"),
+        ("HOME", "somewhere"),
     ];
     let warnings = loaded(None, &variables, &[]).unwrap().warnings;
     assert_eq!(warnings.len(), 1, "{warnings:?}");

@@ -1,0 +1,119 @@
+//! `interlock run`: a worker. Connects, starts the topologies, says how it is, and stops gracefully.
+
+mod observe;
+mod start;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use interlock_streams::runtime::{Health, Running};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::Status;
+use crate::config::{Config, Log, LogFormat};
+
+/// How often it is looked whether a stream thread has ended by itself.
+const LOOK: Duration = Duration::from_millis(100);
+/// Exit status of a process that was told twice to stop.
+const STOPPED_AT_ONCE: i32 = 130;
+
+/// Works until told to stop.
+pub(crate) fn call(config: &Config) -> anyhow::Result<Status> {
+    log_to_stderr(&config.log)?;
+    let metrics = observe::install_recorder()?;
+    // For signals, health and metrics only: each stream thread has a runtime of its own.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let result = runtime
+        .context("no asynchronous runtime")?
+        .block_on(work(config, metrics));
+    result.map(|()| Status::Held)
+}
+
+async fn work(config: &Config, metrics: observe::Handle) -> anyhow::Result<()> {
+    let mut stop = Stop::new()?;
+    let health = Health::default();
+    health.set(start::START, Some("starting".to_owned()));
+    let address = observe::serve(config.metrics.listen, health.clone(), metrics).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        "metrics and health on http://{address}/"
+    );
+
+    let running = tokio::select! {
+        started = start::start(config, &health) => started?,
+        () = stop.asked() => return Ok(()),
+    };
+    health.set(start::START, None);
+    let ended = async {
+        while !running.any_finished() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::select! {
+        () = ended => {}
+        () = stop.asked() => tracing::info!("stopping: finishing batches, committing, leaving the groups; again to stop at once"),
+    }
+    tokio::select! {
+        result = leave(running) => result?,
+        () = stop.asked() => {
+            tracing::warn!("stopping at once: what is not committed will be done again by others");
+            std::process::exit(STOPPED_AT_ONCE);
+        }
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Waits until all stream threads have left.
+async fn leave(running: Running) -> anyhow::Result<()> {
+    running.stop();
+    let waited = tokio::task::spawn_blocking(move || running.wait()).await;
+    waited
+        .context("waiting for the stream threads")?
+        .map_err(|error| anyhow!(error).context("a stream thread failed"))
+}
+
+/// SIGINT and SIGTERM.
+struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Stop {
+    fn new() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("signals can't be listened for");
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn log_to_stderr(log: &Log) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&log.filter).with_context(|| {
+        format!(
+            "log.filter: `{}` is not a filter such as info,interlock_streams=debug",
+            log.filter
+        )
+    })?;
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(is_terminal);
+    let started = match log.format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| anyhow!("log lines can't be written: {error}"))
+}

@@ -1,0 +1,132 @@
+//! What a worker says of itself over HTTP: `/metrics` for Prometheus, `/healthz` (it lives), `/readyz` (it works, else
+//! why not).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use interlock_streams::runtime::Health;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use serde_json::json;
+
+/// What renders the metrics.
+pub(super) type Handle = PrometheusHandle;
+
+/// Upper bounds of the histograms, in seconds: from a commit without a backlog to a rebuild.
+const SECONDS: [f64; 17] = [
+    0.001, 0.0025, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 60.0,
+];
+/// How often what the histograms hold back is drained.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// What Prometheus expects.
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Collects the metrics of this process from now on.
+pub(super) fn install_recorder() -> anyhow::Result<Handle> {
+    let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?;
+    let recorder = builder.build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder).map_err(|_| anyhow!("metrics are collected already"))?;
+    Ok(handle)
+}
+
+/// Serves until the process ends; returns the address, which is another than `listen` where that says port 0.
+pub(super) async fn serve(listen: SocketAddr, health: Health, metrics: Handle) -> anyhow::Result<SocketAddr> {
+    let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| {
+        format!(
+            "metrics.listen: {listen} can't be listened on; give another by --metrics-listen or INTERLOCK_METRICS_LISTEN \
+             (each worker on a host needs its own; port 0 takes a free one)"
+        )
+    })?;
+    let address = listener.local_addr().context("metrics.listen: no address")?;
+    let upkeep = metrics.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            upkeep.run_upkeep();
+        }
+    });
+    let app = router(health, metrics);
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, app).await {
+            tracing::error!(%error, "metrics and health are no longer served");
+        }
+    });
+    Ok(address)
+}
+
+fn router(health: Health, metrics: Handle) -> Router {
+    Router::new()
+        .route(
+            "/metrics",
+            get(async |State(metrics): State<Handle>| ([(header::CONTENT_TYPE, TEXT)], metrics.render())),
+        )
+        .with_state(metrics)
+        .merge(
+            Router::new()
+                .route("/healthz", get(async || Json(json!({ "alive": true }))))
+                .route("/readyz", get(ready))
+                .with_state(health),
+        )
+}
+
+async fn ready(State(health): State<Health>) -> Response {
+    let reasons: Vec<_> = health
+        .troubles()
+        .into_iter()
+        .map(|(what, why)| json!({ "what": what, "why": why }))
+        .collect();
+    let status = if reasons.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (status, Json(json!({ "ready": reasons.is_empty(), "reasons": reasons }))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn ask(address: SocketAddr, path: &str) -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_worker_says_how_it_is() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let health = Health::default();
+        let any = "127.0.0.1:0".parse().unwrap();
+        let address = serve(any, health.clone(), recorder.handle()).await.unwrap();
+
+        health.set("booking-0", Some("Redis is down".into()));
+        let answer = ask(address, "/readyz").await;
+        assert!(
+            answer.starts_with("HTTP/1.1 503") && answer.contains(r#""why":"Redis is down""#),
+            "{answer}"
+        );
+        assert!(ask(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+
+        health.set("booking-0", None);
+        let answer = ask(address, "/readyz").await;
+        assert!(
+            answer.starts_with("HTTP/1.1 200") && answer.contains(r#""ready":true"#),
+            "{answer}"
+        );
+        assert!(ask(address, "/metrics").await.contains("text/plain"));
+
+        let taken = serve(address, health, recorder.handle()).await.unwrap_err();
+        assert!(format!("{taken:#}").contains("--metrics-listen"), "{taken:#}");
+    }
+}

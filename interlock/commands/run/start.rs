@@ -1,0 +1,145 @@
+//! From the configuration to stream threads at work: waits for each service in turn, and says which and why.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use interlock_schemas::registry::{Registry, register_all};
+use interlock_schemas::topics::contract;
+use interlock_sinks::timescale::{TimescaleOptions, TimescaleSink};
+use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore, RedisSetupError};
+use interlock_streams::ledger::{LedgerError, LedgerStore};
+use interlock_streams::log::Log;
+use interlock_streams::runtime::{self, ConnectLedgers, ConnectSink, Health, Running, RuntimeConfig, Services};
+use interlock_streams::sink::Sink;
+use interlock_topologies::Context;
+
+use crate::commands::topology::choose;
+use crate::config::Config;
+use crate::services::{self, Trouble};
+use crate::topics;
+
+/// Names the start among what may keep a worker from being ready.
+pub(super) const START: &str = "start";
+
+/// Waits for the services, then starts the stream threads.
+pub(super) async fn start(config: &Config, health: &Health) -> anyhow::Result<Running> {
+    let definitions = choose(&config.run.topologies)?;
+    let registry: Arc<dyn Registry> = Arc::new(services::registry(config)?);
+    let log = services::log(config)?;
+    let redis = services::redis(config);
+
+    let ids = until_up(health, async || Ok(register_all(&*registry, &contract()).await?)).await?;
+    let ledgers = until_up(health, async || Ok(prepare_topics(&*log, config).await?)).await?;
+    for warning in topics::check_settings(&services::kafka(config)).await? {
+        tracing::warn!("{warning}");
+    }
+    let context = Context { registry, ids };
+    let topologies = definitions
+        .iter()
+        .map(|definition| (definition.build)(&context))
+        .collect::<Result<Vec<_>, _>>()?;
+    if topologies.iter().any(|topology| topology.has_ledger()) {
+        until_up(health, async || {
+            let store = RedisLedgerStore::connect(redis.clone()).await?;
+            Ok::<_, Trouble>(store.check_server().await?)
+        })
+        .await?;
+    }
+    let sink = TimescaleOptions::default();
+    if topologies.iter().any(|topology| topology.has_sink()) {
+        until_up(health, async || {
+            Ok(TimescaleSink::connect(&config.database.url, &sink).await?)
+        })
+        .await?;
+    }
+
+    let runtime = runtime_config(config);
+    let names: Vec<&str> = definitions.iter().map(|definition| definition.name).collect();
+    tracing::info!(
+        application = runtime.application_id,
+        instance = runtime.instance_id,
+        topologies = names.join(", "),
+        threads = runtime.threads,
+        ledgers,
+        "starting"
+    );
+    let services = Services {
+        log,
+        ledgers: Some(connect_ledgers(redis)),
+        sink: Some(connect_sink(config, sink)),
+    };
+    Ok(runtime::start(&runtime, &topologies, &services, health)?)
+}
+
+/// As long as it takes; meanwhile the worker lives but isn't ready.
+async fn until_up<T>(health: &Health, attempt: impl AsyncFnMut() -> Result<T, Trouble>) -> anyhow::Result<T> {
+    let say = |error: &anyhow::Error, pause: Duration| {
+        tracing::warn!("{error:#}; again in {pause:?}");
+        health.set(START, Some(format!("{error:#}")));
+    };
+    services::patiently(None, say, attempt).await
+}
+
+async fn prepare_topics(log: &dyn Log, config: &Config) -> anyhow::Result<i32> {
+    match config.topics.create {
+        true => topics::ensure(log, &config.topics).await,
+        false => topics::require(log).await,
+    }
+}
+
+fn runtime_config(config: &Config) -> RuntimeConfig {
+    let (application, run) = (&config.application, &config.run);
+    let instance_id = match application.instance_id.as_str() {
+        "" => some_instance_id(),
+        fixed => fixed.to_owned(),
+    };
+    RuntimeConfig {
+        static_membership: application.static_membership,
+        threads: run.threads,
+        commit_interval: run.commit_interval,
+        commit_records_max: run.commit_records_max,
+        batch_records_max: run.batch_records_max,
+        check_interval: run.check_interval,
+        ..RuntimeConfig::new(application.id.clone(), instance_id)
+    }
+}
+
+/// Host, process and chance: the same process number comes again in every container.
+fn some_instance_id() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    let host = if host.is_empty() { "host" } else { host };
+    format!("{host}-{}-{:04x}", std::process::id(), rand::random::<u16>())
+}
+
+fn connect_ledgers(config: RedisConfig) -> ConnectLedgers {
+    Arc::new(move || {
+        let config = config.clone();
+        let connect = async move {
+            let store = RedisLedgerStore::connect(config)
+                .await
+                .map_err(|error| ledger_error(&error))?;
+            Ok(Arc::new(store) as Arc<dyn LedgerStore>)
+        };
+        connect.boxed()
+    })
+}
+
+/// What the engine does next is the same, whichever ledger it is about.
+fn ledger_error(error: &RedisSetupError) -> LedgerError {
+    let (ledger, reason) = (-1, error.to_string());
+    match error {
+        RedisSetupError::Unavailable { .. } => LedgerError::Unavailable { ledger, reason },
+        _ => LedgerError::Fatal { ledger, reason },
+    }
+}
+
+fn connect_sink(config: &Config, options: TimescaleOptions) -> ConnectSink {
+    let url = config.database.url.clone();
+    Arc::new(move || {
+        let (url, options) = (url.clone(), options.clone());
+        let connect = async move { Ok(Arc::new(TimescaleSink::connect(&url, &options).await?) as Arc<dyn Sink>) };
+        connect.boxed()
+    })
+}
