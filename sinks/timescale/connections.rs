@@ -102,6 +102,9 @@ pub(super) fn bounded(options: &PgConnectOptions, deadline: Duration) -> PgConne
         ("statement_timeout", server_ms.as_str()),
         ("idle_in_transaction_session_timeout", server_ms.as_str()),
         ("timezone", "UTC"),
+        // A database that dies may lose its last moments, positions and rows together: the next write is then refused,
+        // and the task goes back to the stored position. Waiting for the disk at each commit would buy nothing.
+        ("synchronous_commit", "off"),
     ];
     let name = options.get_application_name().unwrap_or("interlock-sink");
     options.clone().application_name(name).options(settings)

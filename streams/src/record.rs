@@ -30,6 +30,17 @@ impl fmt::Display for TopicPartition {
     }
 }
 
+/// Partitions as people read them: `a[0,1] b[3]`.
+pub(crate) fn listed(partitions: &[TopicPartition]) -> String {
+    let mut sorted: Vec<&TopicPartition> = partitions.iter().collect();
+    sorted.sort();
+    let topics = sorted.chunk_by(|a, b| a.topic == b.topic).map(|group| {
+        let numbers: Vec<String> = group.iter().map(|partition| partition.partition.to_string()).collect();
+        format!("{}[{}]", group[0].topic, numbers.join(","))
+    });
+    topics.collect::<Vec<_>>().join(" ")
+}
+
 /// A header of a record: name and value, as Kafka keeps them.
 pub type Header = (Arc<str>, Bytes);
 
@@ -72,4 +83,17 @@ pub struct OutputRecord {
     pub value: Option<Bytes>,
     /// Its headers.
     pub headers: Vec<Header>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partitions_are_listed_by_topic() {
+        let partitions =
+            [("b", 3), ("a", 10), ("a", 2)].map(|(topic, partition)| TopicPartition::new(topic, partition));
+        assert_eq!(listed(&partitions), "a[2,10] b[3]");
+        assert_eq!(listed(&[]), "");
+    }
 }

@@ -24,7 +24,7 @@ use crate::log::{Consumer, LogError, Polled};
 use crate::metric_definitions::{
     COMMIT_SECONDS, COMMITS, MIGRATIONS, OUTCOME_SECONDS, RECORDS_APPLIED, RECORDS_READ, ROUND_SECONDS, TASKS,
 };
-use crate::record::{PartitionRecords, TopicPartition};
+use crate::record::{PartitionRecords, TopicPartition, listed};
 
 /// Everything that can happen to a stream thread.
 enum Input {
@@ -224,7 +224,11 @@ impl<'a> StreamThread<'a> {
     }
 
     async fn on_assigned(&mut self, partitions: Vec<TopicPartition>) -> Result<(), TaskError> {
-        tracing::info!(thread = self.name, ?partitions, "partitions assigned");
+        tracing::info!(
+            thread = self.name,
+            partitions = listed(&partitions),
+            "partitions assigned"
+        );
         self.assigned.extend(partitions.iter().cloned());
         metrics::gauge!(TASKS, "topology" => self.topology.clone(), "thread" => self.name.clone())
             .set(self.assigned.len() as f64);
@@ -237,7 +241,11 @@ impl<'a> StreamThread<'a> {
     }
 
     async fn on_revoked(&mut self, partitions: &[TopicPartition]) -> Result<(), TaskError> {
-        tracing::info!(thread = self.name, ?partitions, "partitions revoked");
+        tracing::info!(
+            thread = self.name,
+            partitions = listed(partitions),
+            "partitions revoked"
+        );
         let mut result = Ok(());
         if self.backing_off.is_none() {
             result = self.settle().await;
@@ -257,7 +265,10 @@ impl<'a> StreamThread<'a> {
         self.remove(partitions);
         Err(TaskError::Migrated {
             reason: "partitions_lost",
-            detail: format!("the group took {partitions:?} away before they could be given up"),
+            detail: format!(
+                "the group took {} away before they could be given up",
+                listed(partitions)
+            ),
             producer_lost: false,
         })
     }
