@@ -1,4 +1,5 @@
 //! What the whole-system tests share.
 
 pub mod memory;
+pub mod panels;
 pub mod plans;
