@@ -1,6 +1,6 @@
 //! The engine's metrics: every name once, with its unit and a sentence.
 
-/// Counter: records read, by topology and topic.
+/// Counter: records read, by topology.
 pub const RECORDS_READ: &str = "interlock_records_read_total";
 /// Counter: input records decided or processed and applied, by topology.
 pub const RECORDS_APPLIED: &str = "interlock_records_applied_total";
@@ -8,7 +8,7 @@ pub const RECORDS_APPLIED: &str = "interlock_records_applied_total";
 pub const RECORDS_REFUSED: &str = "interlock_records_refused_total";
 /// Counter: records sent on to the partition that their key belongs to, by topic.
 pub const RECORDS_FORWARDED: &str = "interlock_records_forwarded_total";
-/// Counter: records written to the log, by topology and topic.
+/// Counter: records written to the log, by topology.
 pub const RECORDS_WRITTEN: &str = "interlock_records_written_total";
 /// Counter: transactions or sink writes committed, by topology.
 pub const COMMITS: &str = "interlock_commits_total";
@@ -18,7 +18,8 @@ pub const COMMIT_SECONDS: &str = "interlock_commit_seconds";
 pub const ROUND_SECONDS: &str = "interlock_round_seconds";
 /// Histogram, seconds: age of a record (by its timestamp) when its outcome was committed, by topology.
 pub const OUTCOME_SECONDS: &str = "interlock_outcome_seconds";
-/// Gauge: records of the input topics behind the high watermark, by topology, topic and partition.
+/// Gauge: offsets between what was read and the high watermark, by topology, topic and partition. Transaction markers are
+/// offsets too: a partition that was read to its end may show 1.
 pub const LAG: &str = "interlock_lag_records";
 /// Gauge: batches in the outbox whose commit in the log is not yet known, by ledger.
 pub const OUTBOX_BATCHES: &str = "interlock_outbox_batches";

@@ -51,7 +51,7 @@ use crate::topology::Topology;
 use config::TaskConfig;
 use sinking::Sinking;
 use tasks::Tasks;
-use thread::StreamThread;
+use thread::{Connected, StreamThread};
 use transactional::Transactional;
 
 /// Connects to a ledger store; called once for each stream thread, on its own runtime.
@@ -219,7 +219,7 @@ pub(crate) async fn run_thread(
             break None;
         }
     };
-    let Some((consumer, tasks)) = prepared else {
+    let Some(connected) = prepared else {
         return Ok(());
     };
     tokio::select! {
@@ -227,7 +227,7 @@ pub(crate) async fn run_thread(
         _ = globals.wait_for(|ready| *ready) => {}
     }
     let topology = topology.name().to_owned();
-    StreamThread::new(member, topology, config, consumer, tasks, health.clone(), shutdown)
+    StreamThread::new(member, topology, config, connected, health.clone(), shutdown)
         .run()
         .await
 }
@@ -238,7 +238,8 @@ async fn prepare(
     topology: &Arc<Topology>,
     services: &Services,
     member: &str,
-) -> Result<(Box<dyn crate::log::Consumer>, Box<dyn Tasks>), TaskError> {
+) -> Result<Connected, TaskError> {
+    show_counters(topology);
     let partitions = check_topics(topology, &*services.log).await?;
     let group = config.group(topology.name());
     let tasks = TaskConfig {
@@ -270,7 +271,39 @@ async fn prepare(
         client_id: member.to_owned(),
         instance_id: config.static_membership.then(|| member.to_owned()),
     };
-    Ok((services.log.consumer(&consumer).await?, tasks))
+    let log = services.log.clone();
+    Ok(Connected {
+        consumer: log.consumer(&consumer).await?,
+        log,
+        tasks,
+    })
+}
+
+/// Shows counters as 0 before they count: an increase from nothing is not seen as one.
+fn show_counters(topology: &Topology) {
+    use crate::metric_definitions::{ACQUISITIONS, MIGRATIONS, REBUILDS, RECORDS_FORWARDED, RECORDS_REFUSED};
+    for reason in [
+        "log_unavailable",
+        "transaction_aborted",
+        "producer_fenced",
+        "partitions_lost",
+    ] {
+        metrics::counter!(MIGRATIONS, "topology" => topology.name().to_owned(), "reason" => reason).increment(0);
+    }
+    for topic in topology.source_topics() {
+        for reason in ["undecodable", "wrong_partition", "processing"] {
+            metrics::counter!(RECORDS_REFUSED, "topic" => topic.clone(), "reason" => reason).increment(0);
+        }
+    }
+    if topology.has_ledger() {
+        metrics::counter!(REBUILDS).increment(0);
+        for verdict in ["continue", "resend", "rebuild"] {
+            metrics::counter!(ACQUISITIONS, "verdict" => verdict).increment(0);
+        }
+        for topic in topology.source_topics() {
+            metrics::counter!(RECORDS_FORWARDED, "topic" => topic).increment(0);
+        }
+    }
 }
 
 /// Looks whether all topics exist and those that belong together have the same number of partitions; returns the

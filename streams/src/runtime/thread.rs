@@ -9,7 +9,8 @@
 //!                                       (acquire all again)
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -20,9 +21,9 @@ use super::config::RuntimeConfig;
 use super::error::TaskError;
 use super::health::Health;
 use super::tasks::Tasks;
-use crate::log::{Consumer, LogError, Polled};
+use crate::log::{Consumer, Log, LogError, Polled};
 use crate::metric_definitions::{
-    COMMIT_SECONDS, COMMITS, MIGRATIONS, OUTCOME_SECONDS, RECORDS_APPLIED, RECORDS_READ, ROUND_SECONDS, TASKS,
+    COMMIT_SECONDS, COMMITS, LAG, MIGRATIONS, OUTCOME_SECONDS, RECORDS_APPLIED, RECORDS_READ, ROUND_SECONDS, TASKS,
 };
 use crate::record::{PartitionRecords, TopicPartition, listed};
 
@@ -50,11 +51,19 @@ struct BackingOff {
     polled: bool,
 }
 
+/// What a stream thread stands on.
+pub(crate) struct Connected {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) consumer: Box<dyn Consumer>,
+    pub(crate) tasks: Box<dyn Tasks>,
+}
+
 /// A consumer, its tasks and their commits.
 pub(crate) struct StreamThread<'a> {
     name: String,
     topology: String,
     config: &'a RuntimeConfig,
+    log: Arc<dyn Log>,
     consumer: Box<dyn Consumer>,
     tasks: Box<dyn Tasks>,
     health: Health,
@@ -69,23 +78,30 @@ pub(crate) struct StreamThread<'a> {
     /// The last poll brought nothing: there is no backlog.
     drained: bool,
     check_at: Instant,
+    /// Next offset to read of each assigned partition, for the lag.
+    positions: BTreeMap<TopicPartition, i64>,
+    lag_at: Instant,
 }
+
+/// How often the lag is measured.
+const LAG_INTERVAL: Duration = Duration::from_secs(2);
 
 impl<'a> StreamThread<'a> {
     pub(crate) fn new(
         name: String,
         topology: String,
         config: &'a RuntimeConfig,
-        consumer: Box<dyn Consumer>,
-        tasks: Box<dyn Tasks>,
+        connected: Connected,
         health: Health,
         shutdown: watch::Receiver<bool>,
     ) -> Self {
+        let Connected { log, consumer, tasks } = connected;
         let check_at = Instant::now() + config.check_interval;
         Self {
             name,
             topology,
             config,
+            log,
             consumer,
             tasks,
             health,
@@ -98,6 +114,8 @@ impl<'a> StreamThread<'a> {
             oldest: None,
             drained: false,
             check_at,
+            positions: BTreeMap::new(),
+            lag_at: Instant::now(),
         }
     }
 
@@ -129,6 +147,10 @@ impl<'a> StreamThread<'a> {
             return Input::Shutdown;
         }
         let now = Instant::now();
+        if now >= self.lag_at {
+            self.lag_at = now + LAG_INTERVAL;
+            self.measure_lag();
+        }
         if let Some(pause) = &self.backing_off {
             if pause.polled && now >= pause.until {
                 return Input::AcquireDue;
@@ -212,7 +234,10 @@ impl<'a> StreamThread<'a> {
             .filter_map(|batch| Some(batch.records.first()?.timestamp))
             .min();
         metrics::counter!(RECORDS_READ, "topology" => self.topology.clone()).increment(records as u64);
+        let last = |batch: &PartitionRecords| Some((batch.source.clone(), batch.records.last()?.offset + 1));
+        let reached: Vec<(TopicPartition, i64)> = batches.iter().filter_map(last).collect();
         self.tasks.apply(batches).await?;
+        self.positions.extend(reached);
         metrics::counter!(RECORDS_APPLIED, "topology" => self.topology.clone()).increment(records as u64);
         metrics::histogram!(ROUND_SECONDS, "topology" => self.topology.clone()).record(began.elapsed().as_secs_f64());
         if self.tasks.uncommitted() > 0 {
@@ -277,6 +302,9 @@ impl<'a> StreamThread<'a> {
         self.tasks.forget(partitions);
         for partition in partitions {
             self.assigned.remove(partition);
+            if self.positions.remove(partition).is_some() {
+                lag(&self.topology, partition).set(0.0);
+            }
         }
         metrics::gauge!(TASKS, "topology" => self.topology.clone(), "thread" => self.name.clone())
             .set(self.assigned.len() as f64);
@@ -335,6 +363,7 @@ impl<'a> StreamThread<'a> {
         if !partitions.is_empty() {
             let positions = self.tasks.acquire(self.consumer.as_mut(), partitions).await?;
             self.consumer.start(&positions).await?;
+            self.positions.extend(positions);
             self.health.set(&self.name, None);
         }
         Ok(())
@@ -346,6 +375,20 @@ impl<'a> StreamThread<'a> {
         self.backing_off = None;
         self.health.set(&self.name, None);
         Ok(())
+    }
+
+    /// Asks for the high watermarks beside the work and sets the lag when they come.
+    fn measure_lag(&self) {
+        let (log, topology) = (self.log.clone(), self.topology.clone());
+        let positions: Vec<(TopicPartition, i64)> = self.positions.iter().map(|(p, at)| (p.clone(), *at)).collect();
+        tokio::spawn(async move {
+            for (partition, position) in positions {
+                // While the log can't be asked the lag is unknown, and the last one stays.
+                if let Ok((_, high)) = log.watermarks(&partition).await {
+                    lag(&topology, &partition).set((high - position).max(0) as f64);
+                }
+            }
+        });
     }
 
     async fn check(&mut self) -> Result<(), TaskError> {
@@ -426,6 +469,13 @@ impl<'a> StreamThread<'a> {
             tracing::warn!(thread = self.name, %error, "the group could not be left; it will notice by time-out");
         }
     }
+}
+
+fn lag(topology: &str, partition: &TopicPartition) -> metrics::Gauge {
+    metrics::gauge!(
+        LAG, "topology" => topology.to_owned(), "topic" => partition.topic.to_string(),
+        "partition" => partition.partition.to_string()
+    )
 }
 
 /// Milliseconds since the Unix epoch, for the age of outcomes in the metrics only.

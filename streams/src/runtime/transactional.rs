@@ -224,8 +224,7 @@ impl Transactional {
             let session = self.tasks.get_mut(&id).and_then(|task| task.session.as_mut());
             if let (Some(session), Some(metadata)) = (session, position.metadata) {
                 session.acknowledge(position.offset, metadata);
-                metrics::gauge!(OUTBOX_BATCHES, "ledger" => source.partition.to_string())
-                    .set(session.unacknowledged() as f64);
+                outbox_batches(source.partition, session.unacknowledged());
             }
         }
     }
@@ -241,6 +240,9 @@ impl Transactional {
             metrics::counter!(RECORDS_WRITTEN, "topology" => self.config.topology.name().to_owned()).increment(count);
         }
         let session = self.tasks.get(&id).and_then(|task| task.session.as_ref());
+        if let Some(session) = session {
+            outbox_batches(source.partition, session.unacknowledged());
+        }
         let metadata = session.map(|session| session.metadata(&self.config.transactional_id));
         self.open.insert(
             source.clone(),
@@ -251,6 +253,10 @@ impl Transactional {
         );
         Ok(())
     }
+}
+
+fn outbox_batches(ledger: i32, count: usize) {
+    metrics::gauge!(OUTBOX_BATCHES, "ledger" => ledger.to_string()).set(count as f64);
 }
 
 fn offset_commits(positions: &Positions) -> Vec<OffsetCommit> {
@@ -377,6 +383,7 @@ impl Tasks for Transactional {
             self.in_flight.remove(source);
             if let Ok(id) = self.config.task_id(source) {
                 self.tasks.remove(&id);
+                outbox_batches(source.partition, 0);
             }
         }
     }
