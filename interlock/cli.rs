@@ -49,6 +49,7 @@ pub(crate) enum Command {
     Run(Run),
     Seed(Seed),
     Loadgen(Loadgen),
+    Audit(Audit),
     Topology(Topology),
     Schemas(Schemas),
     Config(Config),
@@ -170,6 +171,37 @@ pub(crate) struct Topology {
     /// Print Mermaid flow charts
     #[arg(long, conflicts_with = "json")]
     pub(crate) mermaid: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Check from the outside that all invariants hold: Kafka, Redis and TimescaleDB agree
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Reads what is committed and judges it by I1 to I6, without the workers' help; they may go on meanwhile.
+Exit status: 0 if all invariants hold and nothing was inconclusive, 1 if not, 2 if a service can't be asked.
+
+Examples:
+  interlock audit                                 after a load, or at any time
+  interlock audit --settled                       every request must have its answer by now
+  interlock audit --skip-windows --json           without TimescaleDB; for programs")]
+pub(crate) struct Audit {
+    /// Seconds to wait for workers that are behind
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub(crate) wait: u64,
+    /// Requests that are not answered yet are violations, too
+    #[arg(long)]
+    pub(crate) settled: bool,
+    /// Don't look at the window tables (I6)
+    #[arg(long)]
+    pub(crate) skip_windows: bool,
+    /// Violations to print of each invariant; all are counted
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(crate) max_violations: usize,
+    /// Ledgers to audit at the same time; each needs memory for all of its bookings
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub(crate) parallel: usize,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -11,6 +11,7 @@
 //! Standard output is data, standard error is talk. Exit status: 0 all held, 1 something failed or didn't hold, 2 the
 //! command line or the configuration can't be used.
 
+mod audit;
 mod cli;
 mod commands;
 mod config;
@@ -31,6 +32,8 @@ pub(crate) enum Status {
     Held,
     /// It was found out that something doesn't hold, and said.
     NotHeld,
+    /// It could not be found out, and said why.
+    Unknown,
 }
 
 fn main() -> ExitCode {
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
     match commands::call(cli.command, &loaded) {
         Ok(Status::Held) => ExitCode::SUCCESS,
         Ok(Status::NotHeld) => ExitCode::FAILURE,
+        Ok(Status::Unknown) => ExitCode::from(2),
         // Who reads our output has seen enough, such as `head`.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -58,7 +62,7 @@ fn main() -> ExitCode {
 }
 
 /// One line: what, and why.
-fn complain(error: &anyhow::Error) {
+pub(crate) fn complain(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
 }
 

@@ -1,5 +1,6 @@
 //! One file for each subcommand, one line for each here.
 
+mod audit;
 mod config;
 mod loadgen;
 mod run;
@@ -17,6 +18,7 @@ pub(crate) fn call(command: Command, loaded: &Loaded) -> anyhow::Result<Status> 
         Command::Run(_) => run::call(&loaded.config),
         Command::Seed(arguments) => seed::call(&arguments, &loaded.config),
         Command::Loadgen(arguments) => loadgen::call(&arguments, &loaded.config),
+        Command::Audit(arguments) => audit::call(&arguments, &loaded.config),
         Command::Topology(arguments) => topology::call(&arguments),
         Command::Schemas(arguments) => schemas::call(&arguments, &loaded.config),
         Command::Config(arguments) => config::call(&arguments, loaded),

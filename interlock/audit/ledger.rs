@@ -1,0 +1,258 @@
+//! One ledger: its events in the order of their sequence, each given to everything that judges or sums them.
+
+use interlock_inventory::invariants::EventAuditor;
+use interlock_inventory::{Ledger, Plan, evolve};
+use interlock_schemas::{Event, EventHeader, RecordType, topics, train_date_key};
+use interlock_streams::log::murmur2::partition_for_key;
+
+use super::findings::{Findings, Invariant, Place};
+use super::requests::Requests;
+use super::totals::Totals;
+use super::windows::{WindowSums, Writer};
+
+/// The group's committed position in a partition of the requests.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Committed {
+    /// Offset of the next record to apply; 0 where nothing was ever committed.
+    pub(crate) offset: i64,
+    /// What its metadata says; none where nothing was ever committed, or by a stranger.
+    pub(crate) metadata: Option<CommittedBy>,
+    /// Why the metadata could not be read.
+    pub(crate) foreign: Option<String>,
+}
+
+/// Metadata of a committed offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CommittedBy {
+    /// Sequence of the last event below the offset.
+    pub(crate) sequence: i64,
+    /// Token of the acquisition that decided it; empty before the first.
+    pub(crate) token: String,
+}
+
+impl Committed {
+    /// Reads `il1 <sequence> <token> <transactional.id>`.
+    pub(crate) fn new(offset: i64, metadata: &str) -> Committed {
+        let mut fields = metadata.splitn(4, ' ');
+        let version = fields.next().filter(|version| *version == "il1");
+        let sequence = version.and(fields.next()).and_then(|field| field.parse().ok());
+        let token = fields.next().filter(|_| fields.next().is_some());
+        let metadata_read = sequence.zip(token).map(|(sequence, token)| CommittedBy {
+            sequence,
+            token: if token == "-" { String::new() } else { token.to_owned() },
+        });
+        Committed {
+            offset,
+            foreign: metadata_read.is_none().then(|| metadata.to_owned()),
+            metadata: metadata_read,
+        }
+    }
+}
+
+/// Where a ledger's events stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LastEvent {
+    /// Its sequence; 0 before the first.
+    pub(crate) sequence: i64,
+    /// Token of the acquisition that decided it.
+    pub(crate) token: String,
+}
+
+/// Judges one ledger's events.
+pub(crate) struct LedgerCheck {
+    ledger: i32,
+    ledgers: i32,
+    committed: i64,
+    auditor: EventAuditor,
+    /// The fold of the events.
+    pub(crate) state: Ledger,
+    /// Why the fold means nothing.
+    pub(crate) unfoldable: Option<String>,
+    /// The requests that the events answer.
+    pub(crate) requests: Requests,
+    /// The rows of the window tables.
+    pub(crate) windows: WindowSums,
+    /// Counts.
+    pub(crate) totals: Totals,
+    /// What was found.
+    pub(crate) findings: Findings,
+    /// The last event.
+    pub(crate) last: LastEvent,
+    /// The last event that follows from a record below the committed offset.
+    pub(crate) last_committed: LastEvent,
+    /// Greatest offset of a record that an event follows from.
+    pub(crate) source_offset_max: Option<i64>,
+}
+
+impl LedgerCheck {
+    /// Before the first event.
+    pub(crate) fn new(ledgers: i32, requests: Requests, committed: i64, violations_max: usize) -> LedgerCheck {
+        let ledger = requests.partition;
+        LedgerCheck {
+            ledger,
+            ledgers,
+            committed,
+            auditor: EventAuditor::new(),
+            state: Ledger::new(ledger, ledgers),
+            unfoldable: None,
+            requests,
+            windows: WindowSums::default(),
+            totals: Totals {
+                ledgers: 1,
+                ..Totals::default()
+            },
+            findings: Findings::new(violations_max),
+            last: LastEvent::default(),
+            last_committed: LastEvent::default(),
+            source_offset_max: None,
+        }
+    }
+
+    /// Reads the next event, found at this offset of its topic.
+    pub(crate) fn observe(&mut self, topic: &str, offset: i64, event: &Event) {
+        let header = event.header();
+        self.count(event);
+        self.belongs_here(topic, offset, event);
+        for violation in self.auditor.observe(event) {
+            self.report(violation);
+        }
+        self.requests.caused(event, &mut self.findings);
+        self.windows.add(event, &Writer::ALL);
+        self.totals.count(event);
+        self.fold(event);
+        self.last = LastEvent {
+            sequence: header.sequence,
+            token: header.token.clone(),
+        };
+        if header.source_offset < self.committed {
+            self.last_committed.clone_from(&self.last);
+        }
+        self.source_offset_max = self.source_offset_max.max(Some(header.source_offset));
+    }
+
+    /// An event that can't be decoded.
+    pub(crate) fn unreadable(&mut self, topic: &str, offset: i64, reason: &str) {
+        let place = Place {
+            ledger: Some(self.ledger),
+            ..Place::record(topic, self.ledger, offset)
+        };
+        self.unfoldable
+            .get_or_insert_with(|| format!("{place} can't be decoded"));
+        self.findings
+            .violation(Invariant::I4, place, format!("the event can't be decoded: {reason}"));
+    }
+
+    /// There are no more events: what the last command left broken is said.
+    pub(crate) fn finish(&mut self) {
+        for violation in self.auditor.finish() {
+            self.report(violation);
+        }
+    }
+
+    /// Frees the fold and the auditor's view, which are large.
+    pub(crate) fn release(&mut self) {
+        self.state.clear();
+        self.auditor = EventAuditor::new();
+    }
+
+    fn count(&mut self, event: &Event) {
+        let header = event.header();
+        self.findings.checked(Invariant::I4, 1);
+        self.findings.checked(Invariant::Rules, 1);
+        if header.replay {
+            return;
+        }
+        match event {
+            Event::Confirmed(confirmed) => {
+                self.findings.checked(Invariant::I1, confirmed.passengers.len() as u64);
+                self.findings.checked(Invariant::I3, confirmed.passengers.len() as u64);
+            }
+            Event::Waitlisted(waitlisted) => {
+                self.findings.checked(Invariant::I3, waitlisted.passengers.len() as u64);
+            }
+            _ => {}
+        }
+    }
+
+    /// An event lies in its ledger's partition of its kind's topic, and its train-date belongs to that ledger: in two
+    /// ledgers, its seats would be sold twice.
+    fn belongs_here(&mut self, topic: &str, offset: i64, event: &Event) {
+        let header = event.header();
+        let place = Place {
+            ledger: Some(self.ledger),
+            sequence: Some(header.sequence),
+            ..Place::record(topic, self.ledger, offset)
+        };
+        if header.ledger != self.ledger {
+            let detail = format!("is an event of ledger {}, in another's partition", header.ledger);
+            self.findings.violation(Invariant::I4, place.clone(), detail);
+        }
+        if topic_of(event) != topic {
+            let detail = format!("is an event of topic {}", topic_of(event));
+            self.findings.violation(Invariant::I4, place.clone(), detail);
+        }
+        let key = train_date_key(&header.train_id, header.travel_date);
+        let home = partition_for_key(key.as_bytes(), self.ledgers);
+        if home != self.ledger {
+            let detail = format!("{key} is sold here and belongs to ledger {home}");
+            self.findings.violation(Invariant::I1, place, detail);
+        }
+    }
+
+    fn report(&mut self, violation: interlock_inventory::invariants::Violation) {
+        let invariant = match violation.invariant {
+            "I1" => Invariant::I1,
+            "I2" => Invariant::I2,
+            "I3" => Invariant::I3,
+            "I4" => Invariant::I4,
+            "I5" => Invariant::I5,
+            _ => Invariant::Rules,
+        };
+        let detail = match invariant {
+            Invariant::Rules => format!("{}: {}", violation.invariant, violation.detail),
+            _ => violation.detail,
+        };
+        let place = Place {
+            sequence: Some(violation.sequence),
+            document: Some(violation.train_date),
+            ..Place::ledger(self.ledger)
+        };
+        if matches!(invariant, Invariant::I1 | Invariant::I4) {
+            // To fold on would take a seat that is taken, or miss one that is.
+            self.unfoldable.get_or_insert_with(|| format!("{place}: {detail}"));
+        }
+        self.findings.violation(invariant, place, detail);
+    }
+
+    fn fold(&mut self, event: &Event) {
+        if let Event::Opened(opened) = event
+            && let Err(error) = Plan::compile(opened.plan.clone())
+        {
+            let place = self.place_of(event.header());
+            let detail = format!("the train-date is opened with a plan by which nothing can be sold: {error}");
+            self.unfoldable.get_or_insert_with(|| format!("{place}: {detail}"));
+            self.findings.violation(Invariant::I5, place, detail);
+        }
+        if self.unfoldable.is_none() {
+            evolve(&mut self.state, event);
+        }
+    }
+
+    fn place_of(&self, header: &EventHeader) -> Place {
+        Place {
+            sequence: Some(header.sequence),
+            document: Some(train_date_key(&header.train_id, header.travel_date)),
+            ..Place::ledger(self.ledger)
+        }
+    }
+}
+
+fn topic_of(event: &Event) -> &'static str {
+    topics::topic_of(match event {
+        Event::Confirmed(_) => RecordType::BookingConfirmed,
+        Event::Waitlisted(_) => RecordType::BookingWaitlisted,
+        Event::Cancelled(_) => RecordType::BookingCancelled,
+        Event::Rejected(_) => RecordType::BookingRejected,
+        Event::Opened(_) => RecordType::TrainDateOpened,
+    })
+}

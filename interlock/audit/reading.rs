@@ -1,0 +1,260 @@
+//! Reads partitions up to a high watermark, and a ledger's events in the order of their sequence.
+//!
+//! ```text
+//!  confirmed[p]  ──┐
+//!  waitlist[p]   ──┤
+//!  cancelled[p]  ──┼─> the one with the least sequence comes next
+//!  rejected[p]   ──┤
+//!  train-dates[p]──┘
+//! ```
+//!
+//! Only a few records of each topic are in memory. A topic's records come in the order of their sequence, because one
+//! producer wrote them in that order; if they don't, the merged sequences don't follow on each other, and I4 says so.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use interlock_schemas::registry::Registry;
+use interlock_schemas::{Decoder, Event, Remedy, topics};
+use interlock_streams::log::{Log, Reader};
+use interlock_streams::record::{Record, TopicPartition};
+use tokio::time::Instant;
+
+/// Records asked for at once.
+const RECORDS_PER_READ: usize = 2_000;
+
+/// How long one read waits.
+const READ_WAIT: Duration = Duration::from_millis(500);
+
+/// How long a partition may stand still below its high watermark: an open transaction holds everything behind it back,
+/// and brokers abort it after a minute by default.
+const STANDSTILL_MAX: Duration = Duration::from_secs(90);
+
+/// A partition, read up to an offset that may be raised.
+pub(crate) struct PartitionReader {
+    source: TopicPartition,
+    reader: Box<dyn Reader>,
+    /// First offset kept when reading began.
+    pub(crate) low: i64,
+    /// Offset up to which records are wanted.
+    end: i64,
+    /// Records at or past `end` that came along.
+    early: VecDeque<Record>,
+}
+
+impl PartitionReader {
+    /// Begins at the first record kept; the end is the present high watermark.
+    pub(crate) async fn open(log: &dyn Log, topic: &str, partition: i32) -> anyhow::Result<PartitionReader> {
+        let (low, end) = log.watermarks(&TopicPartition::new(topic, partition)).await?;
+        Self::between(log, topic, partition, (low, end)).await
+    }
+
+    /// From one offset to another.
+    pub(crate) async fn between(
+        log: &dyn Log,
+        topic: &str,
+        partition: i32,
+        (low, end): (i64, i64),
+    ) -> anyhow::Result<PartitionReader> {
+        let source = TopicPartition::new(topic, partition);
+        let reader = log.reader(&source, low).await?;
+        Ok(PartitionReader {
+            source,
+            reader,
+            low,
+            end,
+            early: VecDeque::new(),
+        })
+    }
+
+    /// Wants what has been written since, too.
+    pub(crate) async fn extend(&mut self, log: &dyn Log) -> anyhow::Result<()> {
+        self.end = log.watermarks(&self.source).await?.1.max(self.end);
+        Ok(())
+    }
+
+    /// Offset up to which records are wanted.
+    pub(crate) fn end(&self) -> i64 {
+        self.end
+    }
+
+    /// The next records below the end; none at the end.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Vec<Record>> {
+        let mut moved = (Instant::now(), self.reader.position());
+        loop {
+            let ready = self.early.partition_point(|record| record.offset < self.end);
+            if ready > 0 {
+                return Ok(self.early.drain(..ready).collect());
+            }
+            if !self.early.is_empty() || self.reader.position() >= self.end {
+                return Ok(Vec::new());
+            }
+            self.early.extend(self.reader.next(RECORDS_PER_READ, READ_WAIT).await?);
+            let position = self.reader.position();
+            if position > moved.1 {
+                moved = (Instant::now(), position);
+            } else if moved.0.elapsed() > STANDSTILL_MAX {
+                bail!(
+                    "{} can't be read past offset {position}, its high watermark is {}: a transaction has been open for \
+                     longer than {} s. Wait until its producer ends it or the broker aborts it, then try again",
+                    self.source,
+                    self.end,
+                    STANDSTILL_MAX.as_secs()
+                );
+            }
+        }
+    }
+}
+
+/// Decodes, and tells bad records from a registry that doesn't answer.
+pub(crate) async fn decode<P: interlock_schemas::Payload>(
+    decoder: &mut Decoder<P>,
+    record: &Record,
+) -> anyhow::Result<Result<P, String>> {
+    let Some(value) = &record.value else {
+        return Ok(Err("it has no value".to_owned()));
+    };
+    match decoder.decode(value).await {
+        Ok(decoded) => Ok(Ok(decoded)),
+        Err(error) if error.remedy() == Remedy::Reject => Ok(Err(error.to_string())),
+        Err(error) => Err(error).context("the schema registry is needed to decode records (schema_registry.url)"),
+    }
+}
+
+/// An event where it was found; or why it can't be decoded.
+pub(crate) struct Found {
+    pub(crate) topic: &'static str,
+    pub(crate) offset: i64,
+    pub(crate) event: Result<Event, String>,
+}
+
+/// One topic of a ledger's events.
+struct Source {
+    topic: &'static str,
+    reader: PartitionReader,
+    ready: VecDeque<(i64, Result<Event, String>)>,
+    /// Offset after the last record given out; the first one kept before that.
+    after_last: i64,
+}
+
+impl Source {
+    /// Its next event's sequence. One that can't be decoded comes at once.
+    fn sequence(&self) -> Option<i64> {
+        let (_, event) = self.ready.front()?;
+        Some(event.as_ref().map_or(i64::MIN, |event| event.header().sequence))
+    }
+}
+
+/// The events of one ledger in the order of their sequence.
+///
+/// The high watermarks of its topics can't be read at one moment, so the ends may be ragged: of one transaction the events
+/// of one topic lie below its watermark, those of another don't. Whoever sees an event sees all that were written before
+/// and with it below the watermarks read *afterwards*. So before a gap is believed, the watermarks are read again.
+pub(crate) struct LedgerEvents {
+    log: Arc<dyn Log>,
+    decoder: Decoder<Event>,
+    sources: Vec<Source>,
+    /// The sequence that comes next, and whether the watermarks were read again because it was missing.
+    expected: (i64, bool),
+}
+
+/// How far a partition of an event topic was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Reached {
+    /// The topic.
+    pub(crate) topic: &'static str,
+    /// The partition.
+    pub(crate) partition: i32,
+    /// First offset kept when reading began.
+    pub(crate) low: i64,
+    /// Offset after the last record read; `low` if there was none.
+    pub(crate) after_last: i64,
+    /// Offset up to which everything was read.
+    pub(crate) end: i64,
+}
+
+impl LedgerEvents {
+    /// From the first events kept to the present high watermarks.
+    pub(crate) async fn open(
+        log: Arc<dyn Log>,
+        registry: Arc<dyn Registry>,
+        ledger: i32,
+    ) -> anyhow::Result<LedgerEvents> {
+        let mut sources = Vec::with_capacity(topics::EVENTS.len());
+        for topic in topics::EVENTS {
+            let reader = PartitionReader::open(&*log, topic, ledger).await?;
+            sources.push(Source {
+                topic,
+                after_last: reader.low,
+                reader,
+                ready: VecDeque::new(),
+            });
+        }
+        Ok(LedgerEvents {
+            log,
+            decoder: Decoder::new(registry),
+            sources,
+            expected: (1, false),
+        })
+    }
+
+    /// Goes on to what has been written since.
+    pub(crate) async fn extend(&mut self) -> anyhow::Result<()> {
+        for source in &mut self.sources {
+            source.reader.extend(&*self.log).await?;
+        }
+        Ok(())
+    }
+
+    /// The next event; none at the end.
+    pub(crate) async fn next(&mut self) -> anyhow::Result<Option<Found>> {
+        self.fill().await?;
+        let (expected, looked_again) = self.expected;
+        let next = self.sources.iter().filter_map(Source::sequence).min();
+        if next.is_some_and(|next| next > expected) && !looked_again {
+            self.expected.1 = true;
+            self.extend().await?;
+            self.fill().await?;
+        }
+        Ok(self.take())
+    }
+
+    async fn fill(&mut self) -> anyhow::Result<()> {
+        for source in self.sources.iter_mut().filter(|source| source.ready.is_empty()) {
+            for record in source.reader.next().await? {
+                let event = decode(&mut self.decoder, &record).await?;
+                source.ready.push_back((record.offset, event));
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self) -> Option<Found> {
+        let ready = self.sources.iter_mut().filter(|source| !source.ready.is_empty());
+        let source = ready.min_by_key(|source| source.sequence())?;
+        let (offset, event) = source.ready.pop_front()?;
+        source.after_last = offset + 1;
+        if let Ok(event) = &event {
+            self.expected = (event.header().sequence + 1, false);
+        }
+        Some(Found {
+            topic: source.topic,
+            offset,
+            event,
+        })
+    }
+
+    /// How far each topic was read.
+    pub(crate) fn reached(&self, ledger: i32) -> Vec<Reached> {
+        let reached = self.sources.iter().map(|source| Reached {
+            topic: source.topic,
+            partition: ledger,
+            low: source.reader.low,
+            after_last: source.after_last,
+            end: source.reader.end(),
+        });
+        reached.collect()
+    }
+}

@@ -1,0 +1,379 @@
+//! I2: what became of every record of `booking-requests`.
+//!
+//! A record has exactly one of three fates: it was **answered** in its own ledger, it is **dead** (in the DLQ, byte for
+//! byte), or it was **forwarded** (its copy, with a header that counts the hop, lies in the partition of its key). Of each
+//! record only hashes and marks are kept, some 70 bytes, so that millions fit in memory.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use interlock_inventory::Digest;
+use interlock_schemas::{Command, Event, EventKind, topics, train_date_key};
+use interlock_streams::record::Record;
+use rustc_hash::FxHashMap;
+
+use super::dead_letter::DeadLetter;
+use super::findings::{Findings, Invariant, Place};
+
+/// Header that counts how often a record was sent on to the partition of its key.
+const HOPS: &str = "__streams.hops";
+
+/// Answers that a record was seen to have, one bit for each kind.
+mod seen {
+    pub(super) const CONFIRMED: u8 = 1;
+    pub(super) const WAITLISTED: u8 = 2;
+    pub(super) const CANCELLED: u8 = 4;
+    pub(super) const REJECTED: u8 = 8;
+}
+
+/// What a record asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// It could not be decoded.
+    Undecodable,
+    /// A booking of so many passengers.
+    Booking(u32),
+    /// A cancellation.
+    Cancellation,
+}
+
+/// A record of `booking-requests` and what is known of its fate.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    offset: i64,
+    timestamp: i64,
+    asked: Asked,
+    /// Hash of key and value.
+    content: u64,
+    /// Hash of train-date and request id.
+    request: u64,
+    /// Hash of the body's digest.
+    digest: u64,
+    /// Where its key belongs, if that is another partition.
+    home: Option<i32>,
+    /// It is a copy that was sent on.
+    is_copy: bool,
+    answers: u8,
+    /// Passengers named by its answers, as bits.
+    named: u64,
+    dead: u32,
+}
+
+impl Request {
+    /// Keeps what is needed of a record. `command` is none if the record can't be decoded.
+    pub(crate) fn new(record: &Record, command: Option<&Command>, home: Option<i32>) -> Request {
+        let (asked, request, digest) = match command {
+            None => (Asked::Undecodable, 0, 0),
+            Some(command) => {
+                let (asked, key, request_id) = match command {
+                    Command::Book(book) => (
+                        Asked::Booking(u32::try_from(book.passengers.len()).unwrap_or(u32::MAX)),
+                        train_date_key(&book.train_id, book.travel_date),
+                        &book.request_id,
+                    ),
+                    Command::Cancel(cancel) => (
+                        Asked::Cancellation,
+                        train_date_key(&cancel.train_id, cancel.travel_date),
+                        &cancel.request_id,
+                    ),
+                };
+                let digest = Digest::of(command).to_string();
+                (asked, hash(&(key.as_str(), request_id.as_str())), hash(digest.as_str()))
+            }
+        };
+        Request {
+            offset: record.offset,
+            timestamp: record.timestamp,
+            asked,
+            content: content(record),
+            request,
+            digest,
+            home,
+            is_copy: record.headers.iter().any(|(name, _)| &**name == HOPS),
+            answers: 0,
+            named: 0,
+            dead: 0,
+        }
+    }
+
+    fn has_fate(&self) -> bool {
+        self.answers != 0 || self.dead != 0
+    }
+}
+
+/// The records of one partition of `booking-requests`, ascending by offset.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    /// The partition.
+    pub(crate) partition: i32,
+    /// First offset kept by the log.
+    pub(crate) low: i64,
+    /// Offset up to which the partition was read.
+    pub(crate) end: i64,
+    /// The records.
+    pub(crate) records: Vec<Request>,
+}
+
+/// How many records had which fate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fates {
+    /// Answered.
+    pub(crate) answered: u64,
+    /// In the DLQ.
+    pub(crate) dead: u64,
+    /// Sent on.
+    pub(crate) forwarded: u64,
+    /// At or past the committed offset, and nothing heard of yet.
+    pub(crate) pending: u64,
+}
+
+/// Copies that were sent on: (partition, content) to how many are not claimed by an original yet.
+#[derive(Debug, Default)]
+pub(crate) struct Copies {
+    unclaimed: FxHashMap<(i32, u64), Vec<i64>>,
+}
+
+impl Copies {
+    /// Those of all partitions.
+    pub(crate) fn of<'a>(partitions: impl IntoIterator<Item = &'a Requests>) -> Copies {
+        let mut unclaimed: FxHashMap<(i32, u64), Vec<i64>> = FxHashMap::default();
+        for requests in partitions {
+            for copy in requests.records.iter().filter(|record| record.is_copy) {
+                let known = unclaimed.entry((requests.partition, copy.content)).or_default();
+                known.push(copy.offset);
+            }
+        }
+        Copies { unclaimed }
+    }
+
+    fn claim(&mut self, original: &Request) -> bool {
+        let home = original.home.filter(|_| !original.is_copy);
+        home.and_then(|home| self.unclaimed.get_mut(&(home, original.content))?.pop())
+            .is_some()
+    }
+
+    /// Reports copies without an original. Originals that the log no longer keeps can't be looked for: then nothing is.
+    pub(crate) fn check_rest(&self, findings: &mut Findings) {
+        for ((partition, _), offsets) in &self.unclaimed {
+            for offset in offsets {
+                let place = Place::record(topics::BOOKING_REQUESTS, *partition, *offset);
+                findings.violation(
+                    Invariant::I2,
+                    place,
+                    "is a copy that was sent on, and no record is its original",
+                );
+            }
+        }
+    }
+}
+
+impl Requests {
+    /// Offset after the last record; the first offset kept if there is none.
+    pub(crate) fn after_last(&self) -> i64 {
+        self.records.last().map_or(self.low, |record| record.offset + 1)
+    }
+
+    fn find(&mut self, offset: i64) -> Option<&mut Request> {
+        let at = self
+            .records
+            .binary_search_by_key(&offset, |record| record.offset)
+            .ok()?;
+        self.records.get_mut(at)
+    }
+
+    fn place(&self, offset: i64) -> Place {
+        Place::record(topics::BOOKING_REQUESTS, self.partition, offset)
+    }
+
+    /// Marks a record as dead, and checks that the DLQ has it byte for byte.
+    pub(crate) fn buried(&mut self, letter: &DeadLetter, findings: &mut Findings) {
+        let place = self.place(letter.offset);
+        if letter.offset < self.low || letter.offset >= self.end {
+            return;
+        }
+        match self.find(letter.offset) {
+            None => findings.violation(Invariant::I2, place, "is in the DLQ, but there is no such record"),
+            Some(record) => {
+                record.dead += 1;
+                if record.content != letter.content {
+                    findings.violation(Invariant::I2, place, "is in the DLQ with another key or value");
+                }
+            }
+        }
+    }
+
+    /// Notes which record an event follows from, and checks that it is one and that the event says the same of it.
+    pub(crate) fn caused(&mut self, event: &Event, findings: &mut Findings) {
+        let header = event.header();
+        let place = Place {
+            ledger: Some(self.partition),
+            sequence: Some(header.sequence),
+            ..self.place(header.source_offset)
+        };
+        if header.source_offset < self.low || header.source_offset >= self.end {
+            return; // Not kept any more, or not read: the system went on.
+        }
+        let Some(record) = self.find(header.source_offset) else {
+            return findings.violation(
+                Invariant::I2,
+                place,
+                "an event names this offset as its cause; there is no record",
+            );
+        };
+        let key = train_date_key(&header.train_id, header.travel_date);
+        if record.request != hash(&(key.as_str(), header.cause_request_id.as_str())) {
+            let detail = format!(
+                "an event names this record as request {} for {key}; it isn't",
+                header.cause_request_id
+            );
+            return findings.violation(Invariant::I2, place, detail);
+        }
+        if record.timestamp != header.event_time {
+            let (time, timestamp) = (header.event_time, record.timestamp);
+            let detail = format!("R1: the event's time is {time}, the record's {timestamp}");
+            findings.violation(Invariant::Rules, place.clone(), detail);
+        }
+        if header.kind == EventKind::Answer
+            && let Err(detail) = record.answer(event)
+        {
+            findings.violation(Invariant::I2, place, detail);
+        }
+    }
+
+    /// I2: each record has exactly one fate, if it lies below the committed offset; in a `settled` system each.
+    pub(crate) fn check(&self, committed: i64, settled: bool, copies: &mut Copies, findings: &mut Findings) -> Fates {
+        let mut fates = Fates::default();
+        for record in &self.records {
+            let forwarded = !record.has_fate() && copies.claim(record);
+            let problem = record.problem();
+            fates.answered += u64::from(record.answers != 0);
+            fates.dead += u64::from(record.dead != 0);
+            fates.forwarded += u64::from(forwarded);
+            if !record.has_fate() && !forwarded && record.offset >= committed {
+                fates.pending += 1;
+                if settled {
+                    findings.checked(Invariant::I2, 1);
+                    let detail = format!("is pending: the workers have committed {committed} only");
+                    findings.violation(Invariant::I2, self.place(record.offset), detail);
+                }
+                continue;
+            }
+            findings.checked(Invariant::I2, 1);
+            if let Some(problem) = problem.filter(|_| !forwarded) {
+                findings.violation(Invariant::I2, self.place(record.offset), problem);
+            }
+        }
+        fates
+    }
+}
+
+impl Request {
+    /// Takes note of an answer; the error says why it can't be one to this record.
+    fn answer(&mut self, event: &Event) -> Result<(), String> {
+        let header = event.header();
+        if self.digest != hash(header.request_digest.as_str()) {
+            return Err(format!(
+                "the answer to {} carries another body's digest",
+                header.cause_request_id
+            ));
+        }
+        let bit = match event {
+            Event::Confirmed(_) => seen::CONFIRMED,
+            Event::Waitlisted(_) => seen::WAITLISTED,
+            Event::Cancelled(_) => seen::CANCELLED,
+            Event::Rejected(_) => seen::REJECTED,
+            Event::Opened(_) => return Err("the opening of a train-date is no answer".to_owned()),
+        };
+        let (earlier, kind) = (self.answers, kinds(bit));
+        self.answers |= bit;
+        let fits = match self.asked {
+            Asked::Undecodable => false,
+            Asked::Booking(_) => bit != seen::CANCELLED,
+            Asked::Cancellation => bit & (seen::CONFIRMED | seen::WAITLISTED) == 0,
+        };
+        if !fits {
+            return Err(format!("{kind} is no answer to what it asks ({:?})", self.asked));
+        }
+        let is_second_part = earlier | bit == seen::CONFIRMED | seen::WAITLISTED && earlier != bit;
+        if earlier != 0 && !is_second_part {
+            return Err(format!("is answered more than once: {} and {kind}", kinds(earlier)));
+        }
+        match event {
+            Event::Confirmed(event) => event
+                .passengers
+                .iter()
+                .try_for_each(|passenger| self.name(passenger.index)),
+            Event::Waitlisted(event) => event
+                .passengers
+                .iter()
+                .try_for_each(|passenger| self.name(passenger.index)),
+            _ => Ok(()),
+        }
+    }
+
+    fn name(&mut self, index: i32) -> Result<(), String> {
+        let bit = u32::try_from(index).ok().and_then(|index| 1_u64.checked_shl(index));
+        match bit {
+            Some(bit) if self.named & bit == 0 => {
+                self.named |= bit;
+                Ok(())
+            }
+            _ => Err(format!("its answers name passenger {index} twice, or there is none")),
+        }
+    }
+
+    /// What is wrong with its fate.
+    fn problem(&self) -> Option<String> {
+        if !self.has_fate() {
+            let undecodable = if self.asked == Asked::Undecodable {
+                "can't be decoded and "
+            } else {
+                ""
+            };
+            return Some(format!(
+                "{undecodable}has no answer, is not in the DLQ and was not sent on"
+            ));
+        }
+        if self.dead > 1 {
+            return Some(format!("is in the DLQ {} times", self.dead));
+        }
+        if self.dead != 0 && self.answers != 0 {
+            return Some(format!("is in the DLQ and has an answer ({})", kinds(self.answers)));
+        }
+        match self.asked {
+            Asked::Booking(passengers) if self.answers & (seen::CONFIRMED | seen::WAITLISTED) != 0 => {
+                let all = 1_u64.checked_shl(passengers).unwrap_or(0).wrapping_sub(1);
+                (self.named != all).then(|| {
+                    let named = self.named.count_ones();
+                    format!(
+                        "asks for {passengers} passengers, its answers name {named} (bits {:b})",
+                        self.named
+                    )
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn kinds(bits: u8) -> String {
+    let names = [
+        (seen::CONFIRMED, "confirmed"),
+        (seen::WAITLISTED, "waitlisted"),
+        (seen::CANCELLED, "cancelled"),
+        (seen::REJECTED, "rejected"),
+    ];
+    let named = names.iter().filter(|(bit, _)| bits & bit != 0).map(|(_, name)| *name);
+    named.collect::<Vec<_>>().join(" + ")
+}
+
+/// Hash of key and value.
+pub(super) fn content(record: &Record) -> u64 {
+    hash(&(record.key.as_deref(), record.value.as_deref()))
+}
+
+/// SipHash with fixed keys: the same in all partitions, and nobody sends collisions by accident.
+fn hash<T: Hash + ?Sized>(value: &T) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,133 @@
+//! Sums over everything that was read, for the end of the report.
+
+use std::collections::BTreeMap;
+
+use interlock_schemas::{Event, EventKind};
+use serde::Serialize;
+
+use super::requests::Fates;
+
+/// What was collected and paid back in one currency, in minor units.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Money {
+    /// Fares.
+    pub(crate) collected_minor: i64,
+    /// Refunds, positive.
+    pub(crate) refunded_minor: i64,
+    /// The difference.
+    pub(crate) net_minor: i64,
+}
+
+/// Counts. Those of passengers leave repeated answers out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Totals {
+    /// Partitions of the requests.
+    pub(crate) ledgers: u64,
+    /// Records of `booking-requests`, copies that were sent on included.
+    pub(crate) records: u64,
+    /// Records with an answer.
+    pub(crate) answered: u64,
+    /// Records in the DLQ.
+    pub(crate) dead_letters: u64,
+    /// Records that were sent on to the partition of their key.
+    pub(crate) forwarded: u64,
+    /// Records that the workers have not come to.
+    pub(crate) pending: u64,
+    /// Events.
+    pub(crate) events: u64,
+    /// Train-dates opened.
+    pub(crate) train_dates: u64,
+    /// Passengers confirmed at once.
+    pub(crate) confirmed: u64,
+    /// Passengers waitlisted.
+    pub(crate) waitlisted: u64,
+    /// Passengers promoted from a waitlist.
+    pub(crate) promoted: u64,
+    /// Passengers who gave a seat or a place on a list back.
+    pub(crate) cancelled: u64,
+    /// Refused requests, by code.
+    pub(crate) rejected: BTreeMap<String, u64>,
+    /// Answers given again.
+    pub(crate) replays: u64,
+    /// By currency.
+    pub(crate) money: BTreeMap<String, Money>,
+}
+
+impl Totals {
+    /// Counts an event.
+    pub(crate) fn count(&mut self, event: &Event) {
+        let header = event.header();
+        self.events += 1;
+        if header.replay {
+            self.replays += 1;
+            return;
+        }
+        match event {
+            Event::Confirmed(event) if header.kind == EventKind::Promotion => {
+                self.promoted += event.passengers.len() as u64;
+            }
+            Event::Confirmed(event) => self.confirmed += event.passengers.len() as u64,
+            Event::Waitlisted(event) => self.waitlisted += event.passengers.len() as u64,
+            Event::Cancelled(event) => {
+                let gone = event.passengers.iter().filter(|passenger| !passenger.already_cancelled);
+                self.cancelled += gone.count() as u64;
+            }
+            Event::Rejected(event) => *self.rejected.entry(event.code.clone()).or_default() += 1,
+            Event::Opened(_) => self.train_dates += 1,
+        }
+        if header.amount_minor != 0 {
+            self.move_money(
+                &header.currency,
+                header.amount_minor.max(0),
+                (-header.amount_minor).max(0),
+            );
+        }
+    }
+
+    /// Counts what became of a ledger's records.
+    pub(crate) fn count_fates(&mut self, records: usize, fates: Fates) {
+        self.records += records as u64;
+        self.answered += fates.answered;
+        self.dead_letters += fates.dead;
+        self.forwarded += fates.forwarded;
+        self.pending += fates.pending;
+    }
+
+    /// Adds another ledger's.
+    pub(crate) fn merge(&mut self, other: Totals) {
+        for (sum, more) in [
+            (&mut self.ledgers, other.ledgers),
+            (&mut self.records, other.records),
+            (&mut self.answered, other.answered),
+            (&mut self.dead_letters, other.dead_letters),
+            (&mut self.forwarded, other.forwarded),
+            (&mut self.pending, other.pending),
+            (&mut self.events, other.events),
+            (&mut self.train_dates, other.train_dates),
+            (&mut self.confirmed, other.confirmed),
+            (&mut self.waitlisted, other.waitlisted),
+            (&mut self.promoted, other.promoted),
+            (&mut self.cancelled, other.cancelled),
+            (&mut self.replays, other.replays),
+        ] {
+            *sum += more;
+        }
+        for (code, count) in other.rejected {
+            *self.rejected.entry(code).or_default() += count;
+        }
+        for (currency, money) in other.money {
+            self.move_money(&currency, money.collected_minor, money.refunded_minor);
+        }
+    }
+
+    fn move_money(&mut self, currency: &str, collected: i64, refunded: i64) {
+        if !self.money.contains_key(currency) {
+            self.money.insert(currency.to_owned(), Money::default());
+        }
+        if let Some(money) = self.money.get_mut(currency) {
+            money.collected_minor += collected;
+            money.refunded_minor += refunded;
+            money.net_minor += collected - refunded;
+        }
+    }
+}

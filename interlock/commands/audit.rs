@@ -1,0 +1,56 @@
+//! `interlock audit`: I1 to I6 from the outside.
+
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use interlock_streams::ledger::redis::RedisLedgerStore;
+
+use crate::audit::{Audit, AuditOptions, AuditReport, connect_database};
+use crate::cli::Audit as Arguments;
+use crate::config::Config;
+use crate::{Status, complain, services};
+
+/// Audits and prints the report.
+pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("no asynchronous runtime")?;
+    let report = match runtime.block_on(run(arguments, config)) {
+        Ok(report) => report,
+        Err(error) => {
+            complain(&error);
+            return Ok(Status::Unknown);
+        }
+    };
+    let mut out = io::stdout().lock();
+    match arguments.json {
+        true => serde_json::to_writer_pretty(&mut out, &report)?,
+        false => write!(out, "{report}")?,
+    }
+    writeln!(out)?;
+    Ok(if report.holds() { Status::Held } else { Status::NotHeld })
+}
+
+/// Connects to the services and audits what they hold.
+pub(crate) async fn run(arguments: &Arguments, config: &Config) -> anyhow::Result<AuditReport> {
+    let options = AuditOptions {
+        wait: Duration::from_secs(arguments.wait),
+        settled: arguments.settled,
+        violations_max: arguments.max_violations,
+        parallel: arguments.parallel,
+    };
+    let log = services::log(config)?;
+    let registry = Arc::new(services::registry(config)?);
+    let store = RedisLedgerStore::connect(services::redis(config))
+        .await
+        .context("Redis keeps the ledgers (redis.url, INTERLOCK_REDIS_URL)")?;
+    let mut database = match arguments.skip_windows {
+        true => None,
+        false => Some(connect_database(&config.database.url).await?),
+    };
+    let audit = Audit::new(log, registry, Arc::new(store), &config.application.id, options).await?;
+    audit.run(database.as_mut()).await
+}
