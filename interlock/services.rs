@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use interlock_schemas::registry::{ConfluentRegistry, Credentials, RegistryError, RegistrySettings};
+use interlock_schemas::topics::BOOKING_REQUESTS;
 use interlock_streams::ledger::redis::{RedisConfig, RedisSetupError};
-use interlock_streams::log::LogError;
 use interlock_streams::log::kafka::{GroupProtocol, KafkaConfig, KafkaLog};
+use interlock_streams::log::{Log as _, LogError};
 use interlock_streams::sink::SinkError;
 use rdkafka::ClientConfig;
 use tokio::time::Instant;
@@ -16,6 +17,10 @@ use crate::config::{self, Config};
 
 /// First and longest pause between attempts to reach a service; doubles in between.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// How long Kafka has to answer a first question.
+const PROBE: Duration = Duration::from_secs(3);
+/// What the engine's errors say for themselves; here the pause is said, or nothing is tried again.
+const TRIED_AGAIN: &str = " (will be tried again)";
 
 /// The schema registry; nothing is asked yet.
 pub(crate) fn registry(config: &Config) -> anyhow::Result<ConfluentRegistry> {
@@ -61,6 +66,16 @@ pub(crate) fn kafka(config: &Config) -> KafkaConfig {
         reader_group: format!("{}-reader", config.application.id),
         ..KafkaConfig::default()
     }
+}
+
+/// Waits until Kafka answers at all. Asks with less patience than the log has, so that one that is down is soon said
+/// to be.
+pub(crate) async fn reach_kafka(config: &Config) -> Result<(), Trouble> {
+    let kafka = kafka(config);
+    let call_deadline = kafka.call_deadline.min(PROBE);
+    let log = KafkaLog::new(KafkaConfig { call_deadline, ..kafka })?;
+    log.partitions(BOOKING_REQUESTS).await?;
+    Ok(())
 }
 
 /// The log; nothing is asked yet.
@@ -169,32 +184,34 @@ impl From<anyhow::Error> for Trouble {
     }
 }
 
-/// Tries until it works, for so long (none: for ever), and says every time why it doesn't: in one line, through `say`.
+/// Tries until it works, for so long (none: for ever), and says every time why it doesn't: in one line, to `say`.
 pub(crate) async fn patiently<T>(
     patience: Option<Duration>,
-    mut say: impl FnMut(&anyhow::Error, Duration),
+    mut say: impl FnMut(&str, Duration),
     mut attempt: impl AsyncFnMut() -> Result<T, Trouble>,
 ) -> anyhow::Result<T> {
     let deadline = patience.map(|patience| Instant::now() + patience);
     let mut pause = PAUSE.0;
     loop {
-        let error = match attempt().await {
+        let why = match attempt().await {
             Ok(done) => return Ok(done),
             Err(Trouble::Lasting(error)) => return Err(error),
-            Err(Trouble::Passing(error)) => error,
+            Err(Trouble::Passing(error)) => format!("{error:#}").replace(TRIED_AGAIN, ""),
         };
-        if deadline.is_some_and(|deadline| Instant::now() + pause > deadline) {
-            return Err(error);
+        if let Some((deadline, patience)) = deadline.zip(patience)
+            && Instant::now() + pause > deadline
+        {
+            anyhow::bail!("{why}; gave up after {patience:?}");
         }
-        say(&error, pause);
+        say(&why, pause);
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE.1);
     }
 }
 
 /// For [`patiently`]: a line on standard error.
-pub(crate) fn say_waiting(error: &anyhow::Error, pause: Duration) {
-    eprintln!("waiting: {error:#}; again in {pause:?}");
+pub(crate) fn say_waiting(why: &str, pause: Duration) {
+    eprintln!("waiting: {why}; again in {pause:?}");
 }
 
 /// Waits for a future, on a runtime of its own: commands that do one thing need no more.

@@ -82,6 +82,7 @@ async fn load(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> 
     let (patience, say) = (Some(PATIENCE), services::say_waiting);
     let ids = services::patiently(patience, say, async || Ok(register_all(&*registry, &contract()).await?)).await?;
     let plans = services::patiently(patience, say, async || {
+        services::reach_kafka(config).await?;
         topics::require(&*log).await?;
         Ok(plans::read(&*log, registry.clone()).await?)
     });
@@ -220,7 +221,13 @@ fn report(
     sent: &Sent,
     followed: &Followed,
 ) -> anyhow::Result<Status> {
-    let elapsed_s = followed.last_answer.as_secs_f64();
+    // Where nothing was answered there is still the time that it was waited for.
+    let elapsed = if followed.latencies.count() > 0 {
+        followed.last_answer
+    } else {
+        sent.elapsed
+    };
+    let elapsed_s = elapsed.as_secs_f64();
     let shape = workload.shape().clone();
     let report = Report::new(
         shape,

@@ -26,9 +26,10 @@ pub(crate) fn call(config: &Config) -> anyhow::Result<Status> {
         .worker_threads(2)
         .enable_all()
         .build();
-    let result = runtime
-        .context("no asynchronous runtime")?
-        .block_on(work(config, metrics));
+    let runtime = runtime.context("no asynchronous runtime")?;
+    let result = runtime.block_on(work(config, metrics));
+    // A question to a service that is down may still be waiting for its answer.
+    runtime.shutdown_background();
     result.map(|()| Status::Held)
 }
 

@@ -89,6 +89,7 @@ async fn publish(trains: Vec<TrainService>, config: &Config) -> anyhow::Result<u
     });
     let encoder = Encoder::new(ids.await?);
     let held = services::patiently(patience, services::say_waiting, async || {
+        services::reach_kafka(config).await?;
         topics::ensure(&*log, &config.topics).await?;
         Ok(plans::read(&*log, registry.clone()).await?)
     });

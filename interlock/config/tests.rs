@@ -262,7 +262,7 @@ fn wrong_values_are_said_with_source_and_setting() {
 #[test]
 fn rust_log_is_used_where_ours_is_not_set() {
     let filter = |variables: &[(&str, &str)]| loaded(None, variables, &[]).unwrap().config.log.filter;
-    assert_eq!(filter(&[]), "info");
+    assert_eq!(filter(&[]), "info,sqlx=warn");
     assert_eq!(filter(&[("RUST_LOG", "debug")]), "debug");
     assert_eq!(filter(&[("RUST_LOG", "debug"), ("INTERLOCK_LOG", "warn")]), "warn");
 }

@@ -30,6 +30,7 @@ pub(super) async fn start(config: &Config, health: &Health) -> anyhow::Result<Ru
     let redis = services::redis(config);
 
     let ids = until_up(health, async || Ok(register_all(&*registry, &contract()).await?)).await?;
+    until_up(health, async || services::reach_kafka(config).await).await?;
     let ledgers = until_up(health, async || Ok(prepare_topics(&*log, config).await?)).await?;
     for warning in topics::check_settings(&services::kafka(config)).await? {
         tracing::warn!("{warning}");
@@ -67,16 +68,16 @@ pub(super) async fn start(config: &Config, health: &Health) -> anyhow::Result<Ru
     let services = Services {
         log,
         ledgers: Some(connect_ledgers(redis)),
-        sink: Some(connect_sink(config, sink)),
+        sink: Some(connect_sink(config)),
     };
     Ok(runtime::start(&runtime, &topologies, &services, health)?)
 }
 
 /// As long as it takes; meanwhile the worker lives but isn't ready.
 async fn until_up<T>(health: &Health, attempt: impl AsyncFnMut() -> Result<T, Trouble>) -> anyhow::Result<T> {
-    let say = |error: &anyhow::Error, pause: Duration| {
-        tracing::warn!("{error:#}; again in {pause:?}");
-        health.set(START, Some(format!("{error:#}")));
+    let say = |why: &str, pause: Duration| {
+        health.set(START, Some(why.to_owned()));
+        tracing::warn!("{why}; again in {pause:?}");
     };
     services::patiently(None, say, attempt).await
 }
@@ -135,8 +136,13 @@ fn ledger_error(error: &RedisSetupError) -> LedgerError {
     }
 }
 
-fn connect_sink(config: &Config, options: TimescaleOptions) -> ConnectSink {
+/// The tables are up to date since the start.
+fn connect_sink(config: &Config) -> ConnectSink {
     let url = config.database.url.clone();
+    let options = TimescaleOptions {
+        migrate: false,
+        ..TimescaleOptions::default()
+    };
     Arc::new(move || {
         let (url, options) = (url.clone(), options.clone());
         let connect = async move { Ok(Arc::new(TimescaleSink::connect(&url, &options).await?) as Arc<dyn Sink>) };
