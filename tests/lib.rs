@@ -3,3 +3,4 @@
 pub mod memory;
 pub mod panels;
 pub mod plans;
+pub mod simulator;

@@ -8,7 +8,8 @@ use futures::future::try_join_all;
 use super::config::TaskConfig;
 use super::error::TaskError;
 use super::metadata::OffsetMetadata;
-use crate::ledger::{Claim, LedgerState, LedgerStore, Release};
+use super::mutation::{Clause, left_out};
+use crate::ledger::{Claim, LedgerState, LedgerStore, Release, Token};
 use crate::log::Consumer;
 use crate::record::TopicPartition;
 
@@ -29,7 +30,11 @@ pub(crate) async fn claim(
     partitions: &[TopicPartition],
 ) -> Result<Vec<Acquisition>, TaskError> {
     let claims = partitions.iter().map(|source| async {
-        let token = (config.tokens)();
+        let token = if left_out(Clause::FreshToken) {
+            Token(config.transactional_id.clone())
+        } else {
+            (config.tokens)()
+        };
         let state = store
             .acquire(source.partition, &config.transactional_id, &token)
             .await?;
@@ -77,6 +82,9 @@ pub(crate) async fn fence(
         }
     }
     fence.remove(own.as_str());
+    if left_out(Clause::FenceOwners) {
+        fence.clear();
+    }
     for id in &fence {
         tracing::info!(transactional_id = id, "fencing an earlier owner");
     }
@@ -100,7 +108,11 @@ pub(crate) async fn read_committed(
     ledgers: &mut [Acquisition],
 ) -> Result<(), TaskError> {
     let partitions: Vec<TopicPartition> = ledgers.iter().map(|ledger| ledger.source.clone()).collect();
-    let committed = consumer.committed(&partitions).await?;
+    let committed = if left_out(Clause::StableOffsets) {
+        config.log.committed_unstable(&config.group, &partitions).await?
+    } else {
+        consumer.committed(&partitions).await?
+    };
     for (ledger, committed) in ledgers.iter_mut().zip(committed) {
         let Some(committed) = committed else {
             if let Some(watermark) = ledger.state.watermark {

@@ -1,20 +1,20 @@
 //! Runs topologies: stream threads, tasks, and the protocol that makes ledgers, log and sinks move together.
 //!
-//! A stream thread (`thread`) is an OS thread with a current-thread tokio runtime, its own consumer and its own
-//! transactional producer (KIP-447); stream threads share no lock. What it does with records is up to its `tasks`:
-//! `transactional` ones write to the log and may keep ledgers, `sinking` ones write windows to a database.
+//! A stream thread ([`thread`]) is an OS thread with a current-thread tokio runtime, its own consumer and its own
+//! transactional producer (KIP-447); stream threads share no lock. What it does with records is up to its [`tasks`]:
+//! [`transactional`] ones write to the log and may keep ledgers, [`sinking`] ones write windows to a database.
 //!
 //! The ledger protocol, clause by clause:
 //!
 //! | clause | where |
 //! | --- | --- |
-//! | acquire, fence, read | `acquire` |
-//! | settle, claim, send again | `transactional` |
-//! | compare | `compare`, `lineage`, `metadata` |
-//! | what is sent again | `outbox` |
-//! | rebuild | `rebuild` |
-//! | decide, commit to the ledger, lost replies, trim | `task`, `session` |
-//! | send, commit, revoke, back off, idle check | `thread` |
+//! | acquire, fence, read | [`acquire`] |
+//! | settle, claim, send again | [`transactional`] |
+//! | compare | [`compare`], [`lineage`], [`metadata`] |
+//! | what is sent again | [`outbox`] |
+//! | rebuild | [`rebuild`] |
+//! | decide, commit to the ledger, lost replies, trim | [`task`], [`session`] |
+//! | send, commit, revoke, back off, idle check | [`thread`] |
 
 mod acquire;
 mod compare;
@@ -23,6 +23,8 @@ mod error;
 mod health;
 mod lineage;
 mod metadata;
+#[doc(hidden)]
+pub mod mutation;
 mod outbox;
 mod rebuild;
 pub(crate) mod session;
@@ -156,6 +158,38 @@ fn spawn(
     })
 }
 
+/// Runs one stream thread of a topology, and what follows its global tables, on the present runtime: what [`start`] gives
+/// a thread each. For simulators, which want everything on one thread and in one order.
+#[doc(hidden)]
+pub async fn run_here(
+    config: &RuntimeConfig,
+    topology: &Arc<Topology>,
+    services: &Services,
+    health: &Health,
+    shutdown: watch::Receiver<bool>,
+) -> Result<(), TaskError> {
+    let (ready, globals) = watch::channel(topology.globals.is_empty());
+    let follow = follow_globals(
+        topology.clone(),
+        services.log.clone(),
+        ready,
+        health.clone(),
+        shutdown.clone(),
+    );
+    let follow = async {
+        match follow.await {
+            Err(error) => error,
+            Ok(()) => std::future::pending().await,
+        }
+    };
+    let work = run_thread(config, topology, services, 0, health, globals, shutdown);
+    tokio::select! {
+        biased;
+        result = work => result,
+        error = follow => Err(error),
+    }
+}
+
 /// Follows the global tables of a topology until shutdown; sends `true` when all have been read to their end.
 pub(crate) async fn follow_globals(
     topology: Arc<Topology>,
@@ -191,6 +225,7 @@ pub(crate) async fn follow_globals(
         std::future::pending::<()>().await;
     };
     tokio::select! {
+        biased;
         _ = shutdown.wait_for(|stop| *stop) => Ok(()),
         (fatal, ..) = futures::future::select_all(follows.into_iter().map(Box::pin)) => Err(fatal),
         () = all_ready => Ok(()),
@@ -223,6 +258,7 @@ pub(crate) async fn run_thread(
         return Ok(());
     };
     tokio::select! {
+        biased;
         _ = shutdown.wait_for(|stop| *stop) => {}
         _ = globals.wait_for(|ready| *ready) => {}
     }
@@ -382,6 +418,7 @@ impl<'a> Pause<'a> {
         );
         self.health.set(self.what, Some(format!("{reason}: {detail}")));
         tokio::select! {
+            biased;
             () = tokio::time::sleep(self.next) => {}
             _ = self.shutdown.wait_for(|stop| *stop) => {}
         }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::error::TaskError;
 use super::metadata::OffsetMetadata;
+use super::mutation::{Clause, left_out};
 use super::session::LedgerSession;
 use crate::ledger::{Lineage, RebuildStep, Token};
 use crate::ledger_node::{LedgerSide, PastEvent};
@@ -52,15 +53,16 @@ impl Rebuild<'_> {
             "the ledger is not what the log committed: rebuilding it from its events"
         );
         side.clear();
-        let (sequence, lineage) = self.fold(session, side).await?;
-        if sequence != self.metadata.sequence {
+        let (sequence, lineage, last_offset) = self.fold(session, side).await?;
+        let may_differ = left_out(Clause::RebuildToHighWatermark) || left_out(Clause::FoldBelowCommitted);
+        if sequence != self.metadata.sequence && !may_differ {
             return Err(TaskError::Fatal(format!(
                 "ledger {ledger} can't be rebuilt: the log committed event {} but the topics {:?} hold events up to {sequence} only; \
                  restore them from a backup (their retention must outlive the sale)",
                 self.metadata.sequence, self.event_topics
             )));
         }
-        self.write(session, side, sequence, lineage).await?;
+        self.write(session, side, sequence, lineage, last_offset).await?;
         side.clear();
         metrics::counter!(REBUILDS).increment(1);
         metrics::histogram!(REBUILD_SECONDS).record(began.elapsed().as_secs_f64());
@@ -73,8 +75,13 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    /// Folds the events in order of their sequence; returns the last sequence and the lineage.
-    async fn fold(&self, session: &LedgerSession, side: &mut dyn LedgerSide) -> Result<(i64, Lineage), TaskError> {
+    /// Folds the events in order of their sequence; returns the last sequence, the lineage, and the offset of the record
+    /// that caused the last event.
+    async fn fold(
+        &self,
+        session: &LedgerSession,
+        side: &mut dyn LedgerSide,
+    ) -> Result<(i64, Lineage, Option<i64>), TaskError> {
         let ledger = session.claim.ledger;
         let mut topics = self.open(ledger).await?;
         let (mut sequence, mut lineage) = if self.keep {
@@ -82,8 +89,10 @@ impl Rebuild<'_> {
         } else {
             (0, Lineage::default())
         };
+        let mut last_offset = None;
         while let Some(event) = next_event(&mut topics, side).await? {
-            if event.source_offset >= self.committed || (self.keep && event.sequence <= session.sequence) {
+            let is_committed = event.source_offset < self.committed || left_out(Clause::FoldBelowCommitted);
+            if !is_committed || (self.keep && event.sequence <= session.sequence) {
                 continue;
             }
             if event.sequence != sequence + 1 {
@@ -94,11 +103,12 @@ impl Rebuild<'_> {
                 )));
             }
             sequence = event.sequence;
+            last_offset = Some(event.source_offset);
             lineage.extend(sequence, &event.token);
             side.fold(event, session, self.keep).await?;
         }
         lineage.prune(sequence);
-        Ok((sequence, lineage))
+        Ok((sequence, lineage, last_offset))
     }
 
     async fn open(&self, ledger: i32) -> Result<Vec<EventTopic>, TaskError> {
@@ -128,6 +138,7 @@ impl Rebuild<'_> {
         side: &mut dyn LedgerSide,
         sequence: i64,
         lineage: Lineage,
+        last_offset: Option<i64>,
     ) -> Result<(), TaskError> {
         let begin = RebuildStep::Begin {
             expected_watermark: session.watermark,
@@ -143,7 +154,11 @@ impl Rebuild<'_> {
                 .rebuild(&session.claim, &RebuildStep::Write(chunk.to_vec()))
                 .await?;
         }
-        let watermark = (self.committed > 0).then(|| self.committed - 1);
+        let watermark = if left_out(Clause::WatermarkBelowCommitted) {
+            last_offset
+        } else {
+            (self.committed > 0).then(|| self.committed - 1)
+        };
         let finish = RebuildStep::Finish {
             watermark,
             sequence,
@@ -168,6 +183,9 @@ async fn next_event(topics: &mut [EventTopic], side: &mut dyn LedgerSide) -> Res
     for topic in topics.iter_mut() {
         while topic.events.is_empty() && topic.reader.position() < topic.high {
             let records = topic.reader.next(READ_RECORDS_MAX, READ_WAIT).await?;
+            if records.is_empty() && left_out(Clause::RebuildToHighWatermark) {
+                break;
+            }
             if records.is_empty() && topic.reader.position() < topic.high {
                 tracing::warn!(
                     source = %topic.source,

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::config::RuntimeConfig;
 use super::error::TaskError;
 use super::health::Health;
+use super::mutation::{Clause, left_out};
 use super::tasks::Tasks;
 use crate::log::{Consumer, Log, LogError, Polled};
 use crate::metric_definitions::{
@@ -272,7 +273,7 @@ impl<'a> StreamThread<'a> {
             "partitions revoked"
         );
         let mut result = Ok(());
-        if self.backing_off.is_none() {
+        if self.backing_off.is_none() && !left_out(Clause::SettleBeforeRevocation) {
             result = self.settle().await;
             if result.is_ok() {
                 result = self.tasks.release(partitions).await;

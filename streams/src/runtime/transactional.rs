@@ -11,6 +11,7 @@ use super::compare::{Verdict, compare};
 use super::config::TaskConfig;
 use super::error::TaskError;
 use super::metadata::OffsetMetadata;
+use super::mutation::{Clause, left_out};
 use super::outbox;
 use super::rebuild::Rebuild;
 use super::session::LedgerSession;
@@ -129,7 +130,9 @@ impl Transactional {
             )
         });
         let claims: Positions = claims.collect();
-        self.commit_now(consumer, &claims).await?;
+        if !left_out(Clause::Claim) {
+            self.commit_now(consumer, &claims).await?;
+        }
         let mut acquired = Vec::with_capacity(ledgers.len());
         let mut resent = Positions::new();
         for ledger in ledgers {
@@ -195,7 +198,7 @@ impl Transactional {
                 };
                 resent.insert(source, position);
                 let producer = self.producer().await?;
-                for batch in batches {
+                for batch in batches.into_iter().filter(|_| !left_out(Clause::Resend)) {
                     producer.send(batch.outputs);
                 }
                 "resend"
@@ -379,8 +382,10 @@ impl Tasks for Transactional {
 
     fn forget(&mut self, partitions: &[TopicPartition]) {
         for source in partitions {
-            self.open.remove(source);
-            self.in_flight.remove(source);
+            if !left_out(Clause::SettleBeforeRevocation) {
+                self.open.remove(source);
+                self.in_flight.remove(source);
+            }
             if let Ok(id) = self.config.task_id(source) {
                 self.tasks.remove(&id);
                 outbox_batches(source.partition, 0);
@@ -397,6 +402,7 @@ impl Tasks for Transactional {
             self.producer = None;
         }
         if let Some(producer) = self.producer.as_mut()
+            && !left_out(Clause::AbortBeforeAcquiring)
             && let Err(error) = producer.abort().await
         {
             tracing::warn!(%error, "the transaction could not be aborted; a new producer will settle it");

@@ -1,0 +1,83 @@
+//! Clauses of the protocol that a test can leave out, to see whether the simulator notices.
+//!
+//! Compiled only under the feature `mutations`, which only the tests ask for; otherwise [`left_out`] is a constant and
+//! every use of it is gone. What is left out is a property of the OS thread, as a simulation runs on one.
+
+/// A clause of the protocol, named by what is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clause {
+    /// Trim only below an acknowledged commit.
+    TrimBelowAcknowledged,
+    /// End the transaction before a revocation is completed, and send no offsets of what isn't ours.
+    SettleBeforeRevocation,
+    /// End the own transaction before acquiring again.
+    AbortBeforeAcquiring,
+    /// Rebuild up to the high watermark.
+    RebuildToHighWatermark,
+    /// After a rebuild W is C − 1, not the last event's offset.
+    WatermarkBelowCommitted,
+    /// Fold only events of records below C.
+    FoldBelowCommitted,
+    /// Compare the lineage.
+    CompareLineage,
+    /// A ledger behind the log agrees only by its own last token.
+    AgreeByLastToken,
+    /// A fresh token for each acquisition and rebuild.
+    FreshToken,
+    /// Commit C unchanged under the own id before the first decision.
+    Claim,
+    /// Fence earlier owners.
+    FenceOwners,
+    /// Send the outbox again.
+    Resend,
+    /// Read C with stable offsets.
+    StableOffsets,
+    /// Look at the ledgers while idle.
+    IdleCheck,
+    /// Ask after a lost reply whether the commit happened.
+    AskAfterLostReply,
+}
+
+impl Clause {
+    /// All of them.
+    pub const ALL: [Clause; 15] = [
+        Clause::TrimBelowAcknowledged,
+        Clause::SettleBeforeRevocation,
+        Clause::AbortBeforeAcquiring,
+        Clause::RebuildToHighWatermark,
+        Clause::WatermarkBelowCommitted,
+        Clause::FoldBelowCommitted,
+        Clause::CompareLineage,
+        Clause::AgreeByLastToken,
+        Clause::FreshToken,
+        Clause::Claim,
+        Clause::FenceOwners,
+        Clause::Resend,
+        Clause::StableOffsets,
+        Clause::IdleCheck,
+        Clause::AskAfterLostReply,
+    ];
+}
+
+#[cfg(feature = "mutations")]
+thread_local! {
+    static LEFT_OUT: std::cell::Cell<Option<Clause>> = const { std::cell::Cell::new(None) };
+}
+
+/// From now on, this thread's runtimes leave out a clause, or none.
+#[cfg(feature = "mutations")]
+pub fn leave_out(clause: Option<Clause>) {
+    LEFT_OUT.set(clause);
+}
+
+/// Whether a clause is to be left out.
+#[cfg(feature = "mutations")]
+pub(crate) fn left_out(clause: Clause) -> bool {
+    LEFT_OUT.get() == Some(clause)
+}
+
+/// Whether a clause is to be left out.
+#[cfg(not(feature = "mutations"))]
+pub(crate) const fn left_out(_clause: Clause) -> bool {
+    false
+}

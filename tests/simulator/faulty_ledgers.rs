@@ -1,0 +1,187 @@
+//! A ledger store that can't be relied upon.
+//!
+//! Fair, because a network and a store with fail-over do it: any call takes any time, before and after its effect; any
+//! call fails without effect, or with its effect and without its answer; a write arrives after its caller gave up, or
+//! twice; for a while the store can't be reached, or it is a master that was replaced, whose writes will be lost.
+//! What the schedule does to the ledgers themselves (an earlier snapshot, nothing at all) is fair for an asynchronous
+//! replica. Not fair: a write that is applied in part, a read that gives what never was written.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use interlock_streams::ledger::memory::MemoryLedgerStore;
+use interlock_streams::ledger::{
+    Claim, Fields, LedgerCommit, LedgerError, LedgerState, LedgerStore, OutboxEntry, RebuildStep, Release, Token,
+};
+use tokio::time::sleep;
+
+use super::site::{Fair, Fate, Site};
+
+pub(super) struct FaultyLedgers(pub(super) Arc<Site>);
+
+impl FaultyLedgers {
+    async fn read<T, C, F>(&self, ledger: i32, what: &str, call: C) -> Result<T, LedgerError>
+    where
+        T: Send + 'static,
+        C: Fn(MemoryLedgerStore) -> F + Send + Clone + 'static,
+        F: Future<Output = Result<T, LedgerError>> + Send + 'static,
+    {
+        self.call(ledger, what, Fair::Fail, call).await
+    }
+
+    async fn write<T, C, F>(&self, ledger: i32, what: &str, call: C) -> Result<T, LedgerError>
+    where
+        T: Send + 'static,
+        C: Fn(MemoryLedgerStore) -> F + Send + Clone + 'static,
+        F: Future<Output = Result<T, LedgerError>> + Send + 'static,
+    {
+        self.call(ledger, what, Fair::Write, call).await
+    }
+
+    /// Makes a call of which the seed decides what becomes of it.
+    async fn call<T, C, F>(&self, ledger: i32, what: &str, fair: Fair, call: C) -> Result<T, LedgerError>
+    where
+        T: Send + 'static,
+        C: Fn(MemoryLedgerStore) -> F + Send + Clone + 'static,
+        F: Future<Output = Result<T, LedgerError>> + Send + 'static,
+    {
+        let site = self.0.clone();
+        let unavailable = |reason: &str| LedgerError::Unavailable {
+            ledger,
+            reason: reason.to_owned(),
+        };
+        if site.is_cut_off() {
+            site.say(&format!("{what} unreachable"));
+            // The time of a connection attempt.
+            sleep(Duration::from_millis(20)).await;
+            return Err(unavailable("simulated: unreachable"));
+        }
+        let store = site.store();
+        let passage = site.enter(what, fair).await;
+        if let Fate::Late(after) | Fate::Repeated(after) = passage.fate {
+            let (site, store, call, what) = (site.clone(), store.clone(), call.clone(), what.to_owned());
+            tokio::spawn(async move {
+                sleep(after).await;
+                let result = call(store).await.map(|_| ());
+                site.say(&format!("{what} arrives late: {result:?}"));
+            });
+        }
+        let result = match passage.fate {
+            Fate::Refused => Err(unavailable("simulated: refused")),
+            Fate::Late(_) => Err(unavailable("simulated: no answer in time")),
+            Fate::AnswerLost => {
+                let result = call(store).await.map(|_| ());
+                site.say(&format!("{what}: {result:?}, lost"));
+                Err(unavailable("simulated: the answer was lost"))
+            }
+            Fate::Proceed | Fate::Repeated(_) => call(store).await,
+        };
+        if let Err(error) = &result {
+            site.say(&format!("{what}: {error}"));
+        }
+        site.leave(&passage).await;
+        result
+    }
+}
+
+#[async_trait]
+impl LedgerStore for FaultyLedgers {
+    async fn state(&self, ledger: i32) -> Result<LedgerState, LedgerError> {
+        self.read(ledger, &format!("state {ledger}"), move |store| async move {
+            store.state(ledger).await
+        })
+        .await
+    }
+
+    async fn acquire(&self, ledger: i32, owner: &str, token: &Token) -> Result<LedgerState, LedgerError> {
+        let (owner, token) = (owner.to_owned(), token.clone());
+        let what = format!("acquire {ledger} {token}");
+        let acquired = self
+            .write(ledger, &what, move |store| {
+                let (owner, token) = (owner.clone(), token.clone());
+                async move { store.acquire(ledger, &owner, &token).await }
+            })
+            .await?;
+        self.0.say(&format!(
+            "acquired {ledger}: epoch {}, W {:?}, sequence {}, lineage {:?}, owners {:?}, rebuilding {}",
+            acquired.epoch,
+            acquired.watermark,
+            acquired.sequence,
+            acquired.lineage.0,
+            acquired.owners,
+            acquired.rebuilding
+        ));
+        Ok(acquired)
+    }
+
+    async fn forget_owners(&self, claim: &Claim, owners: &[String]) -> Result<(), LedgerError> {
+        let (claim, owners) = (claim.clone(), owners.to_vec());
+        let what = format!("forget owners {} {owners:?}", claim.ledger);
+        self.write(claim.ledger, &what, move |store| {
+            let (claim, owners) = (claim.clone(), owners.clone());
+            async move { store.forget_owners(&claim, &owners).await }
+        })
+        .await
+    }
+
+    async fn load(&self, ledger: i32, documents: &[Bytes]) -> Result<Vec<Fields>, LedgerError> {
+        let documents = documents.to_vec();
+        let what = format!("load {ledger}: {}", documents.len());
+        self.read(ledger, &what, move |store| {
+            let documents = documents.clone();
+            async move { store.load(ledger, &documents).await }
+        })
+        .await
+    }
+
+    async fn commit(&self, claim: &Claim, commit: &LedgerCommit) -> Result<(), LedgerError> {
+        let what = format!(
+            "ledger commit {} W {:?} -> {} sequence {} trim {:?} by {}",
+            claim.ledger, commit.expected_watermark, commit.watermark, commit.sequence, commit.trim, claim.token
+        );
+        let (claim, commit) = (claim.clone(), commit.clone());
+        self.write(claim.ledger, &what, move |store| {
+            let (claim, commit) = (claim.clone(), commit.clone());
+            async move { store.commit(&claim, &commit).await }
+        })
+        .await
+    }
+
+    async fn outbox(&self, ledger: i32) -> Result<Vec<OutboxEntry>, LedgerError> {
+        self.read(ledger, &format!("outbox {ledger}"), move |store| async move {
+            store.outbox(ledger).await
+        })
+        .await
+    }
+
+    async fn rebuild(&self, claim: &Claim, step: &RebuildStep) -> Result<(), LedgerError> {
+        let name = match step {
+            RebuildStep::Begin { token, keep, .. } => format!("begin {token} keep {keep}"),
+            RebuildStep::Write(writes) => format!("write {}", writes.len()),
+            RebuildStep::Finish {
+                watermark, sequence, ..
+            } => format!("finish W {watermark:?} sequence {sequence}"),
+        };
+        let (claim, step) = (claim.clone(), step.clone());
+        self.write(
+            claim.ledger,
+            &format!("rebuild {} {name}", claim.ledger),
+            move |store| {
+                let (claim, step) = (claim.clone(), step.clone());
+                async move { store.rebuild(&claim, &step).await }
+            },
+        )
+        .await
+    }
+
+    async fn release(&self, claim: &Claim, release: &Release) -> Result<(), LedgerError> {
+        let (claim, release) = (claim.clone(), release.clone());
+        self.write(claim.ledger, &format!("release {}", claim.ledger), move |store| {
+            let (claim, release) = (claim.clone(), release.clone());
+            async move { store.release(&claim, &release).await }
+        })
+        .await
+    }
+}

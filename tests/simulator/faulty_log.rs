@@ -1,0 +1,291 @@
+//! A log that can't be relied upon.
+//!
+//! Fair, because brokers and networks do it: any call takes any time, before and after its effect (a member that sleeps
+//! through its session is expelled, a transaction that takes too long is aborted, by the log's own rules); joining,
+//! initialising a producer, and reading fail, also after they had their effect; a commit or abort is refused, or
+//! takes effect and its answer is lost, which is then reported as [`LogError::Fenced`], as the contract says, and the
+//! producer is good for nothing after. Late markers, offsets and commits are brought about by the schedule with the
+//! log's own hooks. Not fair: acknowledged records that are lost, offsets that go back, local calls of the consumer that
+//! fail (`start`, `stop`, `complete_revocation`, `group_metadata`): those may only take time.
+
+use std::future::ready;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use interlock_streams::log::memory::MemoryLog;
+use interlock_streams::log::{
+    CommittedOffset, Consumer, ConsumerConfig, GroupMetadata, Log, LogError, OffsetCommit, Polled, Producer, Reader,
+    TopicSpec,
+};
+use interlock_streams::record::{OutputRecord, Record, TopicPartition};
+
+use super::site::{Fair, Fate, Passage, Site};
+
+type Answer = std::pin::Pin<Box<dyn Future<Output = Result<(), LogError>> + Send>>;
+
+pub(super) struct FaultyLog {
+    pub(super) site: Arc<Site>,
+    pub(super) log: MemoryLog,
+}
+
+fn retriable(action: &str) -> LogError {
+    LogError::Retriable {
+        action: action.to_owned(),
+        reason: "simulated".to_owned(),
+    }
+}
+
+/// Makes a call of which the seed decides what becomes of it.
+async fn call<T>(site: &Site, what: &str, call: impl Future<Output = Result<T, LogError>>) -> Result<T, LogError> {
+    let passage = site.enter(what, Fair::Fail).await;
+    let result = match passage.fate {
+        Fate::Refused => Err(retriable(what)),
+        Fate::AnswerLost => {
+            let _lost = call.await;
+            Err(retriable(what))
+        }
+        _ => call.await,
+    };
+    if let Err(error) = &result {
+        site.say(&format!("{what}: {error}"));
+    }
+    site.leave(&passage).await;
+    result
+}
+
+#[async_trait]
+impl Log for FaultyLog {
+    async fn consumer(&self, config: &ConsumerConfig) -> Result<Box<dyn Consumer>, LogError> {
+        let inner = call(&self.site, "join", self.log.consumer(config)).await?;
+        let site = self.site.clone();
+        Ok(Box::new(FaultyConsumer { site, inner }))
+    }
+
+    async fn producer(&self, transactional_id: &str) -> Result<Box<dyn Producer>, LogError> {
+        let what = format!("init {transactional_id}");
+        let inner = call(&self.site, &what, self.log.producer(transactional_id)).await?;
+        Ok(Box::new(FaultyProducer {
+            site: self.site.clone(),
+            inner,
+            state: State::Good,
+        }))
+    }
+
+    async fn reader(&self, partition: &TopicPartition, from: i64) -> Result<Box<dyn Reader>, LogError> {
+        let what = format!("reader {partition}@{from}");
+        let inner = call(&self.site, &what, self.log.reader(partition, from)).await?;
+        let site = self.site.clone();
+        Ok(Box::new(FaultyReader { site, what, inner }))
+    }
+
+    async fn partitions(&self, topic: &str) -> Result<Option<i32>, LogError> {
+        self.log.partitions(topic).await
+    }
+
+    async fn committed_unstable(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Option<CommittedOffset>>, LogError> {
+        let what = "committed unstable";
+        call(&self.site, what, self.log.committed_unstable(group, partitions)).await
+    }
+
+    async fn watermarks(&self, partition: &TopicPartition) -> Result<(i64, i64), LogError> {
+        call(
+            &self.site,
+            &format!("watermarks {partition}"),
+            self.log.watermarks(partition),
+        )
+        .await
+    }
+
+    async fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
+        self.log.create_topics(topics).await
+    }
+}
+
+struct FaultyConsumer {
+    site: Arc<Site>,
+    inner: Box<dyn Consumer>,
+}
+
+#[async_trait]
+impl Consumer for FaultyConsumer {
+    async fn poll(&mut self, max_records: usize, wait: Duration) -> Result<Polled, LogError> {
+        // Cancel-safe: nothing is taken from the log before the last wait is over.
+        let passage = self.site.enter("poll", Fair::Fail).await;
+        if passage.fate == Fate::Refused {
+            return Err(retriable("poll"));
+        }
+        let polled = self.inner.poll(max_records, wait).await?;
+        let what = match &polled {
+            Polled::Records(batches) => batches
+                .iter()
+                .filter_map(|b| Some((&b.source, b.records.first()?.offset, b.records.last()?.offset)))
+                .map(|(source, first, last)| format!(" {source} {first}..={last}"))
+                .collect(),
+            Polled::Nothing => return Ok(polled),
+            other => format!(" {other:?}"),
+        };
+        self.site.say(&format!("polled{what}"));
+        Ok(polled)
+    }
+
+    async fn start(&mut self, positions: &[(TopicPartition, i64)]) -> Result<(), LogError> {
+        let passage = self.site.enter(&format!("start {positions:?}"), Fair::Delay).await;
+        let result = self.inner.start(positions).await;
+        self.site.leave(&passage).await;
+        result
+    }
+
+    async fn stop(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        let passage = self.site.enter("stop", Fair::Delay).await;
+        let result = self.inner.stop(partitions).await;
+        self.site.leave(&passage).await;
+        result
+    }
+
+    async fn complete_revocation(&mut self) -> Result<(), LogError> {
+        let passage = self.site.enter("complete revocation", Fair::Delay).await;
+        let result = self.inner.complete_revocation().await;
+        self.site.leave(&passage).await;
+        result
+    }
+
+    async fn group_metadata(&mut self) -> Result<GroupMetadata, LogError> {
+        let passage = self.site.enter("group metadata", Fair::Delay).await;
+        let result = self.inner.group_metadata().await;
+        self.site.leave(&passage).await;
+        result
+    }
+
+    async fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>, LogError> {
+        let committed = call(&self.site, "committed", self.inner.committed(partitions)).await?;
+        self.site.say(&format!("committed: {committed:?}"));
+        Ok(committed)
+    }
+
+    async fn close(self: Box<Self>) -> Result<(), LogError> {
+        let site = self.site.clone();
+        call(&site, "leave", self.inner.close()).await
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Good,
+    /// The transaction can't be committed any more.
+    MustAbort,
+    /// It reported [`LogError::Fenced`].
+    Useless,
+}
+
+struct FaultyProducer {
+    site: Arc<Site>,
+    inner: Box<dyn Producer>,
+    state: State,
+}
+
+impl FaultyProducer {
+    fn useless(&mut self, action: &str) -> LogError {
+        self.state = State::Useless;
+        LogError::Fenced {
+            action: action.to_owned(),
+            reason: "simulated: whether it took effect is not known".to_owned(),
+        }
+    }
+
+    /// The answer, when the seed lets it arrive.
+    fn answer(&self, action: String, passage: Passage, answer: Answer) -> Answer {
+        let site = self.site.clone();
+        Box::pin(async move {
+            let result = answer.await;
+            site.say(&format!("{action}: {result:?}"));
+            site.leave(&passage).await;
+            result
+        })
+    }
+}
+
+impl Producer for FaultyProducer {
+    fn send(&mut self, records: Vec<OutputRecord>) {
+        if self.state == State::Good {
+            self.site.say(&format!("send {}", records.len()));
+            self.inner.send(records);
+        }
+    }
+
+    fn commit(&mut self, offsets: Vec<OffsetCommit>, group: GroupMetadata) -> Answer {
+        let at = |offset: &OffsetCommit| {
+            let CommittedOffset { offset: at, metadata } = &offset.committed;
+            format!(" {}@{at} ({metadata})", offset.source)
+        };
+        let action = format!("commit{}", offsets.iter().map(at).collect::<String>());
+        let passage = self.site.roll(&action, Fair::Fail);
+        let error = match (self.state, passage.fate) {
+            (State::Useless, _) => self.useless("commit"),
+            (State::MustAbort, _) => must_abort(),
+            (State::Good, Fate::Refused) if self.site.coin() => {
+                self.state = State::MustAbort;
+                must_abort()
+            }
+            (State::Good, Fate::Refused) => self.useless("commit"),
+            (State::Good, Fate::AnswerLost) => {
+                drop(self.inner.commit(offsets, group));
+                self.useless("commit")
+            }
+            (State::Good, _) => {
+                let answer = self.inner.commit(offsets, group);
+                return self.answer("commit".to_owned(), passage, answer);
+            }
+        };
+        self.answer("commit".to_owned(), passage, Box::pin(ready(Err(error))))
+    }
+
+    fn abort(&mut self) -> Answer {
+        let passage = self.site.roll("abort", Fair::Fail);
+        let error = match (self.state, passage.fate) {
+            (State::Useless, _) | (_, Fate::Refused) => self.useless("abort"),
+            (_, Fate::AnswerLost) => {
+                drop(self.inner.abort());
+                self.useless("abort")
+            }
+            _ => {
+                self.state = State::Good;
+                let answer = self.inner.abort();
+                return self.answer("abort".to_owned(), passage, answer);
+            }
+        };
+        self.answer("abort".to_owned(), passage, Box::pin(ready(Err(error))))
+    }
+}
+
+fn must_abort() -> LogError {
+    LogError::Abortable {
+        action: "commit".to_owned(),
+        reason: "simulated".to_owned(),
+    }
+}
+
+struct FaultyReader {
+    site: Arc<Site>,
+    what: String,
+    inner: Box<dyn Reader>,
+}
+
+#[async_trait]
+impl Reader for FaultyReader {
+    async fn next(&mut self, max_records: usize, wait: Duration) -> Result<Vec<Record>, LogError> {
+        let passage = self.site.enter(&self.what, Fair::Fail).await;
+        if passage.fate == Fate::Refused {
+            return Err(retriable(&self.what));
+        }
+        self.inner.next(max_records, wait).await
+    }
+
+    fn position(&self) -> i64 {
+        self.inner.position()
+    }
+}

@@ -1,0 +1,225 @@
+//! What is done to the workers in one run: drawn from the seed before it begins, so that parts can be left out again.
+//!
+//! Each seed switches on a part of the kinds of faults only (swarm testing): where everything fails at once, nothing gets
+//! far enough to fail in an interesting way.
+
+use std::fmt;
+
+use interlock_streams::runtime::mutation::Clause;
+
+use super::random::Random;
+
+/// Virtual milliseconds during which there are faults and commands. After that everything is healed.
+pub(super) const SPAN_MS: u64 = 30_000;
+
+/// One run, completely.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// The seed: of the draws while running, too.
+    pub seed: u64,
+    /// Commands sent.
+    pub commands: u64,
+    /// Partitions of the booking topics: ledgers.
+    pub partitions: i32,
+    /// Workers at the beginning; those that join later have higher numbers.
+    pub workers: usize,
+    /// Input records of a round at most.
+    pub batch_records_max: usize,
+    /// Input records of a transaction at most.
+    pub commit_records_max: usize,
+    /// How often calls fail.
+    pub rates: Rates,
+    /// What else happens.
+    pub actions: Vec<Action>,
+    /// What is left out of the runtime on purpose.
+    pub left_out: Option<Clause>,
+}
+
+/// How many calls in ten thousand go wrong, by kind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rates {
+    /// Takes a few milliseconds.
+    pub slow: u64,
+    /// Takes long, up to longer than every time-out: who called is a zombie when it goes on.
+    pub stall: u64,
+    /// Fails without effect.
+    pub refused: u64,
+    /// Has its effect, but the answer is lost.
+    pub answer_lost: u64,
+    /// Fails, and has its effect later, when nobody expects it any more. Ledger writes only.
+    pub late: u64,
+    /// Has its effect, and has it once more later. Ledger writes only.
+    pub repeated: u64,
+    /// Records in the wrong partition, of all sent.
+    pub misplaced: u64,
+    /// Records that can't be decoded, of all sent.
+    pub garbage: u64,
+}
+
+/// Something that happens at a moment.
+#[derive(Clone, Debug)]
+pub struct Action {
+    /// When, in virtual milliseconds.
+    pub at_ms: u64,
+    /// What.
+    pub what: What,
+}
+
+/// What can happen besides failing calls.
+#[allow(missing_docs, reason = "the variants say what their fields are for")]
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A worker dies: its transaction stays open, its member stays in the group. After a while it is started again.
+    Crash {
+        worker: usize,
+        down_ms: u64,
+        new_identity: bool,
+    },
+    /// A worker is stopped as it should be, and started again.
+    Stop {
+        worker: usize,
+        down_ms: u64,
+        new_identity: bool,
+    },
+    /// Another worker starts.
+    Join { worker: usize },
+    /// A worker stands still at its next call.
+    Freeze { worker: usize, for_ms: u64 },
+    /// A worker can't reach the ledger store.
+    Unreachable { worker: usize, for_ms: u64 },
+    /// A worker talks to a ledger store that is master no more: what it writes there is lost.
+    Forked { worker: usize, for_ms: u64 },
+    /// Copies a ledger, for a later [`What::Restore`].
+    Snapshot { ledger: i32, slot: usize },
+    /// Fail-over to a replica that lacks what was written since the snapshot.
+    Restore { ledger: i32, slot: usize },
+    /// The ledger store loses everything.
+    Flush,
+    /// Transaction markers don't reach a partition of an event topic (0 to 4) or of the requests (5).
+    HoldMarkers { topic: usize, partition: i32, for_ms: u64 },
+    /// Transaction markers don't reach the group's offsets.
+    HoldOffsets { for_ms: u64 },
+    /// The ends of a worker's transactions don't reach the coordinator.
+    HoldCommits { worker: usize, for_ms: u64 },
+    /// Trains are seeded with another plan.
+    NewPlan { version: i32 },
+}
+
+impl Schedule {
+    /// The run of a seed.
+    pub fn of(seed: u64, commands: u64) -> Self {
+        let mut random = Random::new(seed, 1);
+        let workers = random.between(1, 3) as usize;
+        let partitions = random.between(1, 4) as i32;
+        let rates = Rates::draw(&mut random);
+        let batch_records_max = *random.pick(&[1, 3, 10, 50, 4_000]);
+        let commit_records_max = *random.pick(&[1, 5, 30, 200, 20_000]);
+        let actions = actions(&mut random, workers, partitions);
+        Self {
+            seed,
+            commands,
+            partitions,
+            workers,
+            batch_records_max,
+            commit_records_max,
+            rates,
+            actions,
+            left_out: None,
+        }
+    }
+}
+
+impl Rates {
+    fn draw(random: &mut Random) -> Self {
+        let mut rate = |often: u64| {
+            if random.chance(5_000) {
+                random.between(1, often)
+            } else {
+                0
+            }
+        };
+        Self {
+            slow: rate(4_000),
+            stall: rate(60),
+            refused: rate(150),
+            answer_lost: rate(150),
+            late: rate(200),
+            repeated: rate(200),
+            misplaced: rate(1_000),
+            garbage: rate(600),
+        }
+    }
+}
+
+fn actions(random: &mut Random, workers: usize, partitions: i32) -> Vec<Action> {
+    const KINDS: usize = 12;
+    let enabled: Vec<usize> = (0..KINDS).filter(|_| random.chance(4_000)).collect();
+    let mut actions = Vec::new();
+    let mut known = workers;
+    if enabled.is_empty() {
+        return actions;
+    }
+    for slot in 0..random.between(0, 14) as usize {
+        let at_ms = random.below(SPAN_MS);
+        let for_ms = random.between(1, 12_000) / random.between(1, 20);
+        let worker = random.below(known as u64) as usize;
+        let ledger = random.below(partitions as u64) as i32;
+        let new_identity = random.chance(5_000);
+        let what = match *random.pick(&enabled) {
+            0 => What::Crash {
+                worker,
+                down_ms: for_ms,
+                new_identity,
+            },
+            1 => What::Stop {
+                worker,
+                down_ms: for_ms,
+                new_identity,
+            },
+            2 if known < 4 => {
+                known += 1;
+                What::Join { worker: known - 1 }
+            }
+            2 | 3 => What::Freeze { worker, for_ms },
+            4 => What::Unreachable { worker, for_ms },
+            5 => What::Forked { worker, for_ms },
+            6 | 7 => {
+                let behind = for_ms.min(at_ms);
+                actions.push(Action {
+                    at_ms: at_ms - behind,
+                    what: What::Snapshot { ledger, slot },
+                });
+                What::Restore { ledger, slot }
+            }
+            8 => What::Flush,
+            9 => What::HoldMarkers {
+                topic: random.below(6) as usize,
+                partition: ledger,
+                for_ms,
+            },
+            10 if random.chance(5_000) => What::HoldOffsets { for_ms },
+            10 => What::HoldCommits { worker, for_ms },
+            _ => What::NewPlan {
+                version: slot as i32 + 2,
+            },
+        };
+        actions.push(Action { at_ms, what });
+    }
+    actions.sort_by_key(|action| action.at_ms);
+    actions
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "seed {}: {} commands, {} partitions, {} workers, batches of {}, transactions of {}",
+            self.seed, self.commands, self.partitions, self.workers, self.batch_records_max, self.commit_records_max
+        )?;
+        writeln!(f, "{:?}", self.rates)?;
+        for action in &self.actions {
+            writeln!(f, "{:>7} {:?}", action.at_ms, action.what)?;
+        }
+        Ok(())
+    }
+}

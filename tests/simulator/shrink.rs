@@ -1,0 +1,73 @@
+//! Makes a failing schedule smaller: leaves out one thing after the other as long as it still fails. Greedy and naive; a
+//! smaller schedule draws other faults while it runs, so the same violation is not insisted on.
+
+use super::schedule::{Rates, Schedule};
+use super::{Report, run_safely};
+
+/// Runs at most.
+const RUNS_MAX: usize = 120;
+
+/// The smallest schedule found that fails, and its report.
+pub fn shrink(schedule: &Schedule) -> (Schedule, Report) {
+    let mut smallest = schedule.clone();
+    let mut report = run_safely(&smallest);
+    let mut runs = 0;
+    let mut again = report.result.is_err();
+    while again {
+        again = false;
+        for candidate in candidates(&smallest) {
+            if runs == RUNS_MAX {
+                return (smallest, report);
+            }
+            runs += 1;
+            let tried = run_safely(&candidate);
+            if tried.result.is_err() {
+                (smallest, report) = (candidate, tried);
+                again = true;
+                break;
+            }
+        }
+    }
+    (smallest, report)
+}
+
+/// Smaller schedules, the much smaller ones first.
+fn candidates(from: &Schedule) -> Vec<Schedule> {
+    let mut candidates = Vec::new();
+    let mut with = |change: &dyn Fn(&mut Schedule)| {
+        let mut smaller = from.clone();
+        change(&mut smaller);
+        candidates.push(smaller);
+    };
+    if from.commands > 10 {
+        with(&|smaller| smaller.commands /= 2);
+    }
+    let rates: [fn(&mut Rates) -> &mut u64; 8] = [
+        |rates| &mut rates.slow,
+        |rates| &mut rates.stall,
+        |rates| &mut rates.refused,
+        |rates| &mut rates.answer_lost,
+        |rates| &mut rates.late,
+        |rates| &mut rates.repeated,
+        |rates| &mut rates.misplaced,
+        |rates| &mut rates.garbage,
+    ];
+    for rate in rates {
+        let mut rates = from.rates;
+        if *rate(&mut rates) > 0 {
+            with(&|smaller| *rate(&mut smaller.rates) = 0);
+        }
+    }
+    for index in 0..from.actions.len() {
+        with(&|smaller| {
+            smaller.actions.remove(index);
+        });
+    }
+    if from.partitions > 1 {
+        with(&|smaller| smaller.partitions = 1);
+    }
+    if from.workers > 1 {
+        with(&|smaller| smaller.workers -= 1);
+    }
+    candidates
+}

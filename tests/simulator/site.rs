@@ -1,0 +1,210 @@
+//! Where a worker's calls leave it: each passes a numbered yield point, at which the seed may make it fail.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use interlock_streams::ledger::memory::MemoryLedgerStore;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::random::Random;
+use super::schedule::Rates;
+use super::trace::Trace;
+
+/// What becomes of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It has its effect and is answered.
+    #[default]
+    Proceed,
+    /// It fails without effect.
+    Refused,
+    /// It has its effect, but the answer is lost.
+    AnswerLost,
+    /// It fails, and has its effect after this time.
+    Late(Duration),
+    /// It has its effect, and once more after this time.
+    Repeated(Duration),
+}
+
+/// A passage of a yield point.
+pub(super) struct Passage {
+    pub(super) fate: Fate,
+    /// The answer takes so long.
+    answer_takes: Duration,
+}
+
+/// Which fates are fair for a call.
+#[derive(Clone, Copy)]
+pub(super) enum Fair {
+    /// Only time may pass: the call is local, and can't fail by itself.
+    Delay,
+    /// It may fail.
+    Fail,
+    /// It may fail, and the request may wander about in the network.
+    Write,
+}
+
+/// One life of a worker, as what it stands on sees it.
+pub(super) struct Site {
+    /// Name in the trace.
+    pub(super) name: String,
+    pub(super) trace: Trace,
+    healed: Arc<AtomicBool>,
+    rates: Rates,
+    random: Mutex<Random>,
+    points: AtomicU64,
+    began: Instant,
+    frozen_until_ms: AtomicU64,
+    unreachable_until_ms: AtomicU64,
+    store: Mutex<MemoryLedgerStore>,
+}
+
+impl Site {
+    pub(super) fn new(
+        name: String,
+        random: Random,
+        rates: Rates,
+        trace: Trace,
+        healed: Arc<AtomicBool>,
+        store: MemoryLedgerStore,
+    ) -> Self {
+        Self {
+            name,
+            began: Instant::now() - Duration::from_millis(trace.now_ms()),
+            trace,
+            healed,
+            rates,
+            random: Mutex::new(random),
+            points: AtomicU64::new(0),
+            frozen_until_ms: AtomicU64::new(0),
+            unreachable_until_ms: AtomicU64::new(0),
+            store: Mutex::new(store),
+        }
+    }
+
+    /// Stands still at its next call.
+    pub(super) fn freeze(&self, for_ms: u64) {
+        self.frozen_until_ms
+            .store(self.trace.now_ms() + for_ms, Ordering::Relaxed);
+    }
+
+    /// Can't reach the ledger store.
+    pub(super) fn cut_off(&self, for_ms: u64) {
+        self.unreachable_until_ms
+            .store(self.trace.now_ms() + for_ms, Ordering::Relaxed);
+    }
+
+    /// Which ledger store it talks to.
+    pub(super) fn store(&self) -> MemoryLedgerStore {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_store(&self, store: MemoryLedgerStore) {
+        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = store;
+    }
+
+    pub(super) fn is_cut_off(&self) -> bool {
+        !self.is_healed() && self.trace.now_ms() < self.unreachable_until_ms.load(Ordering::Relaxed)
+    }
+
+    fn is_healed(&self) -> bool {
+        self.healed.load(Ordering::Relaxed)
+    }
+
+    fn random(&self) -> std::sync::MutexGuard<'_, Random> {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// True in one of two cases, for errors of which several are fair.
+    pub(super) fn coin(&self) -> bool {
+        self.random().chance(5_000)
+    }
+
+    pub(super) fn say(&self, what: &str) {
+        self.trace.line(&format!("{} {what}", self.name));
+    }
+
+    /// Decides about a call that can't wait.
+    pub(super) fn roll(&self, call: &str, fair: Fair) -> Passage {
+        let (passage, _) = self.draw(call, fair);
+        passage
+    }
+
+    /// Decides about a call, and lets pass what time it takes to arrive.
+    pub(super) async fn enter(&self, call: &str, fair: Fair) -> Passage {
+        let (passage, arrives_after) = self.draw(call, fair);
+        if !arrives_after.is_zero() {
+            sleep(arrives_after).await;
+        }
+        self.thaw().await;
+        passage
+    }
+
+    /// Lets pass what time the answer takes.
+    pub(super) async fn leave(&self, passage: &Passage) {
+        if !passage.answer_takes.is_zero() {
+            sleep(passage.answer_takes).await;
+        }
+        self.thaw().await;
+    }
+
+    async fn thaw(&self) {
+        let until = self.frozen_until_ms.load(Ordering::Relaxed);
+        if self.trace.now_ms() < until && !self.is_healed() {
+            self.say("frozen");
+            sleep_until(self.began + Duration::from_millis(until)).await;
+            self.say("thaws");
+        }
+    }
+
+    fn draw(&self, call: &str, fair: Fair) -> (Passage, Duration) {
+        let point = self.points.fetch_add(1, Ordering::Relaxed);
+        let mut passage = Passage {
+            fate: Fate::Proceed,
+            answer_takes: Duration::ZERO,
+        };
+        let mut arrives_after = Duration::ZERO;
+        if self.is_healed() {
+            return (passage, arrives_after);
+        }
+        let (mut random, rates) = (self.random(), &self.rates);
+        let delay = |random: &mut Random| {
+            if random.chance(rates.stall) {
+                // From a tenth of a second to longer than every time-out, short ones more often.
+                Duration::from_millis(100 + random.below(25_000) / random.between(1, 25))
+            } else if random.chance(rates.slow) {
+                Duration::from_millis(random.between(1, 30))
+            } else {
+                Duration::ZERO
+            }
+        };
+        arrives_after += delay(&mut random);
+        passage.answer_takes += delay(&mut random);
+        let wanders = Duration::from_millis(random.below(20_000) / random.between(1, 100));
+        passage.fate = match fair {
+            Fair::Delay => Fate::Proceed,
+            _ if random.chance(rates.refused) => Fate::Refused,
+            _ if random.chance(rates.answer_lost) => Fate::AnswerLost,
+            Fair::Write if random.chance(rates.late) => Fate::Late(wanders),
+            Fair::Write if random.chance(rates.repeated) => Fate::Repeated(wanders),
+            _ => Fate::Proceed,
+        };
+        drop(random);
+        let delays = if arrives_after.is_zero() && passage.answer_takes.is_zero() {
+            String::new()
+        } else {
+            format!(
+                " +{} +{} ms",
+                arrives_after.as_millis(),
+                passage.answer_takes.as_millis()
+            )
+        };
+        let fate = match passage.fate {
+            Fate::Proceed => String::new(),
+            fate => format!(" {fate:?}"),
+        };
+        self.say(&format!("#{point} {call}{fate}{delays}"));
+        (passage, arrives_after)
+    }
+}

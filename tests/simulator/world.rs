@@ -1,0 +1,581 @@
+//! Drives one run: the log, the ledger store, the workers' lives, and what the schedule does to them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use futures::future::BoxFuture;
+use interlock_schemas::topics;
+use interlock_streams::ledger::memory::{LedgerSnapshot, MemoryLedgerStore};
+use interlock_streams::ledger::{LedgerError, LedgerStore, Token};
+use interlock_streams::log::memory::{Clock, MemoryLog, MemoryLogConfig};
+use interlock_streams::log::{Log, TopicSpec};
+use interlock_streams::record::{OutputRecord, TopicPartition};
+use interlock_streams::runtime::{Health, RuntimeConfig, Services, TaskError, run_here};
+use interlock_topologies::Context;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::check::{Amounts, Remains, Violation};
+use super::faulty_ledgers::FaultyLedgers;
+use super::faulty_log::FaultyLog;
+use super::random::Random;
+use super::schedule::{SPAN_MS, Schedule, What};
+use super::site::Site;
+use super::trace::Trace;
+use super::workload::{START_MS, bursts, contract, plan_record, plans};
+
+/// Time-outs of the log: Kafka's, in the same order, only shorter.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Everything must have settled this long after the last fault.
+const SETTLE_MAX_MS: u64 = 240_000;
+/// What is settled stays so for this long: longer than anything may still be under way.
+const QUIET: Duration = Duration::from_secs(25);
+/// A worker that is asked to stop does so within this time.
+const STOP_MAX: Duration = Duration::from_secs(60);
+
+/// The simulated time of day.
+struct SimulatedClock(Instant);
+
+impl Clock for SimulatedClock {
+    fn timestamp(&self) -> i64 {
+        START_MS + i64::try_from(self.0.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(sleep(duration))
+    }
+}
+
+/// One worker, over its lives.
+#[derive(Default)]
+struct Worker {
+    identity: String,
+    lives: u64,
+    life: Option<Life>,
+}
+
+struct Life {
+    site: Arc<Site>,
+    shutdown: watch::Sender<bool>,
+    health: Health,
+    task: JoinHandle<Result<(), TaskError>>,
+    stopping: bool,
+}
+
+/// What comes next.
+enum Next {
+    Burst(Vec<OutputRecord>),
+    Act(What),
+    Start(usize),
+    Rejoin(usize),
+    ReleaseMarkers(TopicPartition),
+    ReleaseOffsets,
+    ReleaseCommits(String),
+    Look,
+}
+
+pub(super) struct World<'a> {
+    schedule: &'a Schedule,
+    pub(super) trace: Trace,
+    began: Instant,
+    healed: Arc<AtomicBool>,
+    log: MemoryLog,
+    store: MemoryLedgerStore,
+    workers: Vec<Worker>,
+    snapshots: BTreeMap<usize, LedgerSnapshot>,
+    agenda: BTreeMap<(u64, u64), Next>,
+    entries: u64,
+}
+
+impl<'a> World<'a> {
+    pub(super) async fn new(schedule: &'a Schedule) -> Result<Self> {
+        let log = MemoryLog::with(MemoryLogConfig {
+            clock: Arc::new(SimulatedClock(Instant::now())),
+            session_timeout: SESSION_TIMEOUT,
+            transaction_timeout: TRANSACTION_TIMEOUT,
+            request_timeout: REQUEST_TIMEOUT,
+        });
+        let spec = |name: &str, partitions: i32, setting: Option<(&str, &str)>| TopicSpec {
+            name: name.to_owned(),
+            partitions,
+            replication: 1,
+            settings: setting.map(|(k, v)| (k.to_owned(), v.to_owned())).into_iter().collect(),
+        };
+        let count = schedule.partitions;
+        let mut specs = vec![
+            spec(topics::TRAIN_SERVICES, 1, None),
+            spec(
+                topics::BOOKING_REQUESTS,
+                count,
+                Some(("message.timestamp.type", "LogAppendTime")),
+            ),
+            spec(&topics::dlq(topics::BOOKING_REQUESTS), count, None),
+        ];
+        specs.extend(topics::EVENTS.map(|topic| spec(topic, count, None)));
+        log.create_topics(&specs).await?;
+        for plan in plans(schedule.seed, 1) {
+            log.append(vec![plan_record(&plan)?])?;
+        }
+        let mut world = Self {
+            schedule,
+            trace: Trace::new(),
+            began: Instant::now(),
+            healed: Arc::default(),
+            log,
+            store: MemoryLedgerStore::default(),
+            workers: Vec::new(),
+            snapshots: BTreeMap::new(),
+            agenda: BTreeMap::new(),
+            entries: 0,
+        };
+        world.plan()?;
+        Ok(world)
+    }
+
+    /// Enters everything that is known beforehand.
+    fn plan(&mut self) -> Result<()> {
+        for worker in 0..self.schedule.workers {
+            self.enter(0, Next::Start(worker));
+        }
+        let mut random = Random::new(self.schedule.seed, 4);
+        let mut bursts = bursts(self.schedule)?;
+        let mut moments: Vec<u64> = bursts.iter().map(|_| random.below(SPAN_MS)).collect();
+        moments.sort_unstable();
+        for (at_ms, burst) in moments.into_iter().zip(bursts.drain(..)) {
+            self.enter(at_ms, Next::Burst(burst));
+        }
+        for action in &self.schedule.actions {
+            self.enter(action.at_ms, Next::Act(action.what.clone()));
+        }
+        for at_ms in (500..SPAN_MS).step_by(500) {
+            self.enter(at_ms, Next::Look);
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, at_ms: u64, next: Next) {
+        self.entries += 1;
+        self.agenda.insert((at_ms, self.entries), next);
+    }
+
+    /// Runs it all, and looks whether everything holds.
+    pub(super) async fn run(&mut self) -> Result<Result<Amounts, Violation>> {
+        while let Some(((at_ms, _), next)) = self.agenda.pop_first() {
+            if at_ms > SPAN_MS {
+                // What is held is released when everything is healed.
+                self.enter(at_ms, next);
+                break;
+            }
+            sleep_until(self.began + Duration::from_millis(at_ms)).await;
+            if let Err(violation) = self.step(next).await? {
+                return Ok(Err(violation));
+            }
+        }
+        self.heal().await?;
+        if let Err(violation) = self.settle().await? {
+            return Ok(Err(violation));
+        }
+        let checked = self.remains().check().await?;
+        let Ok(amounts) = checked else { return Ok(checked) };
+        if let Err(violation) = self.stop_all().await {
+            return Ok(Err(violation));
+        }
+        // What is stopped leaves everything as it was.
+        Ok(self.remains().check().await?.and_then(|after| {
+            if after == amounts {
+                Ok(after)
+            } else {
+                Err(Violation::new(
+                    "progress",
+                    format!("{amounts:?} became {after:?} by stopping"),
+                ))
+            }
+        }))
+    }
+
+    fn remains(&self) -> Remains<'_> {
+        Remains {
+            log: &self.log,
+            store: &self.store,
+            seed: self.schedule.seed,
+            partitions: self.schedule.partitions,
+        }
+    }
+
+    async fn step(&mut self, next: Next) -> Result<Result<(), Violation>> {
+        match next {
+            Next::Burst(records) => {
+                if !records.is_empty() {
+                    self.trace.line(&format!("{} commands", records.len()));
+                    self.log.append(records)?;
+                }
+            }
+            Next::Start(worker) => self.start(worker)?,
+            Next::Rejoin(worker) => {
+                if let Some(life) = self.workers.get(worker).and_then(|worker| worker.life.as_ref()) {
+                    life.site.set_store(self.store.clone());
+                    life.site.say("talks to the real ledger store again");
+                }
+            }
+            Next::ReleaseMarkers(partition) => {
+                self.trace.line(&format!("markers of {partition} released"));
+                self.log.release_markers(&partition);
+            }
+            Next::ReleaseOffsets => {
+                self.trace.line("offsets released");
+                self.log.release_offsets(&self.group());
+            }
+            Next::ReleaseCommits(id) => {
+                self.trace.line(&format!("commits of {id} released"));
+                self.log.release_commits(&id);
+            }
+            Next::Look => {}
+            Next::Act(what) => self.act(what).await?,
+        }
+        Ok(self.look().await)
+    }
+
+    async fn act(&mut self, what: What) -> Result<()> {
+        self.trace.line(&format!("{what:?}"));
+        let now_ms = self.trace.now_ms();
+        match what {
+            What::Crash {
+                worker,
+                down_ms,
+                new_identity,
+            } => {
+                self.kill(worker).await;
+                self.comes_back(worker, now_ms + down_ms, new_identity);
+            }
+            What::Stop {
+                worker,
+                down_ms,
+                new_identity,
+            } => {
+                if let Some(life) = self.life(worker) {
+                    life.stopping = true;
+                    life.shutdown.send_replace(true);
+                }
+                self.comes_back(worker, now_ms + down_ms, new_identity);
+            }
+            What::Join { worker } => self.start(worker)?,
+            What::Freeze { worker, for_ms } => {
+                if let Some(life) = self.life(worker) {
+                    life.site.freeze(for_ms);
+                }
+            }
+            What::Unreachable { worker, for_ms } => {
+                if let Some(life) = self.life(worker) {
+                    life.site.cut_off(for_ms);
+                }
+            }
+            What::Forked { worker, for_ms } => {
+                let fork = MemoryLedgerStore::default();
+                for ledger in 0..self.schedule.partitions {
+                    fork.restore(ledger, self.store.snapshot(ledger));
+                }
+                if let Some(life) = self.life(worker) {
+                    life.site.set_store(fork);
+                }
+                self.enter(now_ms + for_ms, Next::Rejoin(worker));
+            }
+            What::Snapshot { ledger, slot } => {
+                self.snapshots.insert(slot, self.store.snapshot(ledger));
+            }
+            What::Restore { ledger, slot } => {
+                if let Some(snapshot) = self.snapshots.remove(&slot) {
+                    self.store.restore(ledger, snapshot);
+                }
+            }
+            What::Flush => self.store.flush(),
+            What::HoldMarkers {
+                topic,
+                partition,
+                for_ms,
+            } => {
+                let topic = topics::EVENTS.get(topic).copied().unwrap_or(topics::BOOKING_REQUESTS);
+                let partition = TopicPartition::new(topic, partition);
+                self.log.hold_markers(&partition);
+                self.enter(now_ms + for_ms, Next::ReleaseMarkers(partition));
+            }
+            What::HoldOffsets { for_ms } => {
+                self.log.hold_offsets(&self.group());
+                self.enter(now_ms + for_ms, Next::ReleaseOffsets);
+            }
+            What::HoldCommits { worker, for_ms } => {
+                let id = self.transactional_id(worker);
+                self.log.hold_commits(&id);
+                self.enter(now_ms + for_ms, Next::ReleaseCommits(id));
+            }
+            What::NewPlan { version } => {
+                for plan in plans(self.schedule.seed, version) {
+                    self.log.append(vec![plan_record(&plan)?])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn life(&mut self, worker: usize) -> Option<&mut Life> {
+        self.workers.get_mut(worker)?.life.as_mut()
+    }
+
+    fn config(&self, identity: &str) -> RuntimeConfig {
+        RuntimeConfig {
+            batch_records_max: self.schedule.batch_records_max,
+            commit_records_max: self.schedule.commit_records_max,
+            ..RuntimeConfig::new("sim", identity)
+        }
+    }
+
+    fn group(&self) -> String {
+        self.config("").group("booking")
+    }
+
+    fn transactional_id(&self, worker: usize) -> String {
+        let identity = self.workers.get(worker).map_or("", |worker| &worker.identity);
+        format!("sim-booking-{identity}-0")
+    }
+
+    /// Ends a worker's life on the spot. What it sent is still under way.
+    async fn kill(&mut self, worker: usize) {
+        if let Some(life) = self.workers.get_mut(worker).and_then(|worker| worker.life.take()) {
+            life.task.abort();
+            let _gone = life.task.await;
+            self.trace.line(&format!("{} is dead", life.site.name));
+        }
+    }
+
+    fn comes_back(&mut self, worker: usize, at_ms: u64, new_identity: bool) {
+        if let Some(found) = self.workers.get_mut(worker)
+            && new_identity
+        {
+            found.identity = format!("w{worker}x{}", found.lives);
+        }
+        self.enter(at_ms, Next::Start(worker));
+    }
+
+    fn start(&mut self, worker: usize) -> Result<()> {
+        while self.workers.len() <= worker {
+            let identity = format!("w{}", self.workers.len());
+            self.workers.push(Worker {
+                identity,
+                ..Worker::default()
+            });
+        }
+        if let Some(life) = self.workers[worker].life.take() {
+            if !life.stopping {
+                self.workers[worker].life = Some(life);
+                return Ok(());
+            }
+            // It was asked to stop and didn't in time: whoever supervises it kills it.
+            life.task.abort();
+        }
+        let number = self.workers[worker].lives;
+        let identity = self.workers[worker].identity.clone();
+        let name = format!("{identity}/{number}");
+        let random = Random::new(self.schedule.seed, 1_000 + 100 * worker as u64 + number);
+        let site = Arc::new(Site::new(
+            name.clone(),
+            random,
+            self.schedule.rates,
+            self.trace.clone(),
+            self.healed.clone(),
+            self.store.clone(),
+        ));
+        let config = RuntimeConfig {
+            tokens: tokens(&name),
+            ..self.config(&identity)
+        };
+        let services = services(&site, &self.log);
+        let booking = interlock_topologies::all().iter().find(|known| known.name == "booking");
+        let (registry, ids) = contract();
+        let context = Context {
+            registry: registry.clone(),
+            ids: *ids,
+        };
+        let topology = Arc::new((booking.context("no booking topology")?.build)(&context)?);
+        let health = Health::default();
+        let (shutdown, stopped) = watch::channel(false);
+        site.say("starts");
+        let task = tokio::spawn({
+            let health = health.clone();
+            async move { run_here(&config, &topology, &services, &health, stopped).await }
+        });
+        let worker = &mut self.workers[worker];
+        worker.lives += 1;
+        worker.life = Some(Life {
+            site,
+            shutdown,
+            health,
+            task,
+            stopping: false,
+        });
+        Ok(())
+    }
+
+    /// Looks whether a worker ended that should not have.
+    async fn look(&mut self) -> Result<(), Violation> {
+        for worker in &mut self.workers {
+            let Some(life) = worker.life.take_if(|life| life.task.is_finished()) else {
+                continue;
+            };
+            let name = &life.site.name;
+            match life.task.await {
+                Ok(Ok(())) if life.stopping => self.trace.line(&format!("{name} has stopped")),
+                Ok(Ok(())) => return Err(Violation::new("stopped", format!("{name} stopped without being asked"))),
+                Ok(Err(error)) => return Err(Violation::new("stopped", format!("{name}: {error}"))),
+                Err(panic) => return Err(Violation::new("stopped", format!("{name} panicked: {panic}"))),
+            }
+        }
+        Ok(())
+    }
+
+    /// No more faults, and everybody is there.
+    async fn heal(&mut self) -> Result<()> {
+        self.trace.line("everything is healed");
+        self.healed.store(true, Ordering::Relaxed);
+        for partition in 0..self.schedule.partitions {
+            for topic in topics::EVENTS.iter().chain([&topics::BOOKING_REQUESTS]) {
+                self.log.release_markers(&TopicPartition::new(*topic, partition));
+            }
+        }
+        self.log.release_offsets(&self.group());
+        for next in std::mem::take(&mut self.agenda).into_values() {
+            if let Next::ReleaseCommits(id) = next {
+                self.log.release_commits(&id);
+            }
+        }
+        for worker in 0..self.workers.len() {
+            if let Some(life) = self.life(worker) {
+                let store = life.site.clone();
+                store.set_store(self.store.clone());
+            }
+            self.start(worker)?;
+        }
+        Ok(())
+    }
+
+    /// Waits until everything is decided and committed, and stays so.
+    async fn settle(&mut self) -> Result<Result<(), Violation>> {
+        let until = self.trace.now_ms() + SETTLE_MAX_MS;
+        let mut quiet_since: Option<Instant> = None;
+        loop {
+            sleep(Duration::from_millis(500)).await;
+            if let Err(violation) = self.look().await {
+                return Ok(Err(violation));
+            }
+            let missing = self.missing().await?;
+            match (&missing, quiet_since) {
+                (None, Some(since)) if since.elapsed() >= QUIET => return Ok(Ok(())),
+                (None, Some(_)) => {}
+                (None, None) => quiet_since = Some(Instant::now()),
+                (Some(_), _) => quiet_since = None,
+            }
+            if let Some(missing) = missing
+                && self.trace.now_ms() > until
+            {
+                let troubles = self.workers.iter().filter_map(|worker| {
+                    let life = worker.life.as_ref()?;
+                    Some(format!("{}: {:?}", life.site.name, life.health.troubles()))
+                });
+                let troubles: Vec<String> = troubles.collect();
+                let detail = format!(
+                    "after {SETTLE_MAX_MS} ms without faults: {missing}; {}",
+                    troubles.join("; ")
+                );
+                return Ok(Err(Violation::new("progress", detail)));
+            }
+        }
+    }
+
+    /// What is not done yet.
+    async fn missing(&self) -> Result<Option<String>> {
+        let sources: Vec<TopicPartition> = (0..self.schedule.partitions)
+            .map(|partition| TopicPartition::new(topics::BOOKING_REQUESTS, partition))
+            .collect();
+        let offsets = self.log.committed_unstable(&self.group(), &sources).await?;
+        for (source, committed) in sources.iter().zip(offsets) {
+            let Some(committed) = committed else {
+                return Ok(Some(format!("{source} has no committed offset")));
+            };
+            let mut reader = self.log.reader(source, committed.offset).await?;
+            if !reader.next(1, Duration::ZERO).await?.is_empty()
+                || reader.position() < self.log.watermarks(source).await?.1
+            {
+                return Ok(Some(format!("{source} is committed up to {} only", committed.offset)));
+            }
+            let state = self.store.state(source.partition).await?;
+            if state.rebuilding || state.watermark.unwrap_or(-1) + 1 != committed.offset {
+                let detail = format!(
+                    "ledger {} is at {:?} (rebuilding: {}), the log at {}",
+                    source.partition, state.watermark, state.rebuilding, committed.offset
+                );
+                return Ok(Some(detail));
+            }
+            for topic in topics::EVENTS {
+                let events = TopicPartition::new(topic, source.partition);
+                let (low, high) = self.log.watermarks(&events).await?;
+                let mut reader = self.log.reader(&events, low).await?;
+                reader.next(usize::MAX, Duration::ZERO).await?;
+                if reader.position() < high {
+                    return Ok(Some(format!("{events} has an open transaction")));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    async fn stop_all(&mut self) -> Result<(), Violation> {
+        for worker in &mut self.workers {
+            if let Some(life) = worker.life.as_mut() {
+                life.stopping = true;
+                life.shutdown.send_replace(true);
+            }
+        }
+        let deadline = Instant::now() + STOP_MAX;
+        while self.workers.iter().any(|worker| worker.life.is_some()) {
+            sleep(Duration::from_millis(100)).await;
+            self.look().await?;
+            if Instant::now() > deadline {
+                return Err(Violation::new("progress", "a worker doesn't stop"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tokens that say whose they are.
+fn tokens(name: &str) -> Arc<dyn Fn() -> Token + Send + Sync> {
+    let (name, count) = (name.to_owned(), Mutex::new(0u64));
+    Arc::new(move || {
+        let mut count = count.lock().expect("no panic while counting");
+        *count += 1;
+        Token(format!("{name}.{count}"))
+    })
+}
+
+fn services(site: &Arc<Site>, log: &MemoryLog) -> Services {
+    let ledgers = site.clone();
+    Services {
+        log: Arc::new(FaultyLog {
+            site: site.clone(),
+            log: log.clone(),
+        }),
+        ledgers: Some(Arc::new(move || {
+            let ledgers = FaultyLedgers(ledgers.clone());
+            Box::pin(async move { Ok::<Arc<dyn LedgerStore>, LedgerError>(Arc::new(ledgers)) })
+        })),
+        sink: None,
+    }
+}
