@@ -2,8 +2,8 @@
 //!
 //! | source | is |
 //! | --- | --- |
-//! | [`demo`] | a network of its own, in India and Poland |
-//! | [`gtfs`] | any timetable in GTFS, dressed with coaches and fares by a template |
+//! | `demo` | a network of its own, in India and Poland |
+//! | `gtfs` | any timetable in GTFS, dressed with coaches and fares by a template |
 //!
 //! Every plan has passed the domain's own compiler. What could not be used is skipped and said in the notes.
 

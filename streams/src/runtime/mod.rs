@@ -1,20 +1,20 @@
 //! Runs topologies: stream threads, tasks, and the protocol that makes ledgers, log and sinks move together.
 //!
-//! A stream thread ([`thread`]) is an OS thread with a current-thread tokio runtime, its own consumer and its own
-//! transactional producer (KIP-447); stream threads share no lock. What it does with records is up to its [`tasks`]:
-//! [`transactional`] ones write to the log and may keep ledgers, [`sinking`] ones write windows to a database.
+//! A stream thread (`thread`) is an OS thread with a current-thread tokio runtime, its own consumer and its own
+//! transactional producer (KIP-447); stream threads share no lock. What it does with records is up to its `tasks`:
+//! `transactional` ones write to the log and may keep ledgers, `sinking` ones write windows to a database.
 //!
 //! The ledger protocol, clause by clause:
 //!
 //! | clause | where |
 //! | --- | --- |
-//! | acquire, fence, read | [`acquire`] |
-//! | settle, claim, send again | [`transactional`] |
-//! | compare | [`compare`], [`lineage`], [`metadata`] |
-//! | what is sent again | [`outbox`] |
-//! | rebuild | [`rebuild`] |
-//! | decide, commit to the ledger, lost replies, trim | [`task`], [`session`] |
-//! | send, commit, revoke, back off, idle check | [`thread`] |
+//! | acquire, fence, read | `acquire` |
+//! | settle, claim, send again | `transactional` |
+//! | compare | `compare`, `lineage`, `metadata` |
+//! | what is sent again | `outbox` |
+//! | rebuild | `rebuild` |
+//! | decide, commit to the ledger, lost replies, trim | `task`, `session` |
+//! | send, commit, revoke, back off, idle check | `thread` |
 
 mod acquire;
 mod compare;

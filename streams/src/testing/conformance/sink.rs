@@ -79,7 +79,7 @@ macro_rules! sink_conformance {
     };
 }
 
-/// The tables of the suite: `conformance_sales` with the columns of [`sales`], `conformance_visits` with `id` (integer
+/// The tables of the suite: `conformance_sales` with the columns of `sales`, `conformance_visits` with `id` (integer
 /// key) and `n` (integer, a sum).
 pub fn tables() -> [WindowTable; 2] {
     let table = |name: &str, keys: &[&str], measures: &[(&str, Merge)]| WindowTable {
