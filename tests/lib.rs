@@ -3,4 +3,5 @@
 pub mod memory;
 pub mod panels;
 pub mod plans;
+pub mod real;
 pub mod simulator;

@@ -1,0 +1,281 @@
+//! One test's installation: settings of its own, the topics as new, an empty Redis and a new database.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use sqlx::postgres::PgConnection;
+use tempfile::TempDir;
+use tokio::sync::Mutex;
+
+use super::load::Load;
+use super::process::{Finished, Process};
+use super::services::{Database, Servers, Service, root, servers};
+use super::worker::Worker;
+use super::{PATIENCE, is_wanted, say};
+
+/// Ledgers, fewer than in production.
+const PARTITIONS: i32 = 6;
+
+/// Ports where Prometheus looks for workers.
+const SCRAPED: std::ops::RangeInclusive<u16> = 9464..=9469;
+
+/// An installation on real servers.
+#[derive(Debug)]
+pub struct Installation {
+    servers: &'static Servers,
+    folder: TempDir,
+    database: Database,
+    name: String,
+    calls: AtomicU32,
+}
+
+/// Runs a scenario in an installation of its own, one at a time in each process.
+///
+/// # Errors
+/// What the scenario or the set-up said.
+pub async fn in_installation(test: &str, scenario: impl AsyncFnOnce(&Installation) -> Result<()>) -> Result<()> {
+    static TURN: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
+    if !is_wanted(test) {
+        return Ok(());
+    }
+    let _turn = TURN.lock().await;
+    let began = Instant::now();
+    let installation = Installation::new(test).await?;
+    let set_up = began.elapsed();
+    let result = scenario(&installation).await;
+    if result.is_err() {
+        installation.show_logs();
+    }
+    installation.database.remove().await?;
+    say(format_args!(
+        "{test}: {:.1?}, {set_up:.1?} of it to set up",
+        began.elapsed()
+    ));
+    result
+}
+
+impl Installation {
+    async fn new(test: &str) -> Result<Self> {
+        let servers = servers()?;
+        let name = format!("e2e_{test}_{}", std::process::id());
+        let installation = Self {
+            database: Database::create(&servers.database_url, &name).await?,
+            servers,
+            folder: TempDir::with_prefix("interlock-e2e-")?,
+            name,
+            calls: AtomicU32::new(0),
+        };
+        installation.remove_topics().await?;
+        installation.flush_redis().await?;
+        Ok(installation)
+    }
+
+    /// Where Kafka is.
+    pub fn bootstrap_servers(&self) -> &str {
+        &self.servers.bootstrap_servers
+    }
+
+    /// Where the registry is.
+    pub fn registry_url(&self) -> &str {
+        &self.servers.registry_url
+    }
+
+    /// Where the window tables are.
+    pub fn database_url(&self) -> &str {
+        &self.database.url
+    }
+
+    /// A session in the database of the window tables.
+    pub async fn database(&self) -> Result<PgConnection> {
+        self.database.connect().await
+    }
+
+    /// Number of ledgers.
+    pub const fn partitions(&self) -> i32 {
+        PARTITIONS
+    }
+
+    /// A folder for files, removed at the end.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Loses everything that Redis holds.
+    pub async fn flush_redis(&self) -> Result<()> {
+        let client = redis::Client::open(self.servers.redis_url.as_str())?;
+        let mut connection = client.get_multiplexed_async_connection().await.context("Redis")?;
+        redis::cmd("FLUSHALL")
+            .query_async::<()>(&mut connection)
+            .await
+            .context("FLUSHALL")
+    }
+
+    /// Stops a server gracefully.
+    pub fn stop_service(&self, service: Service) -> Result<()> {
+        self.servers.stop(service)
+    }
+
+    /// Kills a server.
+    pub fn kill_service(&self, service: Service) -> Result<()> {
+        self.servers.kill(service)
+    }
+
+    /// Starts a server again, with the data that it had.
+    pub fn start_service(&self, service: Service) -> Result<()> {
+        self.servers.start_again(service)
+    }
+
+    /// The binary with this installation's settings.
+    pub fn command(&self, arguments: &[&str]) -> Result<Command> {
+        let mut command = Command::new(binary()?);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("INTERLOCK_") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .args(arguments)
+            // So that no interlock.toml is found.
+            .current_dir(self.folder.path())
+            .env("INTERLOCK_BOOTSTRAP_SERVERS", &self.servers.bootstrap_servers)
+            .env("INTERLOCK_SCHEMA_REGISTRY_URL", &self.servers.registry_url)
+            .env("INTERLOCK_REDIS_URL", &self.servers.redis_url)
+            .env("INTERLOCK_DATABASE_URL", &self.database.url)
+            .env("INTERLOCK_APPLICATION_ID", &self.name)
+            .env("INTERLOCK_REDIS_NAMESPACE", &self.name)
+            .env("INTERLOCK_TOPICS_PARTITIONS", PARTITIONS.to_string())
+            // A killed worker's partitions are free again soon.
+            .env("INTERLOCK_KAFKA_SESSION_TIMEOUT", "4s");
+        Ok(command)
+    }
+
+    /// Calls the binary and waits for its end.
+    pub async fn call(&self, arguments: &[&str], patience: Duration) -> Result<Finished> {
+        self.spawn(&mut self.command(arguments)?, arguments.first().unwrap_or(&"interlock"))?
+            .finish(patience)
+            .await
+    }
+
+    /// Starts a process that logs into this installation's folder.
+    pub fn spawn(&self, command: &mut Command, name: &str) -> Result<Process> {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        Process::start(command, self.folder.path(), &format!("{number:02}-{name}"))
+    }
+
+    /// Puts the built-in network on sale for some days; gives the number of trains.
+    pub async fn seed(&self, days: u32) -> Result<u64> {
+        self.seed_with(&["--demo"], days).await
+    }
+
+    /// Puts a timetable on sale for some days; gives the number of trains.
+    pub async fn seed_with(&self, source: &[&str], days: u32) -> Result<u64> {
+        let days = days.to_string();
+        let arguments = [&["seed", "--json", "--days", &days], source].concat();
+        let finished = self.call(&arguments, PATIENCE).await?;
+        let report = finished.json()?;
+        finished.success()?;
+        report["trains"].as_u64().with_context(|| format!("trains in {report}"))
+    }
+
+    /// Starts a worker and waits until it is ready.
+    pub async fn worker(&self) -> Result<Worker> {
+        let worker = self.worker_with(&[]).await?;
+        worker.wait_until_ready().await?;
+        Ok(worker)
+    }
+
+    /// Starts a worker with other settings, and doesn't wait for it.
+    pub async fn worker_with(&self, settings: &[(&str, &str)]) -> Result<Worker> {
+        // Where Prometheus looks, if there is room.
+        let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+        let port = SCRAPED.into_iter().find(is_free).unwrap_or(0);
+        let mut command = self.command(&["run", "--metrics-listen", &format!("127.0.0.1:{port}")])?;
+        command.envs(settings.iter().copied());
+        Worker::new(self.spawn(&mut command, "run")?).await
+    }
+
+    /// Sends a burst and waits for its outcomes, as the burst profile mixes them.
+    pub async fn load(&self, requests: u32) -> Result<super::Outcome> {
+        self.start_load(requests, None)?.finish().await
+    }
+
+    /// Starts a load, of so many requests per second or all at once.
+    pub fn start_load(&self, requests: u32, rate: Option<u32>) -> Result<Load> {
+        let (requests, rate) = (requests.to_string(), rate.map(|rate| rate.to_string()));
+        let mut arguments = vec!["loadgen", "--json", "--profile", "burst", "--requests", &requests];
+        arguments.extend(["--timeout", "120"]);
+        if let Some(rate) = &rate {
+            arguments.extend(["--rate", rate]);
+        }
+        Ok(Load::new(self.spawn(&mut self.command(&arguments)?, "loadgen")?))
+    }
+
+    /// Audits everything; all must hold, with nothing left to answer.
+    pub async fn audit(&self) -> Result<Value> {
+        let finished = self
+            .call(&["audit", "--json", "--settled", "--wait", "90"], PATIENCE * 2)
+            .await?;
+        let report = finished.json()?;
+        ensure!(
+            finished.status == Some(0) && report["holds"] == true,
+            "the audit ended with {:?}: {report:#}\n{}",
+            finished.status,
+            finished.error
+        );
+        Ok(report)
+    }
+
+    fn show_logs(&self) {
+        let Ok(entries) = std::fs::read_dir(self.folder.path()) else {
+            return;
+        };
+        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        files.retain(|file| file.extension().is_some_and(|extension| extension == "log"));
+        files.sort();
+        for file in files {
+            let log = std::fs::read(&file).unwrap_or_default();
+            let log = String::from_utf8_lossy(&log);
+            let lines: Vec<&str> = log.lines().collect();
+            let from = lines.len().saturating_sub(15);
+            say(format_args!(
+                "-- the end of {}\n{}",
+                file.display(),
+                lines[from..].join("\n")
+            ));
+        }
+    }
+}
+
+/// The binary, which cargo puts two folders above the tests; it is not built for the tests of another package.
+fn binary() -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let folder = test
+        .parent()
+        .and_then(Path::parent)
+        .context("the folder of the test binary")?;
+    let binary = folder.join("interlock");
+    ensure!(
+        binary.is_file(),
+        "{} is missing: run `cargo build --workspace --bin interlock` first, with the same profile",
+        binary.display()
+    );
+    Ok(binary)
+}
+
+/// The folder of the Warszawska Kolej Dojazdowa's timetable, beside the clone; says aloud if it is absent.
+pub fn wkd(test: &str) -> Option<PathBuf> {
+    let folder = root().join("../shared/data/gtfs/wkd");
+    let found = folder.is_dir().then(|| folder.clone());
+    if found.is_none() {
+        say(format_args!(
+            "{test} goes without WKD's timetable: {} is absent",
+            folder.display()
+        ));
+    }
+    found
+}

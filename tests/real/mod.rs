@@ -1,0 +1,82 @@
+//! Whole installations on real servers: the built binary as real processes, killed like real ones.
+//!
+//! | part | what it is |
+//! | --- | --- |
+//! | `services` | Kafka, registry and Redis of this test binary's own, and a new database for each test |
+//! | `process` | children with a deadline, whose output is shown when something fails |
+//! | `installation` | one test's `interlock`: its settings, its commands, its topics as new |
+//! | `worker` | `interlock run`, asked over HTTP how it is |
+//! | `load` | `interlock loadgen`, one load after another while something else happens |
+//! | `topics` | what other clients see: raw records in and out, and the events decoded |
+//! | `sums` | the window tables against the sums over the topics |
+//!
+//! Opt-in: they run with `INTERLOCK_E2E=1`, and say
+//! aloud what they skip otherwise. The names of the topics are the contract, so the tests of a binary run one after another
+//! and delete the topics in between: never on a Kafka that somebody else started.
+
+mod installation;
+mod load;
+mod process;
+mod services;
+mod sums;
+mod topics;
+mod worker;
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::time::{Instant, sleep};
+
+pub use installation::{Installation, in_installation, wkd};
+pub use load::{Load, Outcome};
+pub use process::{Finished, Process};
+pub use services::Service;
+pub use sums::Sums;
+pub use topics::{Raw, Read};
+pub use worker::Worker;
+
+/// Longest wait for anything that does happen; machines that build and test at the same time are slow.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often a condition is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Says something past the test harness, which would keep it to itself if the test passes.
+pub fn say(what: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{what}");
+}
+
+/// Whether the tests with real processes are to run; says aloud how to run them if not.
+pub fn is_wanted(test: &str) -> bool {
+    let is_set = |name: &str| std::env::var(name).is_ok_and(|value| !value.is_empty());
+    let wanted = is_set("INTERLOCK_E2E");
+    if !wanted {
+        say(format_args!(
+            "SKIPPED {test}: starts real servers and processes. Run it with INTERLOCK_E2E=1"
+        ));
+    }
+    wanted
+}
+
+/// Looks again and again until there is something.
+///
+/// # Errors
+/// If there is nothing within the patience, or if looking fails.
+pub async fn wait_for<T>(
+    what: &str,
+    patience: Duration,
+    mut look: impl AsyncFnMut() -> Result<Option<T>>,
+) -> Result<T> {
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(found) = look().await.with_context(|| format!("waiting until {what}"))? {
+            return Ok(found);
+        }
+        if Instant::now() > deadline {
+            bail!("it did not happen within {patience:?} that {what}");
+        }
+        sleep(LOOK).await;
+    }
+}

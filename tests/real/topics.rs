@@ -1,0 +1,178 @@
+//! The topics as other clients see them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use interlock_schemas::registry::{ConfluentRegistry, Ids, Registry, RegistrySettings, register_all};
+use interlock_schemas::{Decoder, Event, TrainService, topics};
+use interlock_streams::log::Log as _;
+use interlock_streams::log::kafka::{KafkaConfig, KafkaLog};
+use interlock_streams::record::{Record, TopicPartition};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+
+use super::installation::Installation;
+use super::{PATIENCE, wait_for};
+
+/// A record as bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Raw {
+    /// Where to put it; by the key's hash if none is given.
+    pub partition: Option<i32>,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub value: Option<Vec<u8>>,
+    /// Its headers.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+/// A record as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// The partition it lay in.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its key.
+    pub key: Option<Vec<u8>>,
+    /// Its value.
+    pub value: Option<Vec<u8>>,
+    /// Its headers.
+    pub headers: BTreeMap<String, Vec<u8>>,
+}
+
+impl Installation {
+    fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", self.bootstrap_servers());
+        client
+    }
+
+    /// Every topic of the contract is gone afterwards.
+    pub(super) async fn remove_topics(&self) -> Result<()> {
+        let admin: AdminClient<DefaultClientContext> = self.client().create()?;
+        let names: Vec<String> = topics::TOPICS
+            .iter()
+            .flat_map(|(topic, _)| [(*topic).to_owned(), topics::dlq(topic)])
+            .collect();
+        wait_for("the topics are gone", PATIENCE, async || {
+            let metadata = admin.inner().fetch_metadata(None, Duration::from_secs(10))?;
+            let there = metadata.topics().iter().map(|topic| topic.name());
+            let there: Vec<&str> = there.filter(|name| names.iter().any(|ours| ours == name)).collect();
+            if there.is_empty() {
+                return Ok(Some(()));
+            }
+            admin.delete_topics(&there, &AdminOptions::new()).await?;
+            Ok(None)
+        })
+        .await
+    }
+
+    /// Writes a record to `booking-requests`; gives its partition and offset.
+    pub async fn produce(&self, raw: &Raw) -> Result<(i32, i64)> {
+        let mut client = self.client();
+        let producer: FutureProducer = client.set("partitioner", "murmur2_random").create()?;
+        let mut record = FutureRecord::<Vec<u8>, Vec<u8>>::to(topics::BOOKING_REQUESTS);
+        record.partition = raw.partition;
+        record.key = raw.key.as_ref();
+        record.payload = raw.value.as_ref();
+        if !raw.headers.is_empty() {
+            let headers = raw.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+                headers.insert(Header {
+                    key,
+                    value: Some(value),
+                })
+            });
+            record.headers = Some(headers);
+        }
+        let sent = producer.send(record, PATIENCE).await;
+        let delivery = sent.map_err(|(error, _)| error).context("produce a record")?;
+        Ok((delivery.partition, delivery.offset))
+    }
+
+    fn log(&self) -> Result<KafkaLog> {
+        Ok(KafkaLog::new(KafkaConfig {
+            bootstrap_servers: self.bootstrap_servers().to_owned(),
+            ..KafkaConfig::default()
+        })?)
+    }
+
+    /// The committed records of a topic, in order within each partition.
+    pub async fn read(&self, topic: &str) -> Result<Vec<Read>> {
+        let log = self.log()?;
+        let mut read = Vec::new();
+        for partition in 0..self.partitions() {
+            let records = read_partition(&log, &TopicPartition::new(topic, partition)).await?;
+            read.extend(records.into_iter().map(|record| {
+                Read {
+                    partition,
+                    offset: record.offset,
+                    key: record.key.map(|key| key.to_vec()),
+                    value: record.value.map(|value| value.to_vec()),
+                    headers: record
+                        .headers
+                        .into_iter()
+                        .map(|(name, value)| (name.to_string(), value.to_vec()))
+                        .collect(),
+                }
+            }));
+        }
+        Ok(read)
+    }
+
+    /// A client of the registry, and the contract's ids there.
+    pub async fn registry(&self) -> Result<(Arc<dyn Registry>, Ids)> {
+        let registry: Arc<dyn Registry> = Arc::new(ConfluentRegistry::new(RegistrySettings::new(self.registry_url()))?);
+        let ids = register_all(&*registry, &topics::contract()).await?;
+        Ok((registry, ids))
+    }
+
+    /// All committed events.
+    pub async fn events(&self) -> Result<Vec<Event>> {
+        let (log, mut decoder) = (self.log()?, Decoder::<Event>::new(self.registry().await?.0));
+        let mut events = Vec::new();
+        for topic in topics::EVENTS {
+            for partition in 0..self.partitions() {
+                for record in read_partition(&log, &TopicPartition::new(topic, partition)).await? {
+                    events.push(decoder.decode(record.value.as_deref().unwrap_or_default()).await?);
+                }
+            }
+        }
+        Ok(events)
+    }
+
+    /// Plans on sale.
+    pub async fn plans(&self) -> Result<Vec<TrainService>> {
+        let (log, mut decoder) = (self.log()?, Decoder::<TrainService>::new(self.registry().await?.0));
+        let mut plans = Vec::new();
+        for partition in 0..self.partitions() {
+            for record in read_partition(&log, &TopicPartition::new(topics::TRAIN_SERVICES, partition)).await? {
+                plans.push(decoder.decode(record.value.as_deref().unwrap_or_default()).await?);
+            }
+        }
+        ensure!(!plans.is_empty(), "nothing is on sale");
+        Ok(plans)
+    }
+}
+
+/// Everything committed up to where the partition ends now.
+async fn read_partition(log: &KafkaLog, source: &TopicPartition) -> Result<Vec<Record>> {
+    let (low, high) = log.watermarks(source).await?;
+    let mut records = Vec::new();
+    let mut reader = log.reader(source, low).await?;
+    wait_for("a partition is read to its end", PATIENCE, async || {
+        if reader.position() < high {
+            records.extend(reader.next(10_000, Duration::from_secs(1)).await?);
+        }
+        Ok((reader.position() >= high).then_some(()))
+    })
+    .await
+    .with_context(|| format!("{source} from {low} to {high}"))?;
+    Ok(records)
+}

@@ -1,0 +1,127 @@
+//! `interlock run` as a process of its own, asked over HTTP how it is.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use super::process::{Finished, Process};
+use super::{PATIENCE, wait_for};
+
+/// Longest time an answer over HTTP takes.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// A worker; killed when dropped.
+#[derive(Debug)]
+pub struct Worker {
+    process: Process,
+    address: String,
+    http: reqwest::Client,
+}
+
+impl Worker {
+    /// Waits until it says where its metrics are.
+    pub(super) async fn new(process: Process) -> Result<Self> {
+        let said = wait_for("the worker says where its metrics are", PATIENCE, async || {
+            Ok(address(&process.log()))
+        });
+        let address = said.await.with_context(|| process.tail())?;
+        let http = reqwest::Client::builder().timeout(ANSWER).build()?;
+        Ok(Self { process, address, http })
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()
+    }
+
+    /// SIGTERM, and waits for the graceful end.
+    pub async fn stop(self) -> Result<Finished> {
+        self.process.signal("TERM")?;
+        let finished = self.process.finish(PATIENCE).await?;
+        ensure!(
+            finished.status == Some(0),
+            "a worker that was asked to stop ended with {:?}:\n{}",
+            finished.status,
+            finished.error
+        );
+        Ok(finished)
+    }
+
+    /// Whether it is ready; if not, why.
+    pub async fn ready(&self) -> Result<Result<(), String>> {
+        let response = self.http.get(format!("http://{}/readyz", self.address)).send().await?;
+        let status = response.status();
+        let body: Value = response.json().await?;
+        ensure!(body["ready"] == status.is_success(), "/readyz says {status} and {body}");
+        Ok(if status.is_success() {
+            Ok(())
+        } else {
+            Err(body["reasons"].to_string())
+        })
+    }
+
+    /// Waits until it is ready.
+    pub async fn wait_until_ready(&self) -> Result<()> {
+        let mut last = String::new();
+        let ready = wait_for("the worker is ready", PATIENCE, async || match self.ready().await? {
+            Ok(()) => Ok(Some(())),
+            Err(why) => {
+                last = why;
+                Ok(None)
+            }
+        });
+        ready
+            .await
+            .with_context(|| format!("/readyz says {last}; {}", self.process.tail()))
+    }
+
+    /// Waits until it says that it is not ready for a reason that names this.
+    pub async fn wait_until_troubled(&self, by: &str) -> Result<String> {
+        let what = format!("/readyz names {by}");
+        let mut last = None;
+        let troubled = wait_for(&what, PATIENCE, async || {
+            last = self.ready().await?.err();
+            let names = |why: &String| why.to_lowercase().contains(&by.to_lowercase());
+            Ok(last.clone().filter(names))
+        });
+        troubled
+            .await
+            .with_context(|| format!("/readyz says {last:?}; {}", self.process.tail()))
+    }
+
+    /// Everything that Prometheus would read.
+    pub async fn metrics(&self) -> Result<String> {
+        let response = self.http.get(format!("http://{}/metrics", self.address)).send().await?;
+        Ok(response.error_for_status()?.text().await?)
+    }
+
+    /// Sum of a metric's series that have these labels, written as Prometheus does: `topology="booking"`.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<f64> {
+        let metrics = self.metrics().await?;
+        let values = metrics.lines().filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let (metric, rest) = series.split_once('{').unwrap_or((series, ""));
+            let fits = metric == name && labels.iter().all(|label| rest.contains(label));
+            fits.then(|| value.parse::<f64>().ok()).flatten()
+        });
+        Ok(values.sum())
+    }
+
+    /// Records of `booking-requests` that it has decided.
+    pub async fn applied(&self) -> Result<f64> {
+        self.metric("interlock_records_applied_total", &["topology=\"booking\""])
+            .await
+    }
+}
+
+/// Where a worker says that its metrics are.
+fn address(log: &str) -> Option<String> {
+    let (_, rest) = log.split_once("metrics and health on http://")?;
+    Some(rest.split_once('/')?.0.to_owned())
+}
