@@ -140,7 +140,8 @@ fn quotients(rows: &[&Row], column: &str, all: &Totals, currency: &str, per_unit
         _ => return vec![],
     };
     let figure = |row: &Row, name: &str| row.get(name).and_then(Value::as_f64);
-    let rounded = |(above, below): (f64, f64)| (above * factor / below * 100.0).round() / 100.0;
+    // A half that the database rounds up may be a hair less as a binary fraction.
+    let rounded = |(above, below): (f64, f64)| (above * factor / below * 100.0 + 1e-6).round() / 100.0;
     let of_row = |row: &&Row| {
         let parts = (figure(row, own.0)?, figure(row, own.1)?);
         (parts.1 != 0.0).then(|| (figure(row, column), rounded(parts)))
