@@ -1,6 +1,6 @@
 //! Clauses of the protocol that a test can leave out, to see whether the simulator notices.
 //!
-//! Compiled only under the feature `mutations`, which only the tests ask for; otherwise [`left_out`] is a constant and
+//! Compiled only under the feature `mutations`, which only the tests ask for; otherwise `left_out` is a constant and
 //! every use of it is gone. What is left out is a property of the OS thread, as a simulation runs on one.
 
 /// A clause of the protocol, named by what is left out.
