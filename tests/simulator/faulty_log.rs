@@ -72,6 +72,10 @@ impl Log for FaultyLog {
         }))
     }
 
+    async fn append(&self, records: Vec<OutputRecord>) -> Result<Vec<(i32, i64)>, LogError> {
+        call(&self.site, "append", Log::append(&self.log, records)).await
+    }
+
     async fn reader(&self, partition: &TopicPartition, from: i64) -> Result<Box<dyn Reader>, LogError> {
         let what = format!("reader {partition}@{from}");
         let inner = call(&self.site, &what, self.log.reader(partition, from)).await?;

@@ -190,6 +190,10 @@ pub trait Log: Send + Sync {
     /// completed before this returns, and that producer is fenced (`init_transactions`).
     async fn producer(&self, transactional_id: &str) -> Result<Box<dyn Producer>, LogError>;
 
+    /// Appends records outside of any transaction, in order, each once, and returns the partition and offset of each.
+    /// After a failure some of them may be there.
+    async fn append(&self, records: Vec<OutputRecord>) -> Result<Vec<(i32, i64)>, LogError>;
+
     /// Reads a partition from this offset on.
     async fn reader(&self, partition: &TopicPartition, from: i64) -> Result<Box<dyn Reader>, LogError>;
 

@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
+use super::appender::to_headers;
 use super::context::Context;
 use super::errors::{abortable, fatal, fenced, from_kafka, from_transaction, is_hopeless};
 use super::ffi::{self, Membership, TransactionError};
@@ -293,22 +293,13 @@ fn explain(record: &OutputRecord, error: &KafkaError) -> String {
 }
 
 fn to_base_record(record: &OutputRecord) -> BaseRecord<'_, [u8], [u8]> {
-    let headers = (!record.headers.is_empty()).then(|| {
-        let empty = OwnedHeaders::new_with_capacity(record.headers.len());
-        record.headers.iter().fold(empty, |headers, (key, value)| {
-            headers.insert(Header {
-                key,
-                value: Some(&value[..]),
-            })
-        })
-    });
     BaseRecord {
         topic: &record.topic,
         partition: record.partition,
         payload: record.value.as_deref(),
         key: record.key.as_deref(),
         timestamp: record.timestamp,
-        headers,
+        headers: to_headers(record),
         delivery_opaque: (),
     }
 }

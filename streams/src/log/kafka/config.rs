@@ -168,28 +168,41 @@ impl KafkaConfig {
 
     /// A transactional producer.
     pub(super) fn producer(&self, transactional_id: &str) -> ClientConfig {
-        let mut config = self.client(transactional_id);
+        let mut config = self.producing_client(transactional_id);
         config.set("transactional.id", transactional_id);
-        config.set("enable.idempotence", "true");
-        config.set("acks", "all");
         config.set("transaction.timeout.ms", millis(self.transaction_timeout));
         // Must be less than the transaction's (librdkafka's INTRODUCTION.md).
         config.set("message.timeout.ms", millis(self.transaction_timeout * 2 / 3));
-        // As Java clients do; librdkafka's own default sends the same key to another partition.
-        config.set("partitioner", "murmur2_random");
         // A commit doesn't wait for it: flushing ignores it.
         config.set("linger.ms", "5");
-        config.set("batch.size", "1000000");
-        config.set("compression.type", &self.compression);
         // The broker answers CONCURRENT_TRANSACTIONS right after a commit; with librdkafka's 100 ms an idle commit takes
         // 100 ms instead of 8.
         config.set("retry.backoff.ms", "5");
         config.set("retry.backoff.max.ms", "20");
-        // Back-pressure beyond this.
-        config.set("queue.buffering.max.kbytes", "65536");
         // Successes are counted by librdkafka itself; only failures are worth an event.
         config.set("delivery.report.only.error", "true");
         override_with(config, &[&self.settings, &self.producer_settings])
+    }
+
+    /// A producer without transactions: somebody waits for each answer.
+    pub(super) fn appender(&self) -> ClientConfig {
+        let mut config = self.producing_client("interlock-appender");
+        config.set("message.timeout.ms", millis(self.call_deadline));
+        config.set("linger.ms", "0");
+        override_with(config, &[&self.settings, &self.producer_settings])
+    }
+
+    fn producing_client(&self, client_id: &str) -> ClientConfig {
+        let mut config = self.client(client_id);
+        config.set("enable.idempotence", "true");
+        config.set("acks", "all");
+        // As Java clients do; librdkafka's own default sends the same key to another partition.
+        config.set("partitioner", "murmur2_random");
+        config.set("batch.size", "1000000");
+        config.set("compression.type", &self.compression);
+        // Back-pressure beyond this.
+        config.set("queue.buffering.max.kbytes", "65536");
+        config
     }
 
     fn fetching_client(&self, client_id: &str) -> ClientConfig {

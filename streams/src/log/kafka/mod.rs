@@ -6,6 +6,7 @@
 //! | `consumer`, `member` | a group's member: asynchronous side, and the thread that owns the client |
 //! | `membership`, `positions` | what that thread does about partitions: whose they are, where they are read from |
 //! | `producer`, `committer` | a transactional producer: likewise |
+//! | `appender` | a producer without transactions |
 //! | `reader` | one partition outside of any group |
 //! | `inquirer` | questions about topics and offsets, and the creation of topics |
 //! | `ffi` | the few calls that rust-rdkafka lacks; the only unsafe code |
@@ -14,6 +15,7 @@
 //! librdkafka's calls block, some of them longer than they promise, so none runs on a tokio worker: each consumer, producer
 //! and reader has an OS thread, and every answer is waited for with a deadline.
 
+mod appender;
 mod batch;
 mod committer;
 mod config;
@@ -29,13 +31,15 @@ mod producer;
 mod reader;
 
 use async_trait::async_trait;
+use tokio::sync::OnceCell;
 
+use self::appender::Appender;
 use self::consumer::KafkaConsumer;
 use self::inquirer::Inquirer;
 use self::producer::KafkaProducer;
 use self::reader::KafkaReader;
 use super::{CommittedOffset, Consumer, ConsumerConfig, Log, LogError, Producer, Reader, TopicSpec};
-use crate::record::TopicPartition;
+use crate::record::{OutputRecord, TopicPartition};
 
 pub use self::config::{GroupProtocol, KafkaConfig};
 
@@ -43,6 +47,8 @@ pub use self::config::{GroupProtocol, KafkaConfig};
 pub struct KafkaLog {
     config: KafkaConfig,
     inquirer: Inquirer,
+    /// Few append outside of transactions: made when it is first needed.
+    appender: OnceCell<Appender>,
 }
 
 impl std::fmt::Debug for KafkaLog {
@@ -58,7 +64,11 @@ impl KafkaLog {
     pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
         config.check()?;
         let inquirer = Inquirer::new(config.clone())?;
-        Ok(Self { config, inquirer })
+        Ok(Self {
+            config,
+            inquirer,
+            appender: OnceCell::new(),
+        })
     }
 }
 
@@ -70,6 +80,11 @@ impl Log for KafkaLog {
 
     async fn producer(&self, transactional_id: &str) -> Result<Box<dyn Producer>, LogError> {
         Ok(Box::new(KafkaProducer::init(&self.config, transactional_id).await?))
+    }
+
+    async fn append(&self, records: Vec<OutputRecord>) -> Result<Vec<(i32, i64)>, LogError> {
+        let appender = self.appender.get_or_try_init(async || Appender::new(&self.config));
+        appender.await?.append(&records).await
     }
 
     async fn reader(&self, partition: &TopicPartition, from: i64) -> Result<Box<dyn Reader>, LogError> {

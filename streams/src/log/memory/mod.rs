@@ -135,6 +135,13 @@ impl Log for MemoryLog {
         Ok(Box::new(producer))
     }
 
+    async fn append(&self, records: Vec<OutputRecord>) -> Result<Vec<(i32, i64)>, LogError> {
+        yield_now().await;
+        let appended = Self::append(self, records);
+        yield_now().await;
+        appended
+    }
+
     async fn reader(&self, partition: &TopicPartition, from: i64) -> Result<Box<dyn Reader>, LogError> {
         yield_now().await;
         let reader = MemoryReader::open(Arc::clone(&self.shared), partition.clone(), from)?;

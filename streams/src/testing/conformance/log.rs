@@ -31,6 +31,7 @@ macro_rules! log_conformance {
             keeps_a_large_batch_in_order,
             reads_from_any_offset,
             places_records_by_key_as_java_does,
+            appends_outside_of_transactions,
             shows_a_transaction_only_when_committed,
             hides_an_aborted_transaction,
             moves_the_position_to_the_high_watermark,

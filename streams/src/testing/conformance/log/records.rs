@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 
 use super::support::{commit, high_watermark, output, producer, read_all, read_values, topic, value, within, write};
-use crate::log::Log;
 use crate::log::murmur2::partition_for_key;
+use crate::log::{Log, LogError};
 use crate::record::{OutputRecord, TopicPartition};
 
 /// Creating a topic that exists changes nothing; one that doesn't exist has no partitions.
@@ -140,6 +140,37 @@ pub async fn places_records_by_key_as_java_does(log: &dyn Log, name: &str) {
         }
     }
     assert_eq!((keys.len(), keyless), (50, 1));
+}
+
+/// Records appended outside of any transaction can be read at once, where the answer says.
+pub async fn appends_outside_of_transactions(log: &dyn Log, name: &str) {
+    const PARTITIONS: i32 = 3;
+    topic(log, name, PARTITIONS).await;
+    let keyed = |number: i32| OutputRecord {
+        partition: None,
+        key: Some(Bytes::from(format!("{number}|2026-12-01"))),
+        ..output(name, 0, &number.to_string())
+    };
+    let records: Vec<OutputRecord> = (0..200).map(keyed).collect();
+    let appended = within("append", async {
+        loop {
+            match log.append(records.clone()).await {
+                // A real cluster needs a moment to tell everybody of the topic.
+                Err(LogError::Retriable { .. }) => {}
+                other => return other,
+            }
+        }
+    });
+    let places = appended.await.expect("appends");
+    assert_eq!(places.len(), records.len());
+    for (record, (partition, offset)) in records.iter().zip(places) {
+        let key = record.key.as_deref().expect("has a key");
+        assert_eq!(partition, partition_for_key(key, PARTITIONS));
+        let all = read_all(log, &TopicPartition::new(name, partition)).await;
+        let read = all.iter().find(|read| read.offset == offset).expect("is where it says");
+        assert_eq!((&read.key, &read.value), (&record.key, &record.value));
+    }
+    assert_eq!(log.append(Vec::new()).await.expect("appends nothing"), []);
 }
 
 /// A reader's position passes transaction markers and aborted records, so that it reaches the high watermark.
