@@ -27,7 +27,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// Positions of one writer: topic and partition to the offset of the next event.
-type Positions = FxHashMap<(String, i32), i64>;
+pub(super) type Positions = FxHashMap<(String, i32), i64>;
 
 /// Connects; the error names server and setting, and no password.
 pub(crate) async fn connect(url: &str) -> anyhow::Result<PgConnection> {
@@ -150,7 +150,7 @@ fn behind(reached: &[Reached], positions: &[Positions]) -> Vec<String> {
 }
 
 /// Adds the events that a writer has counted beyond those read before.
-async fn read_on(
+pub(super) async fn read_on(
     reading: &Reading<'_>,
     writer: Writer,
     positions: &Positions,
@@ -158,14 +158,17 @@ async fn read_on(
 ) -> anyhow::Result<()> {
     let mut decoder = Decoder::new(Arc::clone(reading.registry));
     for Reached {
-        topic, partition, end, ..
+        topic,
+        partition,
+        after_last,
+        ..
     } in reading.reached
     {
         let position = positions.get(&((*topic).to_owned(), *partition)).copied();
-        let Some(position) = position.filter(|position| position > end) else {
+        let Some(position) = position.filter(|position| position > after_last) else {
             continue;
         };
-        let mut reader = PartitionReader::between(reading.log, topic, *partition, (*end, position)).await?;
+        let mut reader = PartitionReader::between(reading.log, topic, *partition, (*after_last, position)).await?;
         loop {
             let records = reader.next().await?;
             if records.is_empty() {
@@ -246,7 +249,6 @@ mod tests {
             partition: 3,
             low: 0,
             after_last,
-            end: after_last + 1,
         };
         let reached = [reached("confirmed", 7), reached("rejected", 5), reached("waitlist", 0)];
         let at = |confirmed: i64| {

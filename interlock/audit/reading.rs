@@ -169,10 +169,8 @@ pub(crate) struct Reached {
     pub(crate) partition: i32,
     /// First offset kept when reading began.
     pub(crate) low: i64,
-    /// Offset after the last record read; `low` if there was none.
+    /// Offset after the last record given out; `low` if there was none. Everything below was given out, nothing above.
     pub(crate) after_last: i64,
-    /// Offset up to which everything was read.
-    pub(crate) end: i64,
 }
 
 impl LedgerEvents {
@@ -253,7 +251,6 @@ impl LedgerEvents {
             partition: ledger,
             low: source.reader.low,
             after_last: source.after_last,
-            end: source.reader.end(),
         });
         reached.collect()
     }

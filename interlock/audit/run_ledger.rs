@@ -171,7 +171,8 @@ async fn compare_once(
     }
     if sequence > folded {
         return Ok(Err(format!(
-            "Redis has {sequence} events, Kafka {folded}: what was decided is not committed; a worker sends it again"
+            "Redis has {sequence} events, Kafka shows {folded}: either the workers are busy (audit when the system is \
+             quieter), or they stopped before they committed (start one, it sends these events again)"
         )));
     }
     if sequence < folded && !last {

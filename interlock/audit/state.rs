@@ -45,7 +45,7 @@ pub(crate) fn check_meta(
         );
     }
     let in_force = state.lineage.0.iter().rev().find(|(from, _)| *from <= last.sequence);
-    if last.sequence > 0 && in_force.is_none_or(|(_, token)| token.0 != last.token) {
+    if state.sequence == last.sequence && last.sequence > 0 && in_force.is_none_or(|(_, token)| token.0 != last.token) {
         let (found, token) = (in_force.map(|(_, token)| token.0.as_str()), &last.token);
         violation(
             "meta lineage",

@@ -269,6 +269,21 @@ impl WindowSums {
         }
     }
 
+    /// The rows that are not all zeros, in an order of their own.
+    #[cfg(test)]
+    pub(crate) fn rows(&self) -> Vec<String> {
+        let rows = self.rows.iter().map(|((table, minute, id), measures)| {
+            format!(
+                "{} {} {measures:?}",
+                table.name(),
+                row_name(*table, *minute, &self.scopes[*id as usize])
+            )
+        });
+        let mut rows: Vec<String> = rows.collect();
+        rows.sort_unstable();
+        rows
+    }
+
     /// I6: compares a row of a table. Each row comes once.
     pub(crate) fn compare(&mut self, table: Table, minute: i64, scope: &Scope, found: &Measures, out: &mut Findings) {
         let expected = self

@@ -194,7 +194,7 @@ async fn a_ledger_ahead_of_the_log_is_inconclusive() {
         report
             .inconclusive
             .iter()
-            .any(|reason| reason.reason.contains("a worker sends it again")),
+            .any(|reason| reason.reason.contains("stopped before they committed")),
         "{report}"
     );
     assert!(!report.holds());

@@ -1,13 +1,20 @@
 //! I6: sums against rows, and the checks of a ledger's head.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use interlock_inventory::{Ledger, Plan, Provenance, decide, evolve};
+use interlock_schemas::registry::Registry;
 use interlock_schemas::{Command, Event};
 use interlock_streams::ledger::{LedgerState, Lineage, OutboxEntry, Token};
+use interlock_streams::log::Log;
 
 use super::example::{book, cancel, train};
+use super::world::World;
+use crate::audit::database::{Positions, Reading, read_on};
 use crate::audit::findings::{Findings, Invariant};
 use crate::audit::ledger::LastEvent;
+use crate::audit::reading::LedgerEvents;
 use crate::audit::state::check_meta;
 use crate::audit::windows::{Measures, Scope, Table, WindowSums, Writer};
 
@@ -147,6 +154,48 @@ fn ledgers_add_up() {
         );
     }
     assert_eq!(findings.counts(Invariant::I6).1, 0, "{:?}", findings.violations);
+}
+
+/// Tables may be ahead of what was read: up to what was *given out*, not up to where the topics ended.
+#[tokio::test]
+async fn what_tables_are_ahead_by_is_read() {
+    let mut world = World::new().await;
+    world.sell().await;
+    let registry: Arc<dyn Registry> = world.registry.clone();
+    let log: Arc<dyn Log> = Arc::new(world.log.clone());
+    let (mut whole, mut partly) = (WindowSums::default(), WindowSums::default());
+    let (mut reached, mut positions) = (Vec::new(), Positions::default());
+    for given_out in [2, usize::MAX] {
+        let mut events = LedgerEvents::open(Arc::clone(&log), Arc::clone(&registry), world.home())
+            .await
+            .unwrap();
+        for _ in 0..given_out {
+            let Some(found) = events.next().await.unwrap() else {
+                break;
+            };
+            let sums = if given_out == 2 { &mut partly } else { &mut whole };
+            sums.add(&found.event.unwrap(), &Writer::ALL);
+        }
+        let at = events.reached(world.home());
+        positions = at
+            .iter()
+            .map(|at| ((at.topic.to_owned(), at.partition), at.after_last))
+            .collect();
+        if reached.is_empty() {
+            reached = at;
+        }
+    }
+    let reading = Reading {
+        log: &*log,
+        registry: &registry,
+        application: "app",
+        reached: &reached,
+    };
+    assert_ne!(partly.rows(), whole.rows());
+    for writer in Writer::ALL {
+        read_on(&reading, writer, &positions, &mut partly).await.unwrap();
+    }
+    assert_eq!(partly.rows(), whole.rows());
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(super) type Edit<'a> = &'a mut dyn FnMut(&mut Vec<Event>);
 pub(super) struct World {
     pub(super) log: MemoryLog,
     pub(super) store: MemoryLedgerStore,
-    registry: Arc<MemoryRegistry>,
+    pub(super) registry: Arc<MemoryRegistry>,
     encoder: Encoder,
     plan: Arc<Plan>,
     consumer: Box<dyn Consumer>,
