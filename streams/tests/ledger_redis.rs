@@ -21,6 +21,7 @@ interlock_streams::ledger_conformance!(fresh_store().await);
 /// A namespace that no other test and no other run uses.
 fn fresh_namespace() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
+    #[expect(clippy::disallowed_methods, reason = "a name that no earlier run used")]
     let run: u64 = rand::random();
     format!("test-{run:016x}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
 }

@@ -56,7 +56,7 @@ impl RuntimeConfig {
             batch_records_max: 4_000,
             check_interval: Duration::from_secs(1),
             backoff: (Duration::from_millis(50), Duration::from_secs(2)),
-            tokens: Arc::new(|| Token(format!("{:016x}", rand::random::<u64>()))),
+            tokens: Arc::new(random_token),
         }
     }
 
@@ -68,6 +68,14 @@ impl RuntimeConfig {
     pub(crate) fn member(&self, topology: &str, thread: usize) -> String {
         format!("{}-{topology}-{}-{thread}", self.application_id, self.instance_id)
     }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the default in production; a simulation sets its own"
+)]
+fn random_token() -> Token {
+    Token(format!("{:016x}", rand::random::<u64>()))
 }
 
 /// What the tasks of one stream thread share.

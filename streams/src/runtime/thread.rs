@@ -480,6 +480,10 @@ fn lag(topology: &str, partition: &TopicPartition) -> metrics::Gauge {
 }
 
 /// Milliseconds since the Unix epoch, for the age of outcomes in the metrics only.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how old an outcome is, no decision asks for it"
+)]
 fn wall_clock_ms() -> Option<i64> {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)

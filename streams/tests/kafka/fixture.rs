@@ -48,6 +48,7 @@ impl Fixture {
             ..KafkaConfig::default()
         };
         change(&mut config);
+        #[expect(clippy::disallowed_methods, reason = "a name that no earlier run used")]
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .expect("after 1970")
