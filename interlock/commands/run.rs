@@ -10,6 +10,7 @@ use interlock_streams::runtime::{Health, Running};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::Status;
+use crate::commands::topology::choose;
 use crate::config::{Config, Log, LogFormat};
 
 /// How often it is looked whether a stream thread has ended by itself.
@@ -34,6 +35,7 @@ pub(crate) fn call(config: &Config) -> anyhow::Result<Status> {
 }
 
 async fn work(config: &Config, metrics: observe::Handle) -> anyhow::Result<()> {
+    let definitions = choose(&config.run.topologies)?;
     let mut stop = Stop::new()?;
     let health = Health::default();
     health.set(start::START, Some("starting".to_owned()));
@@ -44,7 +46,7 @@ async fn work(config: &Config, metrics: observe::Handle) -> anyhow::Result<()> {
     );
 
     let running = tokio::select! {
-        started = start::start(config, &health) => started?,
+        started = start::start(config, &definitions, &health) => started?,
         () = stop.asked() => return Ok(()),
     };
     health.set(start::START, None);

@@ -65,9 +65,9 @@ impl ConfluentRegistry {
         };
         let settings = builder
             .set_timeout(timeout)
-            .build()
+            .build_with(client_builder())
             .map_err(|error| bad_url(words(&error)))?;
-        let http = reqwest::Client::builder()
+        let http = client_builder()
             .timeout(timeout)
             .build()
             .map_err(|error| bad_url(chain(&error)))?;
@@ -245,6 +245,12 @@ impl Registry for ConfluentRegistry {
     fn check<'a>(&'a self, subject: &'a str, schema: &'a str) -> Answer<'a, ()> {
         Box::pin(self.ask_compatible(subject, schema))
     }
+}
+
+/// Without connections kept for later: each lives on the runtime that opened it, stream threads have runtimes of their own,
+/// and one that ends would take the others' connections with it. Schemas are asked for once and kept.
+fn client_builder() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().pool_max_idle_per_host(0)
 }
 
 /// An answer to a call of our own.

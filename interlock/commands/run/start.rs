@@ -12,9 +12,8 @@ use interlock_streams::ledger::{LedgerError, LedgerStore};
 use interlock_streams::log::Log;
 use interlock_streams::runtime::{self, ConnectLedgers, ConnectSink, Health, Running, RuntimeConfig, Services};
 use interlock_streams::sink::Sink;
-use interlock_topologies::Context;
+use interlock_topologies::{Context, Definition};
 
-use crate::commands::topology::choose;
 use crate::config::Config;
 use crate::services::{self, Trouble};
 use crate::topics;
@@ -23,8 +22,7 @@ use crate::topics;
 pub(super) const START: &str = "start";
 
 /// Waits for the services, then starts the stream threads.
-pub(super) async fn start(config: &Config, health: &Health) -> anyhow::Result<Running> {
-    let definitions = choose(&config.run.topologies)?;
+pub(super) async fn start(config: &Config, definitions: &[Definition], health: &Health) -> anyhow::Result<Running> {
     let registry: Arc<dyn Registry> = Arc::new(services::registry(config)?);
     let log = services::log(config)?;
     let redis = services::redis(config);

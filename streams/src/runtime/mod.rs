@@ -202,11 +202,20 @@ pub(crate) async fn follow_globals(
         let (log, health) = (log.clone(), health.clone());
         let what = format!("{}-{}", topology.name(), global.topic());
         let (caught_up, state) = watch::channel(false);
+        let mut caught_up_again = caught_up.subscribe();
         let shutdown = shutdown.clone();
         let follow = async move {
             let mut pause = Pause::new(&what, &health, shutdown);
             loop {
-                let Err(error) = global.follow(&*log, caught_up.clone()).await;
+                let follow = global.follow(&*log, caught_up.clone());
+                tokio::pin!(follow);
+                let error = loop {
+                    tokio::select! {
+                        biased;
+                        Err(error) = &mut follow => break error,
+                        Ok(()) = caught_up_again.changed() => pause.over(),
+                    }
+                };
                 if let Err(fatal) = pause.after(error.into()).await {
                     return fatal;
                 }
@@ -424,5 +433,11 @@ impl<'a> Pause<'a> {
         }
         self.next = (self.next * 2).min(Self::LONGEST);
         Ok(())
+    }
+
+    /// It works now: trouble to come is news, and its first pause is short.
+    fn over(&mut self) {
+        self.health.set(self.what, None);
+        self.next = Self::FIRST;
     }
 }

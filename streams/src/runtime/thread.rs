@@ -245,7 +245,6 @@ impl<'a> StreamThread<'a> {
             self.uncommitted_since.get_or_insert(began);
             self.oldest = self.oldest.into_iter().chain(oldest).min();
         }
-        self.check_at = Instant::now() + self.config.check_interval;
         Ok(())
     }
 

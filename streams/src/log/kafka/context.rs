@@ -9,7 +9,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::{NoCustomPartitioner, ProducerContext};
 use rdkafka::topic_partition_list::TopicPartitionList;
-use rdkafka::types::RDKafkaRespErr;
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 /// The context of all our clients.
 #[derive(Clone)]
@@ -49,6 +49,11 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        // Said over and over while a cluster is down, without an address; what could not be done says it better.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            tracing::debug!(client = &*self.name, %error, "librdkafka: {reason}");
+            return;
+        }
         tracing::warn!(client = &*self.name, %error, "librdkafka: {reason}");
     }
 }
