@@ -10,9 +10,9 @@
 //! | `topics` | what other clients see: raw records in and out, and the events decoded |
 //! | `sums` | the window tables against the sums over the topics |
 //!
-//! Opt-in: they run with `INTERLOCK_E2E=1`, and say
-//! aloud what they skip otherwise. The names of the topics are the contract, so the tests of a binary run one after another
-//! and delete the topics in between: never on a Kafka that somebody else started.
+//! They need the built binary and a database server, and say aloud what they skip where none is named. The names of the
+//! topics are the contract, so the tests of a binary run one after another and delete the topics in between: never on a
+//! Kafka that somebody else started.
 
 mod installation;
 mod load;
@@ -48,13 +48,13 @@ pub fn say(what: impl Display) {
     let _ = writeln!(std::io::stderr(), "{what}");
 }
 
-/// Whether the tests with real processes are to run; says aloud how to run them if not.
+/// Whether the tests with real processes can run; says aloud how to run them if not.
 pub fn is_wanted(test: &str) -> bool {
-    let is_set = |name: &str| std::env::var(name).is_ok_and(|value| !value.is_empty());
-    let wanted = is_set("INTERLOCK_E2E");
+    let wanted = services::named_database().is_some();
     if !wanted {
         say(format_args!(
-            "SKIPPED {test}: starts real servers and processes. Run it with INTERLOCK_E2E=1"
+            "SKIPPED {test}: no database server is named. Run `scripts/services start`, then \
+             `eval \"$(scripts/services env)\"`, `cargo build --workspace --bin interlock`, and this again"
         ));
     }
     wanted

@@ -1,6 +1,6 @@
 //! Kafka, registry and Redis of this test binary's own, started by `scripts/services` on free ports and stopped by a
 //! watchdog when the binary ends, however it ends. The database server is the one that is named, with a new database for each
-//! test; where none is named, it is started too.
+//! test.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -25,6 +25,13 @@ const THEIRS: [&str; 8] = [
     "INTERLOCK_BROKERS",
     "INTERLOCK_SERVICES",
 ];
+
+/// The database server that the environment names.
+pub(super) fn named_database() -> Option<String> {
+    std::env::var("INTERLOCK_DATABASE_URL")
+        .ok()
+        .filter(|url| !url.is_empty())
+}
 
 /// A server that can be stopped and started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,26 +91,20 @@ impl Servers {
         std::fs::create_dir_all(&state).with_context(|| state.display().to_string())?;
         // The controller listens a hundred above its broker.
         let kafka = free_port(100)?;
-        let (registry, redis, postgres) = (free_port(0)?, free_port(0)?, free_port(0)?);
+        let (registry, redis) = (free_port(0)?, free_port(0)?);
         let ports = vec![
             ("INTERLOCK_KAFKA_PORT", kafka.to_string()),
             ("INTERLOCK_REGISTRY_PORT", registry.to_string()),
             ("INTERLOCK_REDIS_PORT", redis.to_string()),
-            ("INTERLOCK_POSTGRES_PORT", postgres.to_string()),
         ];
-        let given = std::env::var("INTERLOCK_DATABASE_URL")
-            .ok()
-            .filter(|url| !url.is_empty());
-        let mut names = vec!["kafka", "registry", "redis"];
-        if given.is_none() {
-            names.push("postgres");
-        }
+        let database_url = named_database().context("INTERLOCK_DATABASE_URL is not set")?;
+        let names = ["kafka", "registry", "redis"];
         let watchdog = watchdog(&state, &ports)?;
         let servers = Servers {
             bootstrap_servers: format!("127.0.0.1:{kafka}"),
             registry_url: format!("http://127.0.0.1:{registry}/apis/ccompat/v7"),
             redis_url: format!("redis://127.0.0.1:{redis}"),
-            database_url: given.unwrap_or_else(|| format!("postgres://interlock@127.0.0.1:{postgres}/interlock")),
+            database_url,
             state,
             ports,
             _watchdog: watchdog,
