@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | `booking-requests` | `message.timestamp.type=LogAppendTime` | the time of a command is its record's, never the client's claim |
 //! | `train-services` | `cleanup.policy=compact` | the last plan of each train is read at start, however old |
+//! | the dead letters | `max.message.bytes=2097152` | the longest record that a broker takes fits in, with the reason |
 //! | the events, requests, dead letters | `retention.ms` as configured, for ever by default | a ledger is rebuilt from its events |
 //!
 //! All have the same number of partitions: a partition of each belongs to one ledger.
@@ -124,6 +125,10 @@ fn settings(topic: &str, topics: &Topics) -> Vec<(String, String)> {
         settings.push(("retention.ms", retention_ms(topics.retention)));
         // Else the broker's default could delete by size what time keeps.
         settings.push(("retention.bytes", "-1".to_owned()));
+    }
+    if topic.ends_with(&dlq("")) {
+        // As long as a broker's longest record, with why it is there.
+        settings.push(("max.message.bytes", "2097152".to_owned()));
     }
     if topic == BOOKING_REQUESTS {
         settings.push(("message.timestamp.type", "LogAppendTime".to_owned()));

@@ -44,7 +44,8 @@ impl StreamsBuilder {
         }
     }
 
-    /// What is done with records that can't be decoded or processed, for the sources and processors added after.
+    /// What is done with records that can't be decoded or processed, or whose results can't be written, for what is added
+    /// after.
     pub fn on_error(mut self, policy: OnError) -> Self {
         self.on_error = policy;
         self
@@ -340,10 +341,13 @@ impl<T: Send + 'static> Stream<T> {
         let name = format!("to-{}", topics.join("-"));
         let topic: Chooser<T> = Arc::new(choose);
         let serializer = Arc::new(serializer);
+        // A ledger's event has been decided: it can't be left out any more.
+        let policy = if keep_partition { OnError::Fail } else { self.on_error };
         self.attach::<()>(name, Kind::To { topics }, move || {
             Box::new(ToNode {
                 topic: topic.clone(),
                 serializer: serializer.clone(),
+                policy,
                 keep_partition,
             })
         });

@@ -120,6 +120,16 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Writes a record; if it can't be written, the input record at `offset` is treated as the policy says.
+    pub(crate) fn write(&mut self, policy: OnError, offset: i64, output: OutputRecord) -> Result<bool, ProcessError> {
+        if let Some(message) = policy::too_long(&output) {
+            self.on_error(policy, offset, "production", &message)?;
+            return Ok(false);
+        }
+        self.outputs.push(output);
+        Ok(true)
+    }
+
     /// Treats an input record as the policy says.
     pub(crate) fn on_error(
         &mut self,
@@ -201,8 +211,11 @@ impl<T: Send + 'static, D: Deserializer<T>> Node for SourceNode<T, D> {
                         "the record was sent on once and still lies in the wrong partition: its key belongs to {partition}"
                     );
                     ctx.on_error(self.policy, record.offset, "wrong_partition", &message)?;
-                } else {
-                    ctx.outputs.push(policy::forwarded(ctx.source, record, partition));
+                } else if ctx.write(
+                    self.policy,
+                    record.offset,
+                    policy::forwarded(ctx.source, record, partition),
+                )? {
                     metrics::counter!(crate::metric_definitions::RECORDS_FORWARDED, "topic" => ctx.source.topic.to_string())
                         .increment(1);
                 }
@@ -312,6 +325,8 @@ pub(crate) struct ToNode<T, S> {
     /// Chooses the topic of a message.
     pub(crate) topic: Chooser<T>,
     pub(crate) serializer: Arc<S>,
+    /// What is done with the input of a record that can't be written.
+    pub(crate) policy: OnError,
     /// Write to the task's own partition rather than the one that the key belongs to.
     pub(crate) keep_partition: bool,
 }
@@ -322,14 +337,15 @@ impl<T: Send + 'static, S: Serializer<T>> Node for ToNode<T, S> {
         let messages = downcast::<T>(input)?;
         ctx.outputs.reserve(messages.len());
         for message in messages {
-            ctx.outputs.push(OutputRecord {
+            let output = OutputRecord {
                 topic: (self.topic)(&message.value),
                 partition: self.keep_partition.then_some(ctx.source.partition),
                 timestamp: Some(message.timestamp),
                 value: Some(self.serializer.serialize(&message.value)),
                 key: message.key,
                 headers: message.headers,
-            });
+            };
+            ctx.write(self.policy, message.offset, output)?;
         }
         Ok(())
     }

@@ -6,7 +6,16 @@ use bytes::Bytes;
 
 use crate::record::{Header, OutputRecord, Record, TopicPartition};
 
-/// What is done with a record that can't be decoded or processed. Each choice states its price.
+/// Longest record that is written, in bytes of key, value and headers: with Kafka's framing it passes brokers at their
+/// defaults (`max.message.bytes`, 1 MiB). A longer one is an error of the record that it came from.
+pub const RECORD_BYTES_MAX: usize = 1_000_000;
+
+/// Longest dead letter, in bytes of key, value and headers: what a broker takes at its defaults, and why. A longer record, which
+/// can come in well compressed, is not copied: its letter says where it is.
+pub const DEAD_LETTER_BYTES_MAX: usize = 2_000_000;
+
+/// What is done with a record that can't be decoded or processed, or whose results can't be written. Each choice states
+/// its price.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnError {
     /// The topology stops at this record until somebody mends it: nothing is lost, everything behind it waits.
@@ -27,12 +36,29 @@ pub fn dlq_topic(topic: &str) -> String {
 pub const HOPS_HEADER: &str = "__streams.hops";
 
 /// The dead letter of a record: key, value and headers byte for byte, and beside them why, from where and by which
-/// version (header names after KIP-1034).
+/// version (header names after KIP-1034). Of one longer than [`DEAD_LETTER_BYTES_MAX`], only the latter.
 pub fn dead_letter(source: &TopicPartition, record: &Record, reason: &str, message: &str) -> OutputRecord {
-    let mut headers = record.headers.clone();
-    let mut add = |name: &str, value: String| headers.push((Arc::from(name), Bytes::from(value)));
+    let mut letter = OutputRecord {
+        topic: Arc::from(dlq_topic(&source.topic)),
+        partition: Some(source.partition),
+        timestamp: Some(record.timestamp),
+        key: record.key.clone(),
+        value: record.value.clone(),
+        headers: record.headers.clone(),
+    };
+    let mut message = message.to_owned();
+    let bytes = letter.bytes();
+    if bytes > DEAD_LETTER_BYTES_MAX {
+        message = format!(
+            "{message}; not copied, since its {bytes} bytes are too many: read {source}@{}",
+            record.offset
+        );
+        (letter.key, letter.value) = (None, None);
+        letter.headers.clear();
+    }
+    let mut add = |name: &str, value: String| letter.headers.push((Arc::from(name), Bytes::from(value)));
     add("__streams.errors.exception", reason.to_owned());
-    add("__streams.errors.message", message.to_owned());
+    add("__streams.errors.message", message);
     add("__streams.errors.topic", source.topic.to_string());
     add("__streams.errors.partition", source.partition.to_string());
     add("__streams.errors.offset", record.offset.to_string());
@@ -41,14 +67,18 @@ pub fn dead_letter(source: &TopicPartition, record: &Record, reason: &str, messa
         "__streams.errors.version",
         concat!("interlock-streams ", env!("CARGO_PKG_VERSION")).to_owned(),
     );
-    OutputRecord {
-        topic: Arc::from(dlq_topic(&source.topic)),
-        partition: Some(source.partition),
-        timestamp: Some(record.timestamp),
-        key: record.key.clone(),
-        value: record.value.clone(),
-        headers,
-    }
+    letter
+}
+
+/// Why a record can't be written, if it can't.
+pub(crate) fn too_long(record: &OutputRecord) -> Option<String> {
+    let bytes = record.bytes();
+    (bytes > RECORD_BYTES_MAX).then(|| {
+        format!(
+            "a record of {bytes} bytes for {} is longer than the {RECORD_BYTES_MAX} that are written",
+            record.topic
+        )
+    })
 }
 
 /// How often a record was sent on already.
@@ -78,5 +108,46 @@ pub(crate) fn forwarded(source: &TopicPartition, record: &Record, partition: i32
         key: record.key.clone(),
         value: record.value.clone(),
         headers,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter_of(bytes: usize) -> OutputRecord {
+        let record = Record {
+            offset: 7,
+            key: Some(Bytes::from_static(b"key")),
+            value: Some(Bytes::from(vec![0; bytes])),
+            headers: vec![(Arc::from("theirs"), Bytes::from_static(b"h"))],
+            ..Record::default()
+        };
+        dead_letter(&TopicPartition::new("in", 3), &record, "undecodable", "no magic byte")
+    }
+
+    fn message(letter: &OutputRecord) -> String {
+        let header = letter
+            .headers
+            .iter()
+            .find(|(name, _)| &**name == "__streams.errors.message");
+        let (_, message) = header.expect("a message");
+        String::from_utf8_lossy(message).into_owned()
+    }
+
+    #[test]
+    fn a_record_that_is_too_long_to_be_copied_is_told_where_it_is() {
+        let letter = letter_of(DEAD_LETTER_BYTES_MAX);
+        assert_eq!((&letter.key, &letter.value), (&None, &None));
+        assert!(letter.bytes() < 1_000, "{letter:?}");
+        let message = message(&letter);
+        assert!(
+            message.contains("no magic byte") && message.contains("in[3]@7"),
+            "{message}"
+        );
+
+        let copied = letter_of(DEAD_LETTER_BYTES_MAX - 10);
+        assert_eq!(copied.value.as_ref().map(Bytes::len), Some(DEAD_LETTER_BYTES_MAX - 10));
+        assert!(copied.headers.iter().any(|(name, _)| &**name == "theirs"));
     }
 }

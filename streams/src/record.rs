@@ -85,6 +85,14 @@ pub struct OutputRecord {
     pub headers: Vec<Header>,
 }
 
+impl OutputRecord {
+    /// Bytes of key, value and headers, without any framing.
+    pub fn bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len) + headers.sum::<usize>()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

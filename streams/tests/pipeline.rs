@@ -220,3 +220,31 @@ fn branches_and_forks_lead_where_they_should() {
     }
     assert!(topology.mermaid().contains("t_lines --> ports_0"));
 }
+
+#[tokio::test]
+async fn a_record_whose_result_is_too_long_goes_to_the_dlq() {
+    let log = log_with(&["lines", "out", "lines.dlq"], 1).await;
+    log.append(vec![line(b"short")]).expect("append");
+    log.append(vec![line(&[b'x'; 2_000])]).expect("append");
+    log.append(vec![line(b"last")]).expect("append");
+    let builder = StreamsBuilder::new("repeat");
+    let repeated = |value: String| value.repeat(1_000);
+    builder.stream("lines", || Utf8).map_values(repeated).to("out", Utf8);
+    let topology = builder.build().expect("a valid topology");
+    let config = RuntimeConfig::new("test", "one");
+    let running = start(&config, &[topology], &services(&log), &Health::default()).expect("start");
+    until("what can be written", || read_all(&log, "out", 1).len() == 2).await;
+    running.stop();
+    tokio::task::spawn_blocking(move || running.wait())
+        .await
+        .expect("join")
+        .expect("a clean end");
+    let dead = read_all(&log, "lines.dlq", 1);
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].value.as_deref(), Some([b'x'; 2_000].as_slice()));
+    let reason = (
+        Arc::from("__streams.errors.exception"),
+        Bytes::from_static(b"production"),
+    );
+    assert!(dead[0].headers.contains(&reason), "{dead:?}");
+}

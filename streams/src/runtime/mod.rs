@@ -336,7 +336,7 @@ fn show_counters(topology: &Topology) {
         metrics::counter!(MIGRATIONS, "topology" => topology.name().to_owned(), "reason" => reason).increment(0);
     }
     for topic in topology.source_topics() {
-        for reason in ["undecodable", "wrong_partition", "processing"] {
+        for reason in ["undecodable", "wrong_partition", "processing", "production"] {
             metrics::counter!(RECORDS_REFUSED, "topic" => topic.clone(), "reason" => reason).increment(0);
         }
     }

@@ -223,3 +223,25 @@ pub async fn records(consumer: &mut dyn Consumer, count: usize) -> Vec<(TopicPar
     }
     records
 }
+
+/// All partitions of a topic.
+pub fn partitions(topic: &str, count: i32) -> BTreeSet<TopicPartition> {
+    (0..count).map(|n| TopicPartition::new(topic, n)).collect()
+}
+
+/// Polls both members until the second owns so many partitions.
+pub async fn settle(
+    first: &mut dyn Consumer,
+    a: &mut BTreeSet<TopicPartition>,
+    second: &mut dyn Consumer,
+    b: &mut BTreeSet<TopicPartition>,
+    count: usize,
+) {
+    let all = a.union(b).count();
+    let until = Instant::now() + PATIENCE;
+    while b.len() != count || a.len() != all - count {
+        assert!(Instant::now() < until, "the group doesn't settle: {a:?} {b:?}");
+        step(first, a).await;
+        step(second, b).await;
+    }
+}

@@ -199,6 +199,8 @@ impl KafkaConfig {
         // As Java clients do; librdkafka's own default sends the same key to another partition.
         config.set("partitioner", "murmur2_random");
         config.set("batch.size", "1000000");
+        // A dead letter is longer than what it is about.
+        config.set("message.max.bytes", "2097152");
         config.set("compression.type", &self.compression);
         // Back-pressure beyond this.
         config.set("queue.buffering.max.kbytes", "65536");

@@ -245,7 +245,7 @@ impl Topic {
     }
 
     fn place(&mut self, record: &OutputRecord) -> Result<i32, String> {
-        let bytes = message_bytes(record);
+        let bytes = record.bytes();
         if bytes > self.message_bytes_max {
             return Err(format!("{bytes} bytes for {}, more than max.message.bytes", self.name));
         }
@@ -262,15 +262,6 @@ impl Topic {
             }
         }
     }
-}
-
-fn message_bytes(record: &OutputRecord) -> usize {
-    let headers: usize = record
-        .headers
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
-    record.key.as_ref().map_or(0, |key| key.len()) + record.value.as_ref().map_or(0, |value| value.len()) + headers
 }
 
 pub(super) fn unknown(partition: &TopicPartition) -> LogError {
