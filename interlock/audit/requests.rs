@@ -8,6 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use interlock_inventory::Digest;
 use interlock_schemas::{Command, Event, EventKind, topics, train_date_key};
+use interlock_streams::policy::is_copied;
 use interlock_streams::record::Record;
 use rustc_hash::FxHashMap;
 
@@ -366,9 +367,13 @@ fn kinds(bits: u8) -> String {
     named.collect::<Vec<_>>().join(" + ")
 }
 
-/// Hash of key and value.
+/// Hash of key and value, as a dead letter has them.
 pub(super) fn content(record: &Record) -> u64 {
-    hash(&(record.key.as_deref(), record.value.as_deref()))
+    let copied = is_copied(record).then_some(record);
+    hash(&(
+        copied.and_then(|record| record.key.as_deref()),
+        copied.and_then(|record| record.value.as_deref()),
+    ))
 }
 
 /// SipHash with fixed keys: the same in all partitions, and nobody sends collisions by accident.

@@ -47,10 +47,10 @@ pub fn dead_letter(source: &TopicPartition, record: &Record, reason: &str, messa
         headers: record.headers.clone(),
     };
     let mut message = message.to_owned();
-    let bytes = letter.bytes();
-    if bytes > DEAD_LETTER_BYTES_MAX {
+    if !is_copied(record) {
         message = format!(
-            "{message}; not copied, since its {bytes} bytes are too many: read {source}@{}",
+            "{message}; not copied, since its {} bytes are too many: read {source}@{}",
+            record.bytes(),
             record.offset
         );
         (letter.key, letter.value) = (None, None);
@@ -68,6 +68,11 @@ pub fn dead_letter(source: &TopicPartition, record: &Record, reason: &str, messa
         concat!("interlock-streams ", env!("CARGO_PKG_VERSION")).to_owned(),
     );
     letter
+}
+
+/// Is the record itself part of its dead letter?
+pub fn is_copied(record: &Record) -> bool {
+    record.bytes() <= DEAD_LETTER_BYTES_MAX
 }
 
 /// Why a record can't be written, if it can't.

@@ -85,12 +85,23 @@ pub struct OutputRecord {
     pub headers: Vec<Header>,
 }
 
+impl Record {
+    /// Bytes of key, value and headers, without any framing.
+    pub fn bytes(&self) -> usize {
+        bytes(self.key.as_ref(), self.value.as_ref(), &self.headers)
+    }
+}
+
 impl OutputRecord {
     /// Bytes of key, value and headers, without any framing.
     pub fn bytes(&self) -> usize {
-        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
-        self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len) + headers.sum::<usize>()
+        bytes(self.key.as_ref(), self.value.as_ref(), &self.headers)
     }
+}
+
+fn bytes(key: Option<&Bytes>, value: Option<&Bytes>, headers: &[Header]) -> usize {
+    let headers = headers.iter().map(|(name, value)| name.len() + value.len());
+    key.map_or(0, Bytes::len) + value.map_or(0, Bytes::len) + headers.sum::<usize>()
 }
 
 #[cfg(test)]

@@ -77,7 +77,12 @@ impl Installation {
     /// Writes a record to `booking-requests`; gives its partition and offset.
     pub async fn produce(&self, raw: &Raw) -> Result<(i32, i64)> {
         let mut client = self.client();
-        let producer: FutureProducer = client.set("partitioner", "murmur2_random").create()?;
+        client.set("partitioner", "murmur2_random");
+        // What compresses well may be longer than the broker's limit.
+        client
+            .set("compression.type", "lz4")
+            .set("message.max.bytes", "100000000");
+        let producer: FutureProducer = client.create()?;
         let mut record = FutureRecord::<Vec<u8>, Vec<u8>>::to(topics::BOOKING_REQUESTS);
         record.partition = raw.partition;
         record.key = raw.key.as_ref();

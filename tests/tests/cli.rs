@@ -8,6 +8,7 @@ use interlock_inventory::command_key;
 use interlock_loadgen::{Profile, Workload};
 use interlock_schemas::{Command, Encoder, topics};
 use interlock_streams::log::murmur2::partition_for_key;
+use interlock_streams::policy::DEAD_LETTER_BYTES_MAX;
 use interlock_tests::real::{Installation, PATIENCE, Raw, Read, in_installation, wait_for};
 
 /// Commands over what is on sale, encoded; with their keys.
@@ -48,6 +49,7 @@ fn bad_records(requests: &[(String, Vec<u8>)]) -> Vec<(&'static str, Raw)> {
         ("999999", keyed(Some(unknown_id))),
         ("empty", keyed(Some(Vec::new()))),
         ("null", keyed(None)),
+        ("", keyed(Some(vec![0; 10 * DEAD_LETTER_BYTES_MAX]))),
         (
             "key is null",
             Raw {
@@ -154,7 +156,19 @@ async fn bad_input_goes_to_the_dlq_byte_for_byte() -> Result<()> {
             let (word, raw) = sent
                 .get(&(letter.partition, offset))
                 .with_context(|| format!("{letter:?}"))?;
-            check_dead_letter(letter, word, raw, letter.partition, offset)?;
+            // What is too long is not copied.
+            let (raw, word) = match raw
+                .value
+                .as_ref()
+                .is_some_and(|value| value.len() > DEAD_LETTER_BYTES_MAX)
+            {
+                true => (
+                    &Raw::default(),
+                    format!("booking-requests[{}]@{offset}", letter.partition),
+                ),
+                false => (raw, (*word).to_owned()),
+            };
+            check_dead_letter(letter, &word, raw, letter.partition, offset)?;
         }
         ensure!(
             refused().await? == sent.len() as f64,
