@@ -1,5 +1,7 @@
-//! `sqlx::migrate!` reads the folder at compile time; a file added to it must compile the crate anew.
+//! `sqlx::migrate!` reads the folders at compile time; a file added to one must compile the crate anew.
 
 fn main() {
-    println!("cargo:rerun-if-changed=timescale/migrations");
+    for folder in ["sqlite/migrations", "timescale/migrations"] {
+        println!("cargo:rerun-if-changed={folder}");
+    }
 }

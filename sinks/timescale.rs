@@ -26,10 +26,10 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{Acquire, AssertSqlSafe, ConnectOptions, Executor, PgConnection, Row};
 
 use connections::{Connections, bounded, place};
-use errors::Doing;
-use upsert::{quoted, upsert};
+use upsert::upsert;
 
-const AT_START: &str = "(at start)";
+use crate::doing::{AT_START, Doing};
+use crate::sql::{quoted, select_nothing};
 
 /// How a [`TimescaleSink`] behaves; the defaults suit a worker.
 #[derive(Clone, Debug)]
@@ -102,21 +102,15 @@ impl TimescaleSink {
         let connections = &self.connections;
         let doing = self.doing(AT_START, "checking the tables");
         let own = [
-            "SELECT task, token FROM sink_tasks",
-            "SELECT task, topic, partition, next_offset FROM sink_offsets",
+            "SELECT task, token FROM sink_tasks LIMIT 0",
+            "SELECT task, topic, partition, next_offset FROM sink_offsets LIMIT 0",
         ];
-        let windows = tables.iter().map(|table| {
-            let keys = table.keys.iter().map(|key| quoted(key));
-            let columns: Vec<_> = keys
-                .chain(table.measures.iter().map(|(name, _)| quoted(name)))
-                .collect();
-            format!("SELECT {} FROM {}", columns.join(", "), quoted(&table.name))
-        });
+        let windows = tables.iter().map(select_nothing);
         let selects: Vec<String> = own.map(str::to_owned).into_iter().chain(windows).collect();
         let checked = connections.within_deadline(doing, async {
             let mut lease = connections.lease(doing).await?;
             for select in selects {
-                let nothing = sqlx::query(AssertSqlSafe(format!("{select} LIMIT 0")));
+                let nothing = sqlx::query(AssertSqlSafe(select));
                 nothing
                     .execute(&mut lease.connection)
                     .await
@@ -215,21 +209,13 @@ async fn take(
 /// Locks the task until the end of the transaction and refuses unless the token is the one that holds it.
 async fn compare_token(connection: &mut PgConnection, doing: Doing<'_>, token: &Token) -> Result<(), SinkError> {
     let held = sqlx::query_scalar::<_, String>(include_str!("timescale/lock_task.sql")).bind(doing.task);
-    match held.fetch_optional(connection).await.map_err(|e| doing.failed(&e))? {
-        Some(held) if held == token.0 => Ok(()),
-        Some(held) => Err(doing.fenced(format!("held under token {held}, not under ours ({token})"))),
-        None => Err(doing.fenced("it was never acquired here".into())),
-    }
+    let held = held.fetch_optional(connection).await.map_err(|e| doing.failed(&e))?;
+    doing.compare_token(held.as_deref(), &token.0)
 }
 
 /// Advances the positions; refuses unless all of them are where the write begins.
 async fn advance(connection: &mut PgConnection, doing: Doing<'_>, advances: &[Advance]) -> Result<(), SinkError> {
-    if let Some(back) = advances.iter().find(|advance| advance.to < advance.from) {
-        let Advance { source, from, to } = back;
-        return Err(doing.fatal(&format!(
-            "{source} would go back from {from} to {to}: a position only advances"
-        )));
-    }
+    doing.check_direction(advances)?;
     let topics: Vec<&str> = advances.iter().map(|advance| &*advance.source.topic).collect();
     let partitions: Vec<i32> = advances.iter().map(|advance| advance.source.partition).collect();
     let from: Vec<i64> = advances.iter().map(|advance| advance.from).collect();
@@ -242,17 +228,7 @@ async fn advance(connection: &mut PgConnection, doing: Doing<'_>, advances: &[Ad
         .bind(from)
         .bind(to);
     let advanced = update.execute(&mut *connection).await.map_err(|e| doing.failed(&e))?;
-    if advanced.rows_affected() == advances.len() as u64 {
-        return Ok(());
-    }
-    let stated: Vec<_> = advances
-        .iter()
-        .map(|advance| format!("{} from {}", advance.source, advance.from))
-        .collect();
-    let stated = stated.join(", ");
-    Err(doing.fenced(format!(
-        "a stored position is not where the write begins ({stated}): another writer was here"
-    )))
+    doing.check_advanced(advances, advanced.rows_affected())
 }
 
 /// Brings the tables up to date under a lock that lets one worker do it, and makes hypertables where that can be.

@@ -12,7 +12,7 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::errors::Doing;
+use crate::doing::Doing;
 
 /// Of the deadline for the whole of a call, the part that the server may spend on one statement, or wait for us inside
 /// a transaction: it ends what we no longer wait for.

@@ -3,37 +3,9 @@
 use interlock_streams::sink::SinkError;
 use sqlx::migrate::MigrateError;
 
-/// What was being done, and where: every error says so.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Doing<'a> {
-    /// The task, or what stands for it at start.
-    pub(super) task: &'a str,
-    /// Such as `merging into occupancy_minute`.
-    pub(super) what: &'a str,
-    /// Host, port, database and role; never the password.
-    pub(super) place: &'a str,
-}
+use crate::doing::Doing;
 
 impl Doing<'_> {
-    pub(super) fn unavailable(&self, reason: &str) -> SinkError {
-        SinkError::Unavailable {
-            task: self.task.to_owned(),
-            reason: format!("{}: {reason} ({})", self.what, self.place),
-        }
-    }
-
-    pub(super) fn fatal(&self, reason: &str) -> SinkError {
-        SinkError::Fatal {
-            task: self.task.to_owned(),
-            reason: format!("{}: {reason} ({})", self.what, self.place),
-        }
-    }
-
-    pub(super) fn fenced(&self, reason: String) -> SinkError {
-        let task = self.task.to_owned();
-        SinkError::Fenced { task, reason }
-    }
-
     /// Sorts an error of the driver or the database.
     pub(super) fn failed(&self, error: &sqlx::Error) -> SinkError {
         match error {

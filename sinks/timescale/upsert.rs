@@ -12,13 +12,13 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use arrow::record_batch::RecordBatch;
 use chrono::{DateTime, Days, NaiveDate, Utc};
-use interlock_streams::sink::{Merge, Partials, WindowTable};
+use interlock_streams::sink::{Merge, Partials, SinkError, WindowTable};
 use interlock_streams::window::merge_partials;
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments, AssertSqlSafe, PgConnection};
 
-use super::errors::Doing;
-use interlock_streams::sink::SinkError;
+use crate::doing::Doing;
+use crate::sql::{insert_into, on_conflict};
 
 /// Merges rows into their table.
 pub(super) async fn upsert(
@@ -57,30 +57,15 @@ fn statement(table: &WindowTable, rows: &RecordBatch) -> Result<(String, PgArgum
         let sql_type = bind(&mut arguments, column).map_err(|e| format!("column {}: {e}", field.name()))?;
         types.push(format!("${}::{sql_type}[]", types.len() + 1));
     }
-    let keys: Vec<String> = table.keys.iter().map(|key| quoted(key)).collect();
-    let measures = table.measures.iter().map(|(name, merge)| (quoted(name), *merge));
-    let columns: Vec<String> = keys
-        .iter()
-        .cloned()
-        .chain(measures.clone().map(|(name, _)| name))
-        .collect();
-    let merged: Vec<String> = measures
-        .map(|(name, merge)| match merge {
-            Merge::Sum => format!("{name} = stored.{name} + excluded.{name}"),
-            Merge::Min => format!("{name} = LEAST(stored.{name}, excluded.{name})"),
-            Merge::Max => format!("{name} = GREATEST(stored.{name}, excluded.{name})"),
-        })
-        .collect();
-    let sql = format!(
-        "INSERT INTO {table} AS stored ({columns}) SELECT * FROM UNNEST({types}) \
-         ON CONFLICT ({keys}) DO UPDATE SET {merged}",
-        table = quoted(&table.name),
-        columns = columns.join(", "),
-        types = types.join(", "),
-        keys = keys.join(", "),
-        merged = merged.join(", "),
-    );
+    let (insert, merge) = (insert_into(table), on_conflict(table, extreme));
+    let sql = format!("{insert} SELECT * FROM UNNEST({}) {merge}", types.join(", "));
     Ok((sql, arguments))
+}
+
+/// PostgreSQL's own leave nulls out.
+fn extreme(merge: Merge, name: &str) -> String {
+    let function = if merge == Merge::Min { "LEAST" } else { "GREATEST" };
+    format!("{function}(stored.{name}, excluded.{name})")
 }
 
 /// Adds a column as an array and says of which type.
@@ -122,11 +107,6 @@ fn date(days: i32) -> Option<NaiveDate> {
     } else {
         epoch.checked_add_days(distance)
     }
-}
-
-/// An identifier as SQL writes it.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[cfg(test)]
