@@ -43,7 +43,7 @@ impl Invariant {
             Invariant::I2 => "every request has exactly one answer",
             Invariant::I3 => "nobody is served before an earlier waiter",
             Invariant::I4 => "sequences have no gap and no repeat",
-            Invariant::I5 => "Redis equals the fold of the events",
+            Invariant::I5 => "the store equals the fold of the events",
             Invariant::I6 => "window tables equal the sums over the topics",
             Invariant::Rules => "events agree on time, positions and money",
         }

@@ -3,13 +3,14 @@
 //! ```text
 //!  booking-requests, DLQ ──> gather ────────> requests ──┐ I2: one fate for each record
 //!  the ledger's events ────> reading ──┬────> ledger ────┤ I1, I3, I4: inventory's auditor
-//!  Redis ──────────────────> run_ledger┴────> state ─────┤ I5: the store equals the fold
-//!  TimescaleDB ────────────> database ──────> windows ───┘ I6: the tables equal the sums
+//!  the ledgers' store ─────> run_ledger┴────> state ─────┤ I5: the store equals the fold
+//!  the window tables ──────> database ──────> windows ───┘ I6: the tables equal the sums
 //! ```
 //!
 //! On the left what is read, which needs services; on the right what is judged, which doesn't: plain functions over what
-//! was read. Reading begins with the requests and the committed offsets, goes on with the events, then Redis, then the
-//! window tables: whoever comes later in this order may be ahead of those before, and what it is ahead by is known.
+//! was read. Reading begins with the requests and the committed offsets, goes on with the events, then the store, then the
+//! window tables: whoever comes later in this order may be ahead of those before, and what it is ahead by is known. All of
+//! them are read through traits: Kafka, Redis and TimescaleDB in production, parts of the process in `interlock dev`.
 //!
 //! Several ledgers are audited at the same time, each by a task of its own. In memory are the requests (some 100 bytes
 //! each), the fold of the ledgers at work, and the rows of the window tables; the events pass through.
@@ -35,14 +36,13 @@ use std::time::Duration;
 use interlock_schemas::registry::Registry;
 use interlock_schemas::topics;
 use interlock_streams::log::Log;
-use sqlx::PgConnection;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-pub(crate) use database::connect as connect_database;
+pub(crate) use database::{SqliteTables, TimescaleTables, WindowTables};
 use findings::{Findings, Invariant, Place};
 use gather::{Gathered, gather, ledgers, read_committed};
-pub(crate) use report::AuditReport;
+pub(crate) use report::{AuditReport, Verdict};
 use requests::Copies;
 use run_ledger::{Audited, AuditedStore, audit_ledger};
 use totals::Totals;
@@ -99,8 +99,8 @@ impl Audit {
         })
     }
 
-    /// Checks everything; I6 only with a database.
-    pub(crate) async fn run(self, database: Option<&mut PgConnection>) -> anyhow::Result<AuditReport> {
+    /// Checks everything; I6 only with the window tables.
+    pub(crate) async fn run(self, tables: Option<&mut dyn WindowTables>) -> anyhow::Result<AuditReport> {
         let audit = Arc::new(self);
         let gathered = gather(
             &*audit.log,
@@ -123,15 +123,15 @@ impl Audit {
             reached.extend(ledger.reached);
         }
         let mut skipped = Vec::new();
-        match database {
-            Some(connection) if !truncated => {
+        match tables {
+            Some(tables) if !truncated => {
                 let reading = database::Reading {
                     log: &*audit.log,
                     registry: &audit.registry,
                     application: &audit.application,
                     reached: &reached,
                 };
-                database::check(connection, &reading, windows, audit.options.wait, &mut findings).await?;
+                database::check(tables, &reading, windows, audit.options.wait, &mut findings).await?;
             }
             Some(_) => {}
             None => skipped.push(Invariant::I6),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use interlock_streams::ledger::redis::RedisLedgerStore;
 
-use crate::audit::{Audit, AuditOptions, AuditReport, connect_database};
+use crate::audit::{Audit, AuditOptions, AuditReport, TimescaleTables, WindowTables};
 use crate::cli::Audit as Arguments;
 use crate::config::Config;
 use crate::{Status, complain, services};
@@ -47,10 +47,12 @@ pub(crate) async fn run(arguments: &Arguments, config: &Config) -> anyhow::Resul
     let store = RedisLedgerStore::connect(services::redis(config))
         .await
         .context("Redis keeps the ledgers (redis.url, INTERLOCK_REDIS_URL)")?;
-    let mut database = match arguments.skip_windows {
+    let mut tables = match arguments.skip_windows {
         true => None,
-        false => Some(connect_database(&config.database.url).await?),
+        false => Some(TimescaleTables::connect(&config.database.url).await?),
     };
     let audit = Audit::new(log, registry, Arc::new(store), &config.application.id, options).await?;
-    audit.run(database.as_mut()).await
+    audit
+        .run(tables.as_mut().map(|tables| tables as &mut dyn WindowTables))
+        .await
 }
