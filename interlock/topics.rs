@@ -15,6 +15,7 @@ use anyhow::{bail, ensure};
 use interlock_schemas::topics::{BOOKING_REQUESTS, EVENTS, TOPICS, TRAIN_SERVICES, dlq};
 use interlock_streams::log::kafka::KafkaConfig;
 use interlock_streams::log::{Log, TopicSpec};
+use interlock_topologies::topic_specs;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 
@@ -27,17 +28,15 @@ const COPIES_FOR_TWO_IN_SYNC: i32 = 3;
 /// Longest time that the broker takes to state its settings.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Every topic of the contract, with its dead letters where it is somebody's input.
+/// The topics as the topologies need them, kept and copied as configured.
 pub(crate) fn specs(topics: &Topics, partitions: i32) -> Vec<TopicSpec> {
-    let names = TOPICS.iter().flat_map(|(topic, _)| [(*topic).to_owned(), dlq(topic)]);
-    names
-        .map(|name| TopicSpec {
-            settings: settings(&name, topics),
-            name,
-            partitions,
-            replication: topics.replication,
-        })
-        .collect()
+    let mut specs = topic_specs(partitions, topics.replication);
+    for spec in &mut specs {
+        let settings = settings(&spec.name, topics).into_iter();
+        spec.settings
+            .extend(settings.map(|(name, value)| (name.to_owned(), value)));
+    }
+    specs
 }
 
 /// Creates the topics that are missing, with as many partitions as those that exist have; else as configured.
@@ -116,30 +115,17 @@ fn common(existing: &[(String, i32)]) -> anyhow::Result<Option<i32>> {
     Ok(Some(*partitions))
 }
 
-fn settings(topic: &str, topics: &Topics) -> Vec<(String, String)> {
-    let mut settings: Vec<(&str, String)> = Vec::new();
-    if topic == TRAIN_SERVICES {
-        settings.push(("cleanup.policy", "compact".to_owned()));
-    } else {
-        settings.push(("cleanup.policy", "delete".to_owned()));
+fn settings(topic: &str, topics: &Topics) -> Vec<(&'static str, String)> {
+    let mut settings = Vec::new();
+    if topic != TRAIN_SERVICES {
         settings.push(("retention.ms", retention_ms(topics.retention)));
         // Else the broker's default could delete by size what time keeps.
         settings.push(("retention.bytes", "-1".to_owned()));
-    }
-    if topic.ends_with(&dlq("")) {
-        // As long as a broker's longest record, with why it is there.
-        settings.push(("max.message.bytes", "2097152".to_owned()));
-    }
-    if topic == BOOKING_REQUESTS {
-        settings.push(("message.timestamp.type", "LogAppendTime".to_owned()));
     }
     if topics.replication >= COPIES_FOR_TWO_IN_SYNC {
         settings.push(("min.insync.replicas", "2".to_owned()));
     }
     settings
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
 }
 
 fn retention_ms(retention: Retention) -> String {

@@ -9,14 +9,12 @@ use interlock_inventory::invariants::EventAuditor;
 use interlock_schemas::registry::{Ids, MemoryRegistry, Registry, register_all};
 use interlock_schemas::{Command, Decoder, Encoder, Event, TrainService, topics};
 use interlock_streams::ledger::memory::MemoryLedgerStore;
-use interlock_streams::ledger::{LedgerError, LedgerStore};
+use interlock_streams::log::Log;
 use interlock_streams::log::memory::MemoryLog;
-use interlock_streams::log::{Log, TopicSpec};
 use interlock_streams::record::{OutputRecord, TopicPartition};
 use interlock_streams::runtime::{Health, Running, RuntimeConfig, Services, start};
-use interlock_streams::sink::{Sink, SinkError};
 use interlock_streams::window::MemorySink;
-use interlock_topologies::Context;
+use interlock_topologies::{Context, topic_specs};
 
 /// In-process services that several workers share.
 pub struct World {
@@ -38,15 +36,7 @@ impl World {
     /// A world with all topics, in which nothing has happened yet.
     pub async fn new(partitions: i32) -> Result<World> {
         let log = MemoryLog::new();
-        let mut specs = vec![spec(topics::TRAIN_SERVICES, 1, &[("cleanup.policy", "compact")])];
-        specs.push(spec(
-            topics::BOOKING_REQUESTS,
-            partitions,
-            &[("message.timestamp.type", "LogAppendTime")],
-        ));
-        specs.push(spec(&topics::dlq(topics::BOOKING_REQUESTS), partitions, &[]));
-        specs.extend(topics::EVENTS.map(|topic| spec(topic, partitions, &[])));
-        log.create_topics(&specs).await?;
+        log.create_topics(&topic_specs(partitions, 1)).await?;
         let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::default());
         let ids = register_all(&*registry, &topics::contract()).await?;
         Ok(World {
@@ -112,18 +102,8 @@ impl World {
         let topologies = wanted
             .map(|definition| (definition.build)(&context))
             .collect::<Result<Vec<_>, _>>()?;
-        let (store, sink) = (self.store.clone(), self.sink.clone());
-        let services = Services {
-            log: Arc::new(self.log.clone()),
-            ledgers: Some(Arc::new(move || {
-                let store = store.clone();
-                Box::pin(async move { Ok::<Arc<dyn LedgerStore>, LedgerError>(Arc::new(store)) })
-            })),
-            sink: Some(Arc::new(move || {
-                let sink = sink.clone();
-                Box::pin(async move { Ok::<Arc<dyn Sink>, SinkError>(sink) })
-            })),
-        };
+        let (log, store) = (Arc::new(self.log.clone()), Arc::new(self.store.clone()));
+        let services = Services::shared(log, store, self.sink.clone());
         let health = Health::default();
         let config = RuntimeConfig::new("interlock", instance);
         Ok((start(&config, &topologies, &services, &health)?, health))
@@ -190,17 +170,5 @@ impl World {
             }
         }
         Ok(count)
-    }
-}
-
-fn spec(name: &str, partitions: i32, settings: &[(&str, &str)]) -> TopicSpec {
-    TopicSpec {
-        name: name.to_owned(),
-        partitions,
-        replication: 1,
-        settings: settings
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect(),
     }
 }

@@ -6,6 +6,7 @@ pub mod events;
 mod occupancy;
 mod past;
 mod revenue;
+mod topics;
 mod windows;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use interlock_schemas::registry::{Ids, Registry};
 use interlock_streams::window::WindowError;
 use interlock_streams::{BuildError, Topology};
 
+pub use topics::topic_specs;
 pub use windows::WINDOWS;
 
 /// What topologies are built with.

@@ -72,6 +72,17 @@ pub struct Services {
     pub sink: Option<ConnectSink>,
 }
 
+impl Services {
+    /// Parts of this process, which all stream threads share.
+    pub fn shared(log: Arc<dyn Log>, ledgers: Arc<dyn LedgerStore>, sink: Arc<dyn Sink>) -> Self {
+        Self {
+            log,
+            ledgers: Some(Arc::new(move || Box::pin(std::future::ready(Ok(ledgers.clone()))))),
+            sink: Some(Arc::new(move || Box::pin(std::future::ready(Ok(sink.clone()))))),
+        }
+    }
+}
+
 /// Stream threads at work. Dropping it asks them to stop; [`Running::wait`] also waits for them.
 pub struct Running {
     shutdown: watch::Sender<bool>,
