@@ -38,6 +38,7 @@ prints them with where each comes from.
 Exit status: 0 if all held, 1 if something failed or did not hold, 2 if the command line or the configuration is wrong.
 
 Examples:
+  interlock dev                                   all of it in one process, and a demonstration
   interlock seed --demo                           a timetable to sell
   interlock run                                   a worker that sells it
   interlock loadgen                               many travellers, and how long they waited
@@ -46,6 +47,7 @@ Examples:
 /// The subcommands; each is a file in `commands/`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    Dev(Dev),
     Run(Run),
     Seed(Seed),
     Loadgen(Loadgen),
@@ -53,6 +55,41 @@ pub(crate) enum Command {
     Topology(Topology),
     Schemas(Schemas),
     Config(Config),
+}
+
+/// See it work: everything in one process, nothing to install, and the opening of a sale
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The runtime, the topologies, the load and the audit are those of production; log, ledgers, schema registry and window
+tables are parts of this process. Needs no configuration.
+Exit status of --exit: 0 if every request has its outcome and all invariants hold.
+
+Examples:
+  interlock dev                                   100,000 requests as fast as they are decided, then stays up
+  interlock dev --rate 2000 --requests 20000      paced; latency counts from when each was meant to be sent
+  interlock dev --exit --json > dev.json          for programs")]
+pub(crate) struct Dev {
+    /// How many requests [default: 100000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) requests: Option<u64>,
+    /// Requests per second, on average [default: as fast as they are decided]
+    #[arg(long, value_name = "R")]
+    pub(crate) rate: Option<f64>,
+    /// Kind of load [default: tatkal]
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(Profile::names()))]
+    pub(crate) profile: Option<String>,
+    /// Seed of the load, to send the same one again [default: at random]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Stream threads that decide
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub(crate) threads: u64,
+    /// End after the demonstration, with a status
+    #[arg(long)]
+    pub(crate) exit: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Work: sell seats, and keep the window tables

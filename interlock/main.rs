@@ -6,6 +6,9 @@
 //! | `config` | what is set: flags over variables over `interlock.toml` over defaults |
 //! | `commands/` | one file for each subcommand |
 //! | `services`, `topics`, `plans` | what commands share: clients of the real services, the topics as they must be, the plans on sale |
+//! | `embedded` | the services in this process |
+//! | `load/` | a load, carried out and measured |
+//! | `audit/` | I1 to I6, judged from the outside |
 //! | `seed/` | from a timetable to plans |
 //!
 //! Standard output is data, standard error is talk. Exit status: 0 all held, 1 something failed or didn't hold, 2 the
@@ -20,9 +23,12 @@ mod audit;
 mod cli;
 mod commands;
 mod config;
+mod embedded;
+mod load;
 mod plans;
 mod seed;
 mod services;
+mod stop;
 mod topics;
 
 use std::io;

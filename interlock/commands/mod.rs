@@ -2,8 +2,9 @@
 
 mod audit;
 mod config;
+mod dev;
 mod loadgen;
-mod run;
+pub(crate) mod run;
 mod schemas;
 mod seed;
 mod topology;
@@ -15,6 +16,7 @@ use crate::config::Loaded;
 /// Carries out a command.
 pub(crate) fn call(command: Command, loaded: &Loaded) -> anyhow::Result<Status> {
     match command {
+        Command::Dev(arguments) => dev::call(&arguments),
         Command::Run(_) => run::call(&loaded.config),
         Command::Seed(arguments) => seed::call(&arguments, &loaded.config),
         Command::Loadgen(arguments) => loadgen::call(&arguments, &loaded.config),

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use interlock_streams::runtime::{Health, Running};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::Status;
 use crate::commands::topology::choose;
 use crate::config::{Config, Log, LogFormat};
+use crate::stop::Stop;
 
 /// How often it is looked whether a stream thread has ended by itself.
 const LOOK: Duration = Duration::from_millis(100);
@@ -71,7 +71,7 @@ async fn work(config: &Config, metrics: observe::Handle) -> anyhow::Result<()> {
 }
 
 /// Waits until all stream threads have left.
-async fn leave(running: Running) -> anyhow::Result<()> {
+pub(crate) async fn leave(running: Running) -> anyhow::Result<()> {
     running.stop();
     let waited = tokio::task::spawn_blocking(move || running.wait()).await;
     waited
@@ -79,30 +79,7 @@ async fn leave(running: Running) -> anyhow::Result<()> {
         .map_err(|error| anyhow!(error).context("a stream thread failed"))
 }
 
-/// SIGINT and SIGTERM.
-struct Stop {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Stop {
-    fn new() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("signals can't be listened for");
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
-
-fn log_to_stderr(log: &Log) -> anyhow::Result<()> {
+pub(crate) fn log_to_stderr(log: &Log) -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_new(&log.filter).with_context(|| {
         format!(
             "log.filter: `{}` is not a filter such as info,interlock_streams=debug",

@@ -252,7 +252,10 @@ impl Installation {
 }
 
 /// The binary, which cargo puts two folders above the tests; it is not built for the tests of another package.
-fn binary() -> Result<PathBuf> {
+///
+/// # Errors
+/// If it wasn't built.
+pub fn binary() -> Result<PathBuf> {
     let test = std::env::current_exe()?;
     let folder = test
         .parent()

@@ -29,7 +29,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio::time::{Instant, sleep};
 
-pub use installation::{Installation, in_installation, wkd};
+pub use installation::{Installation, binary, in_installation, wkd};
 pub use load::{Load, Outcome};
 pub use process::{Finished, Process};
 pub use services::Service;

@@ -17,11 +17,14 @@ pub(super) fn hash(request_id: &str) -> u64 {
     hasher.finish()
 }
 
+/// When a request was meant to be sent; none if an earlier process has sent it.
+pub(super) type Intended = Option<Duration>;
+
 /// What an event is to a request of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// The answer to what was meant to be sent at this time.
-    To(Duration),
+    To(Intended),
     /// The second half of an answer.
     Continued,
     /// One more answer than there were requests.
@@ -38,7 +41,7 @@ pub(super) type Place = (i32, i64);
 pub(super) struct Pending {
     keys: FxHashMap<u64, Key>,
     /// Further intended times, and places answered before the last, of the few keys that have them.
-    more: FxHashMap<u64, (Vec<Duration>, Vec<Place>)>,
+    more: FxHashMap<u64, (Vec<Intended>, Vec<Place>)>,
     open: u64,
 }
 
@@ -46,14 +49,14 @@ pub(super) struct Pending {
 #[derive(Debug)]
 struct Key {
     /// The earliest intended time that has no answer.
-    open: Option<Duration>,
+    open: Option<Intended>,
     /// The request answered last.
     answered: Option<Place>,
 }
 
 impl Pending {
     /// A request is about to be sent.
-    pub(super) fn sent(&mut self, key: u64, intended_at: Duration) {
+    pub(super) fn sent(&mut self, key: u64, intended_at: Intended) {
         self.open += 1;
         let known = self.keys.entry(key).or_insert(Key {
             open: None,
@@ -109,8 +112,8 @@ impl Pending {
 mod tests {
     use super::*;
 
-    const fn s(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
+    const fn s(seconds: u64) -> Intended {
+        Some(Duration::from_secs(seconds))
     }
 
     #[test]

@@ -1,0 +1,146 @@
+//! `interlock dev`: everything in one process, a demonstration, and whether all held.
+
+mod opening;
+mod summary;
+mod table;
+
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use interlock_loadgen::{Profile, Workload, running_from};
+use interlock_schemas::Encoder;
+use interlock_sinks::sqlite::SqliteSink;
+use interlock_streams::log::memory::MemoryLog;
+
+use self::opening::Opening;
+use self::summary::Summary;
+use crate::Status;
+use crate::audit::{Audit, AuditOptions, AuditReport, SqliteTables};
+use crate::cli::Dev as Arguments;
+use crate::commands::run::log_to_stderr;
+use crate::config::{Log, LogFormat};
+use crate::embedded::{APPLICATION, Embedded, Workers};
+use crate::load::embedded::{LogInlet, LogOutlet};
+use crate::load::{self, Load, Measured, Pace};
+use crate::stop::Stop;
+
+/// Without a rate, so many requests wait for an answer at most: enough to keep the stream threads busy.
+const WAITING_MAX: u64 = 8_000;
+/// How long outcomes, and then the window tables, are waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it is looked whether a stream thread has ended by itself.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Demonstrates, and stays up unless it is to end.
+pub(crate) fn call(arguments: &Arguments) -> anyhow::Result<Status> {
+    let born = Instant::now();
+    log_to_stderr(&Log {
+        filter: "warn".to_owned(),
+        format: LogFormat::Text,
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    runtime
+        .context("no asynchronous runtime")?
+        .block_on(dev(arguments, born))
+}
+
+async fn dev(arguments: &Arguments, born: Instant) -> anyhow::Result<Status> {
+    let mut stop = Stop::new()?;
+    let opening = Opening::new(arguments);
+    let embedded = Embedded::new(MemoryLog::new(), SqliteSink::in_memory().await?).await?;
+    let trains = opening.trains()?;
+    embedded.put_on_sale(&trains).await?;
+    // The first day's trains may have left.
+    let plans = running_from(&trains, opening.from + 1);
+    let profile = Profile::named(&opening.profile)?;
+    let workload = Workload::new(&profile, &plans, opening.requests, opening.rate, opening.seed)?;
+    eprintln!("{}, seed {}", workload.shape(), opening.seed);
+
+    let workers = embedded.start(usize::try_from(arguments.threads)?)?;
+    let mut is_stopped = false;
+    let interrupt = async {
+        tokio::select! {
+            () = stop.asked() => is_stopped = true,
+            () = ended(&workers) => {}
+        }
+    };
+    let up = born.elapsed();
+    let measured = demonstrate(&embedded, &opening, workload.clone(), interrupt).await?;
+    let held = measured.complain(&workload, PATIENCE);
+    if !held {
+        for (what, why) in workers.health.troubles() {
+            eprintln!("error: {what}: {why}");
+        }
+    }
+    if is_stopped || workers.any_finished() {
+        workers.stop().await?;
+        return Ok(Status::NotHeld);
+    }
+    let audit = audit(&embedded).await?;
+    let held = held && audit.holds();
+    let summary = Summary::new(&opening, &measured, &embedded.windows, audit, up).await?;
+    let mut out = io::stdout().lock();
+    match arguments.json {
+        true => serde_json::to_writer_pretty(&mut out, &summary).map_err(io::Error::from)?,
+        false => write!(out, "{summary}")?,
+    }
+    writeln!(out)?;
+    out.flush()?;
+    drop(out);
+    if !arguments.exit {
+        eprintln!("\nIt stays up; Ctrl-C ends it.");
+        tokio::select! {
+            () = stop.asked() => {}
+            () = ended(&workers) => {}
+        }
+    }
+    workers.stop().await?;
+    Ok(if held { Status::Held } else { Status::NotHeld })
+}
+
+async fn ended(workers: &Workers) {
+    while !workers.any_finished() {
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Sends the opening, and follows what becomes of it.
+async fn demonstrate(
+    embedded: &Embedded,
+    opening: &Opening,
+    workload: Workload,
+    interrupt: impl Future<Output = ()>,
+) -> anyhow::Result<Measured> {
+    let inlet = LogInlet::from_beginning(&embedded.log).await?;
+    let outlet = LogOutlet::new(Arc::new(embedded.log.clone()), &opening.name())?;
+    let load = Load {
+        workload,
+        encoder: Encoder::new(embedded.ids),
+        registry: embedded.registry.clone(),
+        sent_before: 0,
+        pace: match opening.rate {
+            Some(_) => Pace::Intended,
+            None => Pace::Answered(WAITING_MAX),
+        },
+        timeout: PATIENCE,
+    };
+    load::run(load, Box::new(outlet), Some(Box::new(inlet)), interrupt).await
+}
+
+/// The same audit as of a real installation; every request must have its answer by now.
+async fn audit(embedded: &Embedded) -> anyhow::Result<AuditReport> {
+    let options = AuditOptions {
+        wait: PATIENCE,
+        settled: true,
+        violations_max: 10,
+        parallel: 4,
+    };
+    let (log, store) = (Arc::new(embedded.log.clone()), Arc::new(embedded.ledgers.clone()));
+    let audit = Audit::new(log, embedded.registry.clone(), store, APPLICATION, options).await?;
+    audit.run(Some(&mut SqliteTables::of(&embedded.windows))).await
+}

@@ -1,0 +1,144 @@
+//! What the demonstration showed, for programs; `table` draws it for people.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use interlock_loadgen::{Outcomes, Percentiles};
+use interlock_sinks::sqlite::SqliteSink;
+use serde::Serialize;
+use sqlx::Row as _;
+
+use super::opening::Opening;
+use crate::audit::AuditReport;
+use crate::load::{Measured, SLICE};
+
+/// Trains that are named as the fullest.
+const FULLEST: i64 = 8;
+/// Points of the selling pace, at most.
+const PACE_POINTS: usize = 60;
+
+/// What the demonstration showed.
+#[derive(Serialize)]
+pub(super) struct Summary {
+    /// What was demonstrated.
+    pub(super) opening: Opening,
+    /// Requests that had been sent before this process began.
+    pub(super) sent_before: u64,
+    /// Requests answered, those included.
+    pub(super) answered: u64,
+    /// From the first request of this process to the last answer, in seconds.
+    pub(super) elapsed_s: f64,
+    /// Requests that this process decided per second.
+    pub(super) decided_per_s: f64,
+    /// From the start of the process to its first decision, in seconds.
+    pub(super) first_decision_s: Option<f64>,
+    /// From when a request was sent (with a rate: was meant to be sent) to its answer.
+    pub(super) latency: Percentiles,
+    /// What became of all requests.
+    pub(super) outcomes: Outcomes,
+    /// The train-dates and classes with the highest load factor.
+    pub(super) fullest: Vec<Load>,
+    /// How fast seats were sold.
+    pub(super) pace: Pace,
+    /// Whether all holds.
+    pub(super) audit: AuditReport,
+}
+
+/// How full a class of a train-date is.
+#[derive(Serialize)]
+pub(super) struct Load {
+    pub(super) train_id: String,
+    pub(super) travel_date: String,
+    pub(super) travel_class: String,
+    pub(super) seats: i64,
+    /// Passengers with a seat; on different legs several may have the same.
+    pub(super) seats_sold: i64,
+    /// Seat-kilometres sold of those offered.
+    pub(super) load_percent: f64,
+}
+
+/// Passengers who got seats, in intervals of one length.
+#[derive(Serialize)]
+pub(super) struct Pace {
+    /// Length of an interval, in seconds.
+    pub(super) interval_s: f64,
+    pub(super) seated: Vec<u64>,
+}
+
+impl Summary {
+    /// Sums up; `up` is how long the process had been up when the load began.
+    pub(super) async fn new(
+        opening: &Opening,
+        measured: &Measured,
+        windows: &SqliteSink,
+        audit: AuditReport,
+        up: Duration,
+    ) -> anyhow::Result<Summary> {
+        let followed = measured.followed.as_ref().context("nobody followed the outcomes")?;
+        let first = followed.first_answer;
+        let elapsed_s = followed.last_answer.as_secs_f64();
+        let decided = followed.latencies.count();
+        Ok(Summary {
+            opening: opening.clone(),
+            sent_before: followed.answered.saturating_sub(decided),
+            answered: followed.answered,
+            elapsed_s,
+            decided_per_s: if elapsed_s > 0.0 {
+                decided as f64 / elapsed_s
+            } else {
+                0.0
+            },
+            first_decision_s: first.map(|first| (up + first).as_secs_f64()),
+            latency: followed.latencies.percentiles(),
+            outcomes: followed.outcomes.clone(),
+            fullest: fullest(windows).await.context("read the window tables")?,
+            pace: Pace::of(&followed.seated),
+            audit,
+        })
+    }
+}
+
+async fn fullest(windows: &SqliteSink) -> Result<Vec<Load>, sqlx::Error> {
+    let query = sqlx::query(
+        "SELECT train_id, travel_date, travel_class, seats, seats_sold, coalesce(load_percent, 0.0) FROM load_factor \
+         ORDER BY 6 DESC, seats_sold DESC, train_id, travel_date LIMIT ?",
+    );
+    let rows = query.bind(FULLEST).fetch_all(&mut *windows.lock().await).await?;
+    let load = |row: &sqlx::sqlite::SqliteRow| {
+        Ok(Load {
+            train_id: row.try_get(0)?,
+            travel_date: row.try_get(1)?,
+            travel_class: row.try_get(2)?,
+            seats: row.try_get(3)?,
+            seats_sold: row.try_get(4)?,
+            load_percent: row.try_get(5)?,
+        })
+    };
+    rows.iter().map(load).collect()
+}
+
+impl Pace {
+    /// Joins slices to as many points as fit.
+    fn of(slices: &[u64]) -> Pace {
+        let joined = slices.len().div_ceil(PACE_POINTS).max(1);
+        Pace {
+            interval_s: SLICE.as_secs_f64() * joined as f64,
+            seated: slices.chunks(joined).map(|slices| slices.iter().sum()).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_has_few_points_and_loses_nobody() {
+        let slices: Vec<u64> = (0..1_000).collect();
+        let pace = Pace::of(&slices);
+        assert_eq!(pace.seated.iter().sum::<u64>(), slices.iter().sum::<u64>());
+        assert!(pace.seated.len() <= PACE_POINTS);
+        assert!((pace.interval_s - 0.17).abs() < 1e-9, "17 slices of 10 ms");
+        assert!(Pace::of(&[]).seated.is_empty());
+    }
+}

@@ -1,0 +1,141 @@
+//! A load through the log of this process.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use interlock_schemas::topics::BOOKING_REQUESTS;
+use interlock_streams::log::{Consumer, ConsumerConfig, Log, Polled};
+use interlock_streams::record::{Header, OutputRecord, TopicPartition};
+use tokio::runtime::Runtime;
+
+use super::{ANSWERS, Inlet, Look, Outlet, Refused};
+
+/// Name of both clients, and of the group that reads the outcomes.
+const CLIENT: &str = "interlock-opening";
+/// Requests written at once, at most.
+const BATCH: usize = 500;
+/// Outcomes read at once, at most.
+const RECORDS_PER_POLL: usize = 2_000;
+
+/// Header of the requests of a load, by which they are told from others; its value is the load's name.
+pub(crate) const LOAD: &str = "interlock.load";
+
+/// Appends requests in batches.
+pub(crate) struct LogOutlet {
+    log: Arc<dyn Log>,
+    runtime: Runtime,
+    topic: Arc<str>,
+    header: Header,
+    batch: Vec<OutputRecord>,
+}
+
+impl LogOutlet {
+    /// Appends the requests of a load of this name.
+    pub(crate) fn new(log: Arc<dyn Log>, load: &str) -> anyhow::Result<Self> {
+        Ok(Self {
+            log,
+            runtime: runtime()?,
+            topic: BOOKING_REQUESTS.into(),
+            header: (LOAD.into(), Bytes::copy_from_slice(load.as_bytes())),
+            batch: Vec::with_capacity(BATCH),
+        })
+    }
+}
+
+impl Outlet for LogOutlet {
+    fn send(&mut self, key: &str, value: &[u8]) -> anyhow::Result<()> {
+        self.batch.push(OutputRecord {
+            topic: self.topic.clone(),
+            partition: None,
+            timestamp: None,
+            key: Some(Bytes::copy_from_slice(key.as_bytes())),
+            value: Some(Bytes::copy_from_slice(value)),
+            headers: vec![self.header.clone()],
+        });
+        if self.batch.len() < BATCH {
+            return Ok(());
+        }
+        self.flush()
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
+        self.runtime.block_on(self.log.append(batch))?;
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> anyhow::Result<Refused> {
+        self.flush()?;
+        Ok(Refused::default())
+    }
+}
+
+/// The only member of a group of its own.
+pub(crate) struct LogInlet {
+    consumer: Box<dyn Consumer>,
+    runtime: Runtime,
+    low: BTreeMap<TopicPartition, i64>,
+}
+
+impl LogInlet {
+    /// Reads from the first outcome kept, so that those of an earlier process are counted too.
+    pub(crate) async fn from_beginning(log: &dyn Log) -> anyhow::Result<Self> {
+        let mut low = BTreeMap::new();
+        for topic in ANSWERS {
+            for partition in 0..log.partitions(topic).await?.unwrap_or(0) {
+                let source = TopicPartition::new(topic, partition);
+                let (first, _) = log.watermarks(&source).await?;
+                low.insert(source, first);
+            }
+        }
+        let config = ConsumerConfig {
+            group: CLIENT.to_owned(),
+            topics: ANSWERS.map(str::to_owned).to_vec(),
+            client_id: CLIENT.to_owned(),
+            instance_id: None,
+        };
+        Ok(Self {
+            consumer: log.consumer(&config).await?,
+            runtime: runtime()?,
+            low,
+        })
+    }
+}
+
+impl Inlet for LogInlet {
+    fn poll(&mut self, wait: Duration, look: &mut Look<'_>) -> anyhow::Result<()> {
+        match self.runtime.block_on(self.consumer.poll(RECORDS_PER_POLL, wait))? {
+            Polled::Records(batches) => {
+                for batch in &batches {
+                    for record in &batch.records {
+                        look(
+                            &batch.source,
+                            record.offset,
+                            record.value.as_deref().unwrap_or_default(),
+                        )?;
+                    }
+                }
+            }
+            Polled::Assigned(partitions) => {
+                let known = |source: TopicPartition| self.low.get(&source).map(|low| (source.clone(), *low));
+                let positions: Vec<_> = partitions.into_iter().filter_map(known).collect();
+                self.runtime.block_on(self.consumer.start(&positions))?;
+            }
+            Polled::Revoked(_) => self.runtime.block_on(self.consumer.complete_revocation())?,
+            Polled::Lost(lost) => anyhow::bail!("the log took {} partitions of outcomes away", lost.len()),
+            Polled::Nothing => {}
+        }
+        Ok(())
+    }
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("no asynchronous runtime")
+}

@@ -1,0 +1,173 @@
+//! A load through Kafka's own clients, tuned for it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use interlock_schemas::topics::BOOKING_REQUESTS;
+use interlock_streams::log::Log;
+use interlock_streams::log::kafka::KafkaConfig;
+use interlock_streams::record::TopicPartition;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{DeliveryResult, Message as _};
+use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::types::RDKafkaErrorCode as Code;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+
+use super::{ANSWERS, Inlet, Look, Outlet, Refused};
+use crate::services;
+
+/// Name of both clients.
+const CLIENT: &str = "interlock-loadgen";
+/// Pause while the client's queue is full.
+const QUEUE_FULL: Duration = Duration::from_millis(1);
+/// Kafka's client gives a request up after this time.
+const DELIVERY: Duration = Duration::from_secs(60);
+
+/// An idempotent producer without transactions.
+pub(crate) struct KafkaOutlet {
+    producer: ThreadedProducer<Deliveries>,
+    failures: Arc<Failures>,
+}
+
+impl KafkaOutlet {
+    /// Creates the producer; it connects in the background.
+    pub(crate) fn new(kafka: &KafkaConfig) -> anyhow::Result<Self> {
+        let failures = Arc::new(Failures::default());
+        let mut client = services::plain_producer(kafka, CLIENT);
+        client
+            .set("linger.ms", "2")
+            .set("batch.size", "1000000")
+            .set("queue.buffering.max.messages", "200000")
+            .set("message.timeout.ms", DELIVERY.as_millis().to_string())
+            .set("delivery.report.only.error", "true");
+        let deliveries = Deliveries(failures.clone());
+        let producer = client.create_with_context(deliveries).context("no Kafka producer")?;
+        Ok(Self { producer, failures })
+    }
+}
+
+impl Outlet for KafkaOutlet {
+    fn send(&mut self, key: &str, value: &[u8]) -> anyhow::Result<()> {
+        let mut record = BaseRecord::to(BOOKING_REQUESTS).key(key).payload(value);
+        while let Err((error, unsent)) = self.producer.send(record) {
+            if error.rdkafka_error_code() != Some(Code::QueueFull) {
+                return Err(error).with_context(|| format!("send to {BOOKING_REQUESTS}"));
+            }
+            std::thread::sleep(QUEUE_FULL);
+            record = unsent;
+        }
+        Ok(())
+    }
+
+    /// The client lingers 2 ms at most.
+    fn flush(&mut self) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> anyhow::Result<Refused> {
+        self.producer
+            .flush(DELIVERY + Duration::from_secs(5))
+            .context("wait for Kafka to take the last requests")?;
+        let reason = self
+            .failures
+            .first
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        Ok(Refused {
+            count: self.failures.count.load(Ordering::Relaxed),
+            reason,
+        })
+    }
+}
+
+#[derive(Default)]
+struct Failures {
+    count: AtomicU64,
+    first: Mutex<Option<String>>,
+}
+
+/// Counts what Kafka does not take; successes are not reported.
+struct Deliveries(Arc<Failures>);
+
+impl ClientContext for Deliveries {
+    fn error(&self, error: KafkaError, reason: &str) {
+        eprintln!("warning: Kafka: {error}: {reason}");
+    }
+}
+
+impl ProducerContext<NoCustomPartitioner> for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            self.0.count.fetch_add(1, Ordering::Relaxed);
+            let mut first = self.0.first.lock().unwrap_or_else(PoisonError::into_inner);
+            first.get_or_insert_with(|| error.to_string());
+        }
+    }
+}
+
+/// A consumer outside of any group.
+pub(crate) struct KafkaInlet {
+    consumer: BaseConsumer,
+}
+
+impl KafkaInlet {
+    /// Looks where the topics end: what comes from there on may be an answer.
+    pub(crate) async fn at_end(kafka: &KafkaConfig, log: &dyn Log) -> anyhow::Result<Self> {
+        let mut client = services::plain_client(kafka, CLIENT);
+        client
+            .set("group.id", &kafka.reader_group)
+            .set("isolation.level", "read_committed")
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "error")
+            // The fetcher sleeps this long when its queue is full.
+            .set("fetch.queue.backoff.ms", "5");
+        for (name, value) in &kafka.consumer_settings {
+            client.set(name, value);
+        }
+        let consumer: BaseConsumer = client.create().context("no Kafka consumer")?;
+        let mut ends = TopicPartitionList::new();
+        for topic in ANSWERS {
+            for partition in 0..log.partitions(topic).await?.unwrap_or(0) {
+                let (_, end) = log.watermarks(&TopicPartition::new(topic, partition)).await?;
+                ends.add_partition_offset(topic, partition, Offset::Offset(end))?;
+            }
+        }
+        consumer.assign(&ends).context("read the outcomes")?;
+        Ok(Self { consumer })
+    }
+}
+
+impl Inlet for KafkaInlet {
+    fn poll(&mut self, wait: Duration, look: &mut Look<'_>) -> anyhow::Result<()> {
+        match self.consumer.poll(wait) {
+            None => Ok(()),
+            Some(Err(error)) if is_passing(&error) => Ok(()),
+            Some(Err(error)) => Err(error).context("read the outcomes"),
+            Some(Ok(message)) => {
+                let source = TopicPartition::new(message.topic(), message.partition());
+                message
+                    .payload()
+                    .map_or(Ok(()), |value| look(&source, message.offset(), value))
+            }
+        }
+    }
+}
+
+/// Errors that Kafka's client mends by itself.
+fn is_passing(error: &KafkaError) -> bool {
+    let passing = [
+        Code::BrokerTransportFailure,
+        Code::AllBrokersDown,
+        Code::OperationTimedOut,
+        Code::NotLeaderForPartition,
+        Code::LeaderNotAvailable,
+        Code::Resolve,
+    ];
+    error.rdkafka_error_code().is_some_and(|code| passing.contains(&code))
+}
