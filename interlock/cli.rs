@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand};
+use interlock_gateway::topics::From;
 use interlock_loadgen::{CANONICAL_PROFILE, CANONICAL_REQUESTS, Profile};
 
 use crate::config::{self, Flag, LogFormat, Sources};
@@ -42,6 +43,7 @@ Examples:
   interlock seed --demo                           a timetable to sell
   interlock run                                   a worker that sells it
   interlock loadgen                               many travellers, and how long they waited
+  interlock gateway                               HTTP and a live page
   interlock config                                what is set, and by what";
 
 /// The subcommands; each is a file in `commands/`.
@@ -50,6 +52,9 @@ pub(crate) enum Command {
     Dev(Dev),
     Run(Run),
     Seed(Seed),
+    Gateway(Gateway),
+    Produce(Produce),
+    Consume(Consume),
     Loadgen(Loadgen),
     Audit(Audit),
     Topology(Topology),
@@ -158,6 +163,77 @@ pub(crate) struct SeedSource {
     /// A GTFS feed: a folder or a zip file
     #[arg(long, value_name = "PATH")]
     pub(crate) gtfs: Option<PathBuf>,
+}
+
+/// Serve topics, trains and bookings over HTTP, with a live page
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Waits for services that are down. Nobody is asked who he is: put what authenticates in front, or listen on 127.0.0.1.
+docs/GATEWAY.md lists what can be asked; / is the live page; also /metrics, /healthz and /readyz.
+
+Examples:
+  interlock gateway                               on http://127.0.0.1:8080/
+  interlock gateway --listen 127.0.0.1:0          on any free port, which it prints")]
+pub(crate) struct Gateway {
+    /// Where to serve; port 0 takes a free one [setting: gateway.listen]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<String>,
+}
+
+/// Append records to a topic, JSON in and Avro on the wire
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Records are JSON objects, one on each line of standard input unless given. Prints partition and offset of each.
+Exit status 1 if a record doesn't fit the topic's schemas; what is wrong with which line is said.
+
+Examples:
+  interlock produce --topic booking-requests < requests.jsonl
+  interlock produce --topic train-services '{...}'
+  interlock produce --topic booking-requests --url http://127.0.0.1:8080 < requests.jsonl")]
+pub(crate) struct Produce {
+    /// To which topic
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) topic: String,
+    /// Key of all records [default: what the topic's contract makes of each]
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    /// Through this gateway or `interlock dev` [default: directly to Kafka]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Records [default: the lines of standard input]
+    #[arg(value_name = "JSON")]
+    pub(crate) records: Vec<String>,
+}
+
+/// Read a topic, Avro on the wire and JSON out
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Prints one JSON object for each committed record: partition, offset, timestamp, key, type and value. What was there at
+the start comes in the order of its timestamps.
+
+Examples:
+  interlock consume --topic confirmed --limit 10
+  interlock consume --topic confirmed --from latest --follow
+  interlock consume --topic booking-requests.dlq --url http://127.0.0.1:8080")]
+pub(crate) struct Consume {
+    /// Which topic
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) topic: String,
+    /// Where to begin: beginning, latest, or an offset of each partition
+    #[arg(long, default_value = "beginning")]
+    pub(crate) from: From,
+    /// Of this partition only
+    #[arg(long, value_name = "N")]
+    pub(crate) partition: Option<i32>,
+    /// End after so many records
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+    /// Don't end where the topic ends at present
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Through this gateway or `interlock dev` [default: directly from Kafka]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
 }
 
 /// Send requests as travellers do, and measure how long the outcomes take
@@ -314,6 +390,9 @@ impl Cli {
                     .into_iter()
                     .filter_map(|(name, key, value)| Some(flag(name, key, value.as_deref()?))),
             );
+        }
+        if let Command::Gateway(Gateway { listen: Some(listen) }) = &self.command {
+            flags.push(flag("--listen", "gateway.listen", listen));
         }
         Sources {
             file: self.config.clone(),

@@ -41,6 +41,7 @@ pub(crate) struct Config {
     pub(crate) topics: Topics,
     pub(crate) run: Run,
     pub(crate) metrics: Metrics,
+    pub(crate) gateway: Gateway,
     pub(crate) log: Log,
 }
 
@@ -148,6 +149,13 @@ pub(crate) struct Run {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Metrics {
+    pub(crate) listen: SocketAddr,
+}
+
+/// `gateway.…`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Gateway {
     pub(crate) listen: SocketAddr,
 }
 

@@ -9,6 +9,8 @@
 //! | `embedded` | the services in this process |
 //! | `load/` | a load, carried out and measured |
 //! | `audit/` | I1 to I6, judged from the outside |
+//! | `observe`, `stop` | what processes that stay share: metrics and health over HTTP, signals |
+//! | `topic_access` | records as JSON, directly or through a gateway |
 //! | `seed/` | from a timetable to plans |
 //!
 //! Standard output is data, standard error is talk. Exit status: 0 all held, 1 something failed or didn't hold, 2 the
@@ -25,10 +27,12 @@ mod commands;
 mod config;
 mod embedded;
 mod load;
+mod observe;
 mod plans;
 mod seed;
 mod services;
 mod stop;
+mod topic_access;
 mod topics;
 
 use std::io;

@@ -4,8 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use interlock_schemas::registry::{ConfluentRegistry, Credentials, RegistryError, RegistrySettings};
-use interlock_schemas::topics::BOOKING_REQUESTS;
+use interlock_gateway::topics::Topics;
+use interlock_schemas::registry::{
+    ConfluentRegistry, Credentials, Ids, Registry, RegistryError, RegistrySettings, register_all,
+};
+use interlock_schemas::topics::{BOOKING_REQUESTS, contract};
 use interlock_streams::ledger::redis::{RedisConfig, RedisSetupError};
 use interlock_streams::log::kafka::{GroupProtocol, KafkaConfig, KafkaLog};
 use interlock_streams::log::{Log as _, LogError};
@@ -13,7 +16,7 @@ use interlock_streams::sink::SinkError;
 use rdkafka::ClientConfig;
 use tokio::time::Instant;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, PATIENCE};
 
 /// First and longest pause between attempts to reach a service; doubles in between.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
@@ -111,6 +114,21 @@ fn set_all(client: &mut ClientConfig, settings: &[(String, String)]) {
     for (name, value) in settings {
         client.set(name, value);
     }
+}
+
+/// The topics as JSON, once registry and Kafka answer. With the ids of the contract's schemas, which are registered, if
+/// records are to be written.
+pub(crate) async fn json_topics(config: &Config, to_write: bool) -> anyhow::Result<Topics> {
+    let registry: Arc<dyn Registry> = Arc::new(registry(config)?);
+    let ids = match to_write {
+        true => {
+            let register = async || Ok(register_all(&*registry, &contract()).await?);
+            patiently(Some(PATIENCE), say_waiting, register).await?
+        }
+        false => Ids::default(),
+    };
+    patiently(Some(PATIENCE), say_waiting, async || reach_kafka(config).await).await?;
+    Ok(Topics::new(log(config)?, registry, ids))
 }
 
 /// How to reach Redis.

@@ -42,6 +42,23 @@ pub fn contract() -> Vec<(&'static str, RecordType)> {
         .collect()
 }
 
+/// The topics that clients write to; the others are written by topologies alone, and ledgers are rebuilt from them.
+pub const INPUTS: [&str; 2] = [BOOKING_REQUESTS, TRAIN_SERVICES];
+
+/// The record types that a topic carries; none where it is not of the contract.
+pub fn records_of(topic: &str) -> Option<&'static [RecordType]> {
+    let found = TOPICS.iter().find(|(name, _)| *name == topic);
+    found.map(|(_, records)| *records)
+}
+
+/// The fields whose values, joined by `|`, are the key of a topic's records.
+pub fn key_fields(topic: &str) -> &'static [&'static str] {
+    match topic {
+        TRAIN_SERVICES => &["train_id"],
+        _ => &["train_id", "travel_date"],
+    }
+}
+
 /// Where records of `topic` go that could not be decoded or were malformed, byte for byte.
 pub fn dlq(topic: &str) -> String {
     format!("{topic}.dlq")

@@ -1,5 +1,6 @@
 //! What the whole-system tests share.
 
+pub mod gateway;
 pub mod memory;
 pub mod panels;
 pub mod plans;

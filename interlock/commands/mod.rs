@@ -2,8 +2,11 @@
 
 mod audit;
 mod config;
+mod consume;
 mod dev;
+mod gateway;
 mod loadgen;
+mod produce;
 pub(crate) mod run;
 mod schemas;
 mod seed;
@@ -19,6 +22,9 @@ pub(crate) fn call(command: Command, loaded: &Loaded) -> anyhow::Result<Status> 
         Command::Dev(arguments) => dev::call(&arguments),
         Command::Run(_) => run::call(&loaded.config),
         Command::Seed(arguments) => seed::call(&arguments, &loaded.config),
+        Command::Gateway(_) => gateway::call(&loaded.config),
+        Command::Produce(arguments) => produce::call(&arguments, &loaded.config),
+        Command::Consume(arguments) => consume::call(&arguments, &loaded.config),
         Command::Loadgen(arguments) => loadgen::call(&arguments, &loaded.config),
         Command::Audit(arguments) => audit::call(&arguments, &loaded.config),
         Command::Topology(arguments) => topology::call(&arguments),

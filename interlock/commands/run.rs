@@ -1,6 +1,5 @@
 //! `interlock run`: a worker. Connects, starts the topologies, says how it is, and stops gracefully.
 
-mod observe;
 mod start;
 
 use std::time::Duration;
@@ -8,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use interlock_streams::runtime::{Health, Running};
 
-use crate::Status;
 use crate::commands::topology::choose;
 use crate::config::{Config, Log, LogFormat};
 use crate::stop::Stop;
+use crate::{Status, observe};
 
 /// How often it is looked whether a stream thread has ended by itself.
 const LOOK: Duration = Duration::from_millis(100);
@@ -39,7 +38,8 @@ async fn work(config: &Config, metrics: observe::Handle) -> anyhow::Result<()> {
     let mut stop = Stop::new()?;
     let health = Health::default();
     health.set(start::START, Some("starting".to_owned()));
-    let address = observe::serve(config.metrics.listen, health.clone(), metrics).await?;
+    let listener = observe::listen("metrics.listen", "--metrics-listen", config.metrics.listen).await?;
+    let address = observe::serve(listener, observe::router(health.clone(), metrics))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         "metrics and health on http://{address}/"

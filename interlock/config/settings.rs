@@ -156,6 +156,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("metrics.listen", "INTERLOCK_METRICS_LISTEN", Text, "127.0.0.1:9464", "address:port",
         "Where a worker serves /metrics, /healthz and /readyz; port 0 takes a free one. Workers on one host need different ports."),
 
+    setting("gateway.listen", "INTERLOCK_GATEWAY_LISTEN", Text, "127.0.0.1:8080", "address:port",
+        "Where `gateway` serves HTTP and the live page; port 0 takes a free one."),
+
     setting("log.filter", "INTERLOCK_LOG", Text, "info,sqlx=warn", "as in RUST_LOG, which is used where this is not set",
         "What is logged to stderr, such as `info,interlock_streams=debug`."),
     setting("log.format", "INTERLOCK_LOG_FORMAT", Text, "text", "text or json",

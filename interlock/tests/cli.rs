@@ -37,7 +37,9 @@ fn stderr(output: &Output) -> String {
 
 #[test]
 fn help_is_data_and_has_examples() {
-    for command in ["", "run", "seed", "loadgen", "topology", "schemas", "config"] {
+    for command in [
+        "", "run", "gateway", "produce", "consume", "seed", "loadgen", "topology", "schemas", "config",
+    ] {
         let output = run(&format!("{command} --help"));
         assert_eq!(output.status.code(), Some(0), "{command}");
         assert!(
@@ -57,6 +59,9 @@ fn what_can_not_be_used_ends_with_two() {
         "config --set nonsense",
         "config --set run.thread=1",
         "run --threads many",
+        "gateway --listen here",
+        "produce",
+        "consume --topic confirmed --from yesterday",
     ] {
         let output = run(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments}: {}", stderr(&output));
@@ -136,9 +141,11 @@ fn a_service_that_is_down_is_named_with_its_setting() {
 #[test]
 fn a_taken_port_is_named_with_its_setting() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let output = run(&format!("run --metrics-listen {}", taken.local_addr().unwrap()));
-    assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("--metrics-listen"), "{}", stderr(&output));
+    for (command, flag) in [("run", "--metrics-listen"), ("gateway", "--listen")] {
+        let output = run(&format!("{command} {flag} {}", taken.local_addr().unwrap()));
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains(&format!("by {flag} ")), "{}", stderr(&output));
+    }
 }
 
 #[test]

@@ -68,6 +68,15 @@ pub struct WaiterView<'a> {
 }
 
 impl TrainDate {
+    /// As it will be when it is opened with this plan: everything free.
+    #[must_use]
+    pub fn opened(self, plan: Arc<Plan>, travel_date: Date) -> TrainDate {
+        TrainDate {
+            open: Some(Open::new(plan, travel_date)),
+            ..self
+        }
+    }
+
     /// The plan it is sold by, once it is open.
     pub fn plan(&self) -> Option<&Arc<Plan>> {
         self.open.as_ref().map(|open| &open.plan)

@@ -17,10 +17,13 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("interlock-streams", &[]),
     ("interlock-inventory", &["interlock-schemas"]),
     ("interlock-loadgen", &["interlock-schemas"]),
-    ("interlock-gateway", &["interlock-schemas"]),
     ("interlock-sinks", &["interlock-schemas", "interlock-streams"]),
     (
         "interlock-topologies",
+        &["interlock-schemas", "interlock-inventory", "interlock-streams"],
+    ),
+    (
+        "interlock-gateway",
         &["interlock-schemas", "interlock-inventory", "interlock-streams"],
     ),
     ("interlock", EVERYTHING),

@@ -1,4 +1,4 @@
-//! What a worker says of itself over HTTP: `/metrics` for Prometheus, `/healthz` (it lives), `/readyz` (it works, else
+//! What a process says of itself over HTTP: `/metrics` for Prometheus, `/healthz` (it lives), `/readyz` (it works, else
 //! why not).
 
 use std::net::SocketAddr;
@@ -13,9 +13,10 @@ use axum::{Json, Router};
 use interlock_streams::runtime::Health;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
+use tokio::net::TcpListener;
 
 /// What renders the metrics.
-pub(super) type Handle = PrometheusHandle;
+pub(crate) type Handle = PrometheusHandle;
 
 /// Upper bounds of the histograms, in seconds: from a commit without a backlog to a rebuild.
 const SECONDS: [f64; 17] = [
@@ -27,7 +28,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Collects the metrics of this process from now on.
-pub(super) fn install_recorder() -> anyhow::Result<Handle> {
+pub(crate) fn install_recorder() -> anyhow::Result<Handle> {
     let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?;
     let recorder = builder.build_recorder();
     let handle = recorder.handle();
@@ -35,15 +36,29 @@ pub(super) fn install_recorder() -> anyhow::Result<Handle> {
     Ok(handle)
 }
 
-/// Serves until the process ends; returns the address, which is another than `listen` where that says port 0.
-pub(super) async fn serve(listen: SocketAddr, health: Health, metrics: Handle) -> anyhow::Result<SocketAddr> {
-    let listener = tokio::net::TcpListener::bind(listen).await.with_context(|| {
+/// Listens where a setting says that has a flag.
+pub(crate) async fn listen(setting: &str, flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
         format!(
-            "metrics.listen: {listen} can't be listened on; give another by --metrics-listen or INTERLOCK_METRICS_LISTEN \
-             (each worker on a host needs its own; port 0 takes a free one)"
+            "{setting}: {address} can't be listened on; give another address by {flag} (each process on a host needs a \
+             port of its own; port 0 takes a free one)"
         )
-    })?;
-    let address = listener.local_addr().context("metrics.listen: no address")?;
+    })
+}
+
+/// Serves until the process ends; returns the address.
+pub(crate) fn serve(listener: TcpListener, app: Router) -> anyhow::Result<SocketAddr> {
+    let address = listener.local_addr().context("the address that is listened on")?;
+    tokio::spawn(async move {
+        if let Err(error) = axum::serve(listener, app).await {
+            tracing::error!(%error, %address, "no longer served");
+        }
+    });
+    Ok(address)
+}
+
+/// `/metrics`, `/healthz` and `/readyz`. Begins to drain the histograms, on the runtime of the caller.
+pub(crate) fn router(health: Health, metrics: Handle) -> Router {
     let upkeep = metrics.clone();
     tokio::spawn(async move {
         loop {
@@ -51,16 +66,6 @@ pub(super) async fn serve(listen: SocketAddr, health: Health, metrics: Handle) -
             upkeep.run_upkeep();
         }
     });
-    let app = router(health, metrics);
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, app).await {
-            tracing::error!(%error, "metrics and health are no longer served");
-        }
-    });
-    Ok(address)
-}
-
-fn router(health: Health, metrics: Handle) -> Router {
     Router::new()
         .route(
             "/metrics",
@@ -108,7 +113,8 @@ mod tests {
         let recorder = PrometheusBuilder::new().build_recorder();
         let health = Health::default();
         let any = "127.0.0.1:0".parse().unwrap();
-        let address = serve(any, health.clone(), recorder.handle()).await.unwrap();
+        let listener = listen("metrics.listen", "--metrics-listen", any).await.unwrap();
+        let address = serve(listener, router(health.clone(), recorder.handle())).unwrap();
 
         health.set("booking-0", Some("Redis is down".into()));
         let answer = ask(address, "/readyz").await;
@@ -126,7 +132,7 @@ mod tests {
         );
         assert!(ask(address, "/metrics").await.contains("text/plain"));
 
-        let taken = serve(address, health, recorder.handle()).await.unwrap_err();
+        let taken = listen("metrics.listen", "--metrics-listen", address).await.unwrap_err();
         assert!(format!("{taken:#}").contains("--metrics-listen"), "{taken:#}");
     }
 }

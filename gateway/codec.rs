@@ -1,0 +1,223 @@
+//! Between JSON and a topic's keys and values, by the topic's contract.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use apache_avro::Schema;
+use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::types::Value;
+use apache_avro::writer::datum::GenericDatumWriter;
+use interlock_schemas::registry::{Ids, Registry, RegistryError};
+use interlock_schemas::topics::key_fields;
+use interlock_schemas::{RecordType, frame, parse_frame};
+use rustc_hash::FxHashMap;
+use serde_json::Value as Json;
+
+use crate::json::{FieldError, Shown, date_text, to_avro};
+
+/// How much apache-avro may allocate for one string or array: its own bound is 512 MiB.
+const VALUE_BYTES_MAX: usize = 64 << 20;
+
+/// Encodes by the contract's schemas, decodes by the schemas that values were written with.
+pub(crate) struct Codec {
+    registry: Arc<dyn Registry>,
+    ids: Ids,
+    /// Writer schemas by id; a topic has a handful of versions. None: not a schema that values can be read by.
+    schemas: Mutex<FxHashMap<u32, Option<Arc<Schema>>>>,
+}
+
+/// A record as it is to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Encoded {
+    /// The key that its fields make.
+    pub key: String,
+    /// In the Confluent wire format.
+    pub value: Vec<u8>,
+}
+
+/// A value as it was read.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Decoded {
+    /// Full name of the record type that it was written as.
+    pub record_type: String,
+    /// What it says.
+    pub value: Shown,
+}
+
+impl Codec {
+    /// With the ids that the contract's schemas were registered under.
+    pub(crate) fn new(registry: Arc<dyn Registry>, ids: Ids) -> Self {
+        apache_avro::util::max_allocation_bytes(VALUE_BYTES_MAX);
+        Self {
+            registry,
+            ids,
+            schemas: Mutex::default(),
+        }
+    }
+
+    /// Encodes a record for a topic that carries these types, or says all that is wrong with it.
+    pub(crate) fn encode(&self, topic: &str, accepted: &[RecordType], json: &Json) -> Result<Encoded, Vec<FieldError>> {
+        let whole = |problem: String| {
+            let field = String::new();
+            vec![FieldError { field, problem }]
+        };
+        let record = meant(accepted, json).ok_or_else(|| whole(format!("{topic} carries no records")))?;
+        let avro = to_avro(record.parsed(), json)?;
+        let key = key_of(topic, &avro).ok_or_else(|| whole("its fields make no key".to_owned()))?;
+        let id = self.ids.get(record);
+        let id = id.ok_or_else(|| whole(format!("{record} was not registered at start")))?;
+        let mut value = Vec::new();
+        frame(id, &mut value);
+        let writer = GenericDatumWriter::builder(record.parsed()).build();
+        let datum = writer.and_then(|writer| writer.write_value_to_vec(avro));
+        value.extend(datum.map_err(|error| whole(error.to_string()))?);
+        Ok(Encoded { key, value })
+    }
+
+    /// What a value says; `Err(why)` inside where it is none of a registered schema.
+    pub(crate) async fn decode(&self, value: &[u8]) -> Result<Result<Decoded, String>, RegistryError> {
+        let (id, mut datum) = match parse_frame(value) {
+            Ok(framed) => framed,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let schema = match self.schema(id).await {
+            Ok(Some(schema)) => schema,
+            Ok(None) => return Ok(Err(format!("schema {id} can't be used"))),
+            Err(error @ (RegistryError::NotRegistered { .. } | RegistryError::NotAvro { .. })) => {
+                return Ok(Err(error.to_string()));
+            }
+            Err(error) => return Err(error),
+        };
+        let reader = GenericDatumReader::builder(&schema).build();
+        let read = reader.and_then(|reader| reader.read_value(&mut datum));
+        let decoded = match read {
+            Ok(_) if !datum.is_empty() => Err(format!("{} bytes follow the record", datum.len())),
+            Ok(value) => Ok(Decoded {
+                record_type: name_of(&schema),
+                value: Shown(value),
+            }),
+            Err(error) => Err(format!("written with schema {id}: {error}")),
+        };
+        Ok(decoded)
+    }
+
+    async fn schema(&self, id: u32) -> Result<Option<Arc<Schema>>, RegistryError> {
+        let known = self
+            .schemas
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+            .cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let text = self.registry.schema_by_id(id).await?;
+        let schema = Schema::parse_str(&text).ok().map(Arc::new);
+        let mut schemas = self.schemas.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(schemas.entry(id).or_insert(schema).clone())
+    }
+}
+
+/// The record type that a JSON object means: the one that has most of its fields.
+fn meant(accepted: &[RecordType], json: &Json) -> Option<RecordType> {
+    let fitting = |record: &RecordType| {
+        let Schema::Record(schema) = record.parsed() else {
+            return 0;
+        };
+        let is_given = |name: &str| json.get(name).is_some();
+        schema.fields.iter().filter(|field| is_given(&field.name)).count()
+    };
+    // Of equals the first, such as for `{}`.
+    accepted.iter().copied().rev().max_by_key(fitting)
+}
+
+fn key_of(topic: &str, record: &Value) -> Option<String> {
+    let Value::Record(fields) = record else { return None };
+    let text = |name: &&str| {
+        let (_, value) = fields.iter().find(|(field, _)| field == name)?;
+        match value {
+            Value::String(text) => Some(text.clone()),
+            Value::Date(days) => date_text(*days),
+            _ => None,
+        }
+    };
+    let parts: Option<Vec<String>> = key_fields(topic).iter().map(text).collect();
+    Some(parts?.join("|"))
+}
+
+fn name_of(schema: &Schema) -> String {
+    match schema.name() {
+        Some(name) => name.fullname(None),
+        None => format!("{schema:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use interlock_schemas::registry::{MemoryRegistry, register_all};
+    use interlock_schemas::{Command, Decoder, topics};
+    use serde_json::json;
+
+    use super::*;
+
+    async fn codec() -> (Arc<dyn Registry>, Codec) {
+        let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::default());
+        let ids = register_all(&*registry, &topics::contract()).await.unwrap();
+        (Arc::clone(&registry), Codec::new(registry, ids))
+    }
+
+    fn accepted() -> &'static [RecordType] {
+        topics::records_of(topics::BOOKING_REQUESTS).unwrap()
+    }
+
+    fn cancellation() -> Json {
+        json!({
+            "request_id": "c-1", "train_id": "12951", "travel_date": "2026-12-01", "booking_request_id": "b-1",
+            "user_id": "ada", "requested_at": 0,
+        })
+    }
+
+    #[tokio::test]
+    async fn everybody_elses_decoder_reads_what_was_encoded() {
+        let (registry, codec) = codec().await;
+        let encoded = codec
+            .encode(topics::BOOKING_REQUESTS, accepted(), &cancellation())
+            .unwrap();
+        assert_eq!(encoded.key, "12951|2026-12-01");
+        let command = Decoder::<Command>::new(registry).decode(&encoded.value).await.unwrap();
+        let Command::Cancel(request) = command else {
+            panic!("another type")
+        };
+        assert_eq!(
+            (request.travel_date, request.booking_request_id.as_str()),
+            (20_788, "b-1")
+        );
+        let decoded = codec.decode(&encoded.value).await.unwrap().unwrap();
+        assert_eq!(decoded.record_type, "interlock.CancellationRequest");
+    }
+
+    #[tokio::test]
+    async fn what_is_meant_is_told_by_its_fields() {
+        assert_eq!(
+            meant(accepted(), &cancellation()),
+            Some(RecordType::CancellationRequest)
+        );
+        assert_eq!(
+            meant(accepted(), &json!({ "train_id": "1" })),
+            Some(RecordType::BookingRequest)
+        );
+        assert_eq!(meant(&[], &json!({})), None);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_record_says_why() {
+        let (_, codec) = codec().await;
+        for (value, why) in [
+            (b"{}".as_slice(), "Confluent wire format"),
+            (b"\0\0\0\0\x63x", "no schema of id 99"),
+            (b"\0\0\0\0\x01\xff", "written with schema 1"),
+        ] {
+            let refused = codec.decode(value).await.unwrap().unwrap_err();
+            assert!(refused.contains(why), "{refused}");
+        }
+    }
+}

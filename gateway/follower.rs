@@ -1,0 +1,213 @@
+//! Keeps the [`View`] up to date: the only member of a consumer group of its own, which reads plans and events from the
+//! first ones kept and never commits an offset.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+
+use interlock_schemas::registry::Registry;
+use interlock_schemas::topics::{CANCELLED, CONFIRMED, REJECTED, TRAIN_SERVICES, WAITLIST};
+use interlock_schemas::{DecodeError, Decoder, Event, Payload, Remedy, TrainService};
+use interlock_streams::log::{Consumer, ConsumerConfig, Log, LogError, Polled};
+use interlock_streams::record::{PartitionRecords, Record, TopicPartition};
+use interlock_streams::runtime::Health;
+use rustc_hash::FxHashMap;
+use tokio::sync::broadcast::{self, error::RecvError};
+
+use crate::view::View;
+
+/// Records taken in one go.
+const RECORDS_PER_POLL: usize = 1_000;
+/// How long a poll waits. When nothing came for so long, what there was at the start has been read.
+const POLL: Duration = Duration::from_secs(1);
+/// Pause before the log or the registry is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Changes that a slow listener may be behind; one that is further behind is told so.
+const CHANGES_MAX: usize = 1_024;
+/// Names the follower among what may keep the gateway from being ready.
+const FOLLOWER: &str = "follower";
+
+/// A [`View`] that is kept up to date. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Followed {
+    view: Arc<RwLock<View>>,
+    changes: broadcast::Sender<Arc<str>>,
+    /// All that was there at the start has been read.
+    up_to_date: Arc<AtomicBool>,
+}
+
+impl Followed {
+    /// Whether all that was there at the start has been read.
+    pub(crate) fn is_up_to_date(&self) -> bool {
+        self.up_to_date.load(Ordering::Acquire)
+    }
+
+    /// What is known at this moment.
+    pub(crate) fn view(&self) -> RwLockReadGuard<'_, View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keys of the train-dates that change from now on.
+    pub(crate) fn changes(&self) -> broadcast::Receiver<Arc<str>> {
+        self.changes.subscribe()
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, View> {
+        self.view.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits until a train-date may have changed; false if nothing will change any more.
+pub(crate) async fn change_of(changes: &mut broadcast::Receiver<Arc<str>>, key: &str) -> bool {
+    loop {
+        match changes.recv().await {
+            Ok(changed) if *changed != *key => {}
+            // After too many changes, this train-date's may have been among them.
+            Ok(_) | Err(RecvError::Lagged(_)) => return true,
+            Err(RecvError::Closed) => return false,
+        }
+    }
+}
+
+/// Reads and applies, until the process ends.
+pub(crate) struct Follower {
+    log: Arc<dyn Log>,
+    group: String,
+    health: Health,
+    plans: Decoder<TrainService>,
+    events: Decoder<Event>,
+    /// Where to go on in each partition.
+    positions: FxHashMap<TopicPartition, i64>,
+    followed: Followed,
+}
+
+/// What keeps the follower from going on for now.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Registry(DecodeError),
+}
+
+impl Follower {
+    /// Nothing is read yet. The group must be nobody else's.
+    pub(crate) fn new(log: Arc<dyn Log>, registry: Arc<dyn Registry>, group: String, health: Health) -> Self {
+        health.set(FOLLOWER, Some("the events so far are still being read".to_owned()));
+        Self {
+            log,
+            group,
+            health,
+            plans: Decoder::new(Arc::clone(&registry)),
+            events: Decoder::new(registry),
+            positions: FxHashMap::default(),
+            followed: Followed {
+                view: Arc::default(),
+                changes: broadcast::channel(CHANGES_MAX).0,
+                up_to_date: Arc::default(),
+            },
+        }
+    }
+
+    /// What it keeps up to date.
+    pub(crate) fn followed(&self) -> Followed {
+        self.followed.clone()
+    }
+
+    /// Goes on for ever; what it meets on the way it says in the health and in the log.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let Err(trouble) = self.follow().await;
+            tracing::warn!("what the gateway knows stands still: {trouble}");
+            self.health.set(FOLLOWER, Some(trouble.to_string()));
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn follow(&mut self) -> Result<std::convert::Infallible, Trouble> {
+        let config = ConsumerConfig {
+            group: self.group.clone(),
+            topics: [TRAIN_SERVICES, CONFIRMED, WAITLIST, CANCELLED, REJECTED]
+                .map(str::to_owned)
+                .into(),
+            client_id: self.group.clone(),
+            instance_id: None,
+        };
+        let mut consumer = self.log.consumer(&config).await?;
+        let mut is_assigned = false;
+        loop {
+            match consumer.poll(RECORDS_PER_POLL, POLL).await? {
+                Polled::Assigned(partitions) => {
+                    self.start(&mut *consumer, &partitions).await?;
+                    is_assigned = true;
+                }
+                Polled::Revoked(_) => consumer.complete_revocation().await?,
+                Polled::Lost(_) => is_assigned = false,
+                Polled::Nothing if is_assigned => {
+                    self.followed.up_to_date.store(true, Ordering::Release);
+                    self.health.set(FOLLOWER, None);
+                }
+                Polled::Nothing => {}
+                Polled::Records(records) => {
+                    for records in records {
+                        self.apply(records).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn start(&mut self, consumer: &mut dyn Consumer, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        let mut positions = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let position = match self.positions.get(partition) {
+                Some(position) => *position,
+                None => self.log.watermarks(partition).await?.0,
+            };
+            positions.push((partition.clone(), position));
+        }
+        consumer.start(&positions).await
+    }
+
+    async fn apply(&mut self, PartitionRecords { source, records }: PartitionRecords) -> Result<(), Trouble> {
+        for record in records {
+            if &*source.topic == TRAIN_SERVICES {
+                self.plan(&source, &record).await?;
+            } else if let Some(event) = decode(&mut self.events, &source, &record).await? {
+                let changed = self.followed.write().event(&event);
+                // Nobody may be listening.
+                let _ = changed.map(|key| self.followed.changes.send(key));
+            }
+            self.positions.insert(source.clone(), record.offset + 1);
+        }
+        Ok(())
+    }
+
+    async fn plan(&mut self, source: &TopicPartition, record: &Record) -> Result<(), Trouble> {
+        if record.value.is_none() {
+            let train_id = record.key.as_deref().map(String::from_utf8_lossy);
+            self.followed.write().forget_plan(&train_id.unwrap_or_default());
+        } else if let Some(plan) = decode(&mut self.plans, source, record).await?
+            && let Err(error) = self.followed.write().plan(plan)
+        {
+            tracing::warn!(%source, offset = record.offset, "no plan: {error}");
+        }
+        Ok(())
+    }
+}
+
+/// None for what nobody can read: the workers have refused it, too.
+async fn decode<P: Payload>(
+    decoder: &mut Decoder<P>,
+    source: &TopicPartition,
+    record: &Record,
+) -> Result<Option<P>, Trouble> {
+    match decoder.decode(record.value.as_deref().unwrap_or_default()).await {
+        Ok(decoded) => Ok(Some(decoded)),
+        Err(error) if error.remedy() == Remedy::Reject => {
+            tracing::warn!(%source, offset = record.offset, "passed over: {error}");
+            Ok(None)
+        }
+        Err(error) => Err(Trouble::Registry(error)),
+    }
+}

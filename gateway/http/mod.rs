@@ -1,0 +1,74 @@
+//! The routes.
+
+mod bookings;
+mod events;
+mod page;
+mod sales;
+mod topics;
+mod trains;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::to_bytes;
+use axum::extract::DefaultBodyLimit;
+use axum::extract::rejection::QueryRejection;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+
+use crate::Gateway;
+use crate::problem::Problem;
+
+/// Longest body that is taken, in bytes: a few thousand records.
+const BODY_BYTES_MAX: usize = 4 << 20;
+/// Longest sentence of axum's that becomes a problem's, in bytes.
+const SENTENCE_BYTES_MAX: usize = 4 << 10;
+
+/// All routes.
+pub(crate) fn router(gateway: Gateway) -> Router {
+    Router::new()
+        .merge(page::router())
+        .route("/topics/{topic}", get(topics::read).post(topics::append))
+        .route("/trains", get(trains::list))
+        .route("/trains/{train}/{date}", get(trains::snapshot))
+        .route("/trains/{train}/{date}/availability", get(trains::availability))
+        .route("/trains/{train}/{date}/requests/{request}", get(bookings::outcome))
+        .route("/bookings/{pnr}", get(bookings::find))
+        .route("/sales", get(sales::show))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(map_response(as_problem))
+        .with_state(Arc::new(gateway))
+}
+
+/// What axum refuses by itself (no such route or method, a body that is too large, ...) becomes a problem body, too.
+async fn as_problem(response: Response) -> Response {
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let kind = response.headers().get(header::CONTENT_TYPE);
+    if !is_error || kind == Some(&HeaderValue::from_static("application/problem+json")) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let sentence = to_bytes(body, SENTENCE_BYTES_MAX).await.unwrap_or_default();
+    let detail = match (status, std::str::from_utf8(&sentence)) {
+        (StatusCode::PAYLOAD_TOO_LARGE, _) => format!("a body has {BODY_BYTES_MAX} bytes at most; send fewer records"),
+        (StatusCode::NOT_FOUND, _) => "nothing is served here; docs/GATEWAY.md lists what is".to_owned(),
+        (StatusCode::METHOD_NOT_ALLOWED, _) => "this can't be done here; Allow says what can".to_owned(),
+        (_, Ok(sentence)) => sentence.to_owned(),
+        (_, Err(_)) => String::new(),
+    };
+    let problem = Problem::new(status, detail).into_response();
+    parts.headers.remove(header::CONTENT_TYPE);
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let (own, body) = problem.into_parts();
+    parts.headers.extend(own.headers);
+    Response::from_parts(parts, body)
+}
+
+/// The query's parameters, or what is wrong with them.
+fn parameters<T>(query: Result<axum::extract::Query<T>, QueryRejection>) -> Result<T, Problem> {
+    let axum::extract::Query(parameters) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
+    Ok(parameters)
+}

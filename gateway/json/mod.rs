@@ -1,0 +1,62 @@
+//! Records as JSON: one mapping for all record types, derived from their Avro schemas.
+//!
+//! | Avro | JSON |
+//! | --- | --- |
+//! | record | object; a field with a default may be left out |
+//! | string, boolean, int, long, float, double, null | the same |
+//! | enum | its symbol, such as `"LOWER"` |
+//! | array, map | array, object |
+//! | union | what fits its first branch that fits; nullable is `null` or the value |
+//! | date | `"2026-12-01"`; days since 1970-01-01 are taken, too |
+//! | timestamp-millis | RFC 3339 in UTC, such as `"2026-12-01T08:00:00.000Z"`; milliseconds since 1970 are taken, too |
+//! | bytes, fixed | hexadecimal digits (only read, no record of the contract has them) |
+
+mod read;
+mod write;
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, NaiveDate, SecondsFormat};
+
+pub use read::{FieldError, to_avro};
+pub use write::Shown;
+
+/// How dates are written.
+const DATE: &str = "%Y-%m-%d";
+
+/// `2026-12-01`; none beyond what has four digits for its year.
+pub fn date_text(days: i32) -> Option<String> {
+    let date = NaiveDate::from_epoch_days(days)?;
+    Some(date.format(DATE).to_string())
+}
+
+/// Days since 1970-01-01.
+pub fn parse_date(text: &str) -> Option<i32> {
+    let date = NaiveDate::parse_from_str(text, DATE).ok()?;
+    (text.len() == "2026-12-01".len()).then(|| date.to_epoch_days())
+}
+
+/// `2026-12-01T08:00:00.000Z`; the number where it is beyond what can be written so.
+pub fn instant_text(millis: i64) -> String {
+    match DateTime::from_timestamp_millis(millis) {
+        Some(instant) => instant.to_rfc3339_opts(SecondsFormat::Millis, true),
+        None => millis.to_string(),
+    }
+}
+
+/// Milliseconds since 1970.
+fn parse_instant(text: &str) -> Option<i64> {
+    let instant = DateTime::parse_from_rfc3339(text).ok()?;
+    Some(instant.timestamp_millis())
+}
+
+/// Two digits for each byte.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,443 @@
+//! Train-dates as JSON, read from their ledgers: what is decided at the moment of asking.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use interlock_inventory::{Answer, Booking, Outcome, Place, Plan, SeatView, TrainDate};
+use interlock_schemas::Berth;
+use serde::Serialize;
+
+use crate::json::date_text;
+
+/// Waiters of a list that are named; all are counted.
+const WAITERS_SHOWN_MAX: usize = 50;
+
+/// A station of a route.
+#[derive(Debug, Serialize)]
+pub(crate) struct Stop {
+    /// Its code.
+    pub code: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// The route of a plan.
+pub(crate) fn stops(plan: &Plan) -> Vec<Stop> {
+    let stop = |stop: &interlock_schemas::Stop| Stop {
+        code: stop.code.clone(),
+        name: stop.name.clone(),
+    };
+    plan.service().route.iter().map(stop).collect()
+}
+
+/// A train, as listed.
+#[derive(Debug, Serialize)]
+pub(crate) struct Train {
+    /// The train.
+    pub train_id: String,
+    /// Its name.
+    pub name: String,
+    /// Its route.
+    pub stops: Vec<Stop>,
+    /// Its classes.
+    pub classes: Vec<String>,
+    /// When it runs.
+    pub running_dates: Vec<String>,
+}
+
+impl Train {
+    /// What a plan says.
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let service = plan.service();
+        Self {
+            train_id: service.train_id.clone(),
+            name: service.name.clone(),
+            stops: stops(plan),
+            classes: service.fares.iter().map(|fare| fare.travel_class.clone()).collect(),
+            running_dates: service
+                .running_dates
+                .iter()
+                .filter_map(|date| date_text(*date))
+                .collect(),
+        }
+    }
+}
+
+/// Everything that a seat map shows.
+#[derive(Debug, Serialize)]
+pub(crate) struct Snapshot {
+    /// The train.
+    pub train_id: String,
+    /// Its name.
+    pub name: String,
+    /// The date at its origin.
+    pub travel_date: String,
+    /// ISO 4217.
+    pub currency: String,
+    /// Its route; leg `i` is from stop `i` to the next.
+    pub stops: Vec<Stop>,
+    /// Classes and how full they are.
+    pub classes: Vec<Class>,
+    /// Coaches in the train's order.
+    pub coaches: Vec<Coach>,
+    /// Lists, those on which nobody waits too.
+    pub waitlists: Vec<List>,
+    /// Bookings that were accepted.
+    pub bookings: usize,
+}
+
+/// A class and how full it is.
+#[derive(Debug, Serialize)]
+pub(crate) struct Class {
+    /// The class.
+    pub travel_class: String,
+    /// Seat-metres sold.
+    pub seat_metres_sold: i64,
+    /// Seat-metres offered; sold by offered is the load factor.
+    pub seat_metres_offered: i64,
+}
+
+/// A coach and its seats.
+#[derive(Debug, Serialize)]
+pub(crate) struct Coach {
+    /// Its name.
+    pub coach: String,
+    /// Its class.
+    pub travel_class: String,
+    /// Its seats in order.
+    pub seats: Vec<Seat>,
+}
+
+/// A seat and its legs.
+#[derive(Debug, Serialize)]
+pub(crate) struct Seat {
+    /// Its number, from 1.
+    pub number: i32,
+    /// What it is.
+    pub berth: &'static str,
+    /// The quota that sells it.
+    pub quota: String,
+    /// For each leg `x` where it is taken, `.` where it is free.
+    pub legs: String,
+}
+
+/// Who waits for a class and quota.
+#[derive(Debug, Serialize)]
+pub(crate) struct List {
+    /// The class.
+    pub travel_class: String,
+    /// The quota.
+    pub quota: String,
+    /// How many passengers wait.
+    pub waiting: usize,
+    /// The first of them.
+    pub first: Vec<Waiter>,
+}
+
+/// A passenger who waits.
+#[derive(Debug, Serialize)]
+pub(crate) struct Waiter {
+    /// The booking.
+    pub pnr: String,
+    /// Position ever issued.
+    pub first_position: u32,
+    /// Place among those who wait.
+    pub current_position: u32,
+    /// From where.
+    pub from: String,
+    /// To where.
+    pub to: String,
+}
+
+impl Snapshot {
+    /// What an open train-date shows; none where it has no plan.
+    pub(crate) fn new(train_date: &TrainDate, travel_date: &str) -> Option<Self> {
+        let plan = train_date.plan()?;
+        let service = plan.service();
+        let class = |fare: &interlock_schemas::Fare| Class {
+            travel_class: fare.travel_class.clone(),
+            seat_metres_sold: train_date.seat_metres_sold(&fare.travel_class),
+            seat_metres_offered: train_date.seat_metres_offered(&fare.travel_class),
+        };
+        let lists = train_date
+            .scopes()
+            .map(|(class, quota)| list(train_date, plan, class, quota));
+        let is_booking = |(_, outcome): &(&str, &Outcome)| matches!(outcome, Outcome::Booking(_));
+        Some(Self {
+            train_id: service.train_id.clone(),
+            name: service.name.clone(),
+            travel_date: travel_date.to_owned(),
+            currency: service.currency.clone(),
+            stops: stops(plan),
+            classes: service.fares.iter().map(class).collect(),
+            coaches: coaches(train_date, plan),
+            waitlists: lists.collect(),
+            bookings: train_date.outcomes().filter(is_booking).count(),
+        })
+    }
+}
+
+fn coaches(train_date: &TrainDate, plan: &Plan) -> Vec<Coach> {
+    let mut coaches: Vec<Coach> = Vec::new();
+    for seat in train_date.seat_map() {
+        let shown = Seat {
+            number: seat.number,
+            berth: berth(seat.berth),
+            quota: seat.quota.to_owned(),
+            legs: legs(seat.taken, plan.legs()),
+        };
+        match coaches.last_mut() {
+            Some(coach) if coach.coach == seat.coach => coach.seats.push(shown),
+            _ => coaches.push(Coach {
+                coach: seat.coach.to_owned(),
+                travel_class: seat.travel_class.to_owned(),
+                seats: vec![shown],
+            }),
+        }
+    }
+    coaches
+}
+
+fn legs(taken: u128, legs: usize) -> String {
+    (0..legs)
+        .map(|leg| if taken >> leg & 1 == 1 { 'x' } else { '.' })
+        .collect()
+}
+
+fn list(train_date: &TrainDate, plan: &Plan, class: &str, quota: &str) -> List {
+    let waiters = train_date.waitlist(class, quota);
+    let shown = waiters.iter().take(WAITERS_SHOWN_MAX).map(|waiter| Waiter {
+        pnr: waiter.booking.pnr.to_string(),
+        first_position: waiter.first_position,
+        current_position: waiter.current_position,
+        from: plan.boarding(waiter.booking.trip).code.clone(),
+        to: plan.alighting(waiter.booking.trip).code.clone(),
+    });
+    List {
+        travel_class: class.to_owned(),
+        quota: quota.to_owned(),
+        first: shown.collect(),
+        waiting: waiters.len(),
+    }
+}
+
+/// Seats that fit a trip, and who waits, for a class and quota.
+#[derive(Debug, Serialize)]
+pub(crate) struct Availability {
+    /// The class.
+    pub travel_class: String,
+    /// The quota.
+    pub quota: String,
+    /// Seats that are free on all legs of the trip.
+    pub available: usize,
+    /// Passengers who wait.
+    pub waiting: usize,
+}
+
+/// What became of a request.
+#[derive(Debug, Serialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub(crate) enum Became {
+    /// It was accepted.
+    Booking(Box<BookingView>),
+    /// It gave places back.
+    Cancellation {
+        /// Paid back, in minor units.
+        refund_minor: i64,
+        /// Passengers whose places it gave back.
+        passengers: usize,
+    },
+    /// It was refused.
+    Rejection {
+        /// The reason.
+        code: String,
+        /// What to do.
+        message: String,
+    },
+}
+
+/// A booking.
+#[derive(Debug, Serialize)]
+pub(crate) struct BookingView {
+    /// Its number.
+    pub pnr: String,
+    /// The train.
+    pub train_id: String,
+    /// The date at the train's origin.
+    pub travel_date: String,
+    /// Its request, by which it is cancelled.
+    pub request_id: String,
+    /// Who booked.
+    pub user_id: String,
+    /// From where.
+    pub from_station: String,
+    /// To where.
+    pub to_station: String,
+    /// Its class.
+    pub travel_class: String,
+    /// Its quota.
+    pub quota: String,
+    /// Who travels.
+    pub passengers: Vec<Passenger>,
+    /// ISO 4217.
+    pub currency: String,
+}
+
+/// A passenger of a booking.
+#[derive(Debug, Serialize)]
+pub(crate) struct Passenger {
+    /// Index into the booking's passengers.
+    pub index: u8,
+    /// Name as on the ticket.
+    pub name: String,
+    /// What was paid, in minor units.
+    pub fare_minor: i64,
+    /// Where the passenger is.
+    #[serde(flatten)]
+    pub place: PlaceView,
+}
+
+/// Where a passenger is.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "status", rename_all = "snake_case")]
+pub(crate) enum PlaceView {
+    /// On a seat.
+    Confirmed {
+        /// The coach.
+        coach: String,
+        /// Its number there.
+        seat_number: i32,
+        /// What it is.
+        berth: &'static str,
+    },
+    /// On the waitlist.
+    Waiting {
+        /// Position ever issued.
+        first_position: u32,
+        /// Place among those who wait.
+        current_position: u32,
+    },
+    /// Gone.
+    Cancelled,
+}
+
+/// A train-date's bookings, looked at more than once.
+pub(crate) struct Bookings<'a> {
+    train_date: &'a TrainDate,
+    plan: &'a Arc<Plan>,
+    travel_date: &'a str,
+    seats: Vec<SeatView<'a>>,
+    /// First and current position by request and passenger.
+    positions: BTreeMap<(&'a str, u8), (u32, u32)>,
+}
+
+impl<'a> Bookings<'a> {
+    /// None where it has no plan.
+    pub(crate) fn new(train_date: &'a TrainDate, travel_date: &'a str) -> Option<Self> {
+        let waiters = train_date
+            .scopes()
+            .flat_map(|(class, quota)| train_date.waitlist(class, quota));
+        let position = |waiter: interlock_inventory::WaiterView<'a>| {
+            let position = (waiter.first_position, waiter.current_position);
+            ((waiter.request_id, waiter.index), position)
+        };
+        Some(Self {
+            train_date,
+            plan: train_date.plan()?,
+            travel_date,
+            seats: train_date.seat_map().collect(),
+            positions: waiters.map(position).collect(),
+        })
+    }
+
+    /// The booking of this number.
+    pub(crate) fn find(&self, pnr: interlock_inventory::Pnr) -> Option<BookingView> {
+        let mut outcomes = self.train_date.outcomes();
+        outcomes.find_map(|(request_id, outcome)| match outcome {
+            Outcome::Booking(booking) if booking.pnr == pnr => Some(self.view(request_id, booking)),
+            _ => None,
+        })
+    }
+
+    /// What became of a request.
+    pub(crate) fn outcome(&self, request_id: &str) -> Option<Became> {
+        Some(match self.train_date.outcome(request_id)? {
+            Outcome::Booking(booking) => Became::Booking(Box::new(self.view(request_id, booking))),
+            Outcome::Cancellation(cancellation) => Became::Cancellation {
+                refund_minor: cancellation
+                    .passengers
+                    .iter()
+                    .map(|passenger| passenger.refund_minor)
+                    .sum(),
+                passengers: cancellation.passengers.len(),
+            },
+            Outcome::Rejection(rejection) => Became::Rejection {
+                code: rejection.code.to_string(),
+                message: rejection.message.to_string(),
+            },
+        })
+    }
+
+    fn view(&self, request_id: &str, booking: &Booking) -> BookingView {
+        let (class, quota) = self.train_date.scope_of(booking).unwrap_or_default();
+        let passengers = booking.travellers.iter().map(|traveller| Passenger {
+            index: traveller.index,
+            name: traveller.name.to_string(),
+            fare_minor: traveller.fare_minor,
+            place: self.place(request_id, traveller),
+        });
+        BookingView {
+            pnr: booking.pnr.to_string(),
+            train_id: self.plan.service().train_id.clone(),
+            travel_date: self.travel_date.to_owned(),
+            request_id: request_id.to_owned(),
+            user_id: booking.user_id.to_string(),
+            from_station: self.plan.boarding(booking.trip).code.clone(),
+            to_station: self.plan.alighting(booking.trip).code.clone(),
+            travel_class: class.to_owned(),
+            quota: quota.to_owned(),
+            passengers: passengers.collect(),
+            currency: self.plan.service().currency.clone(),
+        }
+    }
+
+    fn place(&self, request_id: &str, traveller: &interlock_inventory::Traveller) -> PlaceView {
+        match traveller.place {
+            Place::Seat(seat) => match self.seats.get(usize::from(seat)) {
+                Some(seat) => PlaceView::Confirmed {
+                    coach: seat.coach.to_owned(),
+                    seat_number: seat.number,
+                    berth: berth(seat.berth),
+                },
+                // Reading the ledger back has checked that it is one of the train's.
+                None => PlaceView::Cancelled,
+            },
+            Place::Waiting => {
+                let known = self.positions.get(&(request_id, traveller.index)).copied();
+                let answered = match traveller.answer {
+                    Answer::Waiting { first, current } => (first, current),
+                    Answer::Seat(_) => (0, 0),
+                };
+                let (first_position, current_position) = known.unwrap_or(answered);
+                PlaceView::Waiting {
+                    first_position,
+                    current_position,
+                }
+            }
+            Place::Cancelled(_) => PlaceView::Cancelled,
+        }
+    }
+}
+
+/// As the schemas name it.
+fn berth(berth: Berth) -> &'static str {
+    match berth {
+        Berth::Lower => "LOWER",
+        Berth::Middle => "MIDDLE",
+        Berth::Upper => "UPPER",
+        Berth::SideLower => "SIDE_LOWER",
+        Berth::SideUpper => "SIDE_UPPER",
+        Berth::Window => "WINDOW",
+        Berth::Aisle => "AISLE",
+    }
+}
