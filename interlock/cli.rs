@@ -72,6 +72,7 @@ Exit status of --exit: 0 if every request has its outcome and all invariants hol
 Examples:
   interlock dev                                   100,000 requests as fast as they are decided, then stays up
   interlock dev --rate 2000 --requests 20000      paced; latency counts from when each was meant to be sent
+  interlock dev --data-dir demo                   kept on disk: end it at any time, even by SIGKILL, and start it again
   interlock dev --exit --json > dev.json          for programs")]
 pub(crate) struct Dev {
     /// How many requests [default: 100000]
@@ -89,6 +90,9 @@ pub(crate) struct Dev {
     /// Stream threads that decide
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=64))]
     pub(crate) threads: u64,
+    /// Keep everything in this folder; the next time it goes on where it stopped [default: in memory only]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
     /// End after the demonstration, with a status
     #[arg(long)]
     pub(crate) exit: bool,

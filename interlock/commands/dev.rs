@@ -1,5 +1,6 @@
 //! `interlock dev`: everything in one process, a demonstration, and whether all held.
 
+mod folder;
 mod opening;
 mod summary;
 mod table;
@@ -12,22 +13,27 @@ use anyhow::Context as _;
 use interlock_loadgen::{Profile, Workload, running_from};
 use interlock_schemas::Encoder;
 use interlock_sinks::sqlite::SqliteSink;
-use interlock_streams::log::memory::MemoryLog;
+use interlock_streams::log::memory::{MemoryLog, MemoryLogConfig};
 
+use self::folder::Folder;
 use self::opening::Opening;
 use self::summary::Summary;
-use crate::Status;
 use crate::audit::{Audit, AuditOptions, AuditReport, SqliteTables};
 use crate::cli::Dev as Arguments;
 use crate::commands::run::log_to_stderr;
 use crate::config::{Log, LogFormat};
 use crate::embedded::{APPLICATION, Embedded, Workers};
-use crate::load::embedded::{LogInlet, LogOutlet};
+use crate::load::embedded::{LogInlet, LogOutlet, sent};
 use crate::load::{self, Load, Measured, Pace};
 use crate::stop::Stop;
+use crate::{Status, plans};
 
 /// Without a rate, so many requests wait for an answer at most: enough to keep the stream threads busy.
 const WAITING_MAX: u64 = 8_000;
+/// The log, in memory and in the folder, takes no new requests beyond this: some 600,000.
+const LOG_BYTES_MAX: usize = 2 << 30;
+/// Ledgers in memory are rebuilt at every start, which elsewhere deserves a warning.
+const LOG_FILTER: &str = "warn,interlock_streams::runtime::rebuild=error";
 /// How long outcomes, and then the window tables, are waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked whether a stream thread has ended by itself.
@@ -37,7 +43,7 @@ const LOOK: Duration = Duration::from_millis(100);
 pub(crate) fn call(arguments: &Arguments) -> anyhow::Result<Status> {
     let born = Instant::now();
     log_to_stderr(&Log {
-        filter: "warn".to_owned(),
+        filter: LOG_FILTER.to_owned(),
         format: LogFormat::Text,
     })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -51,10 +57,12 @@ pub(crate) fn call(arguments: &Arguments) -> anyhow::Result<Status> {
 
 async fn dev(arguments: &Arguments, born: Instant) -> anyhow::Result<Status> {
     let mut stop = Stop::new()?;
-    let opening = Opening::new(arguments);
-    let embedded = Embedded::new(MemoryLog::new(), SqliteSink::in_memory().await?).await?;
+    let (log, windows, opening) = services(arguments).await?;
+    let embedded = Embedded::new(log, windows).await?;
     let trains = opening.trains()?;
-    embedded.put_on_sale(&trains).await?;
+    if plans::read(&embedded.log, embedded.registry.clone()).await?.is_empty() {
+        embedded.put_on_sale(&trains).await?;
+    }
     // The first day's trains may have left.
     let plans = running_from(&trains, opening.from + 1);
     let profile = Profile::named(&opening.profile)?;
@@ -103,6 +111,31 @@ async fn dev(arguments: &Arguments, born: Instant) -> anyhow::Result<Status> {
     Ok(if held { Status::Held } else { Status::NotHeld })
 }
 
+/// A log and window tables, in memory or in the folder, and the opening: a new one, or the one begun there.
+async fn services(arguments: &Arguments) -> anyhow::Result<(MemoryLog, SqliteSink, Opening)> {
+    let config = MemoryLogConfig {
+        bytes_max: LOG_BYTES_MAX,
+        ..MemoryLogConfig::default()
+    };
+    let Some(path) = &arguments.data_dir else {
+        let windows = SqliteSink::in_memory().await?;
+        return Ok((MemoryLog::with(config), windows, Opening::new(arguments)));
+    };
+    let folder = Folder::open(path)?;
+    let opening = match &folder.opening {
+        Some(begun) => {
+            begun.check(arguments)?;
+            begun.clone()
+        }
+        None => {
+            let opening = Opening::new(arguments);
+            folder.begin(&opening)?;
+            opening
+        }
+    };
+    Ok((folder.log(config)?, folder.windows().await?, opening))
+}
+
 async fn ended(workers: &Workers) {
     while !workers.any_finished() {
         tokio::time::sleep(LOOK).await;
@@ -116,13 +149,14 @@ async fn demonstrate(
     workload: Workload,
     interrupt: impl Future<Output = ()>,
 ) -> anyhow::Result<Measured> {
+    let name = opening.name();
     let inlet = LogInlet::from_beginning(&embedded.log).await?;
-    let outlet = LogOutlet::new(Arc::new(embedded.log.clone()), &opening.name())?;
+    let outlet = LogOutlet::new(Arc::new(embedded.log.clone()), &name)?;
     let load = Load {
         workload,
         encoder: Encoder::new(embedded.ids),
         registry: embedded.registry.clone(),
-        sent_before: 0,
+        sent_before: sent(&embedded.log, &name).await?,
         pace: match opening.rate {
             Some(_) => Pace::Intended,
             None => Pace::Answered(WAITING_MAX),

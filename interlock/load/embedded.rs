@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use interlock_schemas::topics::BOOKING_REQUESTS;
 use interlock_streams::log::{Consumer, ConsumerConfig, Log, Polled};
-use interlock_streams::record::{Header, OutputRecord, TopicPartition};
+use interlock_streams::record::{Header, OutputRecord, Record, TopicPartition};
 use tokio::runtime::Runtime;
 
 use super::{ANSWERS, Inlet, Look, Outlet, Refused};
@@ -20,8 +20,11 @@ const BATCH: usize = 500;
 /// Outcomes read at once, at most.
 const RECORDS_PER_POLL: usize = 2_000;
 
+/// How long one look for further records waits.
+const READ: Duration = Duration::from_millis(100);
+
 /// Header of the requests of a load, by which they are told from others; its value is the load's name.
-pub(crate) const LOAD: &str = "interlock.load";
+const LOAD: &str = "interlock.load";
 
 /// Appends requests in batches.
 pub(crate) struct LogOutlet {
@@ -74,6 +77,25 @@ impl Outlet for LogOutlet {
         self.flush()?;
         Ok(Refused::default())
     }
+}
+
+/// How many requests of a load the log holds. They were written in the load's order, so they are its beginning.
+pub(crate) async fn sent(log: &dyn Log, load: &str) -> anyhow::Result<u64> {
+    let is_ours = |record: &&Record| {
+        let mut headers = record.headers.iter();
+        headers.any(|(name, value)| **name == *LOAD && *value == load.as_bytes())
+    };
+    let mut count = 0;
+    for partition in 0..log.partitions(BOOKING_REQUESTS).await?.unwrap_or(0) {
+        let source = TopicPartition::new(BOOKING_REQUESTS, partition);
+        let (low, high) = log.watermarks(&source).await?;
+        let mut reader = log.reader(&source, low).await?;
+        while reader.position() < high {
+            let records = reader.next(RECORDS_PER_POLL, READ).await?;
+            count += records.iter().filter(is_ours).count() as u64;
+        }
+    }
+    Ok(count)
 }
 
 /// The only member of a group of its own.

@@ -93,9 +93,13 @@ impl Follower {
         Ok(Self { inlet, notes })
     }
 
-    /// Follows until every request is answered, or for so long after the last was sent.
-    pub(super) fn run(self, start: Instant, timeout: Duration) -> anyhow::Result<Followed> {
+    /// Follows until every request is answered, or for so long after the last was sent. Answers to the first
+    /// `sent_before` requests may be there already, so these are heard of first.
+    pub(super) fn run(self, start: Instant, sent_before: u64, timeout: Duration) -> anyhow::Result<Followed> {
         let Self { mut inlet, mut notes } = self;
+        for told in (0..sent_before).map_while(|_| notes.heard.recv().ok()) {
+            notes.pending.sent(told.key, told.intended_at);
+        }
         let mut deadline = None;
         loop {
             let all_sent = notes.hear();
@@ -122,8 +126,8 @@ impl Follower {
 }
 
 impl Notes {
-    /// Takes note of what was sent; true when nothing more will be. Every request is heard of before its answer can
-    /// come, for it is told before it is sent.
+    /// Takes note of what was sent; true when nothing more will be. Every request of this process is heard of before its
+    /// answer can come, for it is told before it is sent.
     fn hear(&mut self) -> bool {
         loop {
             match self.heard.try_recv() {

@@ -112,10 +112,10 @@ pub(crate) async fn run(
     let requests = load.workload.shape().requests;
     let (told, heard) = std::sync::mpsc::channel();
     let start = Instant::now();
-    let (follows, timeout) = (inlet.is_some(), load.timeout);
+    let (follows, sent_before, timeout) = (inlet.is_some(), load.sent_before, load.timeout);
     let follower = inlet.map(|inlet| {
         let follower = Follower::new(inlet, load.registry.clone(), heard, progress.clone())?;
-        thread("follow", &progress, move || follower.run(start, timeout))
+        thread("follow", &progress, move || follower.run(start, sent_before, timeout))
     });
     let follower = follower.transpose()?;
     let (told, state) = (follows.then_some(told), progress.clone());

@@ -39,6 +39,7 @@ impl Stage {
             session_timeout: SESSION,
             transaction_timeout: TRANSACTION,
             request_timeout: Duration::from_secs(3600),
+            bytes_max: usize::MAX,
         });
         let stage = Self { log, clock };
         stage.topic("in", 4, &[]).await;

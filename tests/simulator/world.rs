@@ -104,6 +104,7 @@ impl<'a> World<'a> {
             session_timeout: SESSION_TIMEOUT,
             transaction_timeout: TRANSACTION_TIMEOUT,
             request_timeout: REQUEST_TIMEOUT,
+            bytes_max: usize::MAX,
         });
         let spec = |name: &str, partitions: i32, setting: Option<(&str, &str)>| TopicSpec {
             name: name.to_owned(),

@@ -1,10 +1,14 @@
 //! The built binary's `dev`: a demonstration on nothing but itself.
 
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use interlock_tests::real::binary;
+use interlock_tests::real::{PATIENCE, binary, wait_for};
 use serde_json::Value;
+use sqlx::ConnectOptions as _;
+use sqlx::sqlite::SqliteConnectOptions;
 
 /// Runs `interlock dev` to its end, in a folder without configuration.
 fn dev(arguments: &[&str]) -> Result<Output> {
@@ -109,5 +113,106 @@ fn the_table_is_plain_in_a_pipe_and_the_pace_is_as_asked_for() -> Result<()> {
     }
     let drawn = table.chars().find(|character| ['\u{1b}', '█', '▁'].contains(character));
     ensure!(drawn.is_none(), "{drawn:?} in:\n{table}");
+    Ok(())
+}
+
+/// What is said of a folder that can't be used, in one line.
+fn refused(folder: &Path, arguments: &[&str]) -> Result<String> {
+    let folder = folder.to_str().context("a path in UTF-8")?;
+    let output = dev(&[&["--exit", "--data-dir", folder], arguments].concat())?;
+    let said = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(1), "{}: {said}", output.status);
+    ensure!(said.lines().count() == 1 && !said.contains("panicked"), "{said}");
+    Ok(said)
+}
+
+#[tokio::test]
+async fn killed_in_the_opening_it_goes_on_where_it_stopped() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().to_str().context("a path in UTF-8")?;
+    let opening = [
+        "dev",
+        "--exit",
+        "--data-dir",
+        path,
+        "--requests",
+        "6000",
+        "--rate",
+        "800",
+    ];
+    let mut first = Command::new(binary()?)
+        .args(opening)
+        .current_dir(folder.path())
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let middle = wait_for("the first bookings are in the window tables", PATIENCE, async || {
+        ensure!(first.try_wait()?.is_none(), "it ended before it could be killed");
+        Ok(counted(&folder.path().join("windows.sqlite"))
+            .await
+            .filter(|passengers| *passengers > 0))
+    });
+    let seen = middle.await;
+    let in_use = refused(folder.path(), &[]);
+    first.kill()?;
+    first.wait()?;
+    ensure!(in_use?.contains("in use by another process"));
+    seen?;
+    let other = refused(folder.path(), &["--requests", "7"])?;
+    ensure!(
+        other.contains("--requests differs from the opening that was begun"),
+        "{other}"
+    );
+
+    let second = summary(&dev(&["--exit", "--json", "--data-dir", path])?)?;
+    all_holds(&second, 6_000)?;
+    let before = number(&second, "/sent_before")?;
+    ensure!(
+        (1..6_000).contains(&before),
+        "{before} of 6000 requests were sent when it was killed"
+    );
+
+    let third = summary(&dev(&["--exit", "--json", "--data-dir", path])?)?;
+    all_holds(&third, 6_000)?;
+    ensure!(number(&third, "/sent_before")? == 6_000);
+    ensure!(third["outcomes"] == second["outcomes"], "{second:#}\n{third:#}");
+    ensure!(third["fullest"] == second["fullest"], "{second:#}\n{third:#}");
+    Ok(())
+}
+
+/// Passengers in the window tables of a process that is at work; none as long as there are no tables.
+async fn counted(file: &Path) -> Option<i64> {
+    let options = SqliteConnectOptions::new().filename(file).read_only(true);
+    let mut connection = options.connect().await.ok()?;
+    let passengers = sqlx::query_scalar("SELECT coalesce(sum(passengers), 0) FROM revenue_minute");
+    passengers.fetch_one(&mut connection).await.ok()
+}
+
+#[test]
+fn a_folder_that_can_not_be_used_is_told() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let letter = folder.path().join("letter.txt");
+    fs::write(&letter, "hello")?;
+    let said = refused(folder.path(), &[])?;
+    ensure!(said.contains("letter.txt") && said.contains("another folder"), "{said}");
+    let said = refused(&letter, &[])?;
+    ensure!(
+        said.contains("can't be created") && said.contains("another folder"),
+        "{said}"
+    );
+    // Nobody may create a folder there, root neither.
+    let said = refused(Path::new("/proc/interlock"), &[])?;
+    ensure!(
+        said.contains("can't be created") && said.contains("another folder"),
+        "{said}"
+    );
+
+    let newer = tempfile::tempdir()?;
+    fs::write(newer.path().join("opening.json"), "{\"format\": 99}")?;
+    let said = refused(newer.path(), &[])?;
+    ensure!(
+        said.contains("format 99") && said.contains("the version that wrote it"),
+        "{said}"
+    );
     Ok(())
 }

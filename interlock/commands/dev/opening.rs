@@ -1,5 +1,6 @@
 //! The sale that is demonstrated: all that is needed to make its timetable and its requests again.
 
+use anyhow::bail;
 use chrono::Local;
 use interlock_schemas::{Date, TrainService};
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,35 @@ impl Opening {
         }
     }
 
+    /// Refuses arguments that ask for another opening than this one, which was begun before.
+    pub(super) fn check(&self, arguments: &Arguments) -> anyhow::Result<()> {
+        let differs = [
+            (
+                "--profile",
+                arguments
+                    .profile
+                    .as_ref()
+                    .is_some_and(|profile| *profile != self.profile),
+            ),
+            (
+                "--requests",
+                arguments.requests.is_some_and(|requests| requests != self.requests),
+            ),
+            ("--rate", arguments.rate.is_some() && arguments.rate != self.rate),
+            ("--seed", arguments.seed.is_some_and(|seed| seed != self.seed)),
+        ];
+        match differs.iter().find(|(_, differs)| *differs) {
+            Some((flag, _)) => bail!(
+                "{flag} differs from the opening that was begun in this folder ({} requests, profile {}, seed {}): leave \
+                 {flag} out to go on with it, or give another folder to --data-dir",
+                self.requests,
+                self.profile,
+                self.seed
+            ),
+            None => Ok(()),
+        }
+    }
+
     /// The demonstration's trains.
     pub(crate) fn trains(&self) -> anyhow::Result<Vec<TrainService>> {
         let window = Window {
@@ -45,7 +75,39 @@ impl Opening {
     }
 
     /// What its requests are marked with.
-    pub(crate) fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         format!("{}-{}", self.profile, self.seed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn arguments(line: &str) -> Arguments {
+        let cli = Cli::try_parse_from(format!("interlock dev {line}").split_whitespace());
+        match cli.unwrap().command {
+            Command::Dev(arguments) => arguments,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_opening_goes_on_unless_another_is_asked_for() {
+        let begun = Opening::new(&arguments("--requests 7 --rate 2.5"));
+        assert_eq!(
+            (begun.requests, begun.rate, begun.profile.as_str()),
+            (7, Some(2.5), "tatkal")
+        );
+        for same in ["", "--requests 7", "--rate 2.5 --profile tatkal"] {
+            begun.check(&arguments(same)).unwrap();
+        }
+        for other in ["--requests 8", "--rate 3", "--profile burst", "--seed 4294967296"] {
+            let refused = begun.check(&arguments(other)).unwrap_err().to_string();
+            assert!(refused.starts_with(other.split(' ').next().unwrap()), "{refused}");
+        }
     }
 }

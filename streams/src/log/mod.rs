@@ -1,9 +1,11 @@
 //! The partitioned, transactional log that topologies read from and write to.
 //!
-//! Two implementations, [`kafka`] and [`memory`], pass one conformance suite (`testing::conformance::log`). All methods
+//! Two implementations, [`kafka`] and [`memory`] (alone or kept on [`disk`]), pass one conformance suite
+//! (`testing::conformance::log`). All methods
 //! are asynchronous, so that every call is a place where a simulator can break it. Implementations must be safe to drop
 //! at any await point: a dropped call may or may not have had its effect, as with a lost reply.
 
+pub mod disk;
 pub mod kafka;
 pub mod memory;
 pub mod murmur2;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::groups::Group;
+use super::journal::{Change, Queue, Then};
 use super::partition::{OutOfRange, Partition, Retention, TransactionId};
 use super::transactions::Coordinated;
 use crate::log::murmur2::partition_for_key;
@@ -39,10 +40,15 @@ pub(super) struct Held {
 
 pub(super) struct State {
     pub(super) timeouts: Timeouts,
+    pub(super) bytes_max: usize,
     pub(super) topics: BTreeMap<Arc<str>, Topic>,
     pub(super) producers: BTreeMap<String, Coordinated>,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) held: Held,
+    /// Where changes are kept; none where they end with the process.
+    pub(super) journal: Option<Queue>,
+    /// Why nothing can be kept any more.
+    pub(super) broken: Option<String>,
     /// Wakes those who wait for transactions to be completed.
     pub(super) settled: Arc<Notify>,
     /// Wakes those who sleep until the next expiry, when it comes earlier than they thought.
@@ -66,13 +72,16 @@ pub(super) struct Topic {
 }
 
 impl State {
-    pub(super) fn new(timeouts: Timeouts, settled: Arc<Notify>, rearmed: Arc<Notify>) -> Self {
+    pub(super) fn new(timeouts: Timeouts, bytes_max: usize, settled: Arc<Notify>, rearmed: Arc<Notify>) -> Self {
         Self {
             timeouts,
+            bytes_max,
             topics: BTreeMap::new(),
             producers: BTreeMap::new(),
             groups: BTreeMap::new(),
             held: Held::default(),
+            journal: None,
+            broken: None,
             settled,
             rearmed,
             next_expiry: Duration::MAX,
@@ -124,7 +133,41 @@ impl State {
         }
         let topic = Topic::new(spec)?;
         self.topics.insert(Arc::clone(&topic.name), topic);
+        if let Some(journal) = &self.journal {
+            let topics = vec![spec.clone()];
+            let change = Change {
+                topics,
+                ..Change::default()
+            };
+            // The writer thread is there as long as there is a sender.
+            let _ = journal.send((change, Then::Nothing));
+        }
         Ok(true)
+    }
+
+    /// Takes over what a journal has kept.
+    pub(super) fn restore(&mut self, history: Change) -> Result<(), LogError> {
+        for spec in &history.topics {
+            self.create_topic(spec)?;
+        }
+        for (partition, low) in history.low {
+            let (found, _) = self.partition_mut(&partition).ok_or_else(|| unknown(&partition))?;
+            found.begin_at(low);
+        }
+        for (partition, records) in history.records {
+            let (found, _) = self.partition_mut(&partition).ok_or_else(|| unknown(&partition))?;
+            found.restore(records);
+        }
+        for (group, offsets) in history.offsets {
+            self.groups.entry(group).or_default().restore(offsets);
+        }
+        Ok(())
+    }
+
+    /// Bytes held, in all partitions.
+    pub(super) fn bytes(&self) -> usize {
+        let partitions = self.topics.values().flat_map(|topic| &topic.partitions);
+        partitions.map(Partition::bytes).sum()
     }
 
     /// Gives the partitions of new topics to those who are subscribed to them already.

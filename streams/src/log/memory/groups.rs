@@ -63,6 +63,12 @@ impl Group {
         topics.any(|subscribed| **subscribed == *topic)
     }
 
+    /// Takes over offsets that were committed in an earlier process.
+    pub(super) fn restore(&mut self, offsets: Vec<OffsetCommit>) {
+        self.offsets
+            .extend(offsets.into_iter().map(|commit| (commit.source, commit.committed)));
+    }
+
     /// A transaction that commits offsets has ended.
     pub(super) fn settle(&mut self, transaction: TransactionId, outcome: Outcome, offsets: Vec<OffsetCommit>) {
         for OffsetCommit { source, committed } in offsets {

@@ -19,6 +19,7 @@ mod clock;
 mod consumer;
 mod groups;
 mod hooks;
+mod journal;
 mod partition;
 mod producer;
 mod reader;
@@ -34,13 +35,14 @@ use tokio::task::yield_now;
 
 use self::broker::unknown;
 use self::consumer::MemoryConsumer;
-use self::producer::MemoryProducer;
+use self::producer::{MemoryProducer, await_answer};
 use self::reader::MemoryReader;
 use self::shared::Shared;
 use super::{CommittedOffset, Consumer, ConsumerConfig, Log, LogError, Producer, Reader, TopicSpec};
 use crate::record::{OutputRecord, Record, TopicPartition};
 
 pub use self::clock::{Clock, ManualClock, SystemClock};
+pub(super) use self::journal::{Change, Journal};
 
 /// Settings of the log; the defaults are Kafka's.
 #[derive(Clone)]
@@ -53,6 +55,9 @@ pub struct MemoryLogConfig {
     pub transaction_timeout: Duration,
     /// How long a call waits for what a test holds back or another transaction keeps open, before it reports an error.
     pub request_timeout: Duration,
+    /// Records outside of transactions are refused once so many bytes are held: what transactions make of those that
+    /// were taken still fits, so this bounds the log without losing anything.
+    pub bytes_max: usize,
 }
 
 impl Default for MemoryLogConfig {
@@ -62,6 +67,7 @@ impl Default for MemoryLogConfig {
             session_timeout: Duration::from_secs(45),
             transaction_timeout: Duration::from_secs(60),
             request_timeout: Duration::from_secs(60),
+            bytes_max: usize::MAX,
         }
     }
 }
@@ -85,17 +91,21 @@ impl MemoryLog {
         }
     }
 
+    /// A log that begins with what a journal has kept, and keeps what comes there.
+    pub(super) fn restore(
+        config: MemoryLogConfig,
+        history: Change,
+        journal: Box<dyn Journal>,
+    ) -> Result<Self, LogError> {
+        let shared = Arc::new(Shared::restore(config, history, journal)?);
+        Ok(Self { shared })
+    }
+
     /// Appends records outside of any transaction, all or (where one names no existing partition or is too large) none.
-    /// Returns the partition and offset of each. Takes effect at the call; never waits.
+    /// Returns the partition and offset of each. Takes effect at the call and never waits; only a log that is kept on
+    /// disk shows the records a little later.
     pub fn append(&self, records: Vec<OutputRecord>) -> Result<Vec<(i32, i64)>, LogError> {
-        let mut state = self.shared.lock();
-        let placed: Result<Vec<i32>, String> = records.iter().map(|record| state.place(record)).collect();
-        let partitions = placed.map_err(|reason| LogError::Fatal {
-            action: format!("append {} records", records.len()),
-            reason,
-        })?;
-        let append = |(record, partition)| (partition, state.append(record, partition, None));
-        Ok(records.into_iter().zip(partitions).map(append).collect())
+        Ok(self.shared.lock().append_alone(records)?.places)
     }
 
     /// The committed records of a partition from an offset on, at most so many. Never waits.
@@ -137,9 +147,12 @@ impl Log for MemoryLog {
 
     async fn append(&self, records: Vec<OutputRecord>) -> Result<Vec<(i32, i64)>, LogError> {
         yield_now().await;
-        let appended = Self::append(self, records);
+        let appended = self.shared.lock().append_alone(records)?;
+        if let Some(answer) = appended.answer {
+            await_answer(Arc::clone(&self.shared), answer, "append records".to_owned()).await?;
+        }
         yield_now().await;
-        appended
+        Ok(appended.places)
     }
 
     async fn reader(&self, partition: &TopicPartition, from: i64) -> Result<Box<dyn Reader>, LogError> {

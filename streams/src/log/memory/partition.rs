@@ -104,6 +104,42 @@ impl Partition {
         self.settle(retention);
     }
 
+    /// Shows what was written under an id of its own, as records of no transaction: without a marker.
+    pub(super) fn release(&mut self, id: TransactionId, retention: Retention) {
+        self.open.remove(&id);
+        self.settle(retention);
+    }
+
+    /// The records that an open transaction wrote here.
+    pub(super) fn open_records(&self, transaction: TransactionId) -> Vec<Record> {
+        let ranges = self.open.get(&transaction).into_iter().flatten();
+        let records = ranges.flat_map(|range| {
+            let (start, end) = (self.index_of(range.start), self.index_of(range.end));
+            self.entries.range(start..end).map(|entry| entry.record.clone())
+        });
+        records.collect()
+    }
+
+    /// Begins an empty partition at an offset.
+    pub(super) fn begin_at(&mut self, low: i64) {
+        (self.low, self.stable, self.next) = (low, low, low);
+    }
+
+    /// Takes over committed records of an earlier process, in order of their offsets; older ones than are kept don't count.
+    pub(super) fn restore(&mut self, records: Vec<Record>) {
+        for record in records.into_iter().filter(|record| record.offset >= self.low) {
+            self.next = record.offset + 1;
+            self.bytes += size(&record);
+            self.entries.push_back(Entry { record, aborted: false });
+        }
+        self.stable = self.next;
+    }
+
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Moves the last stable offset, wakes those who wait for it, and drops what needs not be kept.
     pub(super) fn settle(&mut self, retention: Retention) {
         let stable = self.open.values().map(|ranges| ranges[0].start).min();

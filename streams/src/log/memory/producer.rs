@@ -86,8 +86,8 @@ impl Producer for MemoryProducer {
     }
 }
 
-/// Brings the answer of an operation that took effect already, or waits while a test holds it back.
-async fn await_answer(
+/// Brings the answer of an operation that took effect already, or waits while a test holds it back or a journal writes.
+pub(super) async fn await_answer(
     shared: Arc<Shared>,
     mut answer: oneshot::Receiver<Result<(), LogError>>,
     action: String,

@@ -1,15 +1,26 @@
 //! The state with its lock and clock, and the one way of waiting.
 
 use std::future::Future;
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::MemoryLogConfig;
 use super::broker::{State, Timeouts};
+use super::journal::{self, Change, Journal};
+use crate::log::LogError;
 
+/// What the log and its clients share. When the last of them is gone, what is queued for the journal is written first.
 pub(super) struct Shared {
+    core: Arc<Core>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// The part of it that the journal's writer thread has too.
+pub(super) struct Core {
     pub(super) config: MemoryLogConfig,
     /// Woken when a transaction is completed.
     pub(super) settled: Arc<Notify>,
@@ -19,16 +30,64 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// An empty log that ends with the process.
     pub(super) fn new(config: MemoryLogConfig) -> Self {
+        let core = Arc::new(Core::new(config));
+        Self { core, writer: None }
+    }
+
+    /// A log that begins with what a journal has kept, and keeps what comes there.
+    pub(super) fn restore(
+        config: MemoryLogConfig,
+        history: Change,
+        journal: Box<dyn Journal>,
+    ) -> Result<Self, LogError> {
+        let core = Arc::new(Core::new(config));
+        core.lock().restore(history)?;
+        let (queue, writer) = journal::start(journal, core.clone()).map_err(|error| LogError::Fatal {
+            action: "start the log's writer thread".to_owned(),
+            reason: error.to_string(),
+        })?;
+        core.lock().journal = Some(queue);
+        let writer = Some(writer);
+        Ok(Self { core, writer })
+    }
+}
+
+impl Deref for Shared {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.take()
+            && let Some(mut state) = self.try_lock()
+        {
+            // The thread ends when the queue is empty and nobody can add to it.
+            state.journal = None;
+            drop(state);
+            // If it panicked, its own message is above.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Core {
+    fn new(config: MemoryLogConfig) -> Self {
         let settled = Arc::new(Notify::new());
         let rearmed = Arc::new(Notify::new());
         let timeouts = Timeouts {
             session: config.session_timeout,
             transaction: config.transaction_timeout,
         };
+        let state = State::new(timeouts, config.bytes_max, Arc::clone(&settled), Arc::clone(&rearmed));
         Self {
             config,
-            state: Mutex::new(State::new(timeouts, Arc::clone(&settled), Arc::clone(&rearmed))),
+            state: Mutex::new(state),
             settled,
             rearmed,
         }
@@ -39,7 +98,7 @@ impl Shared {
         self.try_lock().expect("a panic inside the log left its state unusable")
     }
 
-    /// As [`Shared::lock`], for destructors: none after a panic inside the log.
+    /// As [`Core::lock`], for destructors: none after a panic inside the log.
     pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, State>> {
         let mut state = self.state.lock().ok()?;
         state.advance(self.config.clock.elapsed(), self.config.clock.timestamp());

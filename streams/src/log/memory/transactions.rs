@@ -9,7 +9,7 @@
 //! A commit is *decided* (and acknowledged) when the coordinator has it; its markers reach each partition and the
 //! group's offsets afterwards, in any order. Here that is at once, unless a test holds some back. Until the last one is
 //! written the producer's next operations wait, and so does a new producer under the same id, as with Kafka's
-//! `CONCURRENT_TRANSACTIONS`.
+//! `CONCURRENT_TRANSACTIONS`. With a journal a commit is acknowledged, and its markers are written, once it is durable.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use super::broker::State;
 use super::groups::Membership;
+use super::journal::Then;
 use super::partition::{Outcome, TransactionId};
 use crate::log::{LogError, OffsetCommit};
 use crate::record::{OutputRecord, TopicPartition};
@@ -52,6 +53,8 @@ struct Transaction {
     expiry: Duration,
     partitions: BTreeSet<TopicPartition>,
     offsets: Vec<(String, Vec<OffsetCommit>)>,
+    /// False from the decision to commit until the journal has it.
+    is_durable: bool,
 }
 
 impl Coordinated {
@@ -100,11 +103,7 @@ impl State {
             match operation {
                 Operation::Send(records) => self.send(transactional_id, records),
                 Operation::Offsets(offsets, membership) => self.send_offsets(transactional_id, offsets, &membership),
-                Operation::End(outcome, reply) => {
-                    let result = self.decide(transactional_id, outcome);
-                    // Nobody waits for the answer where the call's future was dropped.
-                    let _ = reply.send(result);
-                }
+                Operation::End(outcome, reply) => self.decide(transactional_id, outcome, reply),
             }
         }
     }
@@ -135,6 +134,7 @@ impl State {
                 expiry,
                 partitions: BTreeSet::new(),
                 offsets: Vec::new(),
+                is_durable: true,
             });
         }
         self.producers.get_mut(transactional_id)?.transaction.as_mut()
@@ -199,24 +199,62 @@ impl State {
         }
     }
 
-    fn decide(&mut self, transactional_id: &str, outcome: Outcome) -> Result<(), LogError> {
-        let Some(producer) = self.producers.get_mut(transactional_id) else {
-            return Err(fenced(transactional_id));
-        };
+    /// Decides how the transaction ends, and answers: where there is a journal, a commit once it is durable.
+    fn decide(&mut self, transactional_id: &str, outcome: Outcome, reply: Reply) {
+        match self.take_decided(transactional_id, outcome) {
+            Ok(Some(transaction)) if outcome == Outcome::Commit && self.journal.is_some() => {
+                self.keep_commit(transactional_id, transaction, reply);
+            }
+            Ok(transaction) => {
+                if let Some(transaction) = transaction {
+                    self.end(transactional_id, outcome, transaction);
+                }
+                answer(reply, Ok(()));
+            }
+            Err(error) => answer(reply, Err(error)),
+        }
+    }
+
+    /// The transaction that is to end, if one is open.
+    fn take_decided(&mut self, transactional_id: &str, outcome: Outcome) -> Result<Option<Transaction>, LogError> {
+        let action = || format!("commit of {transactional_id}");
+        if outcome == Outcome::Commit {
+            self.check_journal(action)?;
+        }
+        let producer = self.producers.get_mut(transactional_id);
+        let producer = producer.ok_or_else(|| fenced(transactional_id))?;
         match (outcome, &producer.doomed) {
             (Outcome::Commit, Some(reason)) => {
                 return Err(LogError::Abortable {
-                    action: format!("commit of {transactional_id}"),
+                    action: action(),
                     reason: reason.clone(),
                 });
             }
             (Outcome::Abort, _) => producer.doomed = None,
             (Outcome::Commit, None) => {}
         }
-        if let Some(transaction) = producer.transaction.take() {
-            self.end(transactional_id, outcome, transaction);
+        Ok(producer.transaction.take())
+    }
+
+    /// Has a transaction written; it is decided, and its markers follow when it is durable.
+    fn keep_commit(&mut self, transactional_id: &str, mut transaction: Transaction, reply: Reply) {
+        transaction.is_durable = false;
+        let then = Then::Commit(transactional_id.to_owned(), reply);
+        let offsets = transaction.offsets.clone();
+        self.keep(transaction.id, transaction.partitions.iter(), offsets, then);
+        if let Some(producer) = self.producers.get_mut(transactional_id) {
+            producer.completing = Some((Outcome::Commit, transaction));
         }
-        Ok(())
+    }
+
+    /// The commit that was being written is durable.
+    pub(super) fn commit_is_durable(&mut self, transactional_id: &str) {
+        let producer = self.producers.get_mut(transactional_id);
+        if let Some((_, transaction)) = producer.and_then(|producer| producer.completing.as_mut()) {
+            transaction.is_durable = true;
+        }
+        self.write_markers(transactional_id);
+        self.proceed(transactional_id);
     }
 
     fn end(&mut self, transactional_id: &str, outcome: Outcome, transaction: Transaction) {
@@ -235,6 +273,12 @@ impl State {
         let Some((outcome, mut transaction)) = completing else {
             return;
         };
+        if !transaction.is_durable {
+            if let Some(producer) = self.producers.get_mut(transactional_id) {
+                producer.completing = Some((outcome, transaction));
+            }
+            return;
+        }
         for partition in std::mem::take(&mut transaction.partitions) {
             if self.held.markers.contains(&partition) {
                 transaction.partitions.insert(partition);
@@ -294,7 +338,11 @@ pub(super) fn fenced(transactional_id: &str) -> LogError {
 
 fn refuse(operation: Operation, transactional_id: &str) {
     if let Operation::End(_, reply) = operation {
-        // Nobody waits for the answer where the call's future was dropped.
-        let _ = reply.send(Err(fenced(transactional_id)));
+        answer(reply, Err(fenced(transactional_id)));
     }
+}
+
+/// Nobody waits for the answer where the call's future was dropped.
+pub(super) fn answer(reply: Reply, result: Result<(), LogError>) {
+    let _ = reply.send(result);
 }

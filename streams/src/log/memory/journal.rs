@@ -1,0 +1,181 @@
+//! What must outlive the process: it is written before anybody sees it.
+//!
+//! ```text
+//!  commit, append ─> State ──queue──> writer thread ─> Journal::write, one for all that waits
+//!                      ^                                    │
+//!                      └─── markers, records seen, answers <┘
+//! ```
+//!
+//! So no reader, and nothing that a reader keeps elsewhere, is ever ahead of what a restart brings back. What was not
+//! written at the end of the process was neither seen nor acknowledged: an open transaction is aborted by being forgotten.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+use tokio::sync::oneshot;
+
+use super::broker::State;
+use super::partition::TransactionId;
+use super::shared::Core;
+use super::transactions::{Reply, answer};
+use crate::log::{LogError, OffsetCommit, TopicSpec};
+use crate::record::{OutputRecord, Record, TopicPartition};
+
+/// Changes written at once, at most: bounds the memory of one write.
+const CHANGES_MAX: usize = 1_000;
+
+/// A change of what the log holds, all or nothing; or all that it holds.
+#[derive(Debug, Default)]
+pub(in crate::log) struct Change {
+    /// New topics.
+    pub(in crate::log) topics: Vec<TopicSpec>,
+    /// New records, with their offsets, by partition.
+    pub(in crate::log) records: Vec<(TopicPartition, Vec<Record>)>,
+    /// Positions committed, by group.
+    pub(in crate::log) offsets: Vec<(String, Vec<OffsetCommit>)>,
+    /// First offsets kept of the partitions concerned.
+    pub(in crate::log) low: Vec<(TopicPartition, i64)>,
+}
+
+/// Keeps changes.
+pub(in crate::log) trait Journal: Send + 'static {
+    /// Returns when the changes are durable, in their order and all or none; else why not.
+    fn write(&mut self, changes: &[Change]) -> Result<(), String>;
+}
+
+/// What follows when a change is durable.
+pub(super) enum Then {
+    /// Nothing waits for it.
+    Nothing,
+    /// The transaction of this `transactional.id` ends.
+    Commit(String, Reply),
+    /// Records of no transaction are seen.
+    Append(TransactionId, BTreeSet<TopicPartition>, Reply),
+}
+
+/// The way to the writer thread.
+pub(super) type Queue = mpsc::Sender<(Change, Then)>;
+
+/// Starts the writer thread, which ends after the last sender.
+pub(super) fn start(mut journal: Box<dyn Journal>, log: Arc<Core>) -> std::io::Result<(Queue, JoinHandle<()>)> {
+    let (queue, waiting) = mpsc::channel::<(Change, Then)>();
+    let write = move || {
+        while let Ok(first) = waiting.recv() {
+            let all = std::iter::once(first).chain(waiting.try_iter().take(CHANGES_MAX));
+            let (changes, thens): (Vec<_>, Vec<_>) = all.unzip();
+            let written = journal.write(&changes);
+            log.lock().written(thens, &written);
+        }
+    };
+    let writer = std::thread::Builder::new().name("log-journal".into()).spawn(write)?;
+    Ok((queue, writer))
+}
+
+impl State {
+    /// Records of no transaction. With a journal they are seen once they are durable, and then there is an answer.
+    pub(super) fn append_alone(&mut self, records: Vec<OutputRecord>) -> Result<Appended, LogError> {
+        let count = records.len();
+        let action = || format!("append {count} records");
+        self.check_journal(action)?;
+        let held = self.bytes();
+        if held > self.bytes_max {
+            return Err(LogError::Fatal {
+                action: action(),
+                reason: format!(
+                    "the log is full: it holds {held} bytes and takes no more beyond {}",
+                    self.bytes_max
+                ),
+            });
+        }
+        let placed: Result<Vec<i32>, String> = records.iter().map(|record| self.place(record)).collect();
+        let partitions = placed.map_err(|reason| LogError::Fatal {
+            action: action(),
+            reason,
+        })?;
+        let within = self.journal.is_some().then(|| self.next_id());
+        let touched = records.iter().zip(&partitions);
+        let touched: BTreeSet<TopicPartition> = touched
+            .map(|(record, partition)| TopicPartition::new(record.topic.clone(), *partition))
+            .collect();
+        let append = |(record, partition)| (partition, self.append(record, partition, within));
+        let places = records.into_iter().zip(partitions).map(append).collect();
+        let answer = within.map(|id| {
+            let (reply, answer) = oneshot::channel();
+            self.keep(id, touched.iter(), Vec::new(), Then::Append(id, touched.clone(), reply));
+            answer
+        });
+        Ok(Appended { places, answer })
+    }
+
+    /// Hands what a transaction has written to the journal.
+    pub(super) fn keep<'a>(
+        &self,
+        id: TransactionId,
+        partitions: impl Iterator<Item = &'a TopicPartition>,
+        offsets: Vec<(String, Vec<OffsetCommit>)>,
+        then: Then,
+    ) {
+        let Some(journal) = &self.journal else {
+            return;
+        };
+        let mut change = Change {
+            offsets,
+            ..Change::default()
+        };
+        for partition in partitions {
+            if let Some(found) = self.partition(partition) {
+                change.records.push((partition.clone(), found.open_records(id)));
+                change.low.push((partition.clone(), found.low()));
+            }
+        }
+        // The writer thread is there as long as there is a sender.
+        let _ = journal.send((change, then));
+    }
+
+    /// After the journal has written, or failed to: then nothing can be written any more.
+    fn written(&mut self, thens: Vec<Then>, written: &Result<(), String>) {
+        if let Err(reason) = written {
+            self.broken.get_or_insert_with(|| reason.clone());
+        }
+        for then in thens {
+            let reply = match then {
+                Then::Nothing => continue,
+                Then::Commit(transactional_id, reply) => {
+                    if written.is_ok() {
+                        self.commit_is_durable(&transactional_id);
+                    }
+                    reply
+                }
+                Then::Append(id, partitions, reply) => {
+                    for partition in partitions.iter().filter(|_| written.is_ok()) {
+                        if let Some((found, retention)) = self.partition_mut(partition) {
+                            found.release(id, retention);
+                        }
+                    }
+                    reply
+                }
+            };
+            answer(reply, self.check_journal(|| "write to the log's file".to_owned()));
+        }
+    }
+
+    /// Refuses what the journal could not keep.
+    pub(super) fn check_journal(&self, action: impl Fn() -> String) -> Result<(), LogError> {
+        match &self.broken {
+            Some(reason) => Err(LogError::Fatal {
+                action: action(),
+                reason: reason.clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What became of records that were appended alone.
+pub(super) struct Appended {
+    /// Partition and offset of each.
+    pub(super) places: Vec<(i32, i64)>,
+    /// Comes when they are durable; none where there is no journal.
+    pub(super) answer: Option<oneshot::Receiver<Result<(), LogError>>>,
+}
