@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::log::{Log, LogError};
 use crate::record::{Record, TopicPartition};
-use crate::serde::{DeserializeError, Deserializer, FetchError};
+use crate::serde::{DecodeError, Deserializer, decode};
 
 /// How many records a follower takes at once.
 const BATCH_RECORDS_MAX: usize = 1_000;
@@ -131,34 +131,14 @@ impl<V: Clone + Send + Sync + 'static, F> Follower<V, F> {
                 rows.remove(&key);
                 continue;
             }
-            match self.decode(deserializer, record).await? {
+            match decode(deserializer, record).await {
                 Ok(value) => {
                     rows.insert(key, value);
                 }
-                Err(reason) => {
+                Err(DecodeError::Malformed(reason)) => {
                     tracing::error!(topic = self.topic, offset = record.offset, reason, "record left out");
                 }
-            }
-        }
-        self.table.rows.store(Arc::new(rows));
-        Ok(())
-    }
-
-    async fn decode(
-        &self,
-        deserializer: &mut dyn Deserializer<V>,
-        record: &Record,
-    ) -> Result<Result<V, String>, LogError> {
-        loop {
-            let missing = match deserializer.deserialize(record) {
-                Ok(value) => return Ok(Ok(value)),
-                Err(DeserializeError::Malformed(reason)) => return Ok(Err(reason)),
-                Err(DeserializeError::Missing(id)) => id,
-            };
-            match deserializer.fetch(missing).await {
-                Ok(()) => {}
-                Err(FetchError::Unusable(reason)) => return Ok(Err(reason)),
-                Err(FetchError::Unavailable(reason)) => {
+                Err(DecodeError::Unavailable(reason)) => {
                     return Err(LogError::Retriable {
                         action: format!("following {}", self.topic),
                         reason,
@@ -166,5 +146,7 @@ impl<V: Clone + Send + Sync + 'static, F> Follower<V, F> {
                 }
             }
         }
+        self.table.rows.store(Arc::new(rows));
+        Ok(())
     }
 }

@@ -14,6 +14,7 @@ pub mod record;
 pub mod runtime;
 pub mod serde;
 pub mod sink;
+#[cfg(feature = "testing")]
 pub mod testing;
 pub mod topology;
 pub mod window;

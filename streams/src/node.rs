@@ -15,7 +15,7 @@ use crate::policy::{self, OnError};
 use crate::processor::{Collector, Processor};
 use crate::record::{OutputRecord, Record, TopicPartition};
 use crate::runtime::session::LedgerSession;
-use crate::serde::{DeserializeError, Deserializer, FetchError, Serializer};
+use crate::serde::{DecodeError, Deserializer, Serializer, decode};
 use crate::sink::Partials;
 use crate::topology::Children;
 
@@ -174,36 +174,19 @@ pub(crate) struct SourceNode<T, D> {
     pub(crate) types: PhantomData<fn() -> T>,
 }
 
-impl<T: Send + 'static, D: Deserializer<T>> SourceNode<T, D> {
-    /// Decodes one record: a value, or the reason why it is refused.
-    async fn decode(&mut self, record: &Record) -> Result<Result<T, String>, ProcessError> {
-        loop {
-            let missing = match self.deserializer.deserialize(record) {
-                Ok(value) => return Ok(Ok(value)),
-                Err(DeserializeError::Malformed(reason)) => return Ok(Err(reason)),
-                Err(DeserializeError::Missing(id)) => id,
-            };
-            match self.deserializer.fetch(missing).await {
-                Ok(()) => {}
-                Err(FetchError::Unusable(reason)) => return Ok(Err(reason)),
-                Err(FetchError::Unavailable(reason)) => return Err(ProcessError::Unavailable(reason)),
-            }
-        }
-    }
-}
-
 #[async_trait]
 impl<T: Send + 'static, D: Deserializer<T>> Node for SourceNode<T, D> {
     async fn process(&mut self, _input: AnyBatch, ctx: &mut Context<'_>) -> Result<(), ProcessError> {
         let records = ctx.records;
         let mut messages = Vec::with_capacity(records.len());
         for record in records {
-            let value = match self.decode(record).await? {
+            let value = match decode(&mut self.deserializer, record).await {
                 Ok(value) => value,
-                Err(message) => {
+                Err(DecodeError::Malformed(message)) => {
                     ctx.on_error(self.policy, record.offset, "undecodable", &message)?;
                     continue;
                 }
+                Err(DecodeError::Unavailable(reason)) => return Err(ProcessError::Unavailable(reason)),
             };
             if let Some(partition) = misplaced(ctx, record) {
                 if policy::hops(&record.headers) > 0 {

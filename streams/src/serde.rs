@@ -41,6 +41,33 @@ pub trait Deserializer<T>: Send + Sync + 'static {
     }
 }
 
+/// Why a record has no value, when all that could be fetched was.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum DecodeError {
+    /// The record is at fault.
+    Malformed(String),
+    /// What it needs can't be fetched at present.
+    Unavailable(String),
+}
+
+/// Decodes a record, fetching what that needs.
+pub(crate) async fn decode<T>(
+    deserializer: &mut (impl Deserializer<T> + ?Sized),
+    record: &Record,
+) -> Result<T, DecodeError> {
+    loop {
+        let missing = match deserializer.deserialize(record) {
+            Ok(value) => return Ok(value),
+            Err(DeserializeError::Malformed(reason)) => return Err(DecodeError::Malformed(reason)),
+            Err(DeserializeError::Missing(id)) => id,
+        };
+        deserializer.fetch(missing).await.map_err(|error| match error {
+            FetchError::Unusable(reason) => DecodeError::Malformed(reason),
+            FetchError::Unavailable(reason) => DecodeError::Unavailable(reason),
+        })?;
+    }
+}
+
 /// Encodes the values of a topic.
 pub trait Serializer<T>: Send + Sync + 'static {
     /// The record's value.

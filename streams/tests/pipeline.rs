@@ -1,21 +1,19 @@
-//! Topologies without a ledger: words are counted by key over a repartition topic, through the production runtime.
+//! Topologies without a ledger: words are marked over a repartition topic, through the production runtime.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use interlock_streams::log::memory::MemoryLog;
-use interlock_streams::log::{Log, TopicSpec};
 use interlock_streams::record::{OutputRecord, Record, TopicPartition};
-use interlock_streams::runtime::{Health, RuntimeConfig, Services, start};
 use interlock_streams::serde::Utf8;
+use interlock_streams::testing::{DriverError, Failure, TopologyTestDriver};
 use interlock_streams::{BuildError, Collector, Message, OnError, Processor, StreamsBuilder, Topology};
 
-/// Counts words within a batch; downstream adds the counts up.
-struct Count;
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-impl Processor<String> for Count {
+/// Marks words, and wants none of some.
+struct Mark;
+
+impl Processor<String> for Mark {
     type Out = String;
 
     fn process(&mut self, batch: Vec<Message<String>>, out: &mut Collector<String>) {
@@ -29,7 +27,7 @@ impl Processor<String> for Count {
     }
 }
 
-fn word_count() -> Topology {
+fn words() -> Topology {
     let builder = StreamsBuilder::new("words");
     builder
         .stream("lines", || Utf8)
@@ -45,37 +43,25 @@ fn word_count() -> Topology {
         })
         .filter(|message| message.value != "the")
         .repartition("words", Utf8, || Utf8)
-        .process("count", || Count)
-        .to("counts", Utf8);
+        .process("mark", || Mark)
+        .to("marks", Utf8);
     builder.build().expect("a valid topology")
 }
 
-async fn log_with(topics: &[&str], partitions: i32) -> MemoryLog {
-    let log = MemoryLog::new();
-    let specs: Vec<TopicSpec> = topics
-        .iter()
-        .map(|name| TopicSpec {
-            name: (*name).to_owned(),
-            partitions,
-            replication: 1,
-            settings: Vec::new(),
-        })
-        .collect();
-    log.create_topics(&specs).await.expect("topics");
-    log
+fn strict(policy: OnError) -> Topology {
+    let builder = StreamsBuilder::new("strict").on_error(policy);
+    builder.stream("lines", || Utf8).to("out", Utf8);
+    builder.build().expect("a valid topology")
 }
 
-fn services(log: &MemoryLog) -> Services {
-    Services {
-        log: Arc::new(log.clone()),
-        ledgers: None,
-        sink: None,
-    }
+fn header(record: &Record, name: &str) -> Bytes {
+    let found = record.headers.iter().find(|(key, _)| &**key == name);
+    found.map(|(_, value)| value.clone()).unwrap_or_default()
 }
 
-fn line(value: &'static [u8]) -> OutputRecord {
+fn bytes(topic: &str, value: &'static [u8]) -> OutputRecord {
     OutputRecord {
-        topic: "lines".into(),
+        topic: topic.into(),
         partition: None,
         timestamp: Some(1_700_000_000_000),
         key: None,
@@ -84,109 +70,91 @@ fn line(value: &'static [u8]) -> OutputRecord {
     }
 }
 
-fn read_all(log: &MemoryLog, topic: &str, partitions: i32) -> Vec<Record> {
-    let of = |partition| {
-        log.read(&TopicPartition::new(topic, partition), 0, usize::MAX)
-            .expect("read")
-    };
-    (0..partitions).flat_map(of).collect()
-}
+#[test]
+fn words_come_together_by_key_over_a_repartition() -> Result {
+    let driver = TopologyTestDriver::new(words(), 3)?;
+    let lines = driver.input("lines", Utf8);
+    let marks = driver.output::<String, _>("marks", Utf8);
+    lines.pipe_all([
+        ("a", "The quick brown fox"),
+        ("b", "the lazy dog"),
+        ("c", "quick QUICK"),
+    ])?;
+    let marked = marks.read_key_values()?;
+    assert_eq!(marked.len(), 7);
+    assert_eq!(marked.iter().filter(|(word, _)| word == "quick").count(), 3);
+    assert_eq!(marks.read_values()?, Vec::<String>::new(), "each is read once");
 
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(tokio::time::Instant::now() < deadline, "{what}: not within 30 s");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-#[tokio::test]
-async fn counts_words_over_a_repartition_and_sends_what_it_cannot_read_to_the_dlq() {
-    let log = log_with(&["lines", "words", "counts", "lines.dlq", "words.dlq"], 3).await;
-    for value in [
-        b"The quick brown fox".as_slice(),
-        b"the lazy dog",
-        b"quick QUICK refuse",
-        b"\xff\xfe",
-    ] {
-        log.append(vec![line(value)]).expect("append");
-    }
-    let config = RuntimeConfig {
-        threads: 2,
-        ..RuntimeConfig::new("test", "one")
-    };
-    let running = start(&config, &[word_count()], &services(&log), &Health::default()).expect("start");
-    until("seven counts and two dead letters", || {
-        read_all(&log, "counts", 3).len() == 7
-            && read_all(&log, "lines.dlq", 3).len() == 1
-            && read_all(&log, "words.dlq", 3).len() == 1
-    })
-    .await;
-    running.stop();
-    tokio::task::spawn_blocking(move || running.wait())
-        .await
-        .expect("join")
-        .expect("a clean end");
-
-    let mut counts: BTreeMap<Bytes, usize> = BTreeMap::new();
-    for record in read_all(&log, "counts", 3) {
-        *counts.entry(record.key.expect("a key")).or_default() += 1;
-    }
-    assert_eq!(counts.get(b"quick".as_slice()), Some(&3));
-    assert!(!counts.contains_key(b"the".as_slice()));
-    let dead = read_all(&log, "lines.dlq", 3).remove(0);
-    assert_eq!(dead.value.as_deref(), Some(b"\xff\xfe".as_slice()), "byte for byte");
-    let header = |name: &str| {
-        dead.headers
-            .iter()
-            .find(|(key, _)| &**key == name)
-            .map(|(_, value)| value.clone())
-    };
-    assert_eq!(header("__streams.errors.topic").as_deref(), Some(b"lines".as_slice()));
+    let used = (0..3).map(|partition| driver.log().read(&TopicPartition::new("marks", partition), 0, 1));
+    let used: Vec<_> = used.collect::<std::result::Result<Vec<_>, _>>()?.concat();
+    assert!(used.len() > 1, "the keys chose the partitions");
+    lines.advance_time(Duration::from_secs(7));
+    lines.pipe("d", "late")?;
+    let first = driver.records("lines")?.iter().map(|record| record.timestamp).min();
+    let late = marks.read_all()?.remove(0);
     assert_eq!(
-        header("__streams.errors.exception").as_deref(),
-        Some(b"undecodable".as_slice())
+        Some(late.timestamp - 7_000),
+        first,
+        "a record keeps the time that it was piped with"
     );
-    let words: Vec<i32> = (0..3)
-        .filter(|p| {
-            log.read(&TopicPartition::new("counts", *p), 0, 1)
-                .is_ok_and(|records| !records.is_empty())
-        })
-        .collect();
-    assert!(words.len() > 1, "the keys chose the partitions: {words:?}");
+    Ok(())
 }
 
-#[tokio::test]
-async fn a_topology_set_to_fail_stops_loudly_and_loses_nothing() {
-    let log = log_with(&["lines", "out"], 1).await;
-    log.append(vec![line(b"good")]).expect("append");
-    log.append(vec![line(b"\xff")]).expect("append");
-    let strict = |policy| {
-        let builder = StreamsBuilder::new("strict").on_error(policy);
-        builder.stream("lines", || Utf8).to("out", Utf8);
-        builder.build().expect("a valid topology")
+#[test]
+fn what_cannot_be_read_or_processed_goes_to_the_dead_letters() -> Result {
+    let driver = TopologyTestDriver::new(words(), 1)?;
+    driver.pipe(vec![bytes("lines", b"\xff\xfe"), bytes("lines", b"refuse this")])?;
+    assert_eq!(driver.records("marks")?.len(), 1);
+    let refused = driver.records("words.dlq")?.remove(0);
+    assert_eq!(refused.value.as_deref(), Some(b"refuse".as_slice()));
+    let dead = driver.records("lines.dlq")?.remove(0);
+    assert_eq!(dead.value.as_deref(), Some(b"\xff\xfe".as_slice()), "byte for byte");
+    assert_eq!(header(&dead, "__streams.errors.topic"), "lines");
+    assert_eq!(header(&dead, "__streams.errors.exception"), "undecodable");
+    Ok(())
+}
+
+#[test]
+fn failures_repeat_and_lose_nothing() -> Result {
+    let driver = TopologyTestDriver::new(words(), 2)?;
+    let lines = driver.input("lines", Utf8);
+    let marks = driver.output::<String, _>("marks", Utf8);
+    for failure in [Failure::AbortedTransaction, Failure::RevokedPartitions, Failure::Crash] {
+        let generation = driver.log().generation("test-words");
+        driver.inject(failure)?;
+        lines.pipe("k", "one two three")?;
+        assert_eq!(marks.read_values()?.len(), 3, "{failure:?}");
+        let rebalanced = driver.log().generation("test-words") > generation;
+        assert_eq!(rebalanced, failure != Failure::AbortedTransaction, "{failure:?}");
+    }
+    assert_eq!(driver.records("lines.dlq")?.len(), 0);
+    Ok(())
+}
+
+#[test]
+fn a_topology_set_to_fail_stops_loudly_and_loses_nothing() -> Result {
+    let driver = TopologyTestDriver::new(strict(OnError::Fail), 1)?;
+    let stopped = driver.pipe(vec![bytes("lines", b"good"), bytes("lines", b"\xff")]);
+    let Err(DriverError::Stopped(error)) = stopped else {
+        panic!("it goes on: {stopped:?}")
     };
-    let config = RuntimeConfig::new("test", "one");
-    let running = start(&config, &[strict(OnError::Fail)], &services(&log), &Health::default()).expect("start");
-    let error = tokio::task::spawn_blocking(move || running.wait())
-        .await
-        .expect("join")
-        .expect_err("it stops");
     assert!(error.to_string().contains("lines[0]@1"), "{error}");
-    assert!(
-        read_all(&log, "out", 1).is_empty(),
-        "the transaction that it was part of is not committed"
-    );
+    let committed = driver.records("out")?;
+    assert_eq!(committed, [], "the transaction that it was part of is not committed");
+    let nobody = driver.input("lines", Utf8).pipe("k", "good");
+    assert!(matches!(nobody, Err(DriverError::NoWorker)), "{nobody:?}");
 
     // Once somebody has decided that the record may go, everything is there once.
-    let running = start(&config, &[strict(OnError::Skip)], &services(&log), &Health::default()).expect("start");
-    until("the good line", || !read_all(&log, "out", 1).is_empty()).await;
-    running.stop();
-    tokio::task::spawn_blocking(move || running.wait())
-        .await
-        .expect("join")
-        .expect("a clean end");
-    assert_eq!(read_all(&log, "out", 1).len(), 1);
+    driver.redeploy(strict(OnError::Skip))?;
+    let out = driver.output::<String, _>("out", Utf8);
+    assert_eq!(out.read_values()?, ["good", "good"]);
+    driver.redeploy(strict(OnError::Skip))?;
+    assert_eq!(
+        out.read_values()?,
+        Vec::<String>::new(),
+        "a clean hand-over repeats nothing"
+    );
+    Ok(())
 }
 
 #[test]
@@ -219,32 +187,28 @@ fn branches_and_forks_lead_where_they_should() {
         assert!(text.contains(line), "{line} in\n{text}");
     }
     assert!(topology.mermaid().contains("t_lines --> ports_0"));
+
+    let driver = TopologyTestDriver::new(topology, 1).expect("a driver");
+    let lines = driver.input("lines", Utf8);
+    lines.pipe_all([("k", "long one"), ("k", "two")]).expect("piped");
+    let all = driver.output::<String, _>("all", Utf8).read_values().expect("read");
+    assert_eq!(all, ["two", "long one", "long one"]);
 }
 
-#[tokio::test]
-async fn a_record_whose_result_is_too_long_goes_to_the_dlq() {
-    let log = log_with(&["lines", "out", "lines.dlq"], 1).await;
-    log.append(vec![line(b"short")]).expect("append");
-    log.append(vec![line(&[b'x'; 2_000])]).expect("append");
-    log.append(vec![line(b"last")]).expect("append");
+#[test]
+fn a_record_whose_result_is_too_long_goes_to_the_dlq() -> Result {
     let builder = StreamsBuilder::new("repeat");
     let repeated = |value: String| value.repeat(1_000);
     builder.stream("lines", || Utf8).map_values(repeated).to("out", Utf8);
-    let topology = builder.build().expect("a valid topology");
-    let config = RuntimeConfig::new("test", "one");
-    let running = start(&config, &[topology], &services(&log), &Health::default()).expect("start");
-    until("what can be written", || read_all(&log, "out", 1).len() == 2).await;
-    running.stop();
-    tokio::task::spawn_blocking(move || running.wait())
-        .await
-        .expect("join")
-        .expect("a clean end");
-    let dead = read_all(&log, "lines.dlq", 1);
+    let driver = TopologyTestDriver::new(builder.build()?, 1)?;
+    let long = "x".repeat(2_000);
+    driver
+        .input("lines", Utf8)
+        .pipe_all([("k", "short"), ("k", &long), ("k", "last")])?;
+    assert_eq!(driver.records("out")?.len(), 2, "what can be written");
+    let dead = driver.records("lines.dlq")?;
     assert_eq!(dead.len(), 1);
-    assert_eq!(dead[0].value.as_deref(), Some([b'x'; 2_000].as_slice()));
-    let reason = (
-        Arc::from("__streams.errors.exception"),
-        Bytes::from_static(b"production"),
-    );
-    assert!(dead[0].headers.contains(&reason), "{dead:?}");
+    assert_eq!(dead[0].value.as_deref(), Some(long.as_bytes()));
+    assert_eq!(header(&dead[0], "__streams.errors.exception"), "production");
+    Ok(())
 }

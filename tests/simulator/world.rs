@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use futures::future::BoxFuture;
 use interlock_schemas::topics;
 use interlock_streams::ledger::memory::{LedgerSnapshot, MemoryLedgerStore};
-use interlock_streams::ledger::{LedgerError, LedgerStore, Token};
-use interlock_streams::log::memory::{Clock, MemoryLog, MemoryLogConfig};
-use interlock_streams::log::{Log, TopicSpec};
+use interlock_streams::ledger::{LedgerStore, Token};
+use interlock_streams::log::Log;
+use interlock_streams::log::memory::{MemoryLog, MemoryLogConfig, TokioClock};
 use interlock_streams::record::{OutputRecord, TopicPartition};
 use interlock_streams::runtime::{Health, RuntimeConfig, Services, TaskError, run_here};
-use interlock_topologies::Context;
+use interlock_streams::window::MemorySink;
+use interlock_topologies::{Context, topic_specs};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -38,23 +38,6 @@ const SETTLE_MAX_MS: u64 = 240_000;
 const QUIET: Duration = Duration::from_secs(25);
 /// A worker that is asked to stop does so within this time.
 const STOP_MAX: Duration = Duration::from_secs(60);
-
-/// The simulated time of day.
-struct SimulatedClock(Instant);
-
-impl Clock for SimulatedClock {
-    fn timestamp(&self) -> i64 {
-        START_MS + i64::try_from(self.0.elapsed().as_millis()).unwrap_or(i64::MAX)
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.elapsed()
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        Box::pin(sleep(duration))
-    }
-}
 
 /// One worker, over its lives.
 #[derive(Default)]
@@ -100,30 +83,13 @@ pub(super) struct World<'a> {
 impl<'a> World<'a> {
     pub(super) async fn new(schedule: &'a Schedule) -> Result<Self> {
         let log = MemoryLog::with(MemoryLogConfig {
-            clock: Arc::new(SimulatedClock(Instant::now())),
+            clock: Arc::new(TokioClock::new(START_MS)),
             session_timeout: SESSION_TIMEOUT,
             transaction_timeout: TRANSACTION_TIMEOUT,
             request_timeout: REQUEST_TIMEOUT,
             bytes_max: usize::MAX,
         });
-        let spec = |name: &str, partitions: i32, setting: Option<(&str, &str)>| TopicSpec {
-            name: name.to_owned(),
-            partitions,
-            replication: 1,
-            settings: setting.map(|(k, v)| (k.to_owned(), v.to_owned())).into_iter().collect(),
-        };
-        let count = schedule.partitions;
-        let mut specs = vec![
-            spec(topics::TRAIN_SERVICES, 1, None),
-            spec(
-                topics::BOOKING_REQUESTS,
-                count,
-                Some(("message.timestamp.type", "LogAppendTime")),
-            ),
-            spec(&topics::dlq(topics::BOOKING_REQUESTS), count, None),
-        ];
-        specs.extend(topics::EVENTS.map(|topic| spec(topic, count, None)));
-        log.create_topics(&specs).await?;
+        log.create_topics(&topic_specs(schedule.partitions, 1)).await?;
         for plan in plans(schedule.seed, 1) {
             log.append(vec![plan_record(&plan)?])?;
         }
@@ -567,16 +533,10 @@ fn tokens(name: &str) -> Arc<dyn Fn() -> Token + Send + Sync> {
 }
 
 fn services(site: &Arc<Site>, log: &MemoryLog) -> Services {
-    let ledgers = site.clone();
-    Services {
-        log: Arc::new(FaultyLog {
-            site: site.clone(),
-            log: log.clone(),
-        }),
-        ledgers: Some(Arc::new(move || {
-            let ledgers = FaultyLedgers(ledgers.clone());
-            Box::pin(async move { Ok::<Arc<dyn LedgerStore>, LedgerError>(Arc::new(ledgers)) })
-        })),
-        sink: None,
-    }
+    let log = FaultyLog {
+        site: site.clone(),
+        log: log.clone(),
+    };
+    let ledgers = FaultyLedgers(site.clone());
+    Services::shared(Arc::new(log), Arc::new(ledgers), Arc::new(MemorySink::default()))
 }

@@ -96,7 +96,8 @@ fn crates_know_only_whom_they_may() {
         };
         for dependency in package["dependencies"].as_array().expect("dependencies") {
             let on = dependency["name"].as_str().expect("a dependency has a name");
-            if on.starts_with("interlock") && !may.contains(&on) {
+            // A crate's own tests may ask it for features.
+            if on.starts_with("interlock") && on != name && !may.contains(&on) {
                 wrong.push(format!("{name} must not know {on}"));
             }
         }

@@ -3,9 +3,10 @@
 //! It is written to be obviously right, since the Redis store is compared with it. All workers of a process share one
 //! store by cloning it. What a real store does to its users is done by hand: [`MemoryLedgerStore::snapshot`] and
 //! [`MemoryLedgerStore::restore`] are a fail-over to a replica that lacks the last writes, [`MemoryLedgerStore::flush`]
-//! is the loss of everything.
+//! is the loss of everything, [`MemoryLedgerStore::lose_reply`] a connection that breaks before the answer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -20,6 +21,7 @@ use super::{
 #[derive(Clone, Debug, Default)]
 pub struct MemoryLedgerStore {
     ledgers: Arc<Mutex<BTreeMap<i32, Ledger>>>,
+    lose_reply: Arc<AtomicBool>,
 }
 
 /// One ledger as it was at some time.
@@ -50,6 +52,18 @@ impl MemoryLedgerStore {
     /// Loses everything.
     pub fn flush(&self) {
         self.lock().clear();
+    }
+
+    /// The next commit takes effect, but its answer is lost.
+    pub fn lose_reply(&self) {
+        self.lose_reply.store(true, Ordering::Relaxed);
+    }
+
+    /// The fields of a document, ascending; empty where it doesn't exist.
+    pub fn fields(&self, ledger: i32, document: &[u8]) -> BTreeMap<Bytes, Bytes> {
+        self.read(ledger, |found| {
+            found.documents.get(document).cloned().unwrap_or_default()
+        })
     }
 
     /// Names of a ledger's documents, ascending.
@@ -211,7 +225,14 @@ impl LedgerStore for MemoryLedgerStore {
             ledger.expect_watermark(claim.ledger, commit.expected_watermark)?;
             ledger.commit(commit);
             Ok(())
-        })
+        })?;
+        if self.lose_reply.swap(false, Ordering::Relaxed) {
+            return Err(LedgerError::Unavailable {
+                ledger: claim.ledger,
+                reason: "the answer was lost".to_owned(),
+            });
+        }
+        Ok(())
     }
 
     async fn outbox(&self, ledger: i32) -> Result<Vec<OutboxEntry>, LedgerError> {

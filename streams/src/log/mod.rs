@@ -72,6 +72,18 @@ pub struct TopicSpec {
     pub settings: Vec<(String, String)>,
 }
 
+impl TopicSpec {
+    /// A topic with one replica and the log's own settings.
+    pub fn new(name: impl Into<String>, partitions: i32) -> Self {
+        Self {
+            name: name.into(),
+            partitions,
+            replication: 1,
+            settings: Vec::new(),
+        }
+    }
+}
+
 /// A group's committed position in a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommittedOffset {

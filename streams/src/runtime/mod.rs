@@ -209,6 +209,9 @@ pub(crate) async fn follow_globals(
     health: Health,
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<(), TaskError> {
+    if topology.globals.is_empty() {
+        return Ok(());
+    }
     let tables = topology.globals.iter().map(|global| {
         let (log, health) = (log.clone(), health.clone());
         let what = format!("{}-{}", topology.name(), global.topic());

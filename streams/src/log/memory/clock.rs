@@ -60,6 +60,37 @@ impl Clock for SystemClock {
     }
 }
 
+/// Tokio's clock for timestamps, too: under tokio's paused time nothing happens but what a test lets happen.
+pub struct TokioClock {
+    start: i64,
+    origin: Instant,
+}
+
+impl TokioClock {
+    /// A clock that shows this timestamp now (milliseconds since the Unix epoch).
+    pub fn new(timestamp: i64) -> Self {
+        Self {
+            start: timestamp,
+            origin: Instant::now(),
+        }
+    }
+}
+
+impl Clock for TokioClock {
+    fn timestamp(&self) -> i64 {
+        let elapsed = i64::try_from(self.elapsed().as_millis()).unwrap_or(i64::MAX);
+        self.start.saturating_add(elapsed)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
 /// A clock that stands still until it is told to advance.
 pub struct ManualClock {
     start: i64,

@@ -250,6 +250,16 @@ impl State {
         }
     }
 
+    /// Begins a generation in which everybody is asked for everything.
+    pub(super) fn revoke(&mut self, name: &str) {
+        if let Some(group) = self.groups.get_mut(name) {
+            group.generation += 1;
+            for member in group.members.values_mut() {
+                member.approach(&BTreeSet::new(), &BTreeSet::new());
+            }
+        }
+    }
+
     /// Removes members whose session ended.
     pub(super) fn expire_members(&mut self) {
         let now = self.now();

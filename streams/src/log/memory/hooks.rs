@@ -1,4 +1,4 @@
-//! What tests hold back, to bring about the states that a real broker passes through too quickly to be met on purpose.
+//! What tests hold back or ask for, to bring about the states that a real broker passes through too quickly to be met on purpose.
 
 use super::MemoryLog;
 use crate::record::TopicPartition;
@@ -41,6 +41,19 @@ impl MemoryLog {
         let mut state = self.shared.lock();
         state.held.commits.remove(transactional_id);
         state.release();
+    }
+
+    /// The open transaction of this `transactional.id`, or else its next one, can only be aborted: its commit is refused.
+    pub fn refuse_commit(&self, transactional_id: &str) {
+        let mut state = self.shared.lock();
+        state.producers.entry(transactional_id.to_owned()).or_default();
+        state.doom(transactional_id, "a test refuses this commit".to_owned());
+    }
+
+    /// Asks the group's members for all their partitions back, as in a rebalance whose newcomer dies before it gets any:
+    /// what they let go of is handed out anew.
+    pub fn revoke(&self, group: &str) {
+        self.shared.lock().revoke(group);
     }
 
     /// The group's generation; 0 where there is no such group.

@@ -10,8 +10,9 @@
 //! can drop a call before or after it took effect. Dropping a consumer or producer is a crash: the member stays until
 //! its session ends, the transaction stays open until it times out or its producer is superseded.
 //!
-//! **What a test can hold back** is listed at [`MemoryLog::hold_markers`], [`MemoryLog::hold_offsets`] and
-//! [`MemoryLog::hold_commits`].
+//! **What a test can bring about**: held back are [`MemoryLog::hold_markers`], [`MemoryLog::hold_offsets`] and
+//! [`MemoryLog::hold_commits`]; [`MemoryLog::refuse_commit`] dooms a transaction, [`MemoryLog::revoke`] asks partitions
+//! back.
 
 mod assignor;
 mod broker;
@@ -41,7 +42,7 @@ use self::shared::Shared;
 use super::{CommittedOffset, Consumer, ConsumerConfig, Log, LogError, Producer, Reader, TopicSpec};
 use crate::record::{OutputRecord, Record, TopicPartition};
 
-pub use self::clock::{Clock, ManualClock, SystemClock};
+pub use self::clock::{Clock, ManualClock, SystemClock, TokioClock};
 pub(super) use self::journal::{Change, Journal};
 
 /// Settings of the log; the defaults are Kafka's.

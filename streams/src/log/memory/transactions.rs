@@ -140,7 +140,7 @@ impl State {
         self.producers.get_mut(transactional_id)?.transaction.as_mut()
     }
 
-    fn doom(&mut self, transactional_id: &str, reason: String) {
+    pub(super) fn doom(&mut self, transactional_id: &str, reason: String) {
         if let Some(producer) = self.producers.get_mut(transactional_id) {
             producer.doomed.get_or_insert(reason);
         }
