@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 
+use crate::aggregate::{Aggregate, Aggregates, Events, Keyed};
 use crate::global_table::{Follow, Follower, GlobalTable};
 use crate::ledger_node::LedgerNode;
 use crate::message::Message;
@@ -15,7 +16,7 @@ pub use crate::node::Predicate;
 use crate::node::{BatchNode, BranchNode, Chooser, ForkNode, Node, NodeId, ProcessorNode, SourceNode, ToNode};
 use crate::policy::OnError;
 use crate::processor::{LedgerProcessor, Processor};
-use crate::serde::{Deserializer, Serializer};
+use crate::serde::{Deserializer, Json, Serializer};
 use crate::topology::{BuildError, Children, Factory, Kind, NodeDef, Topology};
 use crate::window::{WindowError, WindowQuery};
 use crate::window_node::{Rows, SinkNode, WindowNode};
@@ -172,22 +173,7 @@ impl<T: Send + 'static> Stream<T> {
 
     /// Makes another value of each.
     pub fn map_values<U: Send + 'static>(self, f: impl Fn(T) -> U + Send + Sync + 'static) -> Stream<U> {
-        self.batches("map_values", move |batch| {
-            let one = |Message {
-                           key,
-                           value,
-                           timestamp,
-                           headers,
-                           offset,
-                       }| Message {
-                key,
-                value: f(value),
-                timestamp,
-                headers,
-                offset,
-            };
-            batch.into_iter().map(one).collect()
-        })
+        self.values("map_values", move |value| [f(value)])
     }
 
     /// Keeps the records for which the predicate holds.
@@ -207,11 +193,47 @@ impl<T: Send + 'static> Stream<T> {
         self.batches("flat_map", move |batch| batch.into_iter().flat_map(&f).collect())
     }
 
+    /// Makes any number of values of each, all under the record's key.
+    pub fn flat_map_values<U, I>(self, f: impl Fn(T) -> I + Send + Sync + 'static) -> Stream<U>
+    where
+        U: Send + 'static,
+        I: IntoIterator<Item = U>,
+    {
+        self.values("flat_map_values", f)
+    }
+
+    fn values<U, I>(self, verb: &'static str, f: impl Fn(T) -> I + Send + Sync + 'static) -> Stream<U>
+    where
+        U: Send + 'static,
+        I: IntoIterator<Item = U>,
+    {
+        self.batches(verb, move |batch| {
+            let mut messages = Vec::with_capacity(batch.len());
+            for Message {
+                key,
+                value,
+                timestamp,
+                headers,
+                offset,
+            } in batch
+            {
+                messages.extend(f(value).into_iter().map(|value| Message {
+                    key: key.clone(),
+                    value,
+                    timestamp,
+                    headers: headers.clone(),
+                    offset,
+                }));
+            }
+            messages
+        })
+    }
+
     /// Sets another key. The record stays in its task until it is repartitioned.
-    pub fn select_key(self, f: impl Fn(&Message<T>) -> Bytes + Send + Sync + 'static) -> Stream<T> {
+    pub fn select_key<K: Into<Bytes>>(self, f: impl Fn(&Message<T>) -> K + Send + Sync + 'static) -> Stream<T> {
         self.batches("select_key", move |mut batch| {
             for message in &mut batch {
-                message.key = Some(f(message));
+                message.key = Some(f(message).into());
             }
             batch
         })
@@ -256,6 +278,21 @@ impl<T: Send + 'static> Stream<T> {
                 types: PhantomData,
             })
         })
+    }
+
+    /// Keeps a value for each key in a ledger: records are commands, decided by `A` on the value of their key, and its
+    /// events are written to `event_topic`, which the ledger is rebuilt from. A record without a key is refused.
+    pub fn aggregate<A: Aggregate<Command = T>>(self, name: &str, event_topic: &str) {
+        let topic: Arc<str> = Arc::from(event_topic);
+        let spec = LedgerSpec {
+            name: name.to_owned(),
+            event_topics: vec![event_topic.to_owned()],
+            processor: Aggregates::<A>::default,
+            events: || Events,
+        };
+        self.process(&format!("{name}-keyed"), || Keyed)
+            .process_ledger(spec)
+            .to_ledger_topics(vec![event_topic.to_owned()], move |_| topic.clone(), Json);
     }
 
     /// Divides the stream: each record goes to the first branch whose predicate holds, or nowhere.
@@ -343,7 +380,8 @@ impl<T: Send + 'static> Stream<T> {
         let serializer = Arc::new(serializer);
         // A ledger's event has been decided: it can't be left out any more.
         let policy = if keep_partition { OnError::Fail } else { self.on_error };
-        self.attach::<()>(name, Kind::To { topics }, move || {
+        let kind = Kind::To { topics, keep_partition };
+        self.attach::<()>(name, kind, move || {
             Box::new(ToNode {
                 topic: topic.clone(),
                 serializer: serializer.clone(),

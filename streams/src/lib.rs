@@ -1,5 +1,68 @@
-//! A stream processor whose state lives in an external ledger, exactly once together with the log.
+//! A stream processor in the spirit of Kafka Streams whose state lives in an external ledger, exactly once together with
+//! the log.
+//!
+//! Records are commands; what is decided about them are events; the state is the fold of the events. This counts words,
+//! and goes on counting right when the worker is killed or the ledger's store has lost everything:
+//!
+//! ```
+//! use interlock_streams::serde::{Json, Utf8};
+//! use interlock_streams::testing::{Failure, TopologyTestDriver};
+//! use interlock_streams::{Aggregate, Event, Message, StreamsBuilder};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Default, Serialize, Deserialize)]
+//! struct Count(u64);
+//!
+//! impl Aggregate for Count {
+//!     type Command = String;
+//!     type Event = u64;
+//!
+//!     fn decide(&self, _word: &Message<String>) -> Vec<u64> {
+//!         vec![self.0 + 1]
+//!     }
+//!
+//!     fn evolve(&mut self, count: &u64) {
+//!         self.0 = *count;
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let builder = StreamsBuilder::new("word-count");
+//! builder
+//!     .stream("lines", || Utf8)
+//!     .flat_map_values(|line| line.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>())
+//!     .select_key(|word| word.value.clone())
+//!     .repartition("words", Utf8, || Utf8)
+//!     .aggregate::<Count>("count", "counts");
+//!
+//! let driver = TopologyTestDriver::new(builder.build()?, 1)?;
+//! let lines = driver.input("lines", Utf8);
+//! let counts = driver.output::<Event<u64>, _>("counts", Json);
+//! lines.pipe("1", "to be or not to be")?;
+//! driver.inject(Failure::Crash)?;
+//! driver.inject(Failure::FlushedLedgers)?;
+//! lines.pipe("2", "be")?;
+//! let (word, count) = counts.read_key_values()?.pop().ok_or("no count")?;
+//! assert_eq!((word.as_str(), count.event), ("be", 3));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | what | where |
+//! | --- | --- |
+//! | streams, operators, outputs | [`StreamsBuilder`], [`Stream`] |
+//! | a value for each key | [`Aggregate`] |
+//! | state of any shape | [`LedgerProcessor`], [`LedgerSpec`] |
+//! | windows, as SQL over micro-batches | [`window`] |
+//! | values as bytes | [`serde`] |
+//! | records that can't be read or processed | [`OnError`] |
+//! | tests | `testing`, behind the feature of that name |
+//! | running it: Kafka, Redis, a database | [`runtime::start`], [`log::kafka`], [`ledger::redis`], [`sink`] |
+//!
+//! `examples/` has two topologies to begin from. How log and ledger move together is described at [`runtime`] and, clause
+//! by clause, in `docs/PROTOCOL.md` of the repository.
 
+pub mod aggregate;
 pub mod builder;
 pub mod global_table;
 pub mod ledger;
@@ -20,6 +83,7 @@ pub mod topology;
 pub mod window;
 mod window_node;
 
+pub use aggregate::{Aggregate, Event};
 pub use builder::{LedgerSpec, Stream, StreamsBuilder, Windowed};
 pub use global_table::GlobalTable;
 pub use message::Message;

@@ -1,5 +1,7 @@
 //! How values become bytes and bytes become values.
 
+use ::serde::Serialize;
+use ::serde::de::DeserializeOwned;
 use async_trait::async_trait;
 use bytes::Bytes;
 
@@ -93,5 +95,29 @@ impl Deserializer<String> for Utf8 {
 impl Serializer<String> for Utf8 {
     fn serialize(&self, value: &String) -> Bytes {
         Bytes::copy_from_slice(value.as_bytes())
+    }
+}
+
+/// JSON, of anything that serde can write as such and read back.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Json;
+
+impl<T: DeserializeOwned> Deserializer<T> for Json {
+    fn deserialize(&mut self, record: &Record) -> Result<T, DeserializeError> {
+        let malformed = |reason: String| DeserializeError::Malformed(reason);
+        let value = record
+            .value
+            .as_deref()
+            .ok_or_else(|| malformed("the value is null".into()))?;
+        serde_json::from_slice(value).map_err(|error| malformed(format!("the value is not the JSON expected: {error}")))
+    }
+}
+
+impl<T: Serialize> Serializer<T> for Json {
+    /// # Panics
+    /// Where the type can't be JSON, such as a map whose keys aren't text: a mistake of the program, not of its input.
+    fn serialize(&self, value: &T) -> Bytes {
+        let json = serde_json::to_vec(value).expect("a type that can be written as JSON");
+        Bytes::from(json)
     }
 }

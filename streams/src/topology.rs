@@ -14,7 +14,7 @@ pub(crate) enum Kind {
     Source { topic: String, dead_letters: bool },
     Operator { verb: &'static str },
     Ledger { events: Vec<String> },
-    To { topics: Vec<String> },
+    To { topics: Vec<String>, keep_partition: bool },
     Window { tables: Vec<String> },
     Sink { name: String },
 }
@@ -68,6 +68,17 @@ pub enum BuildError {
         topology: String,
         /// What it reads.
         topics: Vec<String>,
+    },
+    /// A ledger's events are not all written where it is rebuilt from.
+    #[error(
+        "topology {topology}: the ledger is rebuilt from {topic}, but its events are not written there; \
+         name the same topics in LedgerSpec::event_topics and Stream::to_ledger_topics"
+    )]
+    EventsNotWritten {
+        /// The topology.
+        topology: String,
+        /// The event topic.
+        topic: String,
     },
 }
 
@@ -130,7 +141,7 @@ impl Topology {
     /// The topics that it writes to, dead-letter queues left out.
     pub fn output_topics(&self) -> BTreeSet<String> {
         let of = |node: &NodeDef| match &node.kind {
-            Kind::To { topics } => topics.clone(),
+            Kind::To { topics, .. } => topics.clone(),
             _ => Vec::new(),
         };
         self.nodes.iter().flat_map(of).collect()
@@ -237,7 +248,7 @@ impl Topology {
                     topics.insert(topic.clone());
                     let _ = writeln!(lines, "  {} --> {own}", topic_id(topic));
                 }
-                Kind::To { topics: targets } => {
+                Kind::To { topics: targets, .. } => {
                     for topic in targets {
                         topics.insert(topic.clone());
                         let _ = writeln!(lines, "  {own} --> {}", topic_id(topic));
@@ -267,7 +278,7 @@ fn label(kind: &Kind) -> String {
         Kind::Source { topic, .. } => format!("(source, topic: {topic})"),
         Kind::Operator { verb } => format!("({verb})"),
         Kind::Ledger { events } => format!("(ledger, rebuilt from: {})", events.join(", ")),
-        Kind::To { topics } => format!("(to: {})", topics.join(", ")),
+        Kind::To { topics, .. } => format!("(to: {})", topics.join(", ")),
         Kind::Window { tables } => format!("(window, tables: {})", tables.join(", ")),
         Kind::Sink { name } => format!("(sink: {name})"),
     }
@@ -326,6 +337,19 @@ fn split(name: &str, nodes: &[NodeDef], children: &[Children]) -> Result<Vec<Sub
             return Err(BuildError::LedgerSources {
                 topology: name.into(),
                 topics,
+            });
+        }
+        let Some(Kind::Ledger { events }) = part.ledger.map(|id| &nodes[id].kind) else {
+            continue;
+        };
+        let writes = |topic: &String| {
+            let to = |id: &NodeId| matches!(&nodes[*id].kind, Kind::To { topics, keep_partition: true } if topics.contains(topic));
+            part.nodes.iter().any(to)
+        };
+        if let Some(topic) = events.iter().find(|topic| !writes(topic)) {
+            return Err(BuildError::EventsNotWritten {
+                topology: name.into(),
+                topic: topic.clone(),
             });
         }
     }

@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use interlock_streams::aggregate::{Aggregates, Events};
 use interlock_streams::record::{OutputRecord, Record, TopicPartition};
 use interlock_streams::serde::Utf8;
 use interlock_streams::testing::{DriverError, Failure, TopologyTestDriver};
-use interlock_streams::{BuildError, Collector, Message, OnError, Processor, StreamsBuilder, Topology};
+use interlock_streams::{
+    Aggregate, BuildError, Collector, LedgerSpec, Message, OnError, Processor, StreamsBuilder, Topology,
+};
+use serde::{Deserialize, Serialize};
 
 type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -27,20 +31,29 @@ impl Processor<String> for Mark {
     }
 }
 
+/// Keeps the last value of each key.
+#[derive(Default, Serialize, Deserialize)]
+struct Last(String);
+
+impl Aggregate for Last {
+    type Command = String;
+    type Event = String;
+
+    fn decide(&self, command: &Message<String>) -> Vec<String> {
+        vec![command.value.clone()]
+    }
+
+    fn evolve(&mut self, event: &String) {
+        self.0.clone_from(event);
+    }
+}
+
 fn words() -> Topology {
     let builder = StreamsBuilder::new("words");
     builder
         .stream("lines", || Utf8)
-        .flat_map(|message| {
-            let words: Vec<String> = message.value.split_whitespace().map(str::to_lowercase).collect();
-            words.into_iter().map(move |word| Message {
-                key: Some(Bytes::from(word.clone())),
-                value: word,
-                timestamp: message.timestamp,
-                headers: Vec::new(),
-                offset: message.offset,
-            })
-        })
+        .flat_map_values(|line| line.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>())
+        .select_key(|message| message.value.clone())
         .filter(|message| message.value != "the")
         .repartition("words", Utf8, || Utf8)
         .process("mark", || Mark)
@@ -165,6 +178,19 @@ fn mistakes_are_told_when_building() {
     twice.stream("lines", || Utf8).to("a", Utf8);
     twice.stream("lines", || Utf8).to("b", Utf8);
     assert!(matches!(twice.build(), Err(BuildError::SourceTwice { topic, .. }) if topic == "lines"));
+    let elsewhere = StreamsBuilder::new("elsewhere");
+    let spec = LedgerSpec {
+        name: "ledger".to_owned(),
+        event_topics: vec!["events".to_owned()],
+        processor: Aggregates::<Last>::default,
+        events: || Events,
+    };
+    let events = elsewhere.stream("lines", || Utf8).process_ledger(spec);
+    events.map_values(|event| event.event).to("events", Utf8);
+    assert!(
+        matches!(elsewhere.build(), Err(BuildError::EventsNotWritten { topic, .. }) if topic == "events"),
+        "by key is not in the ledger's own partition"
+    );
 }
 
 #[test]
