@@ -6,6 +6,7 @@ use std::sync::Arc;
 use interlock_schemas::RecordType;
 use interlock_schemas::registry::{Ids, MemoryRegistry};
 use interlock_streams::Topology;
+use interlock_streams::topology::mermaid;
 use interlock_topologies::{Context, Definition};
 use serde::Serialize;
 
@@ -39,19 +40,13 @@ pub(crate) fn call(arguments: &Arguments) -> anyhow::Result<Status> {
             .collect();
         serde_json::to_writer_pretty(&mut out, &rows).map_err(io::Error::from)?;
         writeln!(out)?;
+    } else if arguments.mermaid {
+        write!(out, "{}", mermaid(built.iter().map(|(_, topology)| topology)))?;
     } else {
         for (index, (definition, topology)) in built.iter().enumerate() {
-            let (comment, text) = if arguments.mermaid {
-                ("%%", topology.mermaid())
-            } else {
-                ("#", topology.describe())
-            };
             let space = if index == 0 { "" } else { "\n" };
-            write!(
-                out,
-                "{space}{comment} {}: {}\n{text}",
-                definition.name, definition.about
-            )?;
+            let (name, about) = (definition.name, definition.about);
+            write!(out, "{space}# {name}: {about}\n{}", topology.describe())?;
         }
     }
     out.flush()?;
@@ -104,6 +99,22 @@ fn row(definition: &Definition, topology: &Topology) -> Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_picture_in_the_readme_is_the_one_that_is_printed() {
+        let built: Vec<Topology> = choose(&[])
+            .unwrap()
+            .iter()
+            .map(|definition| (definition.build)(&nowhere()).unwrap())
+            .collect();
+        let picture = mermaid(&built);
+        let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+        let readme = std::fs::read_to_string(readme).unwrap();
+        assert!(
+            readme.contains(&format!("```mermaid\n{picture}```")),
+            "README.md should have the output of `interlock topology --mermaid`:\n{picture}"
+        );
+    }
 
     #[test]
     fn all_topologies_can_be_built_and_unknown_ones_are_named() {

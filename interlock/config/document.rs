@@ -1,4 +1,4 @@
-//! The table of settings as documents: `interlock.toml`, and the reference in the book.
+//! The table of settings as documents: `interlock.toml` and `docs/configuration.md`.
 
 use std::fmt::Write as _;
 
@@ -32,9 +32,20 @@ pub(crate) fn example() -> String {
     text
 }
 
-/// The reference, in Markdown.
+/// What `docs/configuration.md` in the repository holds: the reference.
 pub(crate) fn reference() -> String {
-    let mut text = String::from("| setting | variable | default | unit | |\n| --- | --- | --- | --- | --- |\n");
+    let mut text = String::from(
+        "# Configuration\n\
+         \n\
+         Every setting: `interlock config --reference` writes this page, a test keeps it so. `interlock config` prints what is in force\n\
+         and where it comes from.\n\
+         \n\
+         Flags win over variables, these over `interlock.toml` (in the working directory, or `--config FILE`), this over the defaults.\n\
+         Durations are a whole number and a unit: ms, s, m, h or d. Secrets come by variable, or from a file that a `..._file` setting\n\
+         names.\n\
+         \n\
+         | setting | variable | default | unit | |\n| --- | --- | --- | --- | --- |\n",
+    );
     for Setting {
         key,
         variable,

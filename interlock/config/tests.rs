@@ -279,5 +279,13 @@ fn the_file_in_the_repository_holds_every_setting_with_its_default() {
     for setting in SETTINGS {
         assert_eq!(loaded.shown(setting).0, setting.default, "{}", setting.key);
     }
-    assert!(SETTINGS.iter().all(|setting| reference().contains(setting.variable)));
+}
+
+#[test]
+fn the_reference_in_the_documentation_is_the_one_that_is_printed() {
+    let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
+    assert!(
+        std::fs::read_to_string(path).unwrap() == reference(),
+        "write it anew: `cargo run -q -p interlock -- config --reference > docs/configuration.md`"
+    );
 }

@@ -63,6 +63,8 @@
 //! by clause, in `docs/PROTOCOL.md` of the repository.
 
 pub mod aggregate;
+#[cfg(doctest)]
+mod book;
 pub mod builder;
 pub mod global_table;
 pub mod ledger;

@@ -236,21 +236,29 @@ impl Topology {
 
     /// The topology as a Mermaid flow chart.
     pub fn mermaid(&self) -> String {
-        let mut text = String::from("flowchart LR\n");
-        let topic_id = |topic: &str| format!("t_{}", topic.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
-        let mut topics = BTreeSet::new();
-        let mut lines = String::new();
-        for (id, node) in self.nodes.iter().enumerate() {
-            let own = format!("{}_{id}", self.name);
-            let _ = writeln!(text, "  {own}[\"{}\"]", node.name);
+        mermaid([self])
+    }
+}
+
+/// Topologies as one Mermaid flow chart: a box for each, and between them the topics by which they hang together.
+pub fn mermaid<'a>(topologies: impl IntoIterator<Item = &'a Topology>) -> String {
+    let mut text = String::from("flowchart LR\n");
+    let topic_id = |topic: &str| format!("t_{}", topic.replace(|c: char| !c.is_ascii_alphanumeric(), "_"));
+    let mut topics = BTreeSet::new();
+    let mut lines = String::new();
+    for topology in topologies {
+        let _ = writeln!(text, "  subgraph {}", topology.name);
+        for (id, node) in topology.nodes.iter().enumerate() {
+            let own = format!("{}_{id}", topology.name);
+            let _ = writeln!(text, "    {own}[\"{}\"]", node.name);
             match &node.kind {
                 Kind::Source { topic, .. } => {
-                    topics.insert(topic.clone());
+                    topics.insert(topic);
                     let _ = writeln!(lines, "  {} --> {own}", topic_id(topic));
                 }
                 Kind::To { topics: targets, .. } => {
                     for topic in targets {
-                        topics.insert(topic.clone());
+                        topics.insert(topic);
                         let _ = writeln!(lines, "  {own} --> {}", topic_id(topic));
                     }
                 }
@@ -262,15 +270,16 @@ impl Topology {
                 }
                 Kind::Operator { .. } | Kind::Window { .. } => {}
             }
-            for child in self.children[id].iter().flatten() {
-                let _ = writeln!(lines, "  {own} --> {}_{child}", self.name);
+            for child in topology.children[id].iter().flatten() {
+                let _ = writeln!(lines, "  {own} --> {}_{child}", topology.name);
             }
         }
-        for topic in topics {
-            let _ = writeln!(text, "  {}([\"{topic}\"])", topic_id(&topic));
-        }
-        text + &lines
+        text.push_str("  end\n");
     }
+    for topic in topics {
+        let _ = writeln!(text, "  {}([\"{topic}\"])", topic_id(topic));
+    }
+    text + &lines
 }
 
 fn label(kind: &Kind) -> String {

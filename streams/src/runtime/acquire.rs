@@ -118,7 +118,7 @@ pub(crate) async fn read_committed(
             if let Some(watermark) = ledger.state.watermark {
                 return Err(TaskError::Fatal(format!(
                     "ledger {} has applied records up to {watermark}, but group {} has no committed offset for {}: \
-                     the log's offsets were lost or the group was renamed; restore the offset, or empty the ledger to rebuild it",
+                     the log's offsets were lost or the group was renamed; restore the offset",
                     ledger.claim.ledger, config.group, ledger.source
                 )));
             }
