@@ -21,8 +21,9 @@ const DESCRIBED_MAX: usize = 1;
 /// Schedules within which a clause that is left out must be noticed, and commands of each.
 const MUTATION_SEEDS: u64 = 40;
 const MUTATION_COMMANDS: u64 = 150;
-/// Clauses that no schedule within the budget misses yet: a gap of the simulator until a trace, or an argument, says
-/// otherwise. They are tried only where `SIMULATE_MUTATION_SEEDS` asks for it.
+/// Clauses that schedules within the budget don't miss. They are tried here only where `SIMULATE_MUTATION_SEEDS` asks for
+/// it. All but `SettleBeforeRevocation` and `FoldBelowCommitted` are noticed by `protocol_traces.rs`; these two are a gap
+/// until a trace, or an argument, says otherwise.
 const NOT_CAUGHT: &[Clause] = &[
     Clause::SettleBeforeRevocation,
     Clause::RebuildToHighWatermark,

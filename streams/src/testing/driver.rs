@@ -10,7 +10,7 @@
 //! only where the worker waits for it (a pause after trouble, a session that must end), and by
 //! [`TopologyTestDriver::advance_wall_clock`]. The same calls give the same records, offsets and tokens.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -23,7 +23,7 @@ use tokio::time::sleep;
 use super::{TestInput, TestOutput};
 use crate::ledger::memory::MemoryLedgerStore;
 use crate::ledger::{LedgerError, LedgerState, LedgerStore as _, Token};
-use crate::log::memory::{MemoryLog, MemoryLogConfig, TokioClock};
+use crate::log::memory::{Clock, MemoryLog, MemoryLogConfig, TokioClock};
 use crate::log::{Log as _, LogError, TopicSpec};
 use crate::record::{OutputRecord, Record, TopicPartition};
 use crate::runtime::{Health, RuntimeConfig, Services, TaskError, run_here};
@@ -82,7 +82,7 @@ pub enum Failure {
     RevokedPartitions,
     /// The ledger store loses everything, now. An idle worker notices at its next check.
     FlushedLedgers,
-    /// The worker is killed, now, and started again. The group gives it partitions when the dead one's session has ended.
+    /// The worker is killed, now, and another is started, which gets the partitions when the dead one's session has ended.
     Crash,
 }
 
@@ -95,12 +95,16 @@ pub struct TopologyTestDriver {
     log: MemoryLog,
     ledgers: MemoryLedgerStore,
     sink: Arc<MemorySink>,
+    clock: Arc<TokioClock>,
     config: RuntimeConfig,
+    /// Workers so far: each is another instance of the application.
+    workers: Cell<u32>,
     partitions: i32,
     runtime: Runtime,
 }
 
 struct Worker {
+    transactional_id: String,
     topology: Arc<Topology>,
     health: Health,
     shutdown: watch::Sender<bool>,
@@ -116,9 +120,9 @@ impl TopologyTestDriver {
             .start_paused(true)
             .build()
             .map_err(DriverError::Runtime)?;
-        let clock = runtime.block_on(async { TokioClock::new(START_MS) });
+        let clock = Arc::new(runtime.block_on(async { TokioClock::new(START_MS) }));
         let log = MemoryLog::with(MemoryLogConfig {
-            clock: Arc::new(clock),
+            clock: clock.clone(),
             ..MemoryLogConfig::default()
         });
         let acquisitions = AtomicU64::new(0);
@@ -127,17 +131,19 @@ impl TopologyTestDriver {
             // Windows are written when nothing else is left to do, not later.
             sink_interval: Duration::ZERO,
             tokens: Arc::new(tokens),
-            ..RuntimeConfig::new("test", "driver")
+            ..RuntimeConfig::new("test", "")
         };
         let topology = Arc::new(topology);
         let (ledgers, sink) = (MemoryLedgerStore::default(), Arc::default());
-        let worker = RefCell::new(Worker::none(topology.clone()));
+        let worker = RefCell::new(Worker::none(topology.clone(), String::new()));
         let driver = Self {
             worker,
             log,
             ledgers,
             sink,
+            clock,
             config,
+            workers: Cell::new(0),
             partitions,
             runtime,
         };
@@ -182,11 +188,31 @@ impl TopologyTestDriver {
         self.settle()
     }
 
+    /// Does something to the log or the ledgers after this time, while the worker runs or waits.
+    pub fn after(&self, time: Duration, what: impl FnOnce() + Send + 'static) {
+        let _within = self.runtime.enter();
+        let sleep = sleep(time);
+        self.runtime.spawn(async move {
+            sleep.await;
+            what();
+        });
+    }
+
+    /// The time of day of the log and the worker, in milliseconds since the Unix epoch.
+    pub fn now(&self) -> i64 {
+        self.clock.timestamp()
+    }
+
+    /// The `transactional.id` of the worker that runs.
+    pub fn transactional_id(&self) -> String {
+        self.worker.borrow().transactional_id.clone()
+    }
+
     /// Lets something fail. What happens now is over, and recovered from, when this returns.
     pub fn inject(&self, failure: Failure) -> Result<(), DriverError> {
         let topology = self.worker.borrow().topology.clone();
         match failure {
-            Failure::AbortedTransaction => self.log.refuse_commit(&self.config.member(topology.name(), 0)),
+            Failure::AbortedTransaction => self.log.refuse_commit(&self.transactional_id()),
             Failure::LostLedgerReply => self.ledgers.lose_reply(),
             Failure::RevokedPartitions => self.log.revoke(&self.config.group(topology.name())),
             Failure::FlushedLedgers => self.ledgers.flush(),
@@ -202,7 +228,7 @@ impl TopologyTestDriver {
         self.settle()
     }
 
-    /// Stops the worker as an operator does and starts this topology instead, over the same log, ledgers and sink: a new
+    /// Stops the worker as an operator does and starts another with this topology, over the same log, ledgers and sink: a new
     /// version, or a repaired one.
     pub fn redeploy(&self, topology: Topology) -> Result<(), DriverError> {
         let task = self.worker.borrow_mut().task.take();
@@ -259,10 +285,16 @@ impl TopologyTestDriver {
             Arc::new(self.ledgers.clone()),
             self.sink.clone(),
         );
-        let mut worker = Worker::none(topology.clone());
-        let (config, health, stopped) = (self.config.clone(), worker.health.clone(), worker.shutdown.subscribe());
+        self.workers.set(self.workers.get() + 1);
+        let config = RuntimeConfig {
+            instance_id: format!("driver{}", self.workers.get()),
+            ..self.config.clone()
+        };
+        let member = config.member(topology.name(), 0);
+        let mut worker = Worker::none(topology.clone(), member.clone());
+        let (health, stopped) = (worker.health.clone(), worker.shutdown.subscribe());
         // Not ready until it says so itself.
-        health.set(&self.config.member(topology.name(), 0), Some("starting".to_owned()));
+        health.set(&member, Some("starting".to_owned()));
         let run = async move { run_here(&config, &topology, &services, &health, stopped).await };
         worker.task = Some(self.runtime.spawn(run));
         self.worker.replace(worker);
@@ -299,8 +331,9 @@ impl TopologyTestDriver {
 }
 
 impl Worker {
-    fn none(topology: Arc<Topology>) -> Self {
+    fn none(topology: Arc<Topology>, transactional_id: String) -> Self {
         Self {
+            transactional_id,
             topology,
             health: Health::default(),
             shutdown: watch::Sender::new(false),

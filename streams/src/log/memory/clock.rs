@@ -64,14 +64,20 @@ impl Clock for SystemClock {
 pub struct TokioClock {
     start: i64,
     origin: Instant,
+    /// Whose time it is, also where the log is used from outside of it.
+    runtime: tokio::runtime::Handle,
 }
 
 impl TokioClock {
     /// A clock that shows this timestamp now (milliseconds since the Unix epoch).
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn new(timestamp: i64) -> Self {
         Self {
             start: timestamp,
             origin: Instant::now(),
+            runtime: tokio::runtime::Handle::current(),
         }
     }
 }
@@ -83,6 +89,7 @@ impl Clock for TokioClock {
     }
 
     fn elapsed(&self) -> Duration {
+        let _within = self.runtime.enter();
         self.origin.elapsed()
     }
 
