@@ -13,6 +13,7 @@
 //! | `offsets` | group, topic, partition | offset, metadata |
 //! | `low` | topic, partition | first offset kept |
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -100,6 +101,10 @@ pub fn open(file: &Path, config: MemoryLogConfig) -> Result<MemoryLog, DiskError
     })?;
     if is_new {
         create_tables(&database).map_err(unusable)?;
+        // The file's name must be as durable as what is in it.
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all());
+        folder.map_err(|error| unusable(redb::Error::Io(error)))?;
     }
     match format(&database).map_err(unusable)? {
         Some(FORMAT) => {}

@@ -61,10 +61,14 @@ pub(super) type Queue = mpsc::Sender<(Change, Then)>;
 pub(super) fn start(mut journal: Box<dyn Journal>, log: Arc<Core>) -> std::io::Result<(Queue, JoinHandle<()>)> {
     let (queue, waiting) = mpsc::channel::<(Change, Then)>();
     let write = move || {
+        let mut written = Ok(());
         while let Ok(first) = waiting.recv() {
             let all = std::iter::once(first).chain(waiting.try_iter().take(CHANGES_MAX));
             let (changes, thens): (Vec<_>, Vec<_>) = all.unzip();
-            let written = journal.write(&changes);
+            // After a failure never again: a later change without an earlier one would be a hole in history.
+            if written.is_ok() {
+                written = journal.write(&changes);
+            }
             log.lock().written(thens, &written);
         }
     };
@@ -178,4 +182,81 @@ pub(super) struct Appended {
     pub(super) places: Vec<(i32, i64)>,
     /// Comes when they are durable; none where there is no journal.
     pub(super) answer: Option<oneshot::Receiver<Result<(), LogError>>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::log::memory::{MemoryLog, MemoryLogConfig};
+    use crate::log::{GroupMetadata, Log, Producer};
+
+    /// Takes so many writes, fails once, and would take more.
+    struct FailsOnce {
+        writes_left: i32,
+        values: Arc<Mutex<Vec<String>>>,
+    }
+
+    impl Journal for FailsOnce {
+        fn write(&mut self, changes: &[Change]) -> Result<(), String> {
+            self.writes_left -= 1;
+            if self.writes_left == -1 {
+                return Err("the disk is full".to_owned());
+            }
+            let records = changes.iter().flat_map(|change| &change.records);
+            let values = records.flat_map(|(_, records)| records).map(|record| {
+                let value = record.value.as_deref().unwrap_or_default();
+                String::from_utf8_lossy(value).into_owned()
+            });
+            self.values.lock().unwrap().extend(values);
+            Ok(())
+        }
+    }
+
+    async fn commit(producer: &mut dyn Producer, value: &'static str) -> Result<(), LogError> {
+        producer.send(vec![OutputRecord {
+            topic: "t".into(),
+            partition: Some(0),
+            timestamp: None,
+            key: None,
+            value: Some(value.into()),
+            headers: Vec::new(),
+        }]);
+        producer.commit(Vec::new(), GroupMetadata(Arc::new(()))).await
+    }
+
+    #[tokio::test]
+    async fn after_a_failed_write_nothing_is_acknowledged_seen_or_written() {
+        let values = Arc::default();
+        let journal = FailsOnce {
+            writes_left: 1,
+            values: Arc::clone(&values),
+        };
+        let topic = TopicSpec {
+            name: "t".to_owned(),
+            partitions: 1,
+            replication: 1,
+            settings: Vec::new(),
+        };
+        let history = Change {
+            topics: vec![topic],
+            ..Change::default()
+        };
+        let log = MemoryLog::restore(MemoryLogConfig::default(), history, Box::new(journal)).unwrap();
+        let (mut first, mut second) = (log.producer("a").await.unwrap(), log.producer("b").await.unwrap());
+        commit(first.as_mut(), "kept").await.unwrap();
+        for producer in [&mut first, &mut second] {
+            let refused = commit(producer.as_mut(), "lost").await;
+            assert!(
+                matches!(&refused, Err(LogError::Fatal { reason, .. }) if reason.contains("full")),
+                "{refused:?}"
+            );
+        }
+        let alone = Log::append(&log, Vec::new()).await;
+        assert!(matches!(alone, Err(LogError::Fatal { .. })), "{alone:?}");
+        let seen = log.read(&TopicPartition::new("t", 0), 0, 10).unwrap();
+        assert_eq!(seen.len(), 1, "{seen:?}");
+        assert_eq!(*values.lock().unwrap(), ["kept"]);
+    }
 }
