@@ -30,7 +30,7 @@ use crate::{Status, plans};
 
 /// Without a rate, so many requests wait for an answer at most: enough to keep the stream threads busy.
 const WAITING_MAX: u64 = 8_000;
-/// The log, in memory and in the folder, takes no new requests beyond this: some 600,000.
+/// The log, in memory and in the folder, takes no new requests beyond this.
 const LOG_BYTES_MAX: usize = 2 << 30;
 /// Ledgers in memory are rebuilt at every start, which elsewhere deserves a warning.
 const LOG_FILTER: &str = "warn,interlock_streams::runtime::rebuild=error";
