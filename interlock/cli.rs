@@ -1,5 +1,6 @@
 //! What can be typed. A flag that is a setting becomes a layer of the configuration; the others are the command's own.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use chrono::NaiveDate;
@@ -93,7 +94,15 @@ pub(crate) struct Dev {
     /// Keep everything in this folder; the next time it goes on where it stopped [default: in memory only]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// End after the demonstration, with a status
+    /// Where to serve HTTP and the live page; port 0 takes a free one
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        default_value = "127.0.0.1:8080",
+        conflicts_with = "exit"
+    )]
+    pub(crate) listen: SocketAddr,
+    /// End after the demonstration, with a status; nothing is served then
     #[arg(long)]
     pub(crate) exit: bool,
     /// Print JSON

@@ -2,6 +2,7 @@
 
 mod folder;
 mod opening;
+mod site;
 mod summary;
 mod table;
 
@@ -57,6 +58,7 @@ pub(crate) fn call(arguments: &Arguments) -> anyhow::Result<Status> {
 
 async fn dev(arguments: &Arguments, born: Instant) -> anyhow::Result<Status> {
     let mut stop = Stop::new()?;
+    let site = site::listen(arguments).await?;
     let (log, windows, opening) = services(arguments).await?;
     let embedded = Embedded::new(log, windows).await?;
     let trains = opening.trains()?;
@@ -70,6 +72,10 @@ async fn dev(arguments: &Arguments, born: Instant) -> anyhow::Result<Status> {
     eprintln!("{}, seed {}", workload.shape(), opening.seed);
 
     let workers = embedded.start(usize::try_from(arguments.threads)?)?;
+    let site = match site {
+        Some(listener) => Some(site::serve(listener, &embedded, &workers).await?),
+        None => None,
+    };
     let mut is_stopped = false;
     let interrupt = async {
         tokio::select! {
@@ -100,8 +106,8 @@ async fn dev(arguments: &Arguments, born: Instant) -> anyhow::Result<Status> {
     writeln!(out)?;
     out.flush()?;
     drop(out);
-    if !arguments.exit {
-        eprintln!("\nIt stays up; Ctrl-C ends it.");
+    if let Some(address) = site {
+        eprintln!("\n{}", site::what_to_try(address, &plans));
         tokio::select! {
             () = stop.asked() => {}
             () = ended(&workers) => {}
