@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 4] = [
+    ("backlog", include_str!("profiles/backlog.toml")),
     ("burst", include_str!("profiles/burst.toml")),
     ("steady", include_str!("profiles/steady.toml")),
     ("tatkal", include_str!("profiles/tatkal.toml")),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use rustc_hash::FxHashSet;
 
 use crate::ledger::{FieldWrite, Token};
-use crate::message::Message;
+use crate::message::{Message, trace_context};
 use crate::node::{AnyBatch, Context, Node, ProcessError, downcast};
 use crate::processor::{LedgerEvent, LedgerProcessor, Provenance};
 use crate::record::Record;
@@ -89,6 +89,7 @@ where
         let mut events = Vec::new();
         for command in commands {
             let (key, timestamp, offset) = (command.key.clone(), command.timestamp, command.offset);
+            let headers = trace_context(&command.headers);
             let provenance = Provenance {
                 ledger: session.claim.ledger,
                 ledgers: session.ledgers,
@@ -104,7 +105,7 @@ where
                     key: key.clone(),
                     value: event,
                     timestamp,
-                    headers: Vec::new(),
+                    headers: headers.clone(),
                     offset,
                 });
             }

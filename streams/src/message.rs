@@ -31,3 +31,14 @@ impl<T> Message<T> {
         }
     }
 }
+
+/// Longest value of a header of the trace context (W3C Trace Context, 3.3.1.1).
+const TRACE_CONTEXT_BYTES_MAX: usize = 512;
+
+/// Those headers by which a trace goes on in what a record causes (W3C Trace Context: `traceparent`, `tracestate`).
+pub(crate) fn trace_context(headers: &[Header]) -> Vec<Header> {
+    let is_context = |(name, value): &&Header| {
+        matches!(&**name, "traceparent" | "tracestate") && value.len() <= TRACE_CONTEXT_BYTES_MAX
+    };
+    headers.iter().filter(is_context).cloned().collect()
+}

@@ -26,6 +26,9 @@ async fn requests(installation: &Installation, count: u64) -> Result<Vec<(String
     encoded.collect()
 }
 
+/// The trace that a request is part of goes on in its answers.
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
 /// Records that nobody can decide, each with a word that its dead letter's message must hold.
 fn bad_records(requests: &[(String, Vec<u8>)]) -> Vec<(&'static str, Raw)> {
     let (key, good) = &requests[0];
@@ -127,6 +130,7 @@ async fn bad_input_goes_to_the_dlq_byte_for_byte() -> Result<()> {
             let raw = Raw {
                 key: Some(key.clone().into_bytes()),
                 value: Some(value.clone()),
+                headers: vec![("traceparent".into(), TRACE.into()), ("theirs".into(), b"1".into())],
                 ..Raw::default()
             };
             let (partition, _) = installation.produce(&raw).await?;
@@ -175,6 +179,11 @@ async fn bad_input_goes_to_the_dlq_byte_for_byte() -> Result<()> {
             "{} are counted",
             refused().await?
         );
+        let traced: BTreeMap<String, Vec<u8>> = [("traceparent".into(), TRACE.into())].into();
+        for topic in topics::EVENTS {
+            let events = installation.read(topic).await?;
+            ensure!(events.iter().all(|event| event.headers == traced), "{topic}: {events:?}");
+        }
         let report = installation.audit().await?;
         ensure!(
             report["totals"]["dead_letters"] == sent.len() && report["totals"]["answered"] == good.len(),
