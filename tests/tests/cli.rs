@@ -182,7 +182,10 @@ async fn bad_input_goes_to_the_dlq_byte_for_byte() -> Result<()> {
         let traced: BTreeMap<String, Vec<u8>> = [("traceparent".into(), TRACE.into())].into();
         for topic in topics::EVENTS {
             let events = installation.read(topic).await?;
-            ensure!(events.iter().all(|event| event.headers == traced), "{topic}: {events:?}");
+            ensure!(
+                events.iter().all(|event| event.headers == traced),
+                "{topic}: {events:?}"
+            );
         }
         let report = installation.audit().await?;
         ensure!(
