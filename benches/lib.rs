@@ -1,1 +1,192 @@
-//! Benchmarks of the hot parts; see `benches/`.
+//! What the benchmarks in `benches/` measure on: a train of ten sleeper coaches on a route of ten stops, sold as far as a
+//! benchmark wants it.
+
+use std::sync::Arc;
+
+use interlock_inventory::{Ledger, Plan, Provenance, decide, evolve};
+use interlock_schemas::{
+    Allocation, Berth, BerthPreference, BookingRequest, CancellationRequest, Coach, Command, Date, Event, Fare,
+    FareSlab, Layout, Passenger, PromotionPolicy, RefundBand, Stop, TrainService,
+};
+
+/// Stops of the route; one leg less.
+pub const STOPS: usize = 10;
+/// 24 October 2026, when the train runs.
+pub const TRAVEL_DATE: Date = 20_750;
+/// Milliseconds since the Unix epoch at which everything is decided: some days before departure.
+const NOW: i64 = (TRAVEL_DATE as i64 - 10) * 86_400_000;
+
+/// Ten sleeper coaches of 72 berths on ten stops, 100 km and an hour apart.
+pub fn train() -> TrainService {
+    use Berth::{Lower, Middle, SideLower, SideUpper, Upper};
+    TrainService {
+        train_id: "12951".into(),
+        name: "Benchmark".into(),
+        version: 1,
+        time_zone: "Asia/Kolkata".into(),
+        running_dates: vec![TRAVEL_DATE],
+        route: (0..STOPS as i32)
+            .map(|number| Stop {
+                code: format!("ST{number}"),
+                name: format!("Stop {number}"),
+                arrival_s: 36_000 + number * 3_600,
+                departure_s: 36_000 + number * 3_600,
+                distance_m: i64::from(number) * 100_000,
+            })
+            .collect(),
+        layouts: vec![Layout {
+            name: "sleeper".into(),
+            seats: 72,
+            pattern: vec![Lower, Middle, Upper, Lower, Middle, Upper, SideLower, SideUpper],
+        }],
+        coaches: (1..=10)
+            .map(|number| Coach {
+                name: format!("S{number}"),
+                travel_class: "SL".into(),
+                layout: "sleeper".into(),
+            })
+            .collect(),
+        quotas: Vec::new(),
+        fares: vec![Fare {
+            travel_class: "SL".into(),
+            slabs: vec![FareSlab {
+                up_to_m: 1_000_000,
+                fare_minor: 60_000,
+            }],
+            reservation_fee_minor: 2_000,
+            tatkal_bp: 3_000,
+            tatkal_min_minor: 1_000,
+            tatkal_max_minor: 20_000,
+            tax_bp: 500,
+            cancellation_flat_minor: 12_000,
+            clerkage_minor: 6_000,
+        }],
+        refund_bands: vec![RefundBand {
+            more_than_s: 72 * 3_600,
+            keep_bp: 0,
+        }],
+        waitlist_caps: Vec::new(),
+        sale: Vec::new(),
+        allocation: Allocation::BestFit,
+        promotion: PromotionPolicy::FifoSkip,
+        currency: "INR".into(),
+    }
+}
+
+/// A booking of so many passengers between two stops.
+pub fn booking(number: usize, from: usize, to: usize, passengers: usize) -> BookingRequest {
+    BookingRequest {
+        request_id: format!("2f6b1c1e-request-{number}"),
+        train_id: "12951".into(),
+        travel_date: TRAVEL_DATE,
+        user_id: format!("user-{number}"),
+        from_station: format!("ST{from}"),
+        to_station: format!("ST{to}"),
+        travel_class: "SL".into(),
+        quota: "GN".into(),
+        passengers: (0..passengers)
+            .map(|passenger| Passenger {
+                name: format!("Passenger {passenger}"),
+                age: 30,
+                berth_preference: BerthPreference::None,
+                preference_is_hard: false,
+            })
+            .collect(),
+        partial_confirmation: false,
+        requested_at: NOW,
+    }
+}
+
+/// Bookings of one to four passengers over all parts of the route, always the same.
+pub fn bookings() -> impl Iterator<Item = BookingRequest> {
+    let mut state = 1_u64;
+    let mut below = move |end: usize| {
+        // Knuth's multiplier for a linear congruential generator of 64 bits.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 33) as usize % end
+    };
+    (0..).map(move |number| {
+        let from = below(STOPS - 1);
+        let to = from + 1 + below(STOPS - 1 - from);
+        booking(number, from, to, [1, 1, 1, 1, 1, 2, 2, 2, 3, 4][below(10)])
+    })
+}
+
+/// A train-date in the middle of its sale.
+pub struct Sale {
+    /// Its plan.
+    pub plan: Arc<Plan>,
+    /// Its ledger.
+    pub ledger: Ledger,
+    /// All events so far.
+    pub events: Vec<Event>,
+}
+
+impl Sale {
+    /// Nothing is sold yet.
+    ///
+    /// # Panics
+    /// Never: the plan is a valid one.
+    #[expect(clippy::expect_used, reason = "the plan is written above")]
+    pub fn new() -> Sale {
+        Sale {
+            plan: Arc::new(Plan::compile(train()).expect("a valid plan")),
+            ledger: Ledger::new(0, 1),
+            events: Vec::new(),
+        }
+    }
+
+    /// After so many bookings. The train is about half full after 400, and full with hundreds of waiting passengers after
+    /// 4,000.
+    pub fn after(count: usize) -> Sale {
+        let mut sale = Sale::new();
+        for booking in bookings().take(count) {
+            sale.apply(&Command::Book(booking));
+        }
+        sale
+    }
+
+    /// What a command would cause.
+    pub fn decide(&self, command: &Command) -> Vec<Event> {
+        let at = Provenance {
+            ledger: 0,
+            next_sequence: self.events.len() as i64 + 1,
+            source_offset: self.events.len() as i64,
+            time: NOW,
+            token: "7b1f0c52-1f0e-4c57-9c3b-7d6f1f8f8a10",
+        };
+        decide(&self.ledger, command, Some(&self.plan), &at)
+    }
+
+    /// Decides and applies a command.
+    pub fn apply(&mut self, command: &Command) {
+        let events = self.decide(command);
+        for event in &events {
+            evolve(&mut self.ledger, event);
+        }
+        self.events.extend(events);
+    }
+
+    /// The cancellation of a whole booking that was confirmed, if there is one.
+    pub fn cancellation(&self) -> Option<Command> {
+        let confirmed = self.events.iter().find_map(|event| match event {
+            Event::Confirmed(confirmed) => Some(&confirmed.header),
+            _ => None,
+        })?;
+        Some(Command::Cancel(CancellationRequest {
+            request_id: "2f6b1c1e-cancellation".into(),
+            booking_request_id: confirmed.request_id.clone(),
+            train_id: "12951".into(),
+            travel_date: TRAVEL_DATE,
+            passengers: Vec::new(),
+            user_id: confirmed.user_id.clone(),
+            requested_at: NOW,
+        }))
+    }
+}
+
+impl Default for Sale {
+    fn default() -> Self {
+        Sale::new()
+    }
+}

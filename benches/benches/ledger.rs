@@ -1,0 +1,98 @@
+//! What the commit of a batch to the ledger costs: in memory and, where `INTERLOCK_REDIS_URL` names a server, in Redis
+//! (under a namespace of its own, which is overwritten).
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    reason = "a benchmark ends where something is wrong"
+)]
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use interlock_benches::{Sale, bookings};
+use interlock_inventory::Change;
+use interlock_schemas::Command;
+use interlock_streams::ledger::memory::MemoryLedgerStore;
+use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore};
+use interlock_streams::ledger::{Claim, FieldWrite, LedgerCommit, LedgerStore, Token};
+use tokio::runtime::Runtime;
+
+/// Outputs of a booking, as the outbox keeps them.
+const OUTPUT_BYTES: usize = 400;
+
+/// What so many bookings write.
+fn writes(count: usize) -> Vec<FieldWrite> {
+    let mut sale = Sale::new();
+    for booking in bookings().take(count) {
+        sale.apply(&Command::Book(booking));
+    }
+    let write = |change: Change| FieldWrite {
+        document: change.document.into(),
+        field: change.field.into(),
+        value: change.value.map(Bytes::from),
+    };
+    sale.ledger.take_changes().into_iter().map(write).collect()
+}
+
+/// Batches of so many bookings, one after the other; each trims the outbox entry of the one before.
+fn commits(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, name: &str, store: &dyn LedgerStore) {
+    for (ledger, size) in [1, 50, 500].into_iter().enumerate() {
+        let ledger = ledger as i32;
+        let writes = writes(size);
+        let outbox = Bytes::from(vec![b'x'; size * OUTPUT_BYTES]);
+        let token = Token(format!("benchmark {}", std::process::id()));
+        let state = runtime.block_on(store.acquire(ledger, "benchmark", &token));
+        let state = state.expect("the ledger is acquired");
+        let claim = Claim {
+            ledger,
+            epoch: state.epoch,
+            token,
+        };
+        let mut watermark = state.watermark;
+        let mut trim = Vec::new();
+        group.throughput(Throughput::Elements(size as u64));
+        group.bench_function(BenchmarkId::new(name, size), |b| {
+            b.iter(|| {
+                let next = watermark.unwrap_or(-1) + size as i64;
+                let commit = LedgerCommit {
+                    expected_watermark: watermark,
+                    watermark: next,
+                    sequence: next,
+                    writes: writes.clone(),
+                    outbox: outbox.clone(),
+                    trim: std::mem::take(&mut trim),
+                    ..LedgerCommit::default()
+                };
+                runtime.block_on(store.commit(&claim, &commit)).expect("it is applied");
+                watermark = Some(next);
+                trim.push(next);
+            });
+        });
+    }
+}
+
+fn ledgers(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    let mut stores: Vec<(&str, Arc<dyn LedgerStore>)> = vec![("memory", Arc::new(MemoryLedgerStore::default()))];
+    if let Ok(url) = std::env::var("INTERLOCK_REDIS_URL") {
+        let config = RedisConfig {
+            namespace: "benchmark".to_owned(),
+            ..RedisConfig::new(url, "benchmark")
+        };
+        let redis = runtime
+            .block_on(RedisLedgerStore::connect(config))
+            .expect("Redis answers");
+        stores.push(("redis", Arc::new(redis)));
+    }
+    let mut group = criterion.benchmark_group("ledger commit");
+    for (name, store) in stores {
+        commits(&mut group, &runtime, name, &*store);
+    }
+    group.finish();
+}
+
+criterion_group!(benches, ledgers);
+criterion_main!(benches);
