@@ -13,7 +13,7 @@ use crate::node::{AnyBatch, Context, Node, ProcessError, downcast};
 use crate::processor::{LedgerEvent, LedgerProcessor, Provenance};
 use crate::record::Record;
 use crate::runtime::session::LedgerSession;
-use crate::serde::{DeserializeError, Deserializer, FetchError};
+use crate::serde::{DecodeError, Deserializer, decode};
 
 /// An event that was read back from the log.
 pub(crate) struct PastEvent {
@@ -126,24 +126,16 @@ where
     D: Deserializer<P::Event>,
 {
     async fn decode_event(&mut self, record: &Record) -> Result<PastEvent, ProcessError> {
-        loop {
-            let missing = match self.events.deserialize(record) {
-                Ok(event) => {
-                    return Ok(PastEvent {
-                        sequence: event.sequence(),
-                        source_offset: event.source_offset(),
-                        token: Token(event.token().to_owned()),
-                        event: Box::new(event),
-                    });
-                }
-                Err(DeserializeError::Malformed(reason)) => return Err(ProcessError::Fatal(reason)),
-                Err(DeserializeError::Missing(id)) => id,
-            };
-            self.events.fetch(missing).await.map_err(|error| match error {
-                FetchError::Unusable(reason) => ProcessError::Fatal(reason),
-                FetchError::Unavailable(reason) => ProcessError::Unavailable(reason),
-            })?;
-        }
+        let event = decode(&mut self.events, record).await.map_err(|error| match error {
+            DecodeError::Malformed(reason) => ProcessError::Fatal(reason),
+            DecodeError::Unavailable(reason) => ProcessError::Unavailable(reason),
+        })?;
+        Ok(PastEvent {
+            sequence: event.sequence(),
+            source_offset: event.source_offset(),
+            token: Token(event.token().to_owned()),
+            event: Box::new(event),
+        })
     }
 
     async fn fold(&mut self, past: PastEvent, session: &LedgerSession, load: bool) -> Result<(), ProcessError> {

@@ -138,7 +138,7 @@ async fn killed_in_the_opening_it_goes_on_where_it_stopped() -> Result<()> {
         "--requests",
         "6000",
         "--rate",
-        "800",
+        "400",
     ];
     let mut first = Command::new(binary()?)
         .args(opening)
@@ -153,11 +153,14 @@ async fn killed_in_the_opening_it_goes_on_where_it_stopped() -> Result<()> {
             .filter(|passengers| *passengers > 0))
     });
     let seen = middle.await;
+    // It stands still in the middle of the opening, however long the other process takes to be refused.
+    let stopped = Command::new("kill").args(["-STOP", &first.id().to_string()]).status();
     let in_use = refused(folder.path(), &[]);
     first.kill()?;
     first.wait()?;
-    ensure!(in_use?.contains("in use by another process"));
     seen?;
+    ensure!(stopped?.success(), "it could not be stopped");
+    ensure!(in_use?.contains("in use by another process"));
     let other = refused(folder.path(), &["--requests", "7"])?;
     ensure!(
         other.contains("--requests differs from the opening that was begun"),
