@@ -2,6 +2,7 @@
 
 pub mod gateway;
 pub mod memory;
+pub mod model;
 pub mod panels;
 pub mod plans;
 pub mod real;

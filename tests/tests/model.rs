@@ -1,0 +1,246 @@
+//! The models of the protocols, searched completely: with all clauses everything holds, and without any one of them a
+//! shortest run shows what breaks. The bounds are those stated here; larger ones only take longer.
+
+use std::time::Instant;
+
+use interlock_tests::model::forwarding::{self, Forwarding};
+use interlock_tests::model::protocol::{Beginning, Budget, Clause, Protocol};
+use interlock_tests::model::sink::{self, Sink};
+use interlock_tests::model::{Model, explore};
+
+/// States of a search at most: far fewer than memory holds.
+const STATES_MAX: usize = 1_000_000;
+
+/// Searches a model that must hold.
+fn holds(name: &str, model: &impl Model) {
+    let began = Instant::now();
+    let explored = explore(model, STATES_MAX);
+    println!(
+        "{name}: {} states, {} steps, {:?}",
+        explored.states,
+        explored.depth,
+        began.elapsed()
+    );
+    if let Some(violation) = explored.violation {
+        panic!("{name}: {violation}");
+    }
+}
+
+/// Searches a model that must not hold, and says how it breaks.
+fn breaks(name: &str, model: &impl Model, expected: &str) {
+    let explored = explore(model, STATES_MAX);
+    let violation = explored
+        .violation
+        .unwrap_or_else(|| panic!("{name}: holds in {} states", explored.states));
+    println!("{name}: {violation}");
+    assert!(violation.what.contains(expected), "{name}: {}", violation.what);
+}
+
+/// What may happen, together, in one search.
+const NOTHING: Budget = Budget {
+    crashes: 0,
+    revocations: 0,
+    expulsions: 0,
+    replications: 0,
+    fail_overs: 0,
+    lost_replies: 0,
+    aborts: 0,
+};
+/// The group moves the partition, with and without asking.
+const MOVES: Protocol = Protocol {
+    budget: Budget {
+        revocations: 1,
+        expulsions: 1,
+        ..NOTHING
+    },
+    ..SMALL
+};
+/// A worker dies; the store's or the log's answer is lost, the log refuses a commit.
+const CRASH: Protocol = Protocol {
+    budget: Budget {
+        crashes: 1,
+        lost_replies: 1,
+        aborts: 1,
+        ..NOTHING
+    },
+    ..SMALL
+};
+/// A worker dies, and the store fails over to a replica that lacks any suffix.
+const CRASH_AND_FAIL_OVER: Protocol = Protocol {
+    budget: Budget {
+        crashes: 1,
+        replications: 1,
+        fail_overs: 1,
+        ..NOTHING
+    },
+    ..SMALL
+};
+/// The log refuses a commit, and the store fails over.
+const ABORT_AND_FAIL_OVER: Protocol = Protocol {
+    budget: Budget {
+        aborts: 1,
+        replications: 1,
+        fail_overs: 1,
+        ..NOTHING
+    },
+    ..SMALL
+};
+/// The store fails over while the group moves the partition.
+const REVOCATION_AND_FAIL_OVER: Protocol = Protocol {
+    budget: Budget {
+        revocations: 1,
+        replications: 1,
+        fail_overs: 1,
+        ..NOTHING
+    },
+    ..SMALL
+};
+/// The group gives a living worker's partition away, and the store loses everything.
+const EXPULSION_AND_FLUSH: Protocol = Protocol {
+    records: 2,
+    aside: None,
+    budget: Budget {
+        expulsions: 1,
+        fail_overs: 1,
+        ..NOTHING
+    },
+    ..SMALL
+};
+/// The same, when a record is committed already.
+const EXPULSION_AND_FLUSH_LATER: Protocol = Protocol {
+    records: 3,
+    aside: Some(1),
+    beginning: Beginning::Running,
+    ..EXPULSION_AND_FLUSH
+};
+/// The group moves the partition, and the store loses everything, after a worker gave the partition up and got it back.
+const AFTER_A_RELEASE: Protocol = Protocol {
+    beginning: Beginning::Released,
+    budget: Budget {
+        revocations: 1,
+        fail_overs: 1,
+        ..NOTHING
+    },
+    ..SMALL
+};
+/// Two workers connected to two masters, each of which is taken for dead once.
+const TWO_MASTERS: Protocol = Protocol {
+    beginning: Beginning::FailedOver,
+    batch_max: 1,
+    aside: None,
+    budget: Budget {
+        expulsions: 2,
+        ..NOTHING
+    },
+    ..SMALL
+};
+/// Three records, the second of which leaves no event, in batches of one or two.
+const SMALL: Protocol = Protocol {
+    without: None,
+    records: 3,
+    aside: Some(1),
+    batch_max: 2,
+    budget: NOTHING,
+    beginning: Beginning::Empty,
+};
+
+#[test]
+fn the_ledger_protocol_holds() {
+    for (name, protocol) in [
+        ("moves", MOVES),
+        ("crash", CRASH),
+        ("crash and fail-over", CRASH_AND_FAIL_OVER),
+        ("abort and fail-over", ABORT_AND_FAIL_OVER),
+        ("revocation and fail-over", REVOCATION_AND_FAIL_OVER),
+        ("expulsion and flush", EXPULSION_AND_FLUSH),
+        ("expulsion and flush later", EXPULSION_AND_FLUSH_LATER),
+        ("after a release", AFTER_A_RELEASE),
+        ("two masters", TWO_MASTERS),
+    ] {
+        holds(name, &protocol);
+    }
+}
+
+const TWICE: &str = "answered twice";
+const INCOMPLETE: &str = "stands still";
+const LACKS: &str = "lacks answers";
+
+/// What breaks without each clause, and where.
+const BREAKS: &[(Clause, Protocol, &str)] = &[
+    (Clause::TrimBelowAcknowledged, MOVES, LACKS),
+    (Clause::SettleBeforeRevocation, AFTER_A_RELEASE, TWICE),
+    (Clause::AbortBeforeAcquiring, MOVES, TWICE),
+    (
+        Clause::RebuildToHighWatermark,
+        REVOCATION_AND_FAIL_OVER,
+        "an event is missing",
+    ),
+    (Clause::WatermarkBelowCommitted, EXPULSION_AND_FLUSH_LATER, TWICE),
+    (Clause::FoldBelowCommitted, TWO_MASTERS, TWICE),
+    (Clause::CompareLineage, EXPULSION_AND_FLUSH, TWICE),
+    (Clause::AgreeByLastToken, EXPULSION_AND_FLUSH, INCOMPLETE),
+    (Clause::FreshToken, ABORT_AND_FAIL_OVER, LACKS),
+    (Clause::Claim, MOVES, "Kafka no offset"),
+    (Clause::FenceOwners, CRASH_AND_FAIL_OVER, INCOMPLETE),
+    (Clause::FenceNamed, CRASH_AND_FAIL_OVER, INCOMPLETE),
+    (Clause::Resend, MOVES, TWICE),
+    (Clause::StableOffsets, MOVES, TWICE),
+    (Clause::IdleCheck, EXPULSION_AND_FLUSH, INCOMPLETE),
+    (Clause::StateToken, EXPULSION_AND_FLUSH, TWICE),
+    (Clause::StateWatermark, CRASH_AND_FAIL_OVER, LACKS),
+    (Clause::JudgeAsHolder, EXPULSION_AND_FLUSH, LACKS),
+];
+
+#[test]
+fn each_clause_of_the_ledger_protocol_is_needed() {
+    for (clause, protocol, expected) in BREAKS {
+        let without = Some(*clause);
+        breaks(
+            &format!("without {clause:?}"),
+            &Protocol { without, ..*protocol },
+            expected,
+        );
+    }
+}
+
+/// The ledger's list of owners is a second line. Whoever decides has committed a claim before, so that the offset's
+/// metadata names him: an owner who is overwritten in the list is fenced all the same.
+#[test]
+fn an_owner_who_is_not_listed_is_fenced_all_the_same() {
+    let without = Some(Clause::ForgetAfterFencing);
+    for protocol in [MOVES, CRASH, CRASH_AND_FAIL_OVER, AFTER_A_RELEASE] {
+        holds("owners overwritten", &Protocol { without, ..protocol });
+    }
+}
+
+#[test]
+fn records_in_the_wrong_partition_are_sent_on_once() {
+    let model = Forwarding {
+        without: None,
+        interruptions: 3,
+        losses: 2,
+    };
+    holds("forwarding", &model);
+    for (omission, expected) in [
+        (forwarding::Omission::KeepInOutbox, "lost"),
+        (forwarding::Omission::OneTransaction, "twice"),
+        (forwarding::Omission::WatermarkBelowCommitted, "twice"),
+        (forwarding::Omission::CountHops, "for ever"),
+    ] {
+        let without = Some(omission);
+        breaks(
+            &format!("without {omission:?}"),
+            &Forwarding { without, ..model },
+            expected,
+        );
+    }
+}
+
+#[test]
+fn windows_are_the_sums_below_their_positions() {
+    holds("sink", &Sink { without: None });
+    for omission in [sink::Omission::Compare, sink::Omission::OneTransaction] {
+        let without = Some(omission);
+        breaks(&format!("without {omission:?}"), &Sink { without }, "sum");
+    }
+}
