@@ -12,6 +12,7 @@ use crate::message::{Message, trace_context};
 use crate::node::{AnyBatch, Context, Node, ProcessError, downcast};
 use crate::processor::{LedgerEvent, LedgerProcessor, Provenance};
 use crate::record::Record;
+use crate::runtime::mutation::{Clause, left_out};
 use crate::runtime::session::LedgerSession;
 use crate::serde::{DecodeError, Deserializer, decode};
 
@@ -52,10 +53,15 @@ impl<P: LedgerProcessor, D> LedgerNode<P, D> {
         }
         let loaded = session.store.load(session.claim.ledger, &documents).await?;
         for (document, fields) in documents.iter().zip(loaded) {
-            self.processor.insert(document, fields).map_err(|corrupt| {
+            if let Err(corrupt) = self.processor.insert(document, fields) {
+                // Who lost the ledger meanwhile may have read what another is about to rebuild.
+                session.confirm().await?;
                 let name = String::from_utf8_lossy(document);
-                ProcessError::Fatal(format!("ledger {}, document {name:?}: {corrupt}", session.claim.ledger))
-            })?;
+                let ledger = session.claim.ledger;
+                return Err(ProcessError::Fatal(format!(
+                    "ledger {ledger}, document {name:?}: {corrupt}"
+                )));
+            }
         }
         Ok(())
     }
@@ -144,9 +150,13 @@ where
             .downcast::<P::Event>()
             .map_err(|_| ProcessError::Fatal("an event of another ledger's type was folded".into()))?;
         let missing = self.missing(self.processor.event_documents(&event));
-        if load {
+        if load && !missing.is_empty() {
             self.load(missing, session).await?;
-        } else {
+            // An owner that came after us may have folded this event into them already.
+            if !left_out(Clause::JudgeAsHolder) {
+                session.confirm().await?;
+            }
+        } else if !load {
             // The fold began at the first event: what is not cached doesn't exist yet.
             for document in &missing {
                 self.processor

@@ -18,13 +18,14 @@ use interlock_streams::log::memory::MemoryLog;
 use interlock_streams::log::murmur2::partition_for_key;
 use interlock_streams::policy::HOPS_HEADER;
 use interlock_streams::record::{Record, TopicPartition};
+use interlock_streams::window::MemorySink;
 
 use super::workload::{contract, plans};
 
 /// What doesn't hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which invariant: `I1` to `I5`, `progress`, `stopped`, `oracle`, `forwarded`, `dead letters`.
+    /// Which invariant: `I1` to `I6`, `progress`, `stopped`, `oracle`, `forwarded`, `dead letters`.
     pub invariant: String,
     /// Where, and what was found instead.
     pub detail: String,
@@ -62,6 +63,8 @@ pub struct Amounts {
 pub(super) struct Remains<'a> {
     pub(super) log: &'a MemoryLog,
     pub(super) store: &'a MemoryLedgerStore,
+    /// Where windows are kept.
+    pub(super) sink: Option<&'a MemorySink>,
     pub(super) seed: u64,
     pub(super) partitions: i32,
 }
@@ -90,6 +93,9 @@ impl Remains<'_> {
             }
         }
         amounts.tokens = tokens.len() as u64;
+        if let Err(violation) = self.compare_with_windows().await? {
+            return Ok(Err(violation));
+        }
         Ok(self.records_sent_on().await.map(|()| amounts))
     }
 

@@ -53,7 +53,7 @@ impl FaultyLedgers {
             reason: reason.to_owned(),
         };
         if site.is_cut_off() {
-            site.say(&format!("{what} unreachable"));
+            site.say(format_args!("{what} unreachable"));
             // The time of a connection attempt.
             sleep(Duration::from_millis(20)).await;
             return Err(unavailable("simulated: unreachable"));
@@ -65,7 +65,7 @@ impl FaultyLedgers {
             tokio::spawn(async move {
                 sleep(after).await;
                 let result = call(store).await.map(|_| ());
-                site.say(&format!("{what} arrives late: {result:?}"));
+                site.say(format_args!("{what} arrives late: {result:?}"));
             });
         }
         let result = match passage.fate {
@@ -73,13 +73,13 @@ impl FaultyLedgers {
             Fate::Late(_) => Err(unavailable("simulated: no answer in time")),
             Fate::AnswerLost => {
                 let result = call(store).await.map(|_| ());
-                site.say(&format!("{what}: {result:?}, lost"));
+                site.say(format_args!("{what}: {result:?}, lost"));
                 Err(unavailable("simulated: the answer was lost"))
             }
             Fate::Proceed | Fate::Repeated(_) => call(store).await,
         };
         if let Err(error) = &result {
-            site.say(&format!("{what}: {error}"));
+            site.say(format_args!("{what}: {error}"));
         }
         site.leave(&passage).await;
         result
@@ -89,22 +89,21 @@ impl FaultyLedgers {
 #[async_trait]
 impl LedgerStore for FaultyLedgers {
     async fn state(&self, ledger: i32) -> Result<LedgerState, LedgerError> {
-        self.read(ledger, &format!("state {ledger}"), move |store| async move {
-            store.state(ledger).await
-        })
-        .await
+        let what = self.0.text(format_args!("state {ledger}"));
+        self.read(ledger, &what, move |store| async move { store.state(ledger).await })
+            .await
     }
 
     async fn acquire(&self, ledger: i32, owner: &str, token: &Token) -> Result<LedgerState, LedgerError> {
         let (owner, token) = (owner.to_owned(), token.clone());
-        let what = format!("acquire {ledger} {token}");
+        let what = self.0.text(format_args!("acquire {ledger} {token}"));
         let acquired = self
             .write(ledger, &what, move |store| {
                 let (owner, token) = (owner.clone(), token.clone());
                 async move { store.acquire(ledger, &owner, &token).await }
             })
             .await?;
-        self.0.say(&format!(
+        self.0.say(format_args!(
             "acquired {ledger}: epoch {}, W {:?}, sequence {}, lineage {:?}, owners {:?}, rebuilding {}",
             acquired.epoch,
             acquired.watermark,
@@ -118,7 +117,7 @@ impl LedgerStore for FaultyLedgers {
 
     async fn forget_owners(&self, claim: &Claim, owners: &[String]) -> Result<(), LedgerError> {
         let (claim, owners) = (claim.clone(), owners.to_vec());
-        let what = format!("forget owners {} {owners:?}", claim.ledger);
+        let what = self.0.text(format_args!("forget owners {} {owners:?}", claim.ledger));
         self.write(claim.ledger, &what, move |store| {
             let (claim, owners) = (claim.clone(), owners.clone());
             async move { store.forget_owners(&claim, &owners).await }
@@ -128,7 +127,7 @@ impl LedgerStore for FaultyLedgers {
 
     async fn load(&self, ledger: i32, documents: &[Bytes]) -> Result<Vec<Fields>, LedgerError> {
         let documents = documents.to_vec();
-        let what = format!("load {ledger}: {}", documents.len());
+        let what = self.0.text(format_args!("load {ledger}: {}", documents.len()));
         self.read(ledger, &what, move |store| {
             let documents = documents.clone();
             async move { store.load(ledger, &documents).await }
@@ -137,10 +136,10 @@ impl LedgerStore for FaultyLedgers {
     }
 
     async fn commit(&self, claim: &Claim, commit: &LedgerCommit) -> Result<(), LedgerError> {
-        let what = format!(
+        let what = self.0.text(format_args!(
             "ledger commit {} W {:?} -> {} sequence {} trim {:?} by {}",
             claim.ledger, commit.expected_watermark, commit.watermark, commit.sequence, commit.trim, claim.token
-        );
+        ));
         let (claim, commit) = (claim.clone(), commit.clone());
         self.write(claim.ledger, &what, move |store| {
             let (claim, commit) = (claim.clone(), commit.clone());
@@ -150,35 +149,32 @@ impl LedgerStore for FaultyLedgers {
     }
 
     async fn outbox(&self, ledger: i32) -> Result<Vec<OutboxEntry>, LedgerError> {
-        self.read(ledger, &format!("outbox {ledger}"), move |store| async move {
-            store.outbox(ledger).await
-        })
-        .await
+        let what = self.0.text(format_args!("outbox {ledger}"));
+        self.read(ledger, &what, move |store| async move { store.outbox(ledger).await })
+            .await
     }
 
     async fn rebuild(&self, claim: &Claim, step: &RebuildStep) -> Result<(), LedgerError> {
         let name = match step {
-            RebuildStep::Begin { token, keep, .. } => format!("begin {token} keep {keep}"),
-            RebuildStep::Write(writes) => format!("write {}", writes.len()),
+            RebuildStep::Begin { token, keep, .. } => self.0.text(format_args!("begin {token} keep {keep}")),
+            RebuildStep::Write(writes) => self.0.text(format_args!("write {}", writes.len())),
             RebuildStep::Finish {
                 watermark, sequence, ..
-            } => format!("finish W {watermark:?} sequence {sequence}"),
+            } => self.0.text(format_args!("finish W {watermark:?} sequence {sequence}")),
         };
         let (claim, step) = (claim.clone(), step.clone());
-        self.write(
-            claim.ledger,
-            &format!("rebuild {} {name}", claim.ledger),
-            move |store| {
-                let (claim, step) = (claim.clone(), step.clone());
-                async move { store.rebuild(&claim, &step).await }
-            },
-        )
+        let what = self.0.text(format_args!("rebuild {} {name}", claim.ledger));
+        self.write(claim.ledger, &what, move |store| {
+            let (claim, step) = (claim.clone(), step.clone());
+            async move { store.rebuild(&claim, &step).await }
+        })
         .await
     }
 
     async fn release(&self, claim: &Claim, release: &Release) -> Result<(), LedgerError> {
         let (claim, release) = (claim.clone(), release.clone());
-        self.write(claim.ledger, &format!("release {}", claim.ledger), move |store| {
+        let what = self.0.text(format_args!("release {}", claim.ledger));
+        self.write(claim.ledger, &what, move |store| {
             let (claim, release) = (claim.clone(), release.clone());
             async move { store.release(&claim, &release).await }
         })

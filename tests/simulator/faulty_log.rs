@@ -18,7 +18,7 @@ use interlock_streams::log::{
     CommittedOffset, Consumer, ConsumerConfig, GroupMetadata, Log, LogError, OffsetCommit, Polled, Producer, Reader,
     TopicSpec,
 };
-use interlock_streams::record::{OutputRecord, Record, TopicPartition};
+use interlock_streams::record::{OutputRecord, PartitionRecords, Record, TopicPartition};
 
 use super::site::{Fair, Fate, Passage, Site};
 
@@ -48,7 +48,7 @@ async fn call<T>(site: &Site, what: &str, call: impl Future<Output = Result<T, L
         _ => call.await,
     };
     if let Err(error) = &result {
-        site.say(&format!("{what}: {error}"));
+        site.say(format_args!("{what}: {error}"));
     }
     site.leave(&passage).await;
     result
@@ -63,7 +63,7 @@ impl Log for FaultyLog {
     }
 
     async fn producer(&self, transactional_id: &str) -> Result<Box<dyn Producer>, LogError> {
-        let what = format!("init {transactional_id}");
+        let what = self.site.text(format_args!("init {transactional_id}"));
         let inner = call(&self.site, &what, self.log.producer(transactional_id)).await?;
         Ok(Box::new(FaultyProducer {
             site: self.site.clone(),
@@ -77,7 +77,7 @@ impl Log for FaultyLog {
     }
 
     async fn reader(&self, partition: &TopicPartition, from: i64) -> Result<Box<dyn Reader>, LogError> {
-        let what = format!("reader {partition}@{from}");
+        let what = self.site.text(format_args!("reader {partition}@{from}"));
         let inner = call(&self.site, &what, self.log.reader(partition, from)).await?;
         let site = self.site.clone();
         Ok(Box::new(FaultyReader { site, what, inner }))
@@ -97,12 +97,8 @@ impl Log for FaultyLog {
     }
 
     async fn watermarks(&self, partition: &TopicPartition) -> Result<(i64, i64), LogError> {
-        call(
-            &self.site,
-            &format!("watermarks {partition}"),
-            self.log.watermarks(partition),
-        )
-        .await
+        let what = self.site.text(format_args!("watermarks {partition}"));
+        call(&self.site, &what, self.log.watermarks(partition)).await
     }
 
     async fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
@@ -115,6 +111,17 @@ struct FaultyConsumer {
     inner: Box<dyn Consumer>,
 }
 
+impl FaultyConsumer {
+    /// Which records of which partitions.
+    fn spans(&self, batches: &[PartitionRecords]) -> String {
+        let span = |batch: &PartitionRecords| {
+            let (first, last) = (batch.records.first()?.offset, batch.records.last()?.offset);
+            Some(self.site.text(format_args!("{} {first}..={last} ", batch.source)))
+        };
+        batches.iter().filter_map(span).collect()
+    }
+}
+
 #[async_trait]
 impl Consumer for FaultyConsumer {
     async fn poll(&mut self, max_records: usize, wait: Duration) -> Result<Polled, LogError> {
@@ -124,21 +131,17 @@ impl Consumer for FaultyConsumer {
             return Err(retriable("poll"));
         }
         let polled = self.inner.poll(max_records, wait).await?;
-        let what = match &polled {
-            Polled::Records(batches) => batches
-                .iter()
-                .filter_map(|b| Some((&b.source, b.records.first()?.offset, b.records.last()?.offset)))
-                .map(|(source, first, last)| format!(" {source} {first}..={last}"))
-                .collect(),
-            Polled::Nothing => return Ok(polled),
-            other => format!(" {other:?}"),
-        };
-        self.site.say(&format!("polled{what}"));
+        match &polled {
+            Polled::Nothing => {}
+            Polled::Records(batches) => self.site.say(format_args!("polled {}", self.spans(batches))),
+            other => self.site.say(format_args!("polled {other:?}")),
+        }
         Ok(polled)
     }
 
     async fn start(&mut self, positions: &[(TopicPartition, i64)]) -> Result<(), LogError> {
-        let passage = self.site.enter(&format!("start {positions:?}"), Fair::Delay).await;
+        let what = self.site.text(format_args!("start {positions:?}"));
+        let passage = self.site.enter(&what, Fair::Delay).await;
         let result = self.inner.start(positions).await;
         self.site.leave(&passage).await;
         result
@@ -167,7 +170,7 @@ impl Consumer for FaultyConsumer {
 
     async fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>, LogError> {
         let committed = call(&self.site, "committed", self.inner.committed(partitions)).await?;
-        self.site.say(&format!("committed: {committed:?}"));
+        self.site.say(format_args!("committed: {committed:?}"));
         Ok(committed)
     }
 
@@ -206,7 +209,7 @@ impl FaultyProducer {
         let site = self.site.clone();
         Box::pin(async move {
             let result = answer.await;
-            site.say(&format!("{action}: {result:?}"));
+            site.say(format_args!("{action}: {result:?}"));
             site.leave(&passage).await;
             result
         })
@@ -216,7 +219,7 @@ impl FaultyProducer {
 impl Producer for FaultyProducer {
     fn send(&mut self, records: Vec<OutputRecord>) {
         if self.state == State::Good {
-            self.site.say(&format!("send {}", records.len()));
+            self.site.say(format_args!("send {}", records.len()));
             self.inner.send(records);
         }
     }
@@ -224,9 +227,10 @@ impl Producer for FaultyProducer {
     fn commit(&mut self, offsets: Vec<OffsetCommit>, group: GroupMetadata) -> Answer {
         let at = |offset: &OffsetCommit| {
             let CommittedOffset { offset: at, metadata } = &offset.committed;
-            format!(" {}@{at} ({metadata})", offset.source)
+            self.site.text(format_args!(" {}@{at} ({metadata})", offset.source))
         };
-        let action = format!("commit{}", offsets.iter().map(at).collect::<String>());
+        let action = offsets.iter().map(at).collect::<String>();
+        let action = self.site.text(format_args!("commit{action}"));
         let passage = self.site.roll(&action, Fair::Fail);
         let error = match (self.state, passage.fate) {
             (State::Useless, _) => self.useless("commit"),

@@ -3,9 +3,9 @@
 //! ```text
 //!  seed ──> Schedule ──> World ── commands, crashes, fail-overs ──> MemoryLog, MemoryLedgerStore
 //!                          │                                              ▲
-//!                          └─ workers: runtime::run_here over FaultyLog, FaultyLedgers (each call a yield point)
-//!                                                                         │
-//!                        heal, settle, then Remains::check: I1–I5 and a single-threaded oracle
+//!                          └─ workers: runtime::run_here over FaultyLog, FaultyLedgers and, in some runs, FaultySink
+//!                                                                         │ (each call a yield point)
+//!                        heal, settle, then Remains::check: I1–I6 and a single-threaded oracle
 //! ```
 //!
 //! The same seed gives the same trace. A seed that shows a violation is shrunk: kinds of faults, actions and commands are
@@ -14,11 +14,13 @@
 mod check;
 mod faulty_ledgers;
 mod faulty_log;
+mod faulty_sink;
 mod random;
 mod schedule;
 mod shrink;
 mod site;
 mod trace;
+mod windows;
 mod workload;
 mod world;
 
@@ -30,7 +32,7 @@ pub use check::{Amounts, Violation};
 pub use schedule::{Action, Rates, Schedule, What};
 pub use shrink::shrink;
 
-/// What a run showed.
+/// A run with its trace.
 #[derive(Clone, Debug)]
 pub struct Report {
     /// Its trace.
@@ -42,7 +44,25 @@ pub struct Report {
 }
 
 /// Runs a schedule.
-pub fn run(schedule: &Schedule) -> Report {
+pub fn run(schedule: &Schedule) -> Result<Amounts, Violation> {
+    safely(schedule, false).result
+}
+
+/// Runs a schedule and keeps the trace, which takes longer. Nothing else differs.
+pub fn traced(schedule: &Schedule) -> Report {
+    safely(schedule, true)
+}
+
+/// A panic of the simulator itself is a violation, too.
+fn safely(schedule: &Schedule, is_traced: bool) -> Report {
+    catch_unwind(AssertUnwindSafe(|| simulate(schedule, is_traced))).unwrap_or_else(|_| Report {
+        trace: Vec::new(),
+        hash: 0,
+        result: Err(Violation::new("simulator", "it panicked; see the message above")),
+    })
+}
+
+fn simulate(schedule: &Schedule, is_traced: bool) -> Report {
     // Registered by a runtime of its own, which can't be started within this one.
     workload::contract();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -52,7 +72,7 @@ pub fn run(schedule: &Schedule) -> Report {
         .expect("a runtime");
     leave_out(schedule.left_out);
     runtime.block_on(async {
-        let mut world = world::World::new(schedule).await.expect("a world");
+        let mut world = world::World::new(schedule, is_traced).await.expect("a world");
         let result = world.run().await;
         let (trace, hash) = world.trace.finish();
         let result = result.unwrap_or_else(|error| Err(Violation::new("simulator", format!("{error:#}"))));
@@ -60,18 +80,10 @@ pub fn run(schedule: &Schedule) -> Report {
     })
 }
 
-/// Runs a schedule; a panic of the simulator itself is a violation, too.
-pub fn run_safely(schedule: &Schedule) -> Report {
-    catch_unwind(AssertUnwindSafe(|| run(schedule))).unwrap_or_else(|_| Report {
-        trace: Vec::new(),
-        hash: 0,
-        result: Err(Violation::new("simulator", "it panicked; see the message above")),
-    })
-}
-
 /// Describes a failed run: the violation, the shrunken schedule, the end of its trace and how to repeat it.
 pub fn describe(schedule: &Schedule, violation: &Violation, trace_lines: usize) -> String {
-    let (small, report) = shrink(schedule);
+    let small = shrink(schedule);
+    let report = traced(&small);
     let from = report.trace.len().saturating_sub(trace_lines);
     let small_violation = report
         .result

@@ -27,6 +27,8 @@ pub struct Schedule {
     pub batch_records_max: usize,
     /// Input records of a transaction at most.
     pub commit_records_max: usize,
+    /// The workers keep windows, too: it makes a run take several times as long.
+    pub windows: bool,
     /// How often calls fail.
     pub rates: Rates,
     /// What else happens.
@@ -122,6 +124,7 @@ impl Schedule {
             workers,
             batch_records_max,
             commit_records_max,
+            windows: false,
             rates,
             actions,
             left_out: None,

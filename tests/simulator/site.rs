@@ -1,5 +1,6 @@
 //! Where a worker's calls leave it: each passes a numbered yield point, at which the seed may make it fail.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -121,8 +122,13 @@ impl Site {
         self.random().chance(5_000)
     }
 
-    pub(super) fn say(&self, what: &str) {
-        self.trace.line(&format!("{} {what}", self.name));
+    pub(super) fn say(&self, what: fmt::Arguments<'_>) {
+        self.trace.line(format_args!("{} {what}", self.name));
+    }
+
+    /// What a call is named in the trace.
+    pub(super) fn text(&self, what: fmt::Arguments<'_>) -> String {
+        self.trace.text(what)
     }
 
     /// Decides about a call that can't wait.
@@ -152,9 +158,9 @@ impl Site {
     async fn thaw(&self) {
         let until = self.frozen_until_ms.load(Ordering::Relaxed);
         if self.trace.now_ms() < until && !self.is_healed() {
-            self.say("frozen");
+            self.say(format_args!("frozen"));
             sleep_until(self.began + Duration::from_millis(until)).await;
-            self.say("thaws");
+            self.say(format_args!("thaws"));
         }
     }
 
@@ -191,20 +197,15 @@ impl Site {
             _ => Fate::Proceed,
         };
         drop(random);
-        let delays = if arrives_after.is_zero() && passage.answer_takes.is_zero() {
-            String::new()
-        } else {
-            format!(
-                " +{} +{} ms",
+        let answer_takes = passage.answer_takes;
+        match (passage.fate, arrives_after.is_zero() && answer_takes.is_zero()) {
+            (Fate::Proceed, true) => self.say(format_args!("#{point} {call}")),
+            (fate, _) => self.say(format_args!(
+                "#{point} {call} {fate:?} +{} +{} ms",
                 arrives_after.as_millis(),
-                passage.answer_takes.as_millis()
-            )
-        };
-        let fate = match passage.fate {
-            Fate::Proceed => String::new(),
-            fate => format!(" {fate:?}"),
-        };
-        self.say(&format!("#{point} {call}{fate}{delays}"));
+                answer_takes.as_millis()
+            )),
+        }
         (passage, arrives_after)
     }
 }

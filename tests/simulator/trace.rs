@@ -1,5 +1,8 @@
 //! What happened, line by line in virtual time, with a hash that tells two runs apart.
+//!
+//! Only where somebody will read it: of thousands of runs that hold, nobody does, and a run can be repeated.
 
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +12,8 @@ use tokio::time::Instant;
 #[derive(Clone)]
 pub(super) struct Trace {
     began: Instant,
-    lines: Arc<Mutex<Lines>>,
+    /// None where nobody will read it.
+    lines: Option<Arc<Mutex<Lines>>>,
 }
 
 #[derive(Default)]
@@ -20,10 +24,10 @@ struct Lines {
 
 impl Trace {
     /// An empty trace that begins now.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(is_kept: bool) -> Self {
         Self {
             began: Instant::now(),
-            lines: Arc::default(),
+            lines: is_kept.then(Arc::default),
         }
     }
 
@@ -33,22 +37,28 @@ impl Trace {
     }
 
     /// Adds a line.
-    pub(super) fn line(&self, what: &str) {
+    pub(super) fn line(&self, what: fmt::Arguments<'_>) {
+        let Some(lines) = &self.lines else { return };
         let line = format!("{:>7} {what}", self.now_ms());
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         line.hash(&mut lines.hash);
         lines.lines.push(line);
     }
 
+    /// What a call is named in the lines to come; nothing where there are none.
+    pub(super) fn text(&self, what: fmt::Arguments<'_>) -> String {
+        match self.lines {
+            Some(_) => what.to_string(),
+            None => String::new(),
+        }
+    }
+
     /// Takes the lines, and their hash.
     pub(super) fn finish(&self) -> (Vec<String>, u64) {
-        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(lines) = &self.lines else {
+            return (Vec::new(), 0);
+        };
+        let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         (std::mem::take(&mut lines.lines), lines.hash.finish())
-    }
-}
-
-impl Default for Trace {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use interlock_schemas::topics;
+use interlock_streams::Topology;
 use interlock_streams::ledger::memory::{LedgerSnapshot, MemoryLedgerStore};
 use interlock_streams::ledger::{LedgerStore, Token};
 use interlock_streams::log::Log;
@@ -22,6 +23,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::check::{Amounts, Remains, Violation};
 use super::faulty_ledgers::FaultyLedgers;
 use super::faulty_log::FaultyLog;
+use super::faulty_sink::FaultySink;
 use super::random::Random;
 use super::schedule::{SPAN_MS, Schedule, What};
 use super::site::Site;
@@ -51,7 +53,8 @@ struct Life {
     site: Arc<Site>,
     shutdown: watch::Sender<bool>,
     health: Health,
-    task: JoinHandle<Result<(), TaskError>>,
+    /// One for each topology; those that have ended are gone.
+    tasks: Vec<JoinHandle<Result<(), TaskError>>>,
     stopping: bool,
 }
 
@@ -74,14 +77,17 @@ pub(super) struct World<'a> {
     healed: Arc<AtomicBool>,
     log: MemoryLog,
     store: MemoryLedgerStore,
+    sink: Arc<MemorySink>,
     workers: Vec<Worker>,
     snapshots: BTreeMap<usize, LedgerSnapshot>,
     agenda: BTreeMap<(u64, u64), Next>,
     entries: u64,
+    /// How far the events could be read when this was last looked at.
+    stable: BTreeMap<TopicPartition, i64>,
 }
 
 impl<'a> World<'a> {
-    pub(super) async fn new(schedule: &'a Schedule) -> Result<Self> {
+    pub(super) async fn new(schedule: &'a Schedule, is_traced: bool) -> Result<Self> {
         let log = MemoryLog::with(MemoryLogConfig {
             clock: Arc::new(TokioClock::new(START_MS)),
             session_timeout: SESSION_TIMEOUT,
@@ -95,15 +101,17 @@ impl<'a> World<'a> {
         }
         let mut world = Self {
             schedule,
-            trace: Trace::new(),
+            trace: Trace::new(is_traced),
             began: Instant::now(),
             healed: Arc::default(),
             log,
             store: MemoryLedgerStore::default(),
+            sink: Arc::default(),
             workers: Vec::new(),
             snapshots: BTreeMap::new(),
             agenda: BTreeMap::new(),
             entries: 0,
+            stable: BTreeMap::new(),
         };
         world.plan()?;
         Ok(world)
@@ -152,28 +160,42 @@ impl<'a> World<'a> {
         if let Err(violation) = self.settle().await? {
             return Ok(Err(violation));
         }
-        let checked = self.remains().check().await?;
-        let Ok(amounts) = checked else { return Ok(checked) };
+        let settled = self.records();
         if let Err(violation) = self.stop_all().await {
             return Ok(Err(violation));
         }
         // What is stopped leaves everything as it was.
-        Ok(self.remains().check().await?.and_then(|after| {
-            if after == amounts {
-                Ok(after)
-            } else {
-                Err(Violation::new(
-                    "progress",
-                    format!("{amounts:?} became {after:?} by stopping"),
-                ))
-            }
-        }))
+        let stopped = self.records();
+        if stopped != settled {
+            let detail = format!("{settled:?} records became {stopped:?} by stopping");
+            return Ok(Err(Violation::new("progress", detail)));
+        }
+        self.remains().check().await
+    }
+
+    /// Committed records of each partition that the workers write to.
+    fn records(&self) -> Vec<usize> {
+        let written = topics::EVENTS.map(str::to_owned).into_iter();
+        let written = written.chain([
+            topics::BOOKING_REQUESTS.to_owned(),
+            topics::dlq(topics::BOOKING_REQUESTS),
+        ]);
+        let partitions = written.flat_map(|topic| {
+            (0..self.schedule.partitions).map(move |partition| TopicPartition::new(topic.as_str(), partition))
+        });
+        let count = |partition| {
+            self.log
+                .read(&partition, 0, usize::MAX)
+                .map_or(0, |records| records.len())
+        };
+        partitions.map(count).collect()
     }
 
     fn remains(&self) -> Remains<'_> {
         Remains {
             log: &self.log,
             store: &self.store,
+            sink: self.schedule.windows.then_some(&*self.sink),
             seed: self.schedule.seed,
             partitions: self.schedule.partitions,
         }
@@ -183,7 +205,7 @@ impl<'a> World<'a> {
         match next {
             Next::Burst(records) => {
                 if !records.is_empty() {
-                    self.trace.line(&format!("{} commands", records.len()));
+                    self.trace.line(format_args!("{} commands", records.len()));
                     self.log.append(records)?;
                 }
             }
@@ -191,19 +213,19 @@ impl<'a> World<'a> {
             Next::Rejoin(worker) => {
                 if let Some(life) = self.workers.get(worker).and_then(|worker| worker.life.as_ref()) {
                     life.site.set_store(self.store.clone());
-                    life.site.say("talks to the real ledger store again");
+                    life.site.say(format_args!("talks to the real ledger store again"));
                 }
             }
             Next::ReleaseMarkers(partition) => {
-                self.trace.line(&format!("markers of {partition} released"));
+                self.trace.line(format_args!("markers of {partition} released"));
                 self.log.release_markers(&partition);
             }
             Next::ReleaseOffsets => {
-                self.trace.line("offsets released");
+                self.trace.line(format_args!("offsets released"));
                 self.log.release_offsets(&self.group());
             }
             Next::ReleaseCommits(id) => {
-                self.trace.line(&format!("commits of {id} released"));
+                self.trace.line(format_args!("commits of {id} released"));
                 self.log.release_commits(&id);
             }
             Next::Look => {}
@@ -213,7 +235,7 @@ impl<'a> World<'a> {
     }
 
     async fn act(&mut self, what: What) -> Result<()> {
-        self.trace.line(&format!("{what:?}"));
+        self.trace.line(format_args!("{what:?}"));
         let now_ms = self.trace.now_ms();
         match what {
             What::Crash {
@@ -293,6 +315,18 @@ impl<'a> World<'a> {
         Ok(())
     }
 
+    fn services(&self, site: &Arc<Site>) -> Services {
+        let log = FaultyLog {
+            site: site.clone(),
+            log: self.log.clone(),
+        };
+        let sink = FaultySink {
+            site: site.clone(),
+            sink: self.sink.clone(),
+        };
+        Services::shared(Arc::new(log), Arc::new(FaultyLedgers(site.clone())), Arc::new(sink))
+    }
+
     fn life(&mut self, worker: usize) -> Option<&mut Life> {
         self.workers.get_mut(worker)?.life.as_mut()
     }
@@ -317,9 +351,11 @@ impl<'a> World<'a> {
     /// Ends a worker's life on the spot. What it sent is still under way.
     async fn kill(&mut self, worker: usize) {
         if let Some(life) = self.workers.get_mut(worker).and_then(|worker| worker.life.take()) {
-            life.task.abort();
-            let _gone = life.task.await;
-            self.trace.line(&format!("{} is dead", life.site.name));
+            for task in life.tasks {
+                task.abort();
+                let _gone = task.await;
+            }
+            self.trace.line(format_args!("{} is dead", life.site.name));
         }
     }
 
@@ -346,7 +382,7 @@ impl<'a> World<'a> {
                 return Ok(());
             }
             // It was asked to stop and didn't in time: whoever supervises it kills it.
-            life.task.abort();
+            life.tasks.iter().for_each(JoinHandle::abort);
         }
         let number = self.workers[worker].lives;
         let identity = self.workers[worker].identity.clone();
@@ -364,28 +400,28 @@ impl<'a> World<'a> {
             tokens: tokens(&name),
             ..self.config(&identity)
         };
-        let services = services(&site, &self.log);
-        let booking = interlock_topologies::all().iter().find(|known| known.name == "booking");
-        let (registry, ids) = contract();
-        let context = Context {
-            registry: registry.clone(),
-            ids: *ids,
-        };
-        let topology = Arc::new((booking.context("no booking topology")?.build)(&context)?);
+        let services = self.services(&site);
         let health = Health::default();
         let (shutdown, stopped) = watch::channel(false);
-        site.say("starts");
-        let task = tokio::spawn({
-            let health = health.clone();
-            async move { run_here(&config, &topology, &services, &health, stopped).await }
-        });
+        site.say(format_args!("starts"));
+        let mut tasks = Vec::new();
+        for name in ["booking", "revenue"]
+            .iter()
+            .take(if self.schedule.windows { 2 } else { 1 })
+        {
+            let (config, services, health, stopped) =
+                (config.clone(), services.clone(), health.clone(), stopped.clone());
+            let topology = Arc::new(topology(name)?);
+            let run = async move { run_here(&config, &topology, &services, &health, stopped).await };
+            tasks.push(tokio::spawn(run));
+        }
         let worker = &mut self.workers[worker];
         worker.lives += 1;
         worker.life = Some(Life {
             site,
             shutdown,
             health,
-            task,
+            tasks,
             stopping: false,
         });
         Ok(())
@@ -394,15 +430,19 @@ impl<'a> World<'a> {
     /// Looks whether a worker ended that should not have.
     async fn look(&mut self) -> Result<(), Violation> {
         for worker in &mut self.workers {
-            let Some(life) = worker.life.take_if(|life| life.task.is_finished()) else {
-                continue;
-            };
+            let Some(life) = &mut worker.life else { continue };
             let name = &life.site.name;
-            match life.task.await {
-                Ok(Ok(())) if life.stopping => self.trace.line(&format!("{name} has stopped")),
-                Ok(Ok(())) => return Err(Violation::new("stopped", format!("{name} stopped without being asked"))),
-                Ok(Err(error)) => return Err(Violation::new("stopped", format!("{name}: {error}"))),
-                Err(panic) => return Err(Violation::new("stopped", format!("{name} panicked: {panic}"))),
+            while let Some(ended) = life.tasks.iter().position(JoinHandle::is_finished) {
+                match life.tasks.remove(ended).await {
+                    Ok(Ok(())) if life.stopping => {}
+                    Ok(Ok(())) => return Err(Violation::new("stopped", format!("{name} stopped without being asked"))),
+                    Ok(Err(error)) => return Err(Violation::new("stopped", format!("{name}: {error}"))),
+                    Err(panic) => return Err(Violation::new("stopped", format!("{name} panicked: {panic}"))),
+                }
+            }
+            if life.tasks.is_empty() {
+                self.trace.line(format_args!("{name} has stopped"));
+                worker.life = None;
             }
         }
         Ok(())
@@ -410,7 +450,7 @@ impl<'a> World<'a> {
 
     /// No more faults, and everybody is there.
     async fn heal(&mut self) -> Result<()> {
-        self.trace.line("everything is healed");
+        self.trace.line(format_args!("everything is healed"));
         self.healed.store(true, Ordering::Relaxed);
         for partition in 0..self.schedule.partitions {
             for topic in topics::EVENTS.iter().chain([&topics::BOOKING_REQUESTS]) {
@@ -467,7 +507,7 @@ impl<'a> World<'a> {
     }
 
     /// What is not done yet.
-    async fn missing(&self) -> Result<Option<String>> {
+    async fn missing(&mut self) -> Result<Option<String>> {
         let sources: Vec<TopicPartition> = (0..self.schedule.partitions)
             .map(|partition| TopicPartition::new(topics::BOOKING_REQUESTS, partition))
             .collect();
@@ -492,15 +532,19 @@ impl<'a> World<'a> {
             }
             for topic in topics::EVENTS {
                 let events = TopicPartition::new(topic, source.partition);
-                let (low, high) = self.log.watermarks(&events).await?;
-                let mut reader = self.log.reader(&events, low).await?;
-                reader.next(usize::MAX, Duration::ZERO).await?;
-                if reader.position() < high {
+                let (_, high) = self.log.watermarks(&events).await?;
+                let stable = self.stable.entry(events.clone()).or_default();
+                if *stable < high {
+                    let mut reader = self.log.reader(&events, *stable).await?;
+                    reader.next(usize::MAX, Duration::ZERO).await?;
+                    *stable = reader.position();
+                }
+                if *stable < high {
                     return Ok(Some(format!("{events} has an open transaction")));
                 }
             }
         }
-        Ok(None)
+        self.remains().windows_behind().await
     }
 
     async fn stop_all(&mut self) -> Result<(), Violation> {
@@ -532,11 +576,12 @@ fn tokens(name: &str) -> Arc<dyn Fn() -> Token + Send + Sync> {
     })
 }
 
-fn services(site: &Arc<Site>, log: &MemoryLog) -> Services {
-    let log = FaultyLog {
-        site: site.clone(),
-        log: log.clone(),
+fn topology(name: &str) -> Result<Topology> {
+    let (registry, ids) = contract();
+    let context = Context {
+        registry: registry.clone(),
+        ids: *ids,
     };
-    let ledgers = FaultyLedgers(site.clone());
-    Services::shared(Arc::new(log), Arc::new(ledgers), Arc::new(MemorySink::default()))
+    let known = interlock_topologies::all().iter().find(|known| known.name == name);
+    Ok((known.context("no such topology")?.build)(&context)?)
 }

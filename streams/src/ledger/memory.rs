@@ -149,6 +149,19 @@ impl Ledger {
         }
     }
 
+    /// A batch is not decided from half a rebuild: whoever states its token has seen the whole, on another master.
+    fn expect_whole(&self, ledger: i32, expected: Option<i64>) -> Result<(), LedgerError> {
+        if self.state.rebuilding {
+            let found = self.state.watermark;
+            return Err(LedgerError::Behind {
+                ledger,
+                found,
+                expected,
+            });
+        }
+        Ok(())
+    }
+
     fn expect_rebuilding(&self, ledger: i32, expected: bool) -> Result<(), LedgerError> {
         if self.state.rebuilding == expected {
             return Ok(());
@@ -221,7 +234,7 @@ impl LedgerStore for MemoryLedgerStore {
 
     async fn commit(&self, claim: &Claim, commit: &LedgerCommit) -> Result<(), LedgerError> {
         self.write(claim, |ledger| {
-            ledger.expect_rebuilding(claim.ledger, false)?;
+            ledger.expect_whole(claim.ledger, commit.expected_watermark)?;
             ledger.expect_watermark(claim.ledger, commit.expected_watermark)?;
             ledger.commit(commit);
             Ok(())

@@ -38,7 +38,8 @@ pub enum LedgerError {
         /// The token that holds it.
         token: String,
     },
-    /// The watermark is not the one that was decided from (another master answered): acquire again and compare.
+    /// The watermark is not the one that was decided from, or a rebuild that was finished is not (another master
+    /// answered): acquire again and compare.
     #[error("ledger {ledger}: watermark is {found:?}, decided from {expected:?}")]
     Behind {
         /// The ledger.
@@ -199,7 +200,7 @@ pub trait LedgerStore: Send + Sync {
     /// Reads documents, in the order asked for.
     async fn load(&self, ledger: i32, documents: &[Bytes]) -> Result<Vec<Fields>, LedgerError>;
 
-    /// Applies a batch; [`LedgerError::Behind`] unless the watermark is the expected one.
+    /// Applies a batch; [`LedgerError::Behind`] unless the watermark is the expected one and no rebuild is unfinished.
     async fn commit(&self, claim: &Claim, commit: &LedgerCommit) -> Result<(), LedgerError>;
 
     /// Reads the outbox, ascending by offset.

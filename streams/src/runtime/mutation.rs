@@ -36,11 +36,15 @@ pub enum Clause {
     IdleCheck,
     /// Ask after a lost reply whether the commit happened.
     AskAfterLostReply,
+    /// Conclude nothing from a ledger's outbox or documents without making sure that they were the own ones.
+    JudgeAsHolder,
+    /// The sink compares token and position in the transaction that adds the rows. Left out by the one in memory.
+    SinkPositions,
 }
 
 impl Clause {
     /// All of them.
-    pub const ALL: [Clause; 15] = [
+    pub const ALL: [Clause; 17] = [
         Clause::TrimBelowAcknowledged,
         Clause::SettleBeforeRevocation,
         Clause::AbortBeforeAcquiring,
@@ -56,6 +60,8 @@ impl Clause {
         Clause::StableOffsets,
         Clause::IdleCheck,
         Clause::AskAfterLostReply,
+        Clause::JudgeAsHolder,
+        Clause::SinkPositions,
     ];
 }
 

@@ -154,6 +154,12 @@ impl LedgerSession {
         if left_out(Clause::IdleCheck) {
             return Ok(());
         }
+        self.confirm().await
+    }
+
+    /// Fails where what was just read of the ledger need not have been this owner's: another took it meanwhile, or
+    /// another master answered.
+    pub(crate) async fn confirm(&self) -> Result<(), LedgerError> {
         let state = self.store.state(self.claim.ledger).await?;
         self.check_holder(&state)?;
         self.check_watermark(&state)
@@ -171,7 +177,11 @@ impl LedgerSession {
 
     fn check_holder(&self, state: &LedgerState) -> Result<(), LedgerError> {
         if state.epoch == self.claim.epoch && state.token == self.claim.token {
-            return Ok(());
+            // A master came back that lacks the end of this owner's own rebuild: nothing of it can be trusted.
+            return match state.rebuilding {
+                true => Err(self.behind(state)),
+                false => Ok(()),
+            };
         }
         Err(LedgerError::Fenced {
             ledger: self.claim.ledger,
@@ -184,10 +194,14 @@ impl LedgerSession {
         if state.watermark == self.watermark {
             return Ok(());
         }
-        Err(LedgerError::Behind {
+        Err(self.behind(state))
+    }
+
+    fn behind(&self, state: &LedgerState) -> LedgerError {
+        LedgerError::Behind {
             ledger: self.claim.ledger,
             found: state.watermark,
             expected: self.watermark,
-        })
+        }
     }
 }

@@ -183,13 +183,21 @@ impl Transactional {
             Verdict::Resend => {
                 let entries = store.outbox(session.claim.ledger).await?;
                 let watermark = session.watermark.unwrap_or(-1);
-                let (batches, trim) = outbox::unsent(&entries, committed, watermark).map_err(|error| {
-                    TaskError::Fatal(format!(
-                        "ledger {}: {error}; the log committed {source} up to {committed}, the ledger applied {watermark}: \
-                         answers would be lost, so nothing is decided. Empty the ledger to rebuild it from its events",
-                        session.claim.ledger
-                    ))
-                })?;
+                let (batches, trim) = match outbox::unsent(&entries, committed, watermark) {
+                    Ok(unsent) => unsent,
+                    Err(error) => {
+                        // Who lost the ledger meanwhile has read another's outbox, or none.
+                        if !left_out(Clause::JudgeAsHolder) {
+                            session.confirm().await?;
+                        }
+                        return Err(TaskError::Fatal(format!(
+                            "ledger {}: {error}; the log committed {source} up to {committed}, the ledger applied \
+                             {watermark}: answers would be lost, so nothing is decided. Empty the ledger to rebuild it \
+                             from its events",
+                            session.claim.ledger
+                        )));
+                    }
+                };
                 session.trim_later(trim);
                 session.sent_again(&entries, committed);
                 let position = Position {

@@ -135,10 +135,8 @@ local function commit(keys, args)
   if not found then
     return refusal
   end
-  if found.rebuilding then
-    return { 'refused', 'a rebuild was begun and not finished: its documents are not decided from' }
-  end
-  if found.watermark ~= args[4] then
+  -- Half a rebuild under the caller's token: he has seen the whole, on a master whose last writes are lost.
+  if found.rebuilding or found.watermark ~= args[4] then
     return { 'behind', found.watermark }
   end
   local trim = tonumber(args[9])
