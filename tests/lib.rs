@@ -7,3 +7,4 @@ pub mod panels;
 pub mod plans;
 pub mod real;
 pub mod simulator;
+pub mod traces;

@@ -4,47 +4,17 @@
 //! Where another clause catches what the missing one lets through, the trace shows what the clause is for instead: time or
 //! work that is lost without it.
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use futures::executor::block_on;
+use interlock_streams::ledger::memory::MemoryLedgerStore;
+use interlock_streams::ledger::{Claim, LedgerStore as _, Release};
 use interlock_streams::log::Log as _;
-use interlock_streams::record::{OutputRecord, Record};
 use interlock_streams::runtime::mutation::{Clause, leave_out};
-use interlock_streams::serde::{Json, Utf8};
+use interlock_streams::serde::Utf8;
 use interlock_streams::testing::{Failure, TopologyTestDriver};
-use interlock_streams::{Aggregate, Event, Message, StreamsBuilder, Topology};
-use serde::{Deserialize, Serialize};
-
-thread_local! {
-    /// Version of the program: what is decided differs between versions.
-    static VERSION: Cell<u32> = const { Cell::new(1) };
-}
-
-/// All that was decided, in order.
-#[derive(Default, Serialize, Deserialize)]
-struct Notes(Vec<String>);
-
-impl Aggregate for Notes {
-    type Command = String;
-    type Event = String;
-
-    fn decide(&self, command: &Message<String>) -> Vec<String> {
-        vec![format!("{} by version {}", command.value, VERSION.get())]
-    }
-
-    fn evolve(&mut self, note: &String) {
-        self.0.push(note.clone());
-    }
-}
-
-fn notes() -> Result<Topology> {
-    let builder = StreamsBuilder::new("notes");
-    builder
-        .stream("commands", || Utf8)
-        .aggregate::<Notes>("notes", "events");
-    Ok(builder.build()?)
-}
+use interlock_tests::traces::{self, UNREADABLE, VERSION, Workers, notes, record};
 
 fn driver() -> Result<TopologyTestDriver> {
     VERSION.set(1);
@@ -55,50 +25,13 @@ fn command(driver: &TopologyTestDriver, text: &str) -> Result<()> {
     Ok(driver.input("commands", Utf8).pipe("key", text)?)
 }
 
-/// A record that nobody can read, which leaves a dead letter and no event.
-fn unreadable(driver: &TopologyTestDriver) -> Result<()> {
-    Ok(driver.pipe(vec![record("commands", b"\xff")])?)
-}
-
-fn record(topic: &str, value: &'static [u8]) -> OutputRecord {
-    OutputRecord {
-        topic: topic.into(),
-        partition: Some(0),
-        timestamp: None,
-        key: Some("key".into()),
-        value: Some(value.into()),
-        headers: Vec::new(),
-    }
-}
-
-/// Lets everything come to rest, and judges what remains: each readable command has one answer (I2), events are numbered
-/// without gap or repeat (I4), the ledger is their fold (I5), unreadable records are dead letters once.
+/// Lets everything come to rest, and judges what remains.
 fn judge(driver: &TopologyTestDriver) -> Result<()> {
     driver.advance_wall_clock(Duration::from_secs(120))?;
-    let events = driver.output::<Event<String>, _>("events", Json).read_values()?;
-    let numbers: Vec<i64> = events.iter().map(|event| event.sequence).collect();
-    let expected: Vec<i64> = (1..).take(events.len()).collect();
-    ensure!(numbers == expected, "I4: events are numbered {numbers:?}");
-    let readable = |record: &&Record| record.value.as_deref() != Some(b"\xff");
-    let commands = driver.records("commands")?;
-    let asked: Vec<i64> = commands.iter().filter(readable).map(|record| record.offset).collect();
-    let answered: Vec<i64> = events.iter().map(|event| event.source_offset).collect();
-    ensure!(answered == asked, "I2: commands {asked:?}, answers to {answered:?}");
-    let dead = driver.records("commands.dlq")?.len();
-    ensure!(dead == commands.len() - asked.len(), "{dead} dead letters");
-    let fields = driver.ledgers().fields(0, b"key");
-    let kept: Notes = fields
-        .values()
-        .next()
-        .map_or(Ok(Notes::default()), |json| serde_json::from_slice(json))?;
-    let folded: Vec<String> = events.into_iter().map(|event| event.event).collect();
-    ensure!(
-        kept.0 == folded,
-        "I5: the ledger has {:?}, its events are {folded:?}",
-        kept.0
-    );
-    Ok(())
+    traces::judge(driver.log(), driver.ledgers(), 0)
 }
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// A schedule that holds, and that doesn't without the clause: it then fails saying `violation`.
 fn needs(clause: Clause, violation: &str, trace: fn() -> Result<()>) {
@@ -121,7 +54,7 @@ fn the_other_branch_comes_back(driver: &TopologyTestDriver, meanwhile: &[&str]) 
     let other_branch = driver.ledgers().snapshot(0);
     driver.ledgers().restore(0, before);
     // Somebody fences the worker, as the owner does whom it knows nothing of.
-    futures::executor::block_on(driver.log().producer(&worker))?;
+    block_on(driver.log().producer(&worker))?;
     driver.log().release_commits(&worker);
     VERSION.set(2);
     driver.advance_wall_clock(Duration::from_secs(10))?;
@@ -171,8 +104,8 @@ fn claim_before_the_first_decision() {
 fn rebuild_up_to_the_high_watermark() {
     needs(Clause::RebuildToHighWatermark, "I4", || {
         let driver = driver()?;
-        let mut somebody = futures::executor::block_on(driver.log().producer("somebody"))?;
-        somebody.send(vec![record("events", b"never committed")]);
+        let mut somebody = block_on(driver.log().producer("somebody"))?;
+        somebody.send(vec![record("events", 0, "never committed")]);
         command(&driver, "first")?;
         driver.inject(Failure::FlushedLedgers)?;
         driver.advance_wall_clock(Duration::from_secs(20))?;
@@ -186,7 +119,7 @@ fn a_rebuilt_watermark_is_one_below_the_committed_offset() {
     needs(Clause::WatermarkBelowCommitted, "dead letters", || {
         let driver = driver()?;
         command(&driver, "first")?;
-        unreadable(&driver)?;
+        driver.pipe(vec![record("commands", 0, UNREADABLE)])?;
         driver.inject(Failure::FlushedLedgers)?;
         driver.advance_wall_clock(Duration::from_secs(20))?;
         judge(&driver)
@@ -263,6 +196,111 @@ fn ask_whether_a_commit_happened_whose_reply_was_lost() {
         command(&driver, "first")?;
         ensure!(driver.ledger_state(0)?.token == held, "the ledger was acquired again");
         judge(&driver)
+    });
+}
+
+/// Worker a gave its ledger up, got it back, and the store fails over to a replica that knows of the release only: b has
+/// no reason to fence a.
+#[test]
+fn settle_before_a_revocation_is_completed() {
+    // A second worker gets the higher one of two partitions.
+    const MOVES: i32 = 1;
+    needs(Clause::SettleBeforeRevocation, "I4", || {
+        let ledgers = MemoryLedgerStore::default();
+        let mut workers = Workers::new(2)?;
+        workers.start("a", &ledgers)?;
+        workers.pass(SECOND)?;
+        workers.command(MOVES, "first")?;
+        workers.pass(SECOND)?;
+        let replica = given_up(&workers, &ledgers, MOVES)?;
+        workers.log.revoke(Workers::GROUP);
+        workers.pass(SECOND)?;
+        // One commit is under way, and more is applied.
+        workers.log.hold_commits(&Workers::id("a"));
+        workers.command(MOVES, "second")?;
+        workers.pass(SECOND / 10)?;
+        workers.command(MOVES, "third")?;
+        workers.pass(SECOND / 10)?;
+        ledgers.restore(MOVES, replica.snapshot(MOVES));
+        workers.start("b", &ledgers)?;
+        workers.pass(SECOND * 5)?;
+        workers.log.release_commits(&Workers::id("a"));
+        workers.pass(SECOND * 120)?;
+        traces::judge(&workers.log, &ledgers, MOVES)
+    });
+}
+
+/// The ledger as it is after worker a has given it up.
+fn given_up(workers: &Workers, ledgers: &MemoryLedgerStore, ledger: i32) -> Result<MemoryLedgerStore> {
+    let state = workers.wait_for(ledgers.state(ledger))?;
+    let release = Release {
+        transactional_id: Workers::id("a"),
+        token: state.token.clone(),
+    };
+    let claim = Claim {
+        ledger,
+        epoch: state.epoch,
+        token: state.token,
+    };
+    let replica = MemoryLedgerStore::default();
+    replica.restore(ledger, ledgers.snapshot(ledger));
+    workers.wait_for(replica.release(&claim, &release))?;
+    Ok(replica)
+}
+
+/// Worker b rebuilds the ledger on a new master. Somebody's transaction hangs before it can, and meanwhile a, connected
+/// to the old master, has the partition again and commits more. Then b goes on, as it hears nothing from the group.
+#[test]
+fn fold_only_what_lies_below_the_committed_offset() {
+    needs(Clause::FoldBelowCommitted, "answers would be lost", || {
+        let (old, new) = (MemoryLedgerStore::default(), MemoryLedgerStore::default());
+        let mut workers = Workers::new(1)?;
+        workers.start("a", &old)?;
+        workers.pass(SECOND)?;
+        workers.command(0, "first")?;
+        workers.pass(SECOND)?;
+        let mut somebody = workers.wait_for(workers.log.producer("somebody"))?;
+        workers.log.hold_news(&Workers::id("a"));
+        workers.start("b", &new)?;
+        workers.pass(SECOND * 40)?;
+        somebody.send(vec![record("events", 0, "never committed")]);
+        // The session of a ends, b reads C and waits for somebody; the session of b ends.
+        workers.pass(SECOND * 10)?;
+        workers.log.release_news(&Workers::id("a"));
+        workers.log.hold_news(&Workers::id("b"));
+        workers.pass(SECOND * 47)?;
+        workers.command(0, "second")?;
+        workers.pass(SECOND)?;
+        workers.kill("a");
+        workers.command(0, "third")?;
+        // Somebody's time is over.
+        workers.pass(SECOND * 10)?;
+        workers.log.release_news(&Workers::id("b"));
+        workers.pass(SECOND * 120)?;
+        traces::judge(&workers.log, &new, 0)
+    });
+}
+
+/// The store loses everything after a worker has compared its ledger, and before it reads the outbox.
+#[test]
+fn judge_an_outbox_as_the_holder_of_the_ledger() {
+    needs(Clause::JudgeAsHolder, "answers would be lost", || {
+        let ledgers = MemoryLedgerStore::default();
+        let mut workers = Workers::new(1)?;
+        workers.start("a", &ledgers)?;
+        workers.pass(SECOND)?;
+        workers.log.hold_commits(&Workers::id("a"));
+        workers.command(0, "first")?;
+        workers.pass(SECOND)?;
+        workers.kill("a");
+        workers.log.hold_commits(&Workers::id("b"));
+        workers.start("b", &ledgers)?;
+        // The session of a ends, and b claims the partition.
+        workers.pass(SECOND * 50)?;
+        ledgers.flush();
+        workers.log.release_commits(&Workers::id("b"));
+        workers.pass(SECOND * 120)?;
+        traces::judge(&workers.log, &ledgers, 0)
     });
 }
 

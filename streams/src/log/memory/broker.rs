@@ -36,6 +36,8 @@ pub(super) struct Held {
     pub(super) offsets: BTreeSet<String>,
     /// The ends of these producers' transactions, on their way to the coordinator.
     pub(super) commits: BTreeSet<String>,
+    /// What groups have to tell the members of these clients, and what these say.
+    pub(super) news: BTreeSet<String>,
 }
 
 pub(super) struct State {

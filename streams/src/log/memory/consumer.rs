@@ -55,6 +55,9 @@ impl MemoryConsumer {
     fn step(&mut self, max_records: usize) -> Result<Option<Polled>, LogError> {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
+        if state.held.news.contains(&self.config.client_id) {
+            return self.fetch(&state, max_records);
+        }
         if !state.touch(&self.config.group, self.member, false) {
             return self.lose(&mut state);
         }
@@ -126,13 +129,18 @@ impl MemoryConsumer {
         }
     }
 
-    fn busy(&self) -> Busy {
-        self.shared.lock().touch(&self.config.group, self.member, true);
-        Busy {
+    fn busy(&self) -> Option<Busy> {
+        let mut state = self.shared.lock();
+        if state.held.news.contains(&self.config.client_id) {
+            return None;
+        }
+        state.touch(&self.config.group, self.member, true);
+        drop(state);
+        Some(Busy {
             shared: Arc::clone(&self.shared),
             group: self.config.group.clone(),
             member: self.member,
-        }
+        })
     }
 }
 

@@ -43,6 +43,17 @@ impl MemoryLog {
         state.release();
     }
 
+    /// From now on, the member of this client hears nothing from its group, nor the group from it: its session ends, and
+    /// another gets its partitions. It goes on reading them, as fetches ask nobody whose a partition is.
+    pub fn hold_news(&self, client_id: &str) {
+        self.shared.lock().held.news.insert(client_id.to_owned());
+    }
+
+    /// Lets the member of this client hear what became of it.
+    pub fn release_news(&self, client_id: &str) {
+        self.shared.lock().held.news.remove(client_id);
+    }
+
     /// The open transaction of this `transactional.id`, or else its next one, can only be aborted: its commit is refused.
     pub fn refuse_commit(&self, transactional_id: &str) {
         let mut state = self.shared.lock();

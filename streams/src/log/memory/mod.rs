@@ -10,8 +10,8 @@
 //! can drop a call before or after it took effect. Dropping a consumer or producer is a crash: the member stays until
 //! its session ends, the transaction stays open until it times out or its producer is superseded.
 //!
-//! **What a test can bring about**: held back are [`MemoryLog::hold_markers`], [`MemoryLog::hold_offsets`] and
-//! [`MemoryLog::hold_commits`]; [`MemoryLog::refuse_commit`] dooms a transaction, [`MemoryLog::revoke`] asks partitions
+//! **What a test can bring about**: held back are [`MemoryLog::hold_markers`], [`MemoryLog::hold_offsets`],
+//! [`MemoryLog::hold_commits`] and [`MemoryLog::hold_news`]; [`MemoryLog::refuse_commit`] dooms a transaction, [`MemoryLog::revoke`] asks partitions
 //! back.
 
 mod assignor;

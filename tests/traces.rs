@@ -1,0 +1,207 @@
+//! What the traces of the protocol share: a small topology, several workers over one log in time that the test moves, and
+//! the judgement of what remains.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use interlock_streams::ledger::Token;
+use interlock_streams::ledger::memory::MemoryLedgerStore;
+use interlock_streams::log::memory::{MemoryLog, MemoryLogConfig, TokioClock};
+use interlock_streams::log::{Log as _, TopicSpec};
+use interlock_streams::record::{OutputRecord, Record, TopicPartition};
+use interlock_streams::runtime::{Health, RuntimeConfig, Services, TaskError, run_here};
+use interlock_streams::serde::Utf8;
+use interlock_streams::window::MemorySink;
+use interlock_streams::{Aggregate, Event, Message, StreamsBuilder, Topology};
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+thread_local! {
+    /// Version of the program: what is decided differs between versions.
+    pub static VERSION: Cell<u32> = const { Cell::new(1) };
+}
+
+/// Value of a record that nobody can read, which leaves a dead letter and no event.
+pub const UNREADABLE: &[u8] = b"\xff";
+
+/// All that was decided, in order.
+#[derive(Default, Serialize, Deserialize)]
+struct Notes(Vec<String>);
+
+impl Aggregate for Notes {
+    type Command = String;
+    type Event = String;
+
+    fn decide(&self, command: &Message<String>) -> Vec<String> {
+        vec![format!("{} by version {}", command.value, VERSION.get())]
+    }
+
+    fn evolve(&mut self, note: &String) {
+        self.0.push(note.clone());
+    }
+}
+
+/// The topology: `commands` → `events`, one each.
+pub fn notes() -> Result<Topology> {
+    let builder = StreamsBuilder::new("notes");
+    builder
+        .stream("commands", || Utf8)
+        .aggregate::<Notes>("notes", "events");
+    Ok(builder.build()?)
+}
+
+/// A record of a partition.
+pub fn record(topic: &str, partition: i32, value: impl Into<bytes::Bytes>) -> OutputRecord {
+    OutputRecord {
+        topic: topic.into(),
+        partition: Some(partition),
+        timestamp: None,
+        key: Some(key(partition).into()),
+        value: Some(value.into()),
+        headers: Vec::new(),
+    }
+}
+
+/// A key that belongs into a partition, of two.
+fn key(partition: i32) -> &'static str {
+    let home = |key: &&&str| interlock_streams::log::murmur2::partition_for_key(key.as_bytes(), 2) == partition;
+    ["key", "a", "b", "c", "d"].iter().find(home).copied().unwrap_or("key")
+}
+
+/// Judges what remains of a partition: each readable command has one answer (I2), events are numbered without gap or
+/// repeat (I4), the ledger is their fold (I5), unreadable records are dead letters once.
+pub fn judge(log: &MemoryLog, ledgers: &MemoryLedgerStore, partition: i32) -> Result<()> {
+    let read = |topic: &str| log.read(&TopicPartition::new(topic, partition), 0, usize::MAX);
+    let value = |record: &Record| record.value.clone().unwrap_or_default();
+    let events: Vec<Event<String>> = read("events")?
+        .iter()
+        .map(|record| serde_json::from_slice(&value(record)))
+        .collect::<Result<_, _>>()?;
+    let numbers: Vec<i64> = events.iter().map(|event| event.sequence).collect();
+    let expected: Vec<i64> = (1..).take(events.len()).collect();
+    ensure!(numbers == expected, "I4: events are numbered {numbers:?}");
+    let commands = read("commands")?;
+    let readable = commands.iter().filter(|record| value(record) != UNREADABLE);
+    let asked: Vec<i64> = readable.map(|record| record.offset).collect();
+    let answered: Vec<i64> = events.iter().map(|event| event.source_offset).collect();
+    ensure!(answered == asked, "I2: commands {asked:?}, answers to {answered:?}");
+    let dead = read("commands.dlq")?.len();
+    ensure!(dead == commands.len() - asked.len(), "{dead} dead letters");
+    let mut kept = Vec::new();
+    for document in ledgers.documents(partition) {
+        for json in ledgers.fields(partition, &document).values() {
+            kept.extend(serde_json::from_slice::<Notes>(json)?.0);
+        }
+    }
+    let folded: Vec<String> = events.into_iter().map(|event| event.event).collect();
+    ensure!(kept == folded, "I5: the ledger has {kept:?}, its events are {folded:?}");
+    Ok(())
+}
+
+/// Several workers over one log, each connected to a ledger store of the test's choice. Nothing happens but while
+/// [`Workers::pass`] lets time pass.
+pub struct Workers {
+    /// The log.
+    pub log: MemoryLog,
+    runtime: Runtime,
+    running: BTreeMap<&'static str, Life>,
+}
+
+struct Life {
+    task: JoinHandle<Result<(), TaskError>>,
+    _shutdown: watch::Sender<bool>,
+}
+
+impl Workers {
+    /// A log with the topology's topics, and nobody at work.
+    pub fn new(partitions: i32) -> Result<Self> {
+        VERSION.set(1);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()?;
+        let clock = runtime.block_on(async { TokioClock::new(0) });
+        let log = MemoryLog::with(MemoryLogConfig {
+            clock: Arc::new(clock),
+            ..MemoryLogConfig::default()
+        });
+        let topics = ["commands", "events", "commands.dlq"].map(|topic| TopicSpec::new(topic, partitions));
+        runtime.block_on(log.create_topics(&topics))?;
+        Ok(Self {
+            log,
+            runtime,
+            running: BTreeMap::new(),
+        })
+    }
+
+    /// The consumer group.
+    pub const GROUP: &'static str = "test-notes";
+
+    /// A worker's `transactional.id`, and the client id of its consumer.
+    pub fn id(name: &str) -> String {
+        format!("{}-{name}-0", Self::GROUP)
+    }
+
+    /// Starts a worker.
+    pub fn start(&mut self, name: &'static str, ledgers: &MemoryLedgerStore) -> Result<()> {
+        let acquisitions = std::sync::atomic::AtomicU64::new(0);
+        let tokens = move || {
+            let number = acquisitions.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
+            Token(format!("{name}{number}"))
+        };
+        let config = RuntimeConfig {
+            tokens: Arc::new(tokens),
+            ..RuntimeConfig::new("test", name)
+        };
+        let services = Services::shared(
+            Arc::new(self.log.clone()),
+            Arc::new(ledgers.clone()),
+            Arc::new(MemorySink::default()),
+        );
+        let topology = Arc::new(notes()?);
+        let (shutdown, stopped) = watch::channel(false);
+        let run = async move { run_here(&config, &topology, &services, &Health::default(), stopped).await };
+        let life = Life {
+            task: self.runtime.spawn(run),
+            _shutdown: shutdown,
+        };
+        self.running.insert(name, life);
+        Ok(())
+    }
+
+    /// Kills a worker: its member stays until the session ends, its transaction stays open.
+    pub fn kill(&mut self, name: &str) {
+        if let Some(life) = self.running.remove(name) {
+            life.task.abort();
+            // It was cancelled, which is what was asked for.
+            let _gone = self.runtime.block_on(life.task);
+        }
+    }
+
+    /// Lets time pass; an error where a worker stops.
+    pub fn pass(&mut self, time: Duration) -> Result<()> {
+        self.runtime.block_on(async move { tokio::time::sleep(time).await });
+        let ended = self.running.iter().find(|(_, life)| life.task.is_finished());
+        if let Some(name) = ended.map(|(name, _)| *name) {
+            let life = self.running.remove(name).context("it was there")?;
+            self.runtime.block_on(life.task)??;
+        }
+        Ok(())
+    }
+
+    /// Appends a command.
+    pub fn command(&self, partition: i32, text: &'static str) -> Result<()> {
+        self.log.append(vec![record("commands", partition, text)])?;
+        Ok(())
+    }
+
+    /// Waits for a call of the log or a store that needs no time.
+    pub fn wait_for<F: Future>(&self, call: F) -> F::Output {
+        self.runtime.block_on(call)
+    }
+}
