@@ -101,6 +101,8 @@ pub enum What {
     HoldMarkers { topic: usize, partition: i32, for_ms: u64 },
     /// Transaction markers don't reach the group's offsets.
     HoldOffsets { for_ms: u64 },
+    /// A worker hears nothing from its group, nor the group from it; what it reads, it still gets.
+    Deaf { worker: usize, for_ms: u64 },
     /// The ends of a worker's transactions don't reach the coordinator.
     HoldCommits { worker: usize, for_ms: u64 },
     /// Trains are seeded with another plan.
@@ -116,7 +118,9 @@ impl Schedule {
         let rates = Rates::draw(&mut random);
         let batch_records_max = *random.pick(&[1, 3, 10, 50, 4_000]);
         let commit_records_max = *random.pick(&[1, 5, 30, 200, 20_000]);
-        let actions = actions(&mut random, workers, partitions);
+        let mut actions = actions(&mut random, workers, partitions);
+        actions.extend(deaf(seed, workers));
+        actions.sort_by_key(|action| action.at_ms);
         Self {
             seed,
             commands,
@@ -208,8 +212,21 @@ fn actions(random: &mut Random, workers: usize, partitions: i32) -> Vec<Action> 
         };
         actions.push(Action { at_ms, what });
     }
-    actions.sort_by_key(|action| action.at_ms);
     actions
+}
+
+/// In some schedules, workers that the group gives up, and that go on reading.
+fn deaf(seed: u64, workers: usize) -> Vec<Action> {
+    let mut random = Random::new(seed, 5);
+    let often = if random.chance(2_500) { random.between(1, 4) } else { 0 };
+    let action = |_| Action {
+        at_ms: random.below(SPAN_MS),
+        what: What::Deaf {
+            worker: random.below(workers as u64) as usize,
+            for_ms: random.between(500, 20_000),
+        },
+    };
+    (0..often).map(action).collect()
 }
 
 impl fmt::Display for Schedule {
