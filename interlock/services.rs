@@ -9,6 +9,7 @@ use interlock_schemas::registry::{
     ConfluentRegistry, Credentials, Ids, Registry, RegistryError, RegistrySettings, register_all,
 };
 use interlock_schemas::topics::{BOOKING_REQUESTS, contract};
+use interlock_streams::ledger::LedgerError;
 use interlock_streams::ledger::redis::{RedisConfig, RedisSetupError};
 use interlock_streams::log::kafka::{GroupProtocol, KafkaConfig, KafkaLog};
 use interlock_streams::log::{Log as _, LogError};
@@ -193,11 +194,13 @@ impl From<RegistryError> for Trouble {
 }
 
 impl From<anyhow::Error> for Trouble {
-    /// What the log said keeps its meaning; everything else lasts.
+    /// What the log or the ledgers said keeps its meaning; everything else lasts.
     fn from(error: anyhow::Error) -> Self {
-        match error.downcast_ref::<LogError>() {
-            Some(LogError::Retriable { .. }) => Trouble::Passing(error),
-            _ => Trouble::Lasting(error),
+        let is_log_away = matches!(error.downcast_ref(), Some(LogError::Retriable { .. }));
+        let is_store_away = matches!(error.downcast_ref(), Some(LedgerError::Unavailable { .. }));
+        match is_log_away || is_store_away {
+            true => Trouble::Passing(error),
+            false => Trouble::Lasting(error),
         }
     }
 }

@@ -18,6 +18,9 @@ use interlock_streams::{BuildError, Topology};
 pub use topics::topic_specs;
 pub use windows::WINDOWS;
 
+/// Name of the topology that decides requests.
+pub const BOOKING: &str = "booking";
+
 /// What topologies are built with.
 #[derive(Clone)]
 pub struct Context {
@@ -53,7 +56,7 @@ pub struct Definition {
 pub const fn all() -> &'static [Definition] {
     &[
         Definition {
-            name: "booking",
+            name: BOOKING,
             about: "sells seats: requests in, outcomes out",
             build: booking::build,
         },

@@ -1,5 +1,6 @@
 //! `interlock run`: a worker. Connects, starts the topologies, says how it is, and stops gracefully.
 
+mod belongs;
 mod start;
 
 use std::time::Duration;

@@ -85,6 +85,11 @@ impl Installation {
         &self.servers.registry_url
     }
 
+    /// Where the ledgers are.
+    pub fn redis_url(&self) -> &str {
+        &self.servers.redis_url
+    }
+
     /// Where the window tables are.
     pub fn database_url(&self) -> &str {
         &self.database.url

@@ -12,8 +12,9 @@ use interlock_streams::ledger::{LedgerError, LedgerStore};
 use interlock_streams::log::Log;
 use interlock_streams::runtime::{self, ConnectLedgers, ConnectSink, Health, Running, RuntimeConfig, Services};
 use interlock_streams::sink::Sink;
-use interlock_topologies::{Context, Definition};
+use interlock_topologies::{BOOKING, Context, Definition};
 
+use super::belongs;
 use crate::config::Config;
 use crate::services::{self, Trouble};
 use crate::topics;
@@ -23,6 +24,7 @@ pub(super) const START: &str = "start";
 
 /// Waits for the services, then starts the stream threads.
 pub(super) async fn start(config: &Config, definitions: &[Definition], health: &Health) -> anyhow::Result<Running> {
+    let runtime = runtime_config(config);
     let registry: Arc<dyn Registry> = Arc::new(services::registry(config)?);
     let log = services::log(config)?;
     let redis = services::redis(config);
@@ -41,7 +43,14 @@ pub(super) async fn start(config: &Config, definitions: &[Definition], health: &
     if topologies.iter().any(|topology| topology.has_ledger()) {
         until_up(health, async || {
             let store = RedisLedgerStore::connect(redis.clone()).await?;
-            Ok::<_, Trouble>(store.check_server().await?)
+            store.check_server().await?;
+            Ok(belongs::check_ledgers(&store, ledgers).await?)
+        })
+        .await?;
+        let group = runtime.group(BOOKING);
+        until_up(health, async || {
+            belongs::check_keys(&*log, ledgers).await?;
+            Ok(belongs::check_positions(&*log, &group, ledgers).await?)
         })
         .await?;
     }
@@ -53,7 +62,6 @@ pub(super) async fn start(config: &Config, definitions: &[Definition], health: &
         .await?;
     }
 
-    let runtime = runtime_config(config);
     let names: Vec<&str> = definitions.iter().map(|definition| definition.name).collect();
     tracing::info!(
         application = runtime.application_id,
