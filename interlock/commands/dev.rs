@@ -7,6 +7,7 @@ mod summary;
 mod table;
 
 use std::io::{self, Write as _};
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,14 +24,15 @@ use crate::audit::{Audit, AuditOptions, AuditReport, SqliteTables};
 use crate::cli::Dev as Arguments;
 use crate::commands::run::log_to_stderr;
 use crate::config::{Log, LogFormat};
-use crate::embedded::{APPLICATION, Embedded, Workers};
+use crate::embedded::{APPLICATION, Embedded, LEDGERS, Workers};
 use crate::load::embedded::{LogInlet, LogOutlet, sent};
 use crate::load::{self, Load, Measured, Pace};
 use crate::stop::Stop;
 use crate::{Status, plans};
 
-/// Without a rate, so many requests wait for an answer at most: enough to keep the stream threads busy.
-const WAITING_MAX: u64 = 8_000;
+/// Without a rate, so many requests wait for an answer at most: enough to keep the stream threads busy while their commits
+/// are under way.
+const WAITING_MAX: u64 = 20_000;
 /// The log, in memory and in the folder, takes no new requests beyond this.
 const LOG_BYTES_MAX: usize = 2 << 30;
 /// Ledgers in memory are rebuilt at every start, which elsewhere deserves a warning.
@@ -71,7 +73,7 @@ async fn dev(arguments: &Arguments, born: Instant) -> anyhow::Result<Status> {
     let workload = Workload::new(&profile, &plans, opening.requests, opening.rate, opening.seed)?;
     eprintln!("{}, seed {}", workload.shape(), opening.seed);
 
-    let workers = embedded.start(usize::try_from(arguments.threads)?)?;
+    let workers = embedded.start(threads(arguments)?)?;
     let site = match site {
         Some(listener) => Some(site::serve(listener, &embedded, &workers).await?),
         None => None,
@@ -115,6 +117,15 @@ async fn dev(arguments: &Arguments, born: Instant) -> anyhow::Result<Status> {
     }
     workers.stop().await?;
     Ok(if held { Status::Held } else { Status::NotHeld })
+}
+
+/// Stream threads that decide: a core is left for windows and load, and a ledger can't be shared.
+fn threads(arguments: &Arguments) -> anyhow::Result<usize> {
+    if let Some(threads) = arguments.threads {
+        return Ok(usize::try_from(threads)?);
+    }
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    Ok(cores.saturating_sub(1).clamp(1, LEDGERS))
 }
 
 /// A log and window tables, in memory or in the folder, and the opening: a new one, or the one begun there.

@@ -4,7 +4,7 @@
 //! answers, and positions, which follow from the list. An event that contradicts the state (no writer of ours makes one)
 //! changes what it can; the audit then reports the difference (I1, I5).
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use interlock_schemas::{
@@ -15,7 +15,7 @@ use interlock_schemas::{
 use crate::digest::Digest;
 use crate::ledger::{Ledger, Touched};
 use crate::outcome::{Answer, Booking, Cancellation, GivenBack, Outcome, Place, Rejection, Traveller};
-use crate::plan::Plan;
+use crate::plan::Plans;
 use crate::pnr::Pnr;
 use crate::train_date::{Open, TrainDate};
 use crate::waitlist::{Party, entries_of};
@@ -31,7 +31,7 @@ pub fn evolve(ledger: &mut Ledger, event: &Event) {
     let TrainDate { open, outcomes } = ledger.train_dates.entry(key).or_default();
     let made_booking = match (event, open) {
         (Event::Opened(opened), open) => {
-            *open = open_with(opened);
+            *open = open_with(&mut ledger.plans, opened);
             touched.plan = true;
             false
         }
@@ -57,12 +57,10 @@ pub fn evolve(ledger: &mut Ledger, event: &Event) {
 }
 
 /// A plan in an event was compiled before the event was written.
-fn open_with(opened: &TrainDateOpened) -> Option<Open> {
-    let compiled = Plan::compile(opened.plan.clone());
+fn open_with(plans: &mut Plans, opened: &TrainDateOpened) -> Option<Open> {
+    let compiled = plans.compile(&opened.plan);
     debug_assert!(compiled.is_ok(), "{compiled:?}");
-    compiled
-        .ok()
-        .map(|plan| Open::new(Arc::new(plan), opened.header.travel_date))
+    compiled.ok().map(|plan| Open::new(plan, opened.header.travel_date))
 }
 
 fn rejection(rejected: &BookingRejected) -> Rejection {
@@ -78,7 +76,7 @@ fn rejection(rejected: &BookingRejected) -> Rejection {
 struct Fold<'a> {
     header: &'a EventHeader,
     open: &'a mut Open,
-    outcomes: &'a mut BTreeMap<Arc<str>, Outcome>,
+    outcomes: &'a mut HashMap<Arc<str>, Outcome>,
     touched: &'a mut Touched,
 }
 

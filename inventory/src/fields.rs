@@ -14,7 +14,6 @@
 //! reading back compares the two (I1).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,7 +21,7 @@ use serde::de::DeserializeOwned;
 use crate::key::TrainDateKey;
 use crate::ledger::{Change, Touched};
 use crate::outcome::{Booking, Outcome, Place};
-use crate::plan::Plan;
+use crate::plan::Plans;
 use crate::train_date::{Open, TrainDate, first_position};
 use crate::waitlist::{Party, entries_of};
 
@@ -53,19 +52,7 @@ impl TrainDate {
         key: &str,
         fields: impl IntoIterator<Item = (F, V)>,
     ) -> Result<TrainDate, FieldError> {
-        let fields: Vec<(F, V)> = fields.into_iter().collect();
-        let mut reader = Reader {
-            document: key,
-            train_date: TrainDate::default(),
-        };
-        // The plan first: the others are read by it.
-        for (field, value) in fields.iter().filter(|(field, _)| field.as_ref() == PLAN.as_bytes()) {
-            reader.field(field.as_ref(), value.as_ref())?;
-        }
-        for (field, value) in fields.iter().filter(|(field, _)| field.as_ref() != PLAN.as_bytes()) {
-            reader.field(field.as_ref(), value.as_ref())?;
-        }
-        reader.finish()
+        read(key, fields, &mut Plans::default())
     }
 
     /// All of its fields, in a fixed order: what a store must hold (I5).
@@ -87,6 +74,28 @@ impl TrainDate {
             .filter(|(field, value)| !(untouched(field) && empty(value)))
             .collect()
     }
+}
+
+/// Reads a train-date back.
+pub(crate) fn read<F: AsRef<[u8]>, V: AsRef<[u8]>>(
+    key: &str,
+    fields: impl IntoIterator<Item = (F, V)>,
+    plans: &mut Plans,
+) -> Result<TrainDate, FieldError> {
+    let fields: Vec<(F, V)> = fields.into_iter().collect();
+    let mut reader = Reader {
+        document: key,
+        train_date: TrainDate::default(),
+        plans,
+    };
+    // The plan first: the others are read by it.
+    for (field, value) in fields.iter().filter(|(field, _)| field.as_ref() == PLAN.as_bytes()) {
+        reader.field(field.as_ref(), value.as_ref())?;
+    }
+    for (field, value) in fields.iter().filter(|(field, _)| field.as_ref() != PLAN.as_bytes()) {
+        reader.field(field.as_ref(), value.as_ref())?;
+    }
+    reader.finish()
 }
 
 /// The fields of a train-date that were touched.
@@ -185,6 +194,7 @@ fn lossy(bytes: &[u8]) -> String {
 struct Reader<'a> {
     document: &'a str,
     train_date: TrainDate,
+    plans: &'a mut Plans,
 }
 
 impl Reader<'_> {
@@ -213,9 +223,12 @@ impl Reader<'_> {
     }
 
     fn plan(&mut self, value: &[u8]) -> Result<(), String> {
-        let plan = Plan::compile(read_value(value)?).map_err(|error| error.to_string())?;
+        let plan = self
+            .plans
+            .compile(&read_value(value)?)
+            .map_err(|error| error.to_string())?;
         let key = TrainDateKey::parse(self.document).map_err(|error| error.to_string())?;
-        self.train_date.open = Some(Open::new(Arc::new(plan), key.travel_date));
+        self.train_date.open = Some(Open::new(plan, key.travel_date));
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::fields::{self, FieldError};
+use crate::plan::Plans;
 use crate::train_date::TrainDate;
 
 /// Ledger-wide state and the train-dates that are loaded.
@@ -22,6 +23,7 @@ pub struct Ledger {
     pub(crate) bookings_touched: bool,
     pub(crate) train_dates: FxHashMap<String, TrainDate>,
     pub(crate) touched: BTreeMap<String, Touched>,
+    pub(crate) plans: Plans,
 }
 
 /// What of a train-date has changed since it was last written.
@@ -79,6 +81,17 @@ impl Ledger {
     /// Loads a train-date.
     pub fn insert(&mut self, key: String, train_date: TrainDate) {
         self.train_dates.insert(key, train_date);
+    }
+
+    /// Loads a train-date from its fields.
+    pub fn load<F: AsRef<[u8]>, V: AsRef<[u8]>>(
+        &mut self,
+        key: &str,
+        fields: impl IntoIterator<Item = (F, V)>,
+    ) -> Result<(), FieldError> {
+        let train_date = fields::read(key, fields, &mut self.plans)?;
+        self.insert(key.to_owned(), train_date);
+        Ok(())
     }
 
     /// Unloads a train-date, with what was changed and not yet taken by [`Ledger::take_changes`].

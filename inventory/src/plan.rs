@@ -9,6 +9,7 @@
 //! scope is a run of its class's seats, and its coaches and bays are runs of the scope.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use chrono_tz::Tz;
 use interlock_schemas::{Berth, Fare, Stop, TrainService};
@@ -73,6 +74,23 @@ pub(crate) struct Scope {
     pub(crate) bays: Vec<Range<usize>>,
     /// Coaches, as runs of the scope's seats.
     pub(crate) coaches: Vec<Range<usize>>,
+}
+
+/// Compiled plans by train, so that all dates of a train share one: to compile a plan takes longer than many decisions,
+/// and it is larger than a date's seats.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plans(FxHashMap<String, Arc<Plan>>);
+
+impl Plans {
+    /// The compiled plan: the train's last one if it is the same.
+    pub(crate) fn compile(&mut self, service: &TrainService) -> Result<Arc<Plan>, PlanError> {
+        if let Some(plan) = self.0.get(&service.train_id).filter(|plan| plan.service == *service) {
+            return Ok(Arc::clone(plan));
+        }
+        let plan = Arc::new(Plan::compile(service.clone())?);
+        self.0.insert(service.train_id.clone(), Arc::clone(&plan));
+        Ok(plan)
+    }
 }
 
 impl Plan {

@@ -1,6 +1,6 @@
 //! The state of one train-date: outcomes by request id and, once it is open, its plan, seats and waitlists.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use interlock_schemas::{Berth, Date, TimestampMs};
@@ -15,8 +15,9 @@ use crate::waitlist::Waitlist;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrainDate {
     pub(crate) open: Option<Open>,
-    /// Ordered, so that no choice of request ids can make look-ups slow.
-    pub(crate) outcomes: BTreeMap<Arc<str>, Outcome>,
+    /// Hashed with a key of this process, so that no choice of request ids can make look-ups slow. Nothing may depend on
+    /// the order.
+    pub(crate) outcomes: HashMap<Arc<str>, Outcome>,
 }
 
 /// What a train-date has once it is open: the plan it is sold by and the state of each scope, in the plan's order.
@@ -87,8 +88,8 @@ impl TrainDate {
         self.outcomes.get(request_id)
     }
 
-    /// All requests and what became of them, by request id.
-    pub fn outcomes(&self) -> impl Iterator<Item = (&str, &Outcome)> {
+    /// All requests and what became of them, in no particular order.
+    pub fn outcomes(&self) -> impl ExactSizeIterator<Item = (&str, &Outcome)> {
         self.outcomes
             .iter()
             .map(|(request_id, outcome)| (&**request_id, outcome))

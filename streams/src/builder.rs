@@ -19,7 +19,7 @@ use crate::processor::{LedgerProcessor, Processor};
 use crate::serde::{Deserializer, Json, Serializer};
 use crate::topology::{BuildError, Children, Factory, Kind, NodeDef, Topology};
 use crate::window::{WindowError, WindowQuery};
-use crate::window_node::{Rows, SinkNode, WindowNode};
+use crate::window_node::{Queries, Rows, SinkNode, WindowNode};
 
 #[derive(Default)]
 struct Graph {
@@ -411,20 +411,21 @@ impl<T: Send + 'static> Stream<T> {
     }
 
     /// Turns each batch into Arrow rows and runs window queries over them. `rows` must yield the queries' input schema;
-    /// `queries` plans them, once now to check them and once for each task.
+    /// `queries` plans them, once now to check them and once more for each further stream thread.
     pub fn window_sql(
         self,
         name: &str,
         queries: impl Fn() -> Result<Vec<WindowQuery>, WindowError> + Send + Sync + 'static,
         rows: impl Fn(&[Message<T>]) -> Result<RecordBatch, String> + Send + Sync + 'static,
     ) -> Result<Windowed, WindowError> {
-        let tables = queries()?.iter().map(|query| query.table().name.clone()).collect();
+        let queries = Arc::new(Queries::new(Box::new(queries))?);
+        let tables = queries.tables()?;
         let rows = Arc::new(rows);
         let stream = self.attach::<()>(name.to_owned(), Kind::Window { tables }, move || {
             let rows = rows.clone();
             let rows: Rows<T> = Box::new(move |batch: &[Message<T>]| rows(batch));
             Box::new(WindowNode {
-                queries: queries().map_err(|error| error.to_string()),
+                queries: queries.clone(),
                 rows,
             })
         });

@@ -1,19 +1,55 @@
 //! The nodes that aggregate a batch and hand the partials to the sink.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 
 use crate::message::Message;
 use crate::node::{AnyBatch, Context, Node, ProcessError, downcast};
 use crate::sink::Partials;
-use crate::window::WindowQuery;
+use crate::window::{WindowError, WindowQuery};
 
 /// Turns messages into the rows that the queries read.
 pub(crate) type Rows<T> = Box<dyn Fn(&[Message<T>]) -> Result<RecordBatch, String> + Send + Sync>;
 
+/// Plans the queries of a window node.
+type Plan = Box<dyn Fn() -> Result<Vec<WindowQuery>, WindowError> + Send + Sync>;
+
+/// Planned queries. To plan them takes milliseconds and a stream thread runs one task at a time, so that all tasks share
+/// as many sets of them as there are threads.
+pub(crate) struct Queries {
+    plan: Plan,
+    idle: Mutex<Vec<Vec<WindowQuery>>>,
+}
+
+impl Queries {
+    /// Plans a first set.
+    pub(crate) fn new(plan: Plan) -> Result<Self, WindowError> {
+        let idle = Mutex::new(vec![plan()?]);
+        Ok(Self { plan, idle })
+    }
+
+    /// Names of the tables that the queries write to.
+    pub(crate) fn tables(&self) -> Result<Vec<String>, WindowError> {
+        let queries = self.take()?;
+        let tables = queries.iter().map(|query| query.table().name.clone()).collect();
+        self.give_back(queries);
+        Ok(tables)
+    }
+
+    fn take(&self) -> Result<Vec<WindowQuery>, WindowError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.map_or_else(|| (self.plan)(), Ok)
+    }
+
+    fn give_back(&self, queries: Vec<WindowQuery>) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(queries);
+    }
+}
+
 pub(crate) struct WindowNode<T> {
-    /// The planned queries, or why they can't be planned.
-    pub(crate) queries: Result<Vec<WindowQuery>, String>,
+    pub(crate) queries: Arc<Queries>,
     pub(crate) rows: Rows<T>,
 }
 
@@ -25,15 +61,10 @@ impl<T: Send + 'static> Node for WindowNode<T> {
         if rows.num_rows() == 0 {
             return Ok(());
         }
-        let queries = self
-            .queries
-            .as_mut()
-            .map_err(|reason| ProcessError::Fatal(reason.clone()))?;
-        for query in queries {
-            let partials = query
-                .run(rows.clone())
-                .await
-                .map_err(|error| ProcessError::Fatal(error.to_string()))?;
+        let failed = |error: WindowError| ProcessError::Fatal(error.to_string());
+        let mut queries = self.queries.take().map_err(failed)?;
+        for query in &mut queries {
+            let partials = query.run(rows.clone()).await.map_err(failed)?;
             if partials.num_rows() > 0 {
                 ctx.partials.push(Partials {
                     table: query.table().clone(),
@@ -41,6 +72,7 @@ impl<T: Send + 'static> Node for WindowNode<T> {
                 });
             }
         }
+        self.queries.give_back(queries);
         Ok(())
     }
 }
