@@ -27,7 +27,7 @@ pub(crate) struct Codec {
 
 /// A record as it is to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Encoded {
+pub struct Encoded {
     /// The key that its fields make.
     pub key: String,
     /// In the Confluent wire format.

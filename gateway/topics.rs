@@ -6,7 +6,7 @@ mod records;
 
 use std::sync::Arc;
 
-use interlock_schemas::registry::{Ids, Registry};
+use interlock_schemas::registry::{Ids, Registry, RegistryError};
 use interlock_schemas::topics::{INPUTS, TOPICS, dlq, records_of};
 use interlock_streams::log::{Log, LogError};
 use interlock_streams::record::OutputRecord;
@@ -14,8 +14,9 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use crate::codec::Codec;
-use crate::json::FieldError;
+use crate::json::{FieldError, Shown};
 
+pub use crate::codec::Encoded;
 pub use records::{From, ReadError, Records, TopicRecord, UnknownFrom};
 
 /// The log, and what its records are in JSON.
@@ -122,21 +123,32 @@ impl Topics {
     /// unless one is given.
     pub async fn append(&self, topic: &str, key: Option<&str>, records: &[Json]) -> Result<Vec<Appended>, TopicError> {
         self.partitions(topic).await?;
+        let encoded = self.encode(topic, records)?.into_iter();
+        let outputs = encoded.map(|encoded| OutputRecord {
+            topic: topic.into(),
+            partition: None,
+            timestamp: None,
+            key: Some(key.map_or(encoded.key, str::to_owned).into()),
+            value: Some(encoded.value.into()),
+            headers: Vec::new(),
+        });
+        let places = self.log.append(outputs.collect()).await?;
+        let appended = places
+            .into_iter()
+            .map(|(partition, offset)| Appended { partition, offset });
+        Ok(appended.collect())
+    }
+
+    /// Records as they are appended; an error if one doesn't fit.
+    pub fn encode(&self, topic: &str, records: &[Json]) -> Result<Vec<Encoded>, TopicError> {
         let accepted = records_of(topic).filter(|_| INPUTS.contains(&topic));
         let accepted = accepted.ok_or_else(|| TopicError::NotAnInput {
             topic: topic.to_owned(),
         })?;
-        let (mut outputs, mut errors) = (Vec::with_capacity(records.len()), Vec::new());
+        let (mut encoded, mut errors) = (Vec::with_capacity(records.len()), Vec::new());
         for (record, json) in records.iter().enumerate() {
             match self.codec.encode(topic, accepted, json) {
-                Ok(encoded) => outputs.push(OutputRecord {
-                    topic: topic.into(),
-                    partition: None,
-                    timestamp: None,
-                    key: Some(key.map_or(encoded.key, str::to_owned).into()),
-                    value: Some(encoded.value.into()),
-                    headers: Vec::new(),
-                }),
+                Ok(one) => encoded.push(one),
                 Err(found) => errors.extend(found.into_iter().map(|error| RecordError { record, error })),
             }
         }
@@ -144,11 +156,13 @@ impl Topics {
             let topic = topic.to_owned();
             return Err(TopicError::Schema { topic, errors });
         }
-        let places = self.log.append(outputs).await?;
-        let appended = places
-            .into_iter()
-            .map(|(partition, offset)| Appended { partition, offset });
-        Ok(appended.collect())
+        Ok(encoded)
+    }
+
+    /// The record type of a value and what it says; `Err(why)` inside where it is none of a registered schema.
+    pub async fn decode(&self, value: &[u8]) -> Result<Result<(String, Shown), String>, RegistryError> {
+        let decoded = self.codec.decode(value).await?;
+        Ok(decoded.map(|decoded| (decoded.record_type, decoded.value)))
     }
 
     /// The records of a topic from a place on, ordered by time as far as they are there; then, if they are to be followed,

@@ -1,4 +1,7 @@
 //! What can be typed. A flag that is a setting becomes a layer of the configuration; the others are the command's own.
+//! What only operators type is in `cli/`.
+
+mod dlq;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,6 +12,8 @@ use interlock_gateway::topics::From;
 use interlock_loadgen::{CANONICAL_PROFILE, CANONICAL_REQUESTS, Profile};
 
 use crate::config::{self, Flag, LogFormat, Sources};
+
+pub(crate) use dlq::{Dlq, DlqAction, DlqList, DlqReplay, DlqShow};
 
 /// Sells train seats from Kafka, exactly once.
 #[derive(Debug, Parser)]
@@ -58,6 +63,7 @@ pub(crate) enum Command {
     Consume(Consume),
     Loadgen(Loadgen),
     Audit(Audit),
+    Dlq(Dlq),
     Topology(Topology),
     Schemas(Schemas),
     Config(Config),
@@ -507,5 +513,10 @@ mod tests {
         assert!(parse("interlock seed --demo --from tomorrow").is_err());
         assert!(parse("interlock loadgen --profile calm").is_err());
         assert!(parse("interlock loadgen --requests 0").is_err());
+        assert!(parse("interlock dlq replay").is_err());
+        assert!(parse("interlock dlq replay 3:17 --all").is_err());
+        assert!(parse("interlock dlq replay 3:17 --reason undecodable").is_err());
+        assert!(parse("interlock dlq show 3-17").is_err());
+        assert!(parse("interlock dlq list booking-requests").is_err());
     }
 }

@@ -9,6 +9,8 @@
 //! | `embedded` | the services in this process |
 //! | `load/` | a load, carried out and measured |
 //! | `audit/` | I1 to I6, judged from the outside |
+//! | `dead_letters/` | what could not be decoded: looked at, and sent again once |
+//! | `partition_reader` | a partition, read to where it ends |
 //! | `observe`, `stop` | what processes that stay share: metrics and health over HTTP, signals |
 //! | `topic_access` | records as JSON, directly or through a gateway |
 //! | `seed/` | from a timetable to plans |
@@ -25,9 +27,11 @@ mod audit;
 mod cli;
 mod commands;
 mod config;
+mod dead_letters;
 mod embedded;
 mod load;
 mod observe;
+mod partition_reader;
 mod plans;
 mod seed;
 mod services;

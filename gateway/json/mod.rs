@@ -51,7 +51,7 @@ fn parse_instant(text: &str) -> Option<i64> {
 }
 
 /// Two digits for each byte.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -19,8 +19,9 @@ use rustc_hash::FxHashMap;
 use tokio::time::{Instant, sleep};
 
 use super::findings::{Findings, Invariant};
-use super::reading::{PartitionReader, Reached, decode};
+use super::reading::{Reached, decode};
 use super::windows::{Table, WindowSums, Writer};
+use crate::partition_reader::PartitionReader;
 use rows::WindowRow;
 pub(crate) use sqlite::SqliteTables;
 pub(crate) use timescale::TimescaleTables;
@@ -170,11 +171,7 @@ pub(super) async fn read_on(
             continue;
         };
         let mut reader = PartitionReader::between(reading.log, topic, *partition, (*after_last, position)).await?;
-        loop {
-            let records = reader.next().await?;
-            if records.is_empty() {
-                break;
-            }
+        while let Some(records) = reader.next().await? {
             for record in records {
                 if let Ok(event) = decode(&mut decoder, &record).await? {
                     windows.add(&event, &[writer]);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use interlock_schemas::registry::Registry;
 use interlock_schemas::{Command, Decoder, topics};
+use interlock_streams::dead_letter;
 use interlock_streams::log::Log;
 use interlock_streams::log::murmur2::partition_for_key;
 use interlock_streams::record::TopicPartition;
@@ -13,8 +14,9 @@ use tokio::time::{Instant, sleep};
 
 use super::dead_letter::DeadLetter;
 use super::ledger::Committed;
-use super::reading::{PartitionReader, decode};
+use super::reading::decode;
 use super::requests::{Request, Requests};
+use crate::partition_reader::PartitionReader;
 
 /// Pause between two looks at how far the workers are.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -139,12 +141,7 @@ impl RequestReader {
 
     async fn read(&mut self, log: &dyn Log) -> anyhow::Result<()> {
         self.reader.extend(log).await?;
-        loop {
-            let records = self.reader.next().await?;
-            if records.is_empty() {
-                self.requests.end = self.reader.end();
-                return Ok(());
-            }
+        while let Some(records) = self.reader.next().await? {
             for record in records {
                 let command = decode(&mut self.decoder, &record).await?.ok();
                 let home = record.key.as_deref().map(|key| partition_for_key(key, self.ledgers));
@@ -154,6 +151,8 @@ impl RequestReader {
                     .push(Request::new(&record, command.as_ref(), elsewhere));
             }
         }
+        self.requests.end = self.reader.end();
+        Ok(())
     }
 }
 
@@ -162,14 +161,11 @@ async fn dead_letters(log: &dyn Log) -> anyhow::Result<(Vec<DeadLetter>, Vec<(i3
     let (mut dead, mut nameless) = (Vec::new(), Vec::new());
     for partition in 0..partitions(log, &topic).await?.unwrap_or(0) {
         let mut reader = PartitionReader::open(log, &topic, partition).await?;
-        loop {
-            let records = reader.next().await?;
-            if records.is_empty() {
-                break;
-            }
+        while let Some(records) = reader.next().await? {
             for record in records {
                 match DeadLetter::new(&record) {
                     Some(letter) => dead.push(letter),
+                    None if dead_letter::marked(&record).is_some() => {}
                     None => nameless.push((partition, record.offset)),
                 }
             }

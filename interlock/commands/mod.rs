@@ -4,6 +4,7 @@ mod audit;
 mod config;
 mod consume;
 mod dev;
+mod dlq;
 mod gateway;
 mod loadgen;
 mod produce;
@@ -27,6 +28,7 @@ pub(crate) fn call(command: Command, loaded: &Loaded) -> anyhow::Result<Status> 
         Command::Consume(arguments) => consume::call(&arguments, &loaded.config),
         Command::Loadgen(arguments) => loadgen::call(&arguments, &loaded.config),
         Command::Audit(arguments) => audit::call(&arguments, &loaded.config),
+        Command::Dlq(arguments) => dlq::call(&arguments, &loaded.config),
         Command::Topology(arguments) => topology::call(&arguments),
         Command::Schemas(arguments) => schemas::call(&arguments, &loaded.config),
         Command::Config(arguments) => config::call(&arguments, loaded),

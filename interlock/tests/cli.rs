@@ -38,7 +38,17 @@ fn stderr(output: &Output) -> String {
 #[test]
 fn help_is_data_and_has_examples() {
     for command in [
-        "", "run", "gateway", "produce", "consume", "seed", "loadgen", "topology", "schemas", "config",
+        "",
+        "run",
+        "gateway",
+        "produce",
+        "consume",
+        "seed",
+        "loadgen",
+        "dlq",
+        "topology",
+        "schemas",
+        "config",
     ] {
         let output = run(&format!("{command} --help"));
         assert_eq!(output.status.code(), Some(0), "{command}");

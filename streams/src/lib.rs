@@ -55,7 +55,7 @@
 //! | state of any shape | [`LedgerProcessor`], [`LedgerSpec`] |
 //! | windows, as SQL over micro-batches | [`window`] |
 //! | values as bytes | [`serde`] |
-//! | records that can't be read or processed | [`OnError`] |
+//! | records that can't be read or processed | [`OnError`], [`dead_letter`] |
 //! | tests | `testing`, behind the feature of that name |
 //! | running it: Kafka, Redis, a database | [`runtime::start`], [`log::kafka`], [`ledger::redis`], [`sink`] |
 //!
@@ -66,6 +66,7 @@ pub mod aggregate;
 #[cfg(doctest)]
 mod book;
 pub mod builder;
+pub mod dead_letter;
 pub mod global_table;
 pub mod ledger;
 mod ledger_node;

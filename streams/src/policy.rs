@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::dead_letter::{MESSAGE, NOT_COPIED, OFFSET, PARTITION, REASON, TIMESTAMP, TOPIC, VERSION};
 use crate::record::{Header, OutputRecord, Record, TopicPartition};
 
 /// Longest record that is written, in bytes of key, value and headers: with Kafka's framing it passes brokers at their
@@ -47,7 +48,8 @@ pub fn dead_letter(source: &TopicPartition, record: &Record, reason: &str, messa
         headers: record.headers.clone(),
     };
     let mut message = message.to_owned();
-    if !is_copied(record) {
+    let is_copied = is_copied(record);
+    if !is_copied {
         message = format!(
             "{message}; not copied, since its {} bytes are too many: read {source}@{}",
             record.bytes(),
@@ -57,16 +59,19 @@ pub fn dead_letter(source: &TopicPartition, record: &Record, reason: &str, messa
         letter.headers.clear();
     }
     let mut add = |name: &str, value: String| letter.headers.push((Arc::from(name), Bytes::from(value)));
-    add("__streams.errors.exception", reason.to_owned());
-    add("__streams.errors.message", message);
-    add("__streams.errors.topic", source.topic.to_string());
-    add("__streams.errors.partition", source.partition.to_string());
-    add("__streams.errors.offset", record.offset.to_string());
-    add("__streams.errors.timestamp", record.timestamp.to_string());
+    add(REASON, reason.to_owned());
+    add(MESSAGE, message);
+    add(TOPIC, source.topic.to_string());
+    add(PARTITION, source.partition.to_string());
+    add(OFFSET, record.offset.to_string());
+    add(TIMESTAMP, record.timestamp.to_string());
     add(
-        "__streams.errors.version",
+        VERSION,
         concat!("interlock-streams ", env!("CARGO_PKG_VERSION")).to_owned(),
     );
+    if !is_copied {
+        add(NOT_COPIED, record.bytes().to_string());
+    }
     letter
 }
 

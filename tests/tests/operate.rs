@@ -1,11 +1,128 @@
-//! What a worker refuses to start with, against real servers: parts that do not belong together.
+//! What operators do when something went wrong, against real servers: dead letters are looked at and sent again; and
+//! what a worker refuses to start with.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use interlock_schemas::topics;
-use interlock_tests::real::{PATIENCE, in_installation};
+use interlock_tests::real::{Finished, Installation, PATIENCE, Raw, in_installation, wait_for};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
+use serde_json::Value;
+
+/// Calls a command that must end with this status.
+async fn call(installation: &Installation, arguments: &[&str], status: i32) -> Result<Finished> {
+    let finished = installation.call(arguments, PATIENCE).await?;
+    ensure!(finished.status == Some(status), "{arguments:?}: {finished:?}");
+    Ok(finished)
+}
+
+fn lines(text: &str) -> Result<Vec<Value>> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).with_context(|| line.to_owned()))
+        .collect()
+}
+
+/// The dead letters, as soon as there are so many.
+async fn letters(installation: &Installation, count: usize) -> Result<Vec<Value>> {
+    wait_for("the dead letters are listed", PATIENCE, async || {
+        let listed = lines(&call(installation, &["dlq", "list", "--json"], 0).await?.out)?;
+        ensure!(listed.len() <= count, "more than {count}: {listed:?}");
+        Ok((listed.len() == count).then_some(listed))
+    })
+    .await
+}
+
+fn place(letter: &Value) -> String {
+    format!("{}:{}", letter["partition"], letter["offset"])
+}
+
+#[tokio::test]
+async fn dead_letters_are_mended_and_sent_again_once() -> Result<()> {
+    in_installation("dlq", async |installation| {
+        let unborn = call(installation, &["dlq", "list"], 1).await?;
+        ensure!(unborn.error.contains("interlock seed"), "{unborn:?}");
+        installation.seed(3).await?;
+        let worker = installation.worker().await?;
+        installation.load(100).await?;
+        let good = ["consume", "--topic", topics::BOOKING_REQUESTS, "--limit", "1"];
+        let good = lines(&call(installation, &good, 0).await?.out)?.remove(0);
+
+        let headers = vec![("theirs".to_owned(), b"1".to_vec())];
+        for value in [&b"{\"no\": \"Avro\"}"[..], b"\0\0\0\0\x01\xff"] {
+            let raw = Raw {
+                key: Some(b"12951|2026-12-01".to_vec()),
+                value: Some(value.to_vec()),
+                headers: headers.clone(),
+                ..Raw::default()
+            };
+            installation.produce(&raw).await?;
+        }
+        let [first, second] = &letters(installation, 2).await?[..] else {
+            unreachable!("two were waited for")
+        };
+        ensure!(
+            first["reason"] == "undecodable" && first["sent_again"] == false,
+            "{first}"
+        );
+        ensure!(first["source_topic"] == topics::BOOKING_REQUESTS, "{first}");
+
+        let shown = call(installation, &["dlq", "show", &place(first)], 0).await?.out;
+        ensure!(
+            shown.contains("7b 22 6e 6f 22") && shown.contains("theirs: 1"),
+            "{shown}"
+        );
+        for (wrong, status) in [("0:9999999", 1), ("99:0", 1), ("first", 2)] {
+            call(installation, &["dlq", "show", wrong], status).await?;
+            call(installation, &["dlq", "replay", wrong], status).await?;
+        }
+        call(installation, &["dlq", "list", topics::CONFIRMED], 2).await?;
+        let events = call(installation, &["dlq", "replay", "--all", "--topic", "confirmed.dlq"], 1).await?;
+        ensure!(events.error.contains("topologies alone"), "{events:?}");
+
+        // A mended record takes the first one's place and is answered; it can't be sent twice by mistake.
+        let mut mended = good["value"].clone();
+        mended["request_id"] = "mended".into();
+        let file = installation.folder().join("mended.json");
+        let path = file.to_str().context("a path in UTF-8")?;
+        std::fs::write(&file, "{\"train_id\": 7}")?;
+        let misfit = call(installation, &["dlq", "replay", &place(first), "--value", path], 1).await?;
+        ensure!(misfit.error.contains("--value"), "{misfit:?}");
+        std::fs::write(&file, mended.to_string())?;
+        let sent = call(installation, &["dlq", "replay", &place(first), "--value", path], 0).await?;
+        ensure!(lines(&sent.out)?.len() == 1, "{sent:?}");
+        let twice = call(installation, &["dlq", "replay", &place(first)], 1).await?;
+        ensure!(twice.error.contains("--again") && twice.out.is_empty(), "{twice:?}");
+
+        // The other goes back as it was, and comes again: nothing has changed. Its letter is a new one.
+        let all = call(installation, &["dlq", "replay", "--all", "--reason", "undecodable"], 0).await?;
+        ensure!(lines(&all.out)?.len() == 1, "{all:?}");
+        let listed = letters(installation, 3).await?;
+        let sent_again = |letter: &Value| {
+            let found = listed.iter().find(|listed| place(listed) == place(letter));
+            found.is_some_and(|listed| listed["sent_again"] == true)
+        };
+        ensure!(sent_again(first) && sent_again(second), "{listed:?}");
+        let newest = listed.last().context("three letters")?;
+        let newest = call(installation, &["dlq", "show", &place(newest), "--json"], 0)
+            .await?
+            .json()?;
+        ensure!(
+            newest["bytes"] == "0000000001ff" && newest["headers"]["theirs"] == "1",
+            "{newest}"
+        );
+        let from = format!("booking-requests.dlq[{}]@{}", second["partition"], second["offset"]);
+        ensure!(newest["headers"]["__streams.resent.from"] == from, "{newest}");
+
+        let report = installation.audit().await?;
+        ensure!(
+            report["totals"]["dead_letters"] == 3 && report["totals"]["answered"] == 101,
+            "{report:#}"
+        );
+        worker.stop().await?;
+        Ok(())
+    })
+    .await
+}
 
 #[tokio::test]
 async fn a_worker_does_not_start_with_what_does_not_belong_together() -> Result<()> {

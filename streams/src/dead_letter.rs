@@ -1,0 +1,213 @@
+//! Dead letters, read back: which record one is of and why, the record as it was, and how it is sent again once.
+//!
+//! ```text
+//!   in.dlq[3]    … letter@17 ……………………… mark "17 was sent again" …
+//!                      │                       │ one transaction
+//!   in[5]              └──────────────> the record as it was
+//! ```
+//!
+//! The mark lies in the letter's own partition and comes after it, so whoever keeps the letter keeps its mark; to know what
+//! was sent again, that one partition is read. Letters are written by [`policy::dead_letter`](crate::policy::dead_letter).
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::policy::HOPS_HEADER;
+use crate::record::{Header, OutputRecord, Record, TopicPartition};
+
+/// Why, and about which record; by whom it was written (header names after KIP-1034).
+pub(crate) const REASON: &str = "__streams.errors.exception";
+pub(crate) const MESSAGE: &str = "__streams.errors.message";
+pub(crate) const TOPIC: &str = "__streams.errors.topic";
+pub(crate) const PARTITION: &str = "__streams.errors.partition";
+pub(crate) const OFFSET: &str = "__streams.errors.offset";
+pub(crate) const TIMESTAMP: &str = "__streams.errors.timestamp";
+pub(crate) const VERSION: &str = "__streams.errors.version";
+/// Length of a record that was too long to be copied, in bytes.
+pub(crate) const NOT_COPIED: &str = "__streams.errors.not_copied";
+
+/// All of the above.
+const OF_THE_LETTER: &str = "__streams.errors.";
+/// Of a record that was sent again: the letter that it comes from, as `topic[partition]@offset`.
+const RESENT_FROM: &str = "__streams.resent.from";
+/// Of a mark: the offset of the letter that was sent again.
+const RESENT: &str = "__streams.resent.offset";
+
+/// What the headers of a dead letter say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// What kind of trouble: `undecodable`, `processing`, `production` or `wrong_partition`.
+    pub reason: String,
+    /// What exactly was wrong.
+    pub message: String,
+    /// Where the record was read.
+    pub source: TopicPartition,
+    /// Its offset there.
+    pub offset: i64,
+    /// Who wrote the letter.
+    pub version: String,
+    /// Length of a record that was too long to be copied, in bytes; none: the letter holds the record.
+    pub not_copied: Option<u64>,
+}
+
+impl DeadLetter {
+    /// Reads the headers; none if they don't say where the record comes from.
+    pub fn of(letter: &Record) -> Option<Self> {
+        let text = |name: &str| header(letter, name).map(|value| String::from_utf8_lossy(value).into_owned());
+        let number = |name: &str| text(name)?.parse::<i64>().ok();
+        Some(Self {
+            reason: text(REASON).unwrap_or_default(),
+            message: text(MESSAGE).unwrap_or_default(),
+            source: TopicPartition::new(text(TOPIC)?, text(PARTITION)?.parse().ok()?),
+            offset: number(OFFSET)?,
+            version: text(VERSION).unwrap_or_default(),
+            not_copied: text(NOT_COPIED).and_then(|bytes| bytes.parse().ok()),
+        })
+    }
+}
+
+/// The headers that the record had: without what the letter says, and without the count of its hops, which begins anew.
+pub fn original_headers(letter: &Record) -> Vec<Header> {
+    let of_the_record = |(name, _): &&Header| !name.starts_with(OF_THE_LETTER) && **name != *HOPS_HEADER;
+    letter.headers.iter().filter(of_the_record).cloned().collect()
+}
+
+/// A record that is sent again says from which letter it comes. What it said of an earlier one is forgotten: that
+/// letter is this one's record.
+pub fn resent(from: &TopicPartition, offset: i64, mut record: OutputRecord) -> OutputRecord {
+    record.headers.retain(|(name, _)| **name != *RESENT_FROM);
+    let place = Bytes::from(format!("{from}@{offset}"));
+    record.headers.push((Arc::from(RESENT_FROM), place));
+    record
+}
+
+/// The mark that the letter at `offset` was sent again, to be written in the same transaction.
+pub fn mark(letters: &TopicPartition, offset: i64) -> OutputRecord {
+    OutputRecord {
+        topic: letters.topic.clone(),
+        partition: Some(letters.partition),
+        timestamp: None,
+        key: None,
+        value: None,
+        headers: vec![(Arc::from(RESENT), Bytes::from(offset.to_string()))],
+    }
+}
+
+/// Which letter a mark is about; none if the record isn't one. A letter is none, whatever headers its record brought along.
+pub fn marked(record: &Record) -> Option<i64> {
+    if header(record, TOPIC).is_some() {
+        return None;
+    }
+    std::str::from_utf8(header(record, RESENT)?).ok()?.parse().ok()
+}
+
+fn header<'a>(record: &'a Record, name: &str) -> Option<&'a Bytes> {
+    // The last of a name: what the letter says comes after what the record brought along.
+    let found = record.headers.iter().rev().find(|(known, _)| **known == *name);
+    found.map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{DEAD_LETTER_BYTES_MAX, dead_letter};
+
+    /// As it is read after it was written.
+    fn read(written: OutputRecord) -> Record {
+        Record {
+            offset: 17,
+            timestamp: written.timestamp.unwrap_or_default(),
+            key: written.key,
+            value: written.value,
+            headers: written.headers,
+        }
+    }
+
+    fn record(bytes: usize) -> Record {
+        Record {
+            offset: 7,
+            key: Some(Bytes::from_static(b"key")),
+            value: Some(Bytes::from(vec![0; bytes])),
+            headers: vec![
+                (Arc::from("theirs"), Bytes::from_static(b"h")),
+                (Arc::from(HOPS_HEADER), Bytes::from_static(b"1")),
+            ],
+            ..Record::default()
+        }
+    }
+
+    fn letter_of(record: &Record) -> Record {
+        let source = TopicPartition::new("in", 3);
+        read(dead_letter(&source, record, "undecodable", "no magic byte"))
+    }
+
+    #[test]
+    fn a_letter_tells_what_was_written_in_it() {
+        let letter = DeadLetter::of(&letter_of(&record(10))).expect("a letter");
+        assert_eq!((letter.source, letter.offset), (TopicPartition::new("in", 3), 7));
+        assert_eq!(
+            (letter.reason.as_str(), letter.message.as_str()),
+            ("undecodable", "no magic byte")
+        );
+        assert_eq!(letter.not_copied, None);
+        assert_eq!(DeadLetter::of(&record(10)), None);
+
+        let too_long = DeadLetter::of(&letter_of(&record(DEAD_LETTER_BYTES_MAX + 1))).expect("a letter");
+        assert!(too_long.not_copied > Some(DEAD_LETTER_BYTES_MAX as u64));
+    }
+
+    #[test]
+    fn a_letter_of_a_letter_tells_of_the_last_trouble_and_keeps_nothing_of_the_first() {
+        let first = letter_of(&record(10));
+        let second = read(dead_letter(
+            &TopicPartition::new("in", 5),
+            &first,
+            "processing",
+            "closed",
+        ));
+        let letter = DeadLetter::of(&second).expect("a letter");
+        assert_eq!(
+            (letter.reason.as_str(), letter.source.partition, letter.offset),
+            ("processing", 5, 17)
+        );
+        assert_eq!(
+            original_headers(&second),
+            [(Arc::from("theirs"), Bytes::from_static(b"h"))]
+        );
+    }
+
+    #[test]
+    fn what_is_sent_again_names_the_last_letter_only() {
+        let letters = TopicPartition::new("in.dlq", 3);
+        let letter = letter_of(&record(10));
+        let output = |headers| OutputRecord {
+            topic: "in".into(),
+            partition: None,
+            timestamp: None,
+            key: None,
+            value: None,
+            headers,
+        };
+        let once = resent(&letters, 17, output(original_headers(&letter)));
+        let twice = resent(&letters, 40, output(original_headers(&read(once))));
+        let named: Vec<&[u8]> = twice
+            .headers
+            .iter()
+            .filter(|(name, _)| &**name == RESENT_FROM)
+            .map(|(_, value)| &value[..])
+            .collect();
+        assert_eq!(named, [b"in.dlq[3]@40"]);
+    }
+
+    #[test]
+    fn a_mark_is_no_letter_and_a_letter_no_mark() {
+        let mark = read(mark(&TopicPartition::new("in.dlq", 3), 17));
+        assert_eq!((marked(&mark), DeadLetter::of(&mark)), (Some(17), None));
+        let impostor = Record {
+            headers: mark.headers,
+            ..record(10)
+        };
+        assert_eq!(marked(&letter_of(&impostor)), None);
+    }
+}
