@@ -2,6 +2,7 @@
 //! What only operators type is in `cli/`.
 
 mod dlq;
+mod replay;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use interlock_loadgen::{CANONICAL_PROFILE, CANONICAL_REQUESTS, Profile};
 use crate::config::{self, Flag, LogFormat, Sources};
 
 pub(crate) use dlq::{Dlq, DlqAction, DlqList, DlqReplay, DlqShow};
+pub(crate) use replay::Replay;
 
 /// Sells train seats from Kafka, exactly once.
 #[derive(Debug, Parser)]
@@ -63,6 +65,7 @@ pub(crate) enum Command {
     Consume(Consume),
     Loadgen(Loadgen),
     Audit(Audit),
+    Replay(Replay),
     Dlq(Dlq),
     Topology(Topology),
     Schemas(Schemas),
@@ -513,6 +516,10 @@ mod tests {
         assert!(parse("interlock seed --demo --from tomorrow").is_err());
         assert!(parse("interlock loadgen --profile calm").is_err());
         assert!(parse("interlock loadgen --requests 0").is_err());
+        assert!(parse("interlock replay").is_err());
+        assert!(parse("interlock replay --ledgers --windows").is_err());
+        assert!(parse("interlock replay --windows --partitions 3").is_err());
+        assert!(parse("interlock replay --ledgers --partitions 3-1").is_err());
         assert!(parse("interlock dlq replay").is_err());
         assert!(parse("interlock dlq replay 3:17 --all").is_err());
         assert!(parse("interlock dlq replay 3:17 --reason undecodable").is_err());

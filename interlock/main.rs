@@ -10,6 +10,7 @@
 //! | `load/` | a load, carried out and measured |
 //! | `audit/` | I1 to I6, judged from the outside |
 //! | `dead_letters/` | what could not be decoded: looked at, and sent again once |
+//! | `replay/` | ledgers and windows, derived from the events once more |
 //! | `partition_reader` | a partition, read to where it ends |
 //! | `observe`, `stop` | what processes that stay share: metrics and health over HTTP, signals |
 //! | `topic_access` | records as JSON, directly or through a gateway |
@@ -33,6 +34,7 @@ mod load;
 mod observe;
 mod partition_reader;
 mod plans;
+mod replay;
 mod seed;
 mod services;
 mod stop;

@@ -13,6 +13,7 @@
 
 mod connections;
 mod errors;
+mod restart;
 mod upsert;
 
 use std::time::Duration;
@@ -24,6 +25,8 @@ use interlock_streams::sink::{Advance, Partials, Sink, SinkError, WindowTable};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Acquire, AssertSqlSafe, ConnectOptions, Executor, PgConnection, Row};
+
+pub use restart::{Restart, TaskPosition};
 
 use connections::{Connections, bounded, place};
 use upsert::upsert;

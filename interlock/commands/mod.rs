@@ -8,6 +8,7 @@ mod dlq;
 mod gateway;
 mod loadgen;
 mod produce;
+mod replay;
 pub(crate) mod run;
 mod schemas;
 mod seed;
@@ -28,6 +29,7 @@ pub(crate) fn call(command: Command, loaded: &Loaded) -> anyhow::Result<Status> 
         Command::Consume(arguments) => consume::call(&arguments, &loaded.config),
         Command::Loadgen(arguments) => loadgen::call(&arguments, &loaded.config),
         Command::Audit(arguments) => audit::call(&arguments, &loaded.config),
+        Command::Replay(arguments) => replay::call(&arguments, &loaded.config),
         Command::Dlq(arguments) => dlq::call(&arguments, &loaded.config),
         Command::Topology(arguments) => topology::call(&arguments),
         Command::Schemas(arguments) => schemas::call(&arguments, &loaded.config),

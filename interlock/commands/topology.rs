@@ -70,6 +70,12 @@ pub(crate) fn choose(names: &[String]) -> anyhow::Result<Vec<Definition>> {
     Ok(all.iter().filter(wanted).copied().collect())
 }
 
+/// All topologies, to look at.
+pub(crate) fn shapes() -> anyhow::Result<Vec<Topology>> {
+    let all = interlock_topologies::all().iter();
+    all.map(|definition| Ok((definition.build)(&nowhere())?)).collect()
+}
+
 /// The shape of a topology doesn't depend on where its schemas are.
 fn nowhere() -> Context {
     let mut ids = Ids::default();

@@ -45,6 +45,7 @@ fn help_is_data_and_has_examples() {
         "consume",
         "seed",
         "loadgen",
+        "replay",
         "dlq",
         "topology",
         "schemas",

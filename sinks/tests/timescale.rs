@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Date32Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use async_trait::async_trait;
-use interlock_sinks::timescale::{TimescaleOptions, TimescaleSink};
+use interlock_sinks::timescale::{Restart, TaskPosition, TimescaleOptions, TimescaleSink};
 use interlock_streams::ledger::Token;
 use interlock_streams::record::TopicPartition;
 use interlock_streams::sink::{Advance, Merge, Partials, Sink, SinkError, WindowTable};
@@ -79,6 +79,68 @@ async fn many_start_at_once_and_again() {
             let expected = ["occupancy_minute", "rejections_minute", "revenue_minute"];
             assert_eq!(database.texts(hypertables).await, expected);
         }
+    })
+    .await;
+}
+
+/// Windows begin anew: rows and positions are gone together, and whoever wrote them begins with the first event.
+#[tokio::test]
+async fn windows_begin_anew_under_their_writers() {
+    in_schema(|database| async move {
+        let sink = TimescaleSink::connect(&database.url, &options(&database))
+            .await
+            .expect("connect");
+        let source = TopicPartition::new("confirmed", 3);
+        let (own, other) = ("app-occupancy/confirmed/3", "app-revenue/confirmed/3");
+        let (old, fresh) = (Token("old".into()), Token("fresh".into()));
+        let advance = [Advance {
+            source: source.clone(),
+            from: 0,
+            to: 7,
+        }];
+        for (task, partials) in [(own, occupancy(0)), (other, revenue(0))] {
+            let begun = sink.acquire(task, &old, &[(source.clone(), 0)]).await;
+            begun.expect("acquire");
+            sink.write(task, &old, &advance, &[partials]).await.expect("write");
+        }
+        let groups = ["app-occupancy", "app-revenue"].map(str::to_owned);
+        let tables = ["occupancy_minute", "rejections_minute", "capacity"].map(str::to_owned);
+        let restart = async |known: &[String]| {
+            let (tables, groups, token) = (&tables[..], &groups[..1], &fresh);
+            let restart = Restart {
+                tables,
+                groups,
+                known,
+                token,
+            };
+            sink.restart(&restart).await
+        };
+        let foreign = restart(&groups[..1]).await.expect_err("somebody else's rows are here");
+        assert!(foreign.to_string().contains(other), "{foreign}");
+        assert_eq!(database.texts("SELECT train_id FROM occupancy_minute").await.len(), 1);
+
+        let before = restart(&groups).await.expect("restart");
+        let position = TaskPosition {
+            task: own.to_owned(),
+            source: source.clone(),
+            next_offset: 7,
+        };
+        assert_eq!(before, [position]);
+        assert!(database.texts("SELECT train_id FROM occupancy_minute").await.is_empty());
+        assert_eq!(database.texts("SELECT train_id FROM revenue_minute").await.len(), 1);
+        let late = sink.write(own, &old, &[], &[]).await;
+        assert!(matches!(late, Err(SinkError::Fenced { .. })), "{late:?}");
+        sink.write(other, &old, &[], &[]).await.expect("the other goes on");
+
+        let again = sink.acquire(own, &Token("new".into()), &[(source.clone(), 2)]).await;
+        assert_eq!(
+            again.expect("acquire"),
+            [(source, 2)],
+            "it begins where its topic begins now"
+        );
+        let progress = sink.progress(&groups).await.expect("progress");
+        let at: Vec<i64> = progress.iter().map(|position| position.next_offset).collect();
+        assert_eq!(at.iter().sum::<i64>(), 9);
     })
     .await;
 }

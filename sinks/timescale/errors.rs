@@ -57,7 +57,8 @@ fn advice(code: &str) -> Option<&'static str> {
         }
         "42P10" => "the table's primary key must consist of exactly the window's key columns",
         "42501" => {
-            "grant the role SELECT, INSERT and UPDATE on the tables (and CREATE on the schema if it runs the migrations)"
+            "grant the role SELECT, INSERT and UPDATE on the tables (and CREATE on the schema if it runs the migrations; to \
+             begin windows anew also TRUNCATE on them, and DELETE on sink_offsets)"
         }
         "28000" | "28P01" => "check user and password in the database's address",
         "3D000" => "create the database, or correct its name in the address",

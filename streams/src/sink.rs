@@ -100,7 +100,7 @@ pub trait Sink: Send + Sync {
         initial: &[(TopicPartition, i64)],
     ) -> Result<Vec<(TopicPartition, i64)>, SinkError>;
 
-    /// Merges partials and advances the positions, all or nothing.
+    /// Merges partials and advances the positions, all or nothing. A write of nothing is refused like any other.
     async fn write(
         &self,
         task: &str,

@@ -147,6 +147,15 @@ impl Topology {
         self.nodes.iter().flat_map(of).collect()
     }
 
+    /// The window tables that it merges into.
+    pub fn window_tables(&self) -> Vec<String> {
+        let of = |node: &NodeDef| match &node.kind {
+            Kind::Window { tables } => tables.clone(),
+            _ => Vec::new(),
+        };
+        self.nodes.iter().flat_map(of).collect()
+    }
+
     /// The dead-letter queues that it may write to.
     pub fn dlq_topics(&self) -> Vec<String> {
         let of = |node: &NodeDef| match &node.kind {

@@ -15,11 +15,12 @@ use interlock_tests::plans::sleeper;
 
 /// Days since the epoch: five days after the driver's clock begins.
 const DATE: i32 = 19_728;
-const FAILURES: [Failure; 5] = [
+const FAILURES: [Failure; 6] = [
     Failure::AbortedTransaction,
     Failure::LostLedgerReply,
     Failure::RevokedPartitions,
     Failure::FlushedLedgers,
+    Failure::DemandedRebuild,
     Failure::Crash,
 ];
 

@@ -1,9 +1,9 @@
-//! What operators do when something went wrong, against real servers: dead letters are looked at and sent again; and
-//! what a worker refuses to start with.
+//! What operators do when something went wrong, against real servers: dead letters are looked at and sent again, ledgers and
+//! windows are derived once more; and what a worker refuses to start with.
 
 use anyhow::{Context as _, Result, ensure};
 use interlock_schemas::topics;
-use interlock_tests::real::{Finished, Installation, PATIENCE, Raw, in_installation, wait_for};
+use interlock_tests::real::{Finished, Installation, PATIENCE, Raw, Sums, in_installation, wait_for};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
@@ -119,6 +119,69 @@ async fn dead_letters_are_mended_and_sent_again_once() -> Result<()> {
             "{report:#}"
         );
         worker.stop().await?;
+        Ok(())
+    })
+    .await
+}
+
+/// The audit passes, and the tables equal the sums over the topics.
+async fn all_holds(installation: &Installation) -> Result<()> {
+    installation.audit().await?;
+    let events = Sums::of_events(&installation.events().await?);
+    let tables = Sums::of_tables(&mut installation.database().await?).await?;
+    ensure!(
+        events == tables,
+        "over the topics: {events:?}\nin the tables: {tables:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn ledgers_and_windows_are_derived_once_more_while_others_go_on() -> Result<()> {
+    in_installation("replay", async |installation| {
+        installation.seed(3).await?;
+        let workers = [installation.worker().await?, installation.worker().await?];
+        installation.load(3_000).await?;
+        all_holds(installation).await?;
+
+        // Idle: the workers notice by themselves.
+        call(installation, &["replay", "--windows"], 0).await?;
+        all_holds(installation).await?;
+        let rebuilt = call(installation, &["replay", "--ledgers"], 0).await?;
+        let told = rebuilt.error.lines().filter(|line| line.contains("is rebuilt")).count();
+        ensure!(told == installation.partitions() as usize, "{rebuilt:?}");
+        all_holds(installation).await?;
+
+        // Under load; and one that is killed as soon as it has begun.
+        let load = installation.start_load(6_000, Some(300))?;
+        call(installation, &["replay", "--ledgers", "--partitions", "0,2-3"], 0).await?;
+        call(installation, &["replay", "--windows", "--topology", "revenue"], 0).await?;
+        let mut killed = installation.spawn(&mut installation.command(&["replay", "--windows"])?, "replay")?;
+        wait_for("the tables are emptied", PATIENCE, async || {
+            Ok(killed.log().contains("emptied").then_some(()))
+        })
+        .await?;
+        killed.kill()?;
+        load.finish().await?;
+        all_holds(installation).await?;
+
+        for worker in workers {
+            worker.stop().await?;
+        }
+        // Nobody is there to do it; whoever comes does.
+        let begun = ["replay", "--ledgers", "--partitions", "1", "--wait", "1"];
+        let begun = call(installation, &begun, 1).await?;
+        ensure!(begun.error.contains("does a worker run"), "{begun:?}");
+        let begun = call(installation, &["replay", "--windows", "--wait", "1"], 1).await?;
+        ensure!(begun.error.contains("does a worker run"), "{begun:?}");
+        let worker = installation.worker().await?;
+        all_holds(installation).await?;
+        worker.stop().await?;
+
+        let unknown = call(installation, &["replay", "--ledgers", "--partitions", "99"], 1).await?;
+        ensure!(unknown.error.contains("99"), "{unknown:?}");
+        let refused = call(installation, &["replay", "--repartition", "12"], 1).await?;
+        ensure!(refused.error.contains("docs/operating.md"), "{refused:?}");
         Ok(())
     })
     .await

@@ -6,6 +6,7 @@
 //! equality, not order, because a lagging replica can hand out the same epoch twice. Two implementations, [`redis`] and
 //! [`memory`], pass one conformance suite (`testing::conformance::ledger`).
 
+mod demand;
 pub mod memory;
 pub mod redis;
 
@@ -13,6 +14,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+
+pub use demand::demand_rebuild;
 
 /// Identifies one acquisition of a ledger, at random.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -33,6 +33,8 @@ pub(crate) struct Sinking {
     sink: Arc<dyn Sink>,
     tasks: BTreeMap<TopicPartition, SinkTask>,
     uncommitted: usize,
+    /// A write is under way.
+    writing: bool,
 }
 
 impl Sinking {
@@ -42,6 +44,7 @@ impl Sinking {
             sink,
             tasks: BTreeMap::new(),
             uncommitted: 0,
+            writing: false,
         }
     }
 }
@@ -113,6 +116,7 @@ impl Tasks for Sinking {
         _consumer: &mut dyn Consumer,
     ) -> Result<BoxFuture<'static, Result<(), TaskError>>, TaskError> {
         self.uncommitted = 0;
+        self.writing = true;
         let mut writes = Vec::new();
         for (source, task) in &mut self.tasks {
             if task.reached == task.stored {
@@ -142,7 +146,9 @@ impl Tasks for Sinking {
         }))
     }
 
-    fn committed(&mut self) {}
+    fn committed(&mut self) {
+        self.writing = false;
+    }
 
     async fn release(&mut self, _partitions: &[TopicPartition]) -> Result<(), TaskError> {
         Ok(())
@@ -157,9 +163,20 @@ impl Tasks for Sinking {
     async fn abandon(&mut self, _producer_lost: bool) {
         self.tasks.clear();
         self.uncommitted = 0;
+        self.writing = false;
     }
 
+    /// A write of nothing compares the token, so that an idle thread notices too when somebody begins the windows anew. One
+    /// task stands for all: that takes every task of a group, and trouble with one starts the thread over for all. A busy
+    /// thread writes anyway, and isn't to wait for what it has under way.
     async fn check(&mut self) -> Result<(), TaskError> {
+        if self.writing || self.uncommitted > 0 {
+            return Ok(());
+        }
+        if let Some((source, task)) = self.tasks.first_key_value() {
+            let name = name(&self.config.group, source);
+            self.sink.write(&name, &task.token, &[], &[]).await?;
+        }
         Ok(())
     }
 }

@@ -22,7 +22,7 @@ use tokio::time::sleep;
 
 use super::{TestInput, TestOutput};
 use crate::ledger::memory::MemoryLedgerStore;
-use crate::ledger::{LedgerError, LedgerState, LedgerStore as _, Token};
+use crate::ledger::{LedgerError, LedgerState, LedgerStore as _, Token, demand_rebuild};
 use crate::log::memory::{Clock, MemoryLog, MemoryLogConfig, TokioClock};
 use crate::log::{Log as _, LogError, TopicSpec};
 use crate::record::{OutputRecord, Record, TopicPartition};
@@ -82,6 +82,8 @@ pub enum Failure {
     RevokedPartitions,
     /// The ledger store loses everything, now. An idle worker notices at its next check.
     FlushedLedgers,
+    /// An operator demands that all ledgers are rebuilt, now. An idle worker notices at its next check.
+    DemandedRebuild,
     /// The worker is killed, now, and another is started, which gets the partitions when the dead one's session has ended.
     Crash,
 }
@@ -216,6 +218,7 @@ impl TopologyTestDriver {
             Failure::LostLedgerReply => self.ledgers.lose_reply(),
             Failure::RevokedPartitions => self.log.revoke(&self.config.group(topology.name())),
             Failure::FlushedLedgers => self.ledgers.flush(),
+            Failure::DemandedRebuild => self.demand_rebuild()?,
             Failure::Crash => {
                 if let Some(task) = self.worker.borrow_mut().task.take() {
                     task.abort();
@@ -237,6 +240,20 @@ impl TopologyTestDriver {
             ended(self.runtime.block_on(task)).map_err(DriverError::Stopped)?;
         }
         self.start(Arc::new(topology))
+    }
+
+    fn demand_rebuild(&self) -> Result<(), DriverError> {
+        for ledger in 0..self.partitions {
+            let mut demanded = 0;
+            let epoch = self.ledger_state(ledger)?.epoch;
+            let token = || {
+                demanded += 1;
+                Token(format!("operator-{epoch}-{demanded}"))
+            };
+            let demand = demand_rebuild(&self.ledgers, ledger, "operator", token);
+            self.runtime.block_on(demand)?;
+        }
+        Ok(())
     }
 
     /// The log, to hold back what a test wants to be late.

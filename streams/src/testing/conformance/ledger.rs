@@ -51,6 +51,7 @@ macro_rules! ledger_conformance {
             rebuild::step_refused_to_a_zombie,
             rebuild::begin_refused_on_another_watermark,
             rebuild::steps_need_a_beginning,
+            rebuild::demanded_is_left_to_the_owner,
         );
     };
     (@cases $store:expr; $($module:ident :: $case:ident),+ $(,)?) => {

@@ -54,6 +54,7 @@ macro_rules! sink_conformance {
             positions::one_wrong_position_of_several_refuses_all,
             positions::unknown_partition_is_refused,
             positions::old_token_is_refused,
+            positions::a_write_of_nothing_is_refused_to_a_zombie,
             positions::task_never_acquired_is_refused,
             merging::rows_that_do_not_fit_change_nothing,
             merging::tables_and_positions_move_together,

@@ -1,10 +1,10 @@
 //! Rebuilding a ledger that lost acknowledged writes.
 
 use super::{
-    acquire, assert_behind, assert_fatal, assert_fenced, batch, delete, everything, expected, fields, lineage, outbox,
-    set, state, token,
+    LEDGER, acquire, assert_behind, assert_fatal, assert_fenced, batch, delete, everything, expected, fields, lineage,
+    outbox, set, state, token,
 };
-use crate::ledger::{Claim, LedgerState, LedgerStore, RebuildStep};
+use crate::ledger::{Claim, LedgerState, LedgerStore, RebuildStep, demand_rebuild};
 
 fn begin(expected_watermark: Option<i64>, text: &str, keep: bool) -> RebuildStep {
     RebuildStep::Begin {
@@ -202,4 +202,34 @@ pub async fn steps_need_a_beginning(store: &dyn LedgerStore) {
     );
     assert_fatal(&store.rebuild(&claim, &finish(Some(9), 9, "a")).await);
     assert_eq!(everything(store, &["d1", "d2"]).await, before);
+}
+
+/// A rebuild that somebody demands fences the owner, takes all away, and is the next owner's to do.
+pub async fn demanded_is_left_to_the_owner(store: &dyn LedgerStore) {
+    let owner = ledger_at_5(store).await;
+    let before = state(store).await;
+    let mut tokens = ["x", "y"].into_iter().map(token);
+    let epoch = demand_rebuild(store, LEDGER, "operator", || tokens.next().expect("two tokens")).await;
+    let demanded = LedgerState {
+        epoch: epoch.expect("demand"),
+        token: token("y"),
+        rebuilding: true,
+        ..before
+    };
+    assert_eq!(demanded.epoch, owner.epoch + 1);
+    assert_eq!(state(store).await, demanded, "the watermark and the owner's name stay");
+    for document in ["d1", "d2"] {
+        assert!(fields(store, document).await.is_empty());
+    }
+    assert!(outbox(store).await.is_empty());
+
+    let holder = Claim {
+        ledger: LEDGER,
+        epoch: demanded.epoch,
+        token: demanded.token,
+    };
+    let late = batch(&owner, Some(5), 6, Vec::new());
+    assert_fenced(store.commit(&owner, &late).await, &holder);
+    let taken = store.acquire(LEDGER, "w1", &token("b")).await.expect("acquire");
+    assert!(taken.rebuilding);
 }

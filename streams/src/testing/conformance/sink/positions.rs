@@ -120,3 +120,12 @@ pub async fn task_never_acquired_is_refused(test: &dyn SinkUnderTest) {
     assert_fenced(&write(test, &[], &[visits(&[(1, 1)])]).await);
     assert!(visited(test).await.is_empty());
 }
+
+/// Whoever holds a task asks by a write of nothing whether it still does.
+pub async fn a_write_of_nothing_is_refused_to_a_zombie(test: &dyn SinkUnderTest) {
+    acquire(test).await;
+    write(test, &[], &[]).await.expect("write");
+    let taken = test.sink().acquire("t", &token("b"), &[]).await;
+    taken.expect("acquire");
+    assert_fenced(&write(test, &[], &[]).await);
+}

@@ -1,0 +1,103 @@
+//! `interlock replay`: what is derived from the events is derived from them once more.
+
+use std::time::Duration;
+
+use anyhow::bail;
+use interlock_schemas::topics::BOOKING_REQUESTS;
+use interlock_sinks::timescale::{TimescaleOptions, TimescaleSink};
+use interlock_streams::ledger::redis::RedisLedgerStore;
+use interlock_streams::runtime::RuntimeConfig;
+
+use crate::cli::Replay as Arguments;
+use crate::commands::topology::shapes;
+use crate::config::{Config, PATIENCE};
+use crate::replay::{Ledgers, Outcome, Windows};
+use crate::services::{self, patiently, say_waiting};
+use crate::{Status, topics};
+
+/// Begins what is asked for anew, and waits until workers have done it.
+pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> {
+    let what = &arguments.what;
+    let outcome = match (what.ledgers, what.windows, what.repartition) {
+        (true, ..) => services::block_on(ledgers(arguments, config))??,
+        (_, true, _) => services::block_on(windows(arguments, config))??,
+        (.., partitions) => bail!(
+            "the number of partitions is not changed to {}: a partition is a ledger, and a ledger's events have sequences of their \
+             own in its own partitions. Moved to others they would be other events: consumers would see each twice, no \
+             ledger could be rebuilt from both. See \"The number of partitions\" in docs/operating.md",
+            partitions.unwrap_or_default()
+        ),
+    };
+    match outcome {
+        Outcome::Done => Ok(Status::Held),
+        Outcome::Begun(left) => {
+            eprintln!(
+                "begun, and not done yet: {left}. The next worker that has time does it; nothing needs to be repeated"
+            );
+            Ok(Status::NotHeld)
+        }
+    }
+}
+
+async fn ledgers(arguments: &Arguments, config: &Config) -> anyhow::Result<Outcome> {
+    patiently(Some(PATIENCE), say_waiting, async || {
+        services::reach_kafka(config).await
+    })
+    .await?;
+    let log = services::log(config)?;
+    let ledgers = topics::require(&*log).await?;
+    let redis = services::redis(config);
+    let connect = async || Ok(RedisLedgerStore::connect(redis.clone()).await?);
+    let store = patiently(Some(PATIENCE), say_waiting, connect).await?;
+    let chosen = match arguments.partitions.is_empty() {
+        true => (0..ledgers).collect(),
+        false => arguments.partitions.iter().flat_map(|range| range.0.clone()).collect(),
+    };
+    let ledgers = Ledgers {
+        log: &*log,
+        store: &store,
+        group: &group(config, interlock_topologies::BOOKING),
+        source: BOOKING_REQUESTS,
+        partitions: ledgers,
+        wait: Duration::from_secs(arguments.wait),
+    };
+    ledgers
+        .rebuild(&chosen, |ledger| eprintln!("ledger {ledger} is rebuilt"))
+        .await
+}
+
+async fn windows(arguments: &Arguments, config: &Config) -> anyhow::Result<Outcome> {
+    patiently(Some(PATIENCE), say_waiting, async || {
+        services::reach_kafka(config).await
+    })
+    .await?;
+    let log = services::log(config)?;
+    let all: Vec<_> = shapes()?.into_iter().filter(|topology| topology.has_sink()).collect();
+    let chosen: Vec<_> = match &arguments.topology {
+        None => all.iter().collect(),
+        Some(name) => all.iter().filter(|topology| topology.name() == name).collect(),
+    };
+    if chosen.is_empty() {
+        let names: Vec<&str> = all.iter().map(|topology| topology.name()).collect();
+        bail!("--topology: there are windows of {}", names.join(" and "));
+    }
+    let connect = async || {
+        let options = TimescaleOptions::default();
+        Ok(TimescaleSink::connect(&config.database.url, &options).await?)
+    };
+    let sink = patiently(Some(PATIENCE), say_waiting, connect).await?;
+    let windows = Windows {
+        log: &*log,
+        sink: &sink,
+        known: all.iter().map(|topology| group(config, topology.name())).collect(),
+        groups: chosen.iter().map(|topology| group(config, topology.name())).collect(),
+        tables: chosen.iter().flat_map(|topology| topology.window_tables()).collect(),
+        topics: chosen.iter().flat_map(|topology| topology.source_topics()).collect(),
+        wait: Duration::from_secs(arguments.wait),
+    };
+    windows.begin_anew().await
+}
+
+fn group(config: &Config, topology: &str) -> String {
+    RuntimeConfig::new(config.application.id.clone(), "").group(topology)
+}
