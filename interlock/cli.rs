@@ -3,6 +3,7 @@
 
 mod dlq;
 mod replay;
+mod transactions;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ use crate::config::{self, Flag, LogFormat, Sources};
 
 pub(crate) use dlq::{Dlq, DlqAction, DlqList, DlqReplay, DlqShow};
 pub(crate) use replay::Replay;
+pub(crate) use transactions::{Transactions, TransactionsAbort, TransactionsAction, TransactionsList};
 
 /// Sells train seats from Kafka, exactly once.
 #[derive(Debug, Parser)]
@@ -67,6 +69,7 @@ pub(crate) enum Command {
     Audit(Audit),
     Replay(Replay),
     Dlq(Dlq),
+    Transactions(Transactions),
     Topology(Topology),
     Schemas(Schemas),
     Config(Config),

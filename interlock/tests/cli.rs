@@ -47,6 +47,7 @@ fn help_is_data_and_has_examples() {
         "loadgen",
         "replay",
         "dlq",
+        "transactions",
         "topology",
         "schemas",
         "config",

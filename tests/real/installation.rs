@@ -90,6 +90,11 @@ impl Installation {
         &self.servers.redis_url
     }
 
+    /// First part of the groups' and transactional ids' names.
+    pub fn application_id(&self) -> &str {
+        &self.name
+    }
+
     /// Where the window tables are.
     pub fn database_url(&self) -> &str {
         &self.database.url
