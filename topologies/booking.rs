@@ -15,9 +15,8 @@ use crate::avro::{Avro, Events};
 use crate::past::Decided;
 use crate::{Context, TopologyError};
 
-/// Outcomes of requests, in whole train-dates, that a task keeps in memory between batches. One takes about 400 bytes with
-/// all that belongs to it, so that eight tasks keep about 200 MB. Dropping a train-date costs a read when it is next asked
-/// for.
+/// Outcomes of requests, in whole train-dates, that a task keeps in memory between batches. One takes about a kilobyte with
+/// all that belongs to it. Dropping a train-date costs a read when it is next asked for.
 const CACHED_OUTCOMES_MAX: usize = 60_000;
 
 /// Builds the topology.
