@@ -87,6 +87,12 @@ pub(crate) fn log(config: &Config) -> anyhow::Result<Arc<KafkaLog>> {
     Ok(Arc::new(KafkaLog::new(kafka(config))?))
 }
 
+/// The log, once Kafka answers; says on standard error what it waits for.
+pub(crate) async fn log_once_up(config: &Config) -> anyhow::Result<Arc<KafkaLog>> {
+    patiently(Some(PATIENCE), say_waiting, async || reach_kafka(config).await).await?;
+    log(config)
+}
+
 /// A plain Kafka client: where it is, and the settings of all clients.
 pub(crate) fn plain_client(kafka: &KafkaConfig, client_id: &str) -> ClientConfig {
     let mut client = ClientConfig::new();
@@ -128,8 +134,7 @@ pub(crate) async fn json_topics(config: &Config, to_write: bool) -> anyhow::Resu
         }
         false => Ids::default(),
     };
-    patiently(Some(PATIENCE), say_waiting, async || reach_kafka(config).await).await?;
-    Ok(Topics::new(log(config)?, registry, ids))
+    Ok(Topics::new(log_once_up(config).await?, registry, ids))
 }
 
 /// How to reach Redis.

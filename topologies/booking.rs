@@ -63,6 +63,8 @@ struct Seats {
     /// When each cached train-date was last asked for, in batches.
     used: FxHashMap<String, u64>,
     batch: u64,
+    /// Outcomes kept, at most: a repeated command adds none. Counted again only when it may be too many, not at every batch.
+    outcomes_at_most: usize,
 }
 
 impl Seats {
@@ -73,7 +75,15 @@ impl Seats {
             restored: false,
             used: FxHashMap::default(),
             batch: 0,
+            outcomes_at_most: 0,
         }
+    }
+
+    /// Outcomes of a train-date that is kept, and one more for itself.
+    fn weight(&self, key: &str) -> usize {
+        self.ledger
+            .get(key)
+            .map_or(0, |train_date| train_date.outcomes().len() + 1)
     }
 }
 
@@ -111,6 +121,7 @@ impl LedgerProcessor for Seats {
         } else {
             self.ledger.load(key, fields).map_err(|error| corrupt(&error))?;
             self.used.insert(key.to_owned(), self.batch);
+            self.outcomes_at_most += self.weight(key);
         }
         Ok(())
     }
@@ -137,11 +148,13 @@ impl LedgerProcessor for Seats {
         if let Some(used) = key.and_then(|key| self.used.get_mut(key)) {
             *used = self.batch;
         }
+        self.outcomes_at_most += 1;
         events.extend(decided.into_iter().map(Decided));
     }
 
     fn evolve(&mut self, event: &Decided<Event>) -> Result<(), Corrupt> {
         evolve(&mut self.ledger, &event.0);
+        self.outcomes_at_most += 1;
         Ok(())
     }
 
@@ -156,28 +169,31 @@ impl LedgerProcessor for Seats {
 
     fn shrink(&mut self) {
         self.batch += 1;
-        let ledger = &mut self.ledger;
-        let size = |ledger: &Ledger, key: &str| ledger.get(key).map_or(0, |train_date| train_date.outcomes().len() + 1);
-        let mut cached: usize = self.used.keys().map(|key| size(ledger, key)).sum();
-        if cached <= CACHED_OUTCOMES_MAX {
+        if self.outcomes_at_most <= CACHED_OUTCOMES_MAX {
             return;
         }
+        let mut kept: usize = self.used.keys().map(|key| self.weight(key)).sum();
         let mut by_age: Vec<(u64, String)> = self.used.iter().map(|(key, used)| (*used, key.clone())).collect();
         by_age.sort_unstable();
         for (_, key) in by_age {
             // Down to three quarters at once, so that a full cache is not sorted at every batch.
-            if cached <= CACHED_OUTCOMES_MAX * 3 / 4 {
+            if kept <= CACHED_OUTCOMES_MAX * 3 / 4 {
                 break;
             }
-            cached -= size(ledger, &key);
-            ledger.remove(&key);
+            kept -= self.weight(&key);
+            self.ledger.remove(&key);
             self.used.remove(&key);
         }
+        self.outcomes_at_most = kept;
     }
 
     fn clear(&mut self) {
         self.ledger = Ledger::default();
         self.restored = false;
         self.used.clear();
+        self.outcomes_at_most = 0;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,5 @@
 //! `interlock audit`: I1 to I6 from the outside.
 
-use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use interlock_streams::ledger::redis::RedisLedgerStore;
 
 use crate::audit::{Audit, AuditOptions, AuditReport, TimescaleTables, WindowTables};
 use crate::cli::Audit as Arguments;
+use crate::commands::print;
 use crate::config::Config;
 use crate::{Status, complain, services};
 
@@ -25,12 +25,7 @@ pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Sta
             return Ok(Status::Unknown);
         }
     };
-    let mut out = io::stdout().lock();
-    match arguments.json {
-        true => serde_json::to_writer_pretty(&mut out, &report)?,
-        false => write!(out, "{report}")?,
-    }
-    writeln!(out)?;
+    print::report(&report, arguments.json)?;
     Ok(if report.holds() { Status::Held } else { Status::NotHeld })
 }
 

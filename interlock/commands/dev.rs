@@ -6,7 +6,6 @@ mod site;
 mod summary;
 mod table;
 
-use std::io::{self, Write as _};
 use std::num::NonZero;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +21,7 @@ use self::opening::Opening;
 use self::summary::Summary;
 use crate::audit::{Audit, AuditOptions, AuditReport, SqliteTables};
 use crate::cli::Dev as Arguments;
+use crate::commands::print;
 use crate::commands::run::log_to_stderr;
 use crate::config::{Log, LogFormat};
 use crate::embedded::{APPLICATION, Embedded, LEDGERS, Workers};
@@ -100,14 +100,7 @@ async fn dev(arguments: &Arguments, born: Instant) -> anyhow::Result<Status> {
     let audit = audit(&embedded).await?;
     let held = held && audit.holds();
     let summary = Summary::new(&opening, &measured, &embedded.windows, audit, up).await?;
-    let mut out = io::stdout().lock();
-    match arguments.json {
-        true => serde_json::to_writer_pretty(&mut out, &summary).map_err(io::Error::from)?,
-        false => write!(out, "{summary}")?,
-    }
-    writeln!(out)?;
-    out.flush()?;
-    drop(out);
+    print::report(&summary, arguments.json)?;
     if let Some(address) = site {
         eprintln!("\n{}", site::what_to_try(address, &plans));
         tokio::select! {

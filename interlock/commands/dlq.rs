@@ -12,9 +12,10 @@ use serde_json::json;
 
 use crate::Status;
 use crate::cli::{Dlq as Arguments, DlqAction, DlqList, DlqReplay, DlqShow};
-use crate::config::{Config, PATIENCE};
+use crate::commands::print;
+use crate::config::Config;
 use crate::dead_letters::{Choice, DeadLetters, Mended, Order, Resent, Shown, resend};
-use crate::services::{self, patiently, say_waiting};
+use crate::services;
 
 /// Does what is asked for.
 pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> {
@@ -29,24 +30,12 @@ pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Sta
 }
 
 async fn open(topic: &str, config: &Config) -> anyhow::Result<DeadLetters> {
-    patiently(Some(PATIENCE), say_waiting, async || {
-        services::reach_kafka(config).await
-    })
-    .await?;
-    DeadLetters::open(services::log(config)?, topic).await
+    DeadLetters::open(services::log_once_up(config).await?, topic).await
 }
 
 async fn list(arguments: &DlqList, config: &Config) -> anyhow::Result<()> {
     let lines = open(&arguments.topic, config).await?.list(arguments.limit).await?;
-    let mut out = io::stdout().lock();
-    for line in lines {
-        match arguments.json {
-            true => serde_json::to_writer(&mut out, &line).map_err(io::Error::from)?,
-            false => write!(out, "{line}")?,
-        }
-        writeln!(out)?;
-    }
-    Ok(out.flush()?)
+    Ok(print::lines(&lines, arguments.json)?)
 }
 
 async fn show(arguments: &DlqShow, config: &Config) -> anyhow::Result<()> {
@@ -55,13 +44,7 @@ async fn show(arguments: &DlqShow, config: &Config) -> anyhow::Result<()> {
     let log: Arc<dyn Log> = services::log(config)?;
     let topics = Topics::new(log, Arc::new(services::registry(config)?), Ids::default());
     let shown = Shown::new(&letter, &topics).await;
-    let mut out = io::stdout().lock();
-    match arguments.json {
-        true => serde_json::to_writer_pretty(&mut out, &shown).map_err(io::Error::from)?,
-        false => write!(out, "{shown}")?,
-    }
-    writeln!(out)?;
-    Ok(out.flush()?)
+    Ok(print::report(&shown, arguments.json)?)
 }
 
 async fn replay(arguments: &DlqReplay, config: &Config) -> anyhow::Result<()> {

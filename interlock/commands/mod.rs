@@ -7,6 +7,7 @@ mod dev;
 mod dlq;
 mod gateway;
 mod loadgen;
+mod print;
 mod produce;
 mod replay;
 pub(crate) mod run;

@@ -40,11 +40,7 @@ pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Sta
 }
 
 async fn ledgers(arguments: &Arguments, config: &Config) -> anyhow::Result<Outcome> {
-    patiently(Some(PATIENCE), say_waiting, async || {
-        services::reach_kafka(config).await
-    })
-    .await?;
-    let log = services::log(config)?;
+    let log = services::log_once_up(config).await?;
     let ledgers = topics::require(&*log).await?;
     let redis = services::redis(config);
     let connect = async || Ok(RedisLedgerStore::connect(redis.clone()).await?);
@@ -67,11 +63,7 @@ async fn ledgers(arguments: &Arguments, config: &Config) -> anyhow::Result<Outco
 }
 
 async fn windows(arguments: &Arguments, config: &Config) -> anyhow::Result<Outcome> {
-    patiently(Some(PATIENCE), say_waiting, async || {
-        services::reach_kafka(config).await
-    })
-    .await?;
-    let log = services::log(config)?;
+    let log = services::log_once_up(config).await?;
     let all: Vec<_> = shapes()?.into_iter().filter(|topology| topology.has_sink()).collect();
     let chosen: Vec<_> = match &arguments.topology {
         None => all.iter().collect(),

@@ -1,6 +1,5 @@
 //! `interlock transactions`: what is open on the brokers and holds readers back, and its end.
 
-use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -10,6 +9,7 @@ use interlock_streams::log::kafka::KafkaLog;
 
 use crate::Status;
 use crate::cli::{Transactions as Arguments, TransactionsAbort, TransactionsAction, TransactionsList};
+use crate::commands::print;
 use crate::config::{Config, PATIENCE};
 use crate::services::{self, patiently, say_waiting};
 use crate::transactions::{End, Open, end};
@@ -30,15 +30,7 @@ pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Sta
 
 async fn list(arguments: &TransactionsList, config: &Config) -> anyhow::Result<()> {
     let (_, open) = ask(config).await?;
-    let mut out = io::stdout().lock();
-    for open in open {
-        match arguments.json {
-            true => serde_json::to_writer(&mut out, &open).map_err(io::Error::from)?,
-            false => write!(out, "{open}")?,
-        }
-        writeln!(out)?;
-    }
-    Ok(out.flush()?)
+    Ok(print::lines(&open, arguments.json)?)
 }
 
 async fn abort(arguments: &TransactionsAbort, config: &Config) -> anyhow::Result<()> {
@@ -61,11 +53,7 @@ async fn abort(arguments: &TransactionsAbort, config: &Config) -> anyhow::Result
 }
 
 async fn ask(config: &Config) -> anyhow::Result<(Arc<KafkaLog>, Vec<Open>)> {
-    let log = services::log(config)?;
-    patiently(Some(PATIENCE), say_waiting, async || {
-        services::reach_kafka(config).await
-    })
-    .await?;
+    let log = services::log_once_up(config).await?;
     let topics = TOPICS.iter().flat_map(|(topic, _)| [(*topic).to_owned(), dlq(topic)]);
     let topics: Vec<String> = topics.chain([OFFSETS.to_owned()]).collect();
     let mut open = Vec::new();

@@ -18,8 +18,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use interlock_gateway::json::instant_text;
+use interlock_gateway::topics::TopicError;
 use interlock_schemas::topics::{TOPICS, dlq};
 use interlock_streams::dead_letter::{DeadLetter, marked};
 use interlock_streams::log::Log;
@@ -124,9 +125,7 @@ pub(crate) struct DeadLetters {
 impl DeadLetters {
     /// Of this topic, which must exist.
     pub(crate) async fn open(log: Arc<dyn Log>, topic: &str) -> anyhow::Result<Self> {
-        let partitions = log.partitions(topic).await?;
-        let partitions =
-            partitions.with_context(|| format!("topic {topic} is not created yet; run `interlock seed`"))?;
+        let partitions = partitions_of(&*log, topic).await?;
         Ok(Self {
             log,
             topic: topic.to_owned(),
@@ -211,6 +210,13 @@ impl DeadLetters {
     fn none_at(&self, place: Place) -> String {
         format!("there is no dead letter at {place} of {}", self.topic)
     }
+}
+
+async fn partitions_of(log: &dyn Log, topic: &str) -> anyhow::Result<i32> {
+    let partitions = log.partitions(topic).await?;
+    Ok(partitions.ok_or_else(|| TopicError::Missing {
+        topic: topic.to_owned(),
+    })?)
 }
 
 fn line(partition: i32, letter: &Record, why: DeadLetter) -> Line {

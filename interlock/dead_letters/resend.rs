@@ -15,7 +15,7 @@ use interlock_streams::log::murmur2::partition_for_key;
 use interlock_streams::log::{GroupMetadata, LogError, Producer};
 use interlock_streams::record::{OutputRecord, Record};
 
-use super::{DeadLetters, Place};
+use super::{DeadLetters, Place, partitions_of};
 
 /// Records of one transaction at most, and about how many bytes: it stays open for a moment only.
 const TRANSACTION_RECORDS_MAX: usize = 200;
@@ -77,8 +77,7 @@ pub(crate) async fn resend(
          that each must be there once; letters of {} can be sent again",
         INPUTS.join(" and ")
     );
-    let partitions = letters.log.partitions(target).await?;
-    let partitions = partitions.with_context(|| format!("topic {target} is not created yet; run `interlock seed`"))?;
+    let partitions = partitions_of(&*letters.log, target).await?;
     // Fences first: all marks that will ever be written under this id by others are there when they are read.
     let mut producer = letters.log.producer(transactional_id).await?;
     let chosen = choose(letters, order).await?;

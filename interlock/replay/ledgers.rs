@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use interlock_streams::ledger::{LedgerError, LedgerStore, Token, demand_rebuild};
+use interlock_streams::ledger::{LedgerError, LedgerStore, demand_rebuild};
 use interlock_streams::log::Log;
 use interlock_streams::record::TopicPartition;
 use tokio::time::{Instant, sleep};
 
-use super::{LOOK_AGAIN, Outcome};
+use super::{LOOK_AGAIN, Outcome, token};
 
 /// Stands among the owners of a ledger for the moment in which it is taken.
 const TAKER: &str = "interlock replay";
@@ -40,7 +40,6 @@ impl Ledgers<'_> {
             self.check(*ledger).await?;
         }
         for ledger in chosen {
-            let token = || Token(format!("replay-{:016x}", rand::random::<u64>()));
             let epoch = demand_rebuild(self.store, *ledger, TAKER, token).await?;
             if !self.is_rebuilt(*ledger, epoch).await? {
                 let later = chosen.iter().filter(|later| *later > ledger).count();

@@ -11,6 +11,8 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
+use interlock_streams::ledger::Token;
+
 pub(crate) use ledgers::Ledgers;
 pub(crate) use windows::Windows;
 
@@ -24,6 +26,11 @@ pub(crate) enum Outcome {
     Done,
     /// Not within the time given; what is left.
     Begun(String),
+}
+
+/// A fresh token, by which it can be seen whose it is.
+fn token() -> Token {
+    Token(format!("replay-{:016x}", rand::random::<u64>()))
 }
 
 /// Partitions, written as `3` or `0-5`.

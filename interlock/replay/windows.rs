@@ -7,13 +7,12 @@ use std::time::Duration;
 use anyhow::ensure;
 use indicatif::{ProgressBar, ProgressStyle};
 use interlock_sinks::timescale::{Restart, TaskPosition, TimescaleSink};
-use interlock_streams::ledger::Token;
 use interlock_streams::log::Log;
 use interlock_streams::record::TopicPartition;
 use interlock_streams::sink::SinkError;
 use tokio::time::{Instant, sleep};
 
-use super::{LOOK_AGAIN, Outcome};
+use super::{LOOK_AGAIN, Outcome, token};
 
 /// Windows of an application.
 pub(crate) struct Windows<'a> {
@@ -34,7 +33,7 @@ impl Windows<'_> {
     /// Empties the tables, and waits until they hold what they held.
     pub(crate) async fn begin_anew(&self) -> anyhow::Result<Outcome> {
         self.check().await?;
-        let token = Token(format!("replay-{:016x}", rand::random::<u64>()));
+        let token = token();
         let restart = Restart {
             tables: &self.tables,
             groups: &self.groups,

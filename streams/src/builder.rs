@@ -418,8 +418,9 @@ impl<T: Send + 'static> Stream<T> {
         queries: impl Fn() -> Result<Vec<WindowQuery>, WindowError> + Send + Sync + 'static,
         rows: impl Fn(&[Message<T>]) -> Result<RecordBatch, String> + Send + Sync + 'static,
     ) -> Result<Windowed, WindowError> {
-        let queries = Arc::new(Queries::new(Box::new(queries))?);
-        let tables = queries.tables()?;
+        let first = queries()?;
+        let tables = first.iter().map(|query| query.table().name.clone()).collect();
+        let queries = Arc::new(Queries::new(first, Box::new(queries)));
         let rows = Arc::new(rows);
         let stream = self.attach::<()>(name.to_owned(), Kind::Window { tables }, move || {
             let rows = rows.clone();

@@ -24,18 +24,10 @@ pub(crate) struct Queries {
 }
 
 impl Queries {
-    /// Plans a first set.
-    pub(crate) fn new(plan: Plan) -> Result<Self, WindowError> {
-        let idle = Mutex::new(vec![plan()?]);
-        Ok(Self { plan, idle })
-    }
-
-    /// Names of the tables that the queries write to.
-    pub(crate) fn tables(&self) -> Result<Vec<String>, WindowError> {
-        let queries = self.take()?;
-        let tables = queries.iter().map(|query| query.table().name.clone()).collect();
-        self.give_back(queries);
-        Ok(tables)
+    /// With a first set, and how to plan more.
+    pub(crate) fn new(first: Vec<WindowQuery>, plan: Plan) -> Self {
+        let idle = Mutex::new(vec![first]);
+        Self { plan, idle }
     }
 
     fn take(&self) -> Result<Vec<WindowQuery>, WindowError> {

@@ -137,29 +137,26 @@ impl Ledger {
     }
 
     fn expect_watermark(&self, ledger: i32, expected: Option<i64>) -> Result<(), LedgerError> {
-        let found = self.state.watermark;
-        if found == expected {
-            Ok(())
-        } else {
-            Err(LedgerError::Behind {
-                ledger,
-                found,
-                expected,
-            })
+        match self.state.watermark == expected {
+            true => Ok(()),
+            false => Err(self.behind(ledger, expected)),
+        }
+    }
+
+    fn behind(&self, ledger: i32, expected: Option<i64>) -> LedgerError {
+        LedgerError::Behind {
+            ledger,
+            found: self.state.watermark,
+            expected,
         }
     }
 
     /// A batch is not decided from half a rebuild: whoever states its token has seen the whole, on another master.
     fn expect_whole(&self, ledger: i32, expected: Option<i64>) -> Result<(), LedgerError> {
-        if self.state.rebuilding {
-            let found = self.state.watermark;
-            return Err(LedgerError::Behind {
-                ledger,
-                found,
-                expected,
-            });
+        match self.state.rebuilding {
+            true => Err(self.behind(ledger, expected)),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     fn expect_rebuilding(&self, ledger: i32, expected: bool) -> Result<(), LedgerError> {

@@ -11,8 +11,8 @@
 //! its session ends, the transaction stays open until it times out or its producer is superseded.
 //!
 //! **What a test can bring about**: held back are [`MemoryLog::hold_markers`], [`MemoryLog::hold_offsets`],
-//! [`MemoryLog::hold_commits`] and [`MemoryLog::hold_news`]; [`MemoryLog::refuse_commit`] dooms a transaction, [`MemoryLog::revoke`] asks partitions
-//! back.
+//! [`MemoryLog::hold_commits`] and [`MemoryLog::hold_news`]; [`MemoryLog::refuse_commit`] dooms a transaction,
+//! [`MemoryLog::revoke`] asks partitions back.
 
 mod assignor;
 mod broker;
