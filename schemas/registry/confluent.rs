@@ -1,6 +1,8 @@
 //! A registry that speaks Confluent's HTTP API: Confluent's own, Apicurio (`…/apis/ccompat/v7`), Karapace, Redpanda.
 
+use std::collections::BTreeMap;
 use std::error::Error;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use reqwest::{Method, StatusCode, Url};
 use schema_registry_converter::async_impl::schema_registry::{
@@ -35,6 +37,8 @@ pub struct ConfluentRegistry {
     credentials: Credentials,
     /// How errors name it.
     name: String,
+    /// Schemas by id, which never changes: who begins anew while the registry is away needs only these.
+    known: Mutex<BTreeMap<u32, String>>,
 }
 
 impl ConfluentRegistry {
@@ -77,7 +81,22 @@ impl ConfluentRegistry {
             urls,
             credentials,
             name: texts.join(", "),
+            known: Mutex::default(),
         })
+    }
+
+    async fn known_or_fetched(&self, id: u32) -> Result<String, RegistryError> {
+        let known = self.known().get(&id).cloned();
+        if let Some(schema) = known {
+            return Ok(schema);
+        }
+        let schema = self.fetch(id).await?;
+        self.known().insert(id, schema.clone());
+        Ok(schema)
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<u32, String>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn fetch(&self, id: u32) -> Result<String, RegistryError> {
@@ -125,7 +144,10 @@ impl ConfluentRegistry {
     async fn post(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
         let supplied = SuppliedSchema::new(None, SchemaType::Avro, schema.to_owned());
         match post_schema(&self.settings, subject.to_owned(), supplied).await {
-            Ok(registered) => Ok(registered.id),
+            Ok(registered) => {
+                self.known().insert(registered.id, schema.to_owned());
+                Ok(registered.id)
+            }
             Err(error) if code(&error) == Some(INCOMPATIBLE) => Err(RegistryError::Incompatible {
                 subject: subject.to_owned(),
                 problems: self.problems(subject, schema, error.cause.into_iter().collect()).await,
@@ -235,7 +257,7 @@ impl Registry for ConfluentRegistry {
     }
 
     fn schema_by_id(&self, id: u32) -> Answer<'_, String> {
-        Box::pin(self.fetch(id))
+        Box::pin(self.known_or_fetched(id))
     }
 
     fn require_full_compatibility<'a>(&'a self, subject: &'a str) -> Answer<'a, ()> {

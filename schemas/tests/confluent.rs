@@ -94,6 +94,23 @@ async fn only_the_registry_s_own_code_makes_an_id_unknown() {
 }
 
 #[tokio::test]
+async fn a_schema_is_asked_for_once() {
+    let server = Server::start("200 OK", r#"{"schema": "\"string\""}"#).await;
+    let registry = connect(RegistrySettings::new(&server.url));
+    for _ in 0..2 {
+        assert_eq!(registry.schema_by_id(7).await.as_deref(), Ok("\"string\""));
+    }
+    assert_eq!(server.requests().len(), 1);
+
+    // Neither is one that we registered ourselves: a worker that starts over meanwhile needs no registry.
+    let server = Server::start("200 OK", r#"{"id": 3}"#).await;
+    let registry = connect(RegistrySettings::new(&server.url));
+    assert_eq!(registry.register("s", "\"long\"").await, Ok(3));
+    assert_eq!(registry.schema_by_id(3).await.as_deref(), Ok("\"long\""));
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
 async fn trouble_names_url_request_and_settings() {
     let cases = [
         (
