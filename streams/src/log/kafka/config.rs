@@ -21,6 +21,9 @@ pub enum GroupProtocol {
     Consumer,
 }
 
+/// How long one question of the inquirer waits for its answer before it is asked again.
+pub(super) const QUESTION: Duration = Duration::from_secs(5);
+
 /// How to reach Kafka and how patient to be with it.
 #[derive(Clone, Debug)]
 pub struct KafkaConfig {
@@ -133,6 +136,8 @@ impl KafkaConfig {
         let mut config = self.client("interlock-inquirer");
         config.set("isolation.level", "read_uncommitted");
         config.set("allow.auto.create.topics", "false");
+        // A connection that leaves a question unanswered is given up with it: else the next questions wait behind it.
+        config.set("socket.timeout.ms", millis(QUESTION));
         override_with(config, &[&self.settings])
     }
 

@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataPartition;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::config::KafkaConfig;
+use super::config::{KafkaConfig, QUESTION};
 use super::context::Context;
 use super::errors::{fatal, from_code, from_kafka, retriable};
 use super::ffi;
@@ -20,9 +20,6 @@ use crate::record::TopicPartition;
 
 /// Pause between two looks at whether something has come about.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-
-/// How long one question waits for its answer before it is asked again.
-const QUESTION: Duration = Duration::from_secs(5);
 
 type Client = Arc<BaseConsumer<Context>>;
 
