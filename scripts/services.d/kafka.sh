@@ -22,10 +22,15 @@ kafka_processes() {
 
 broker_port() { echo $((kafka_port + $1 - 1)); }
 controller_port() { echo $((kafka_port + 99 + $1)); }
+proxied_port() { echo $((kafka_port + 199 + $1)); }
 
 kafka_ports() {
   local node
-  for ((node = 1; node <= brokers; node++)); do broker_port "$node"; controller_port "$node"; done
+  for ((node = 1; node <= brokers; node++)); do
+    broker_port "$node"
+    controller_port "$node"
+    ((${#kafka_proxies[@]} == 0)) || proxied_port "$node"
+  done
 }
 
 kafka_launch() {
@@ -78,6 +83,17 @@ controller.listener.names=CONTROLLER
 log.dirs=$state/kafka/$node/data
 PROPERTIES
   ((brokers < 3)) || replicated_properties
+  ((${#kafka_proxies[@]} == 0)) || proxied_properties "$node"
+}
+
+# A second way in, by which clients are told to come back to the proxy that they came through.
+proxied_properties() {
+  local node=$1
+  cat <<PROPERTIES
+listeners=CLIENTS://127.0.0.1:$(broker_port "$node"),CONTROLLER://127.0.0.1:$(controller_port "$node"),PROXIED://127.0.0.1:$(proxied_port "$node")
+advertised.listeners=CLIENTS://127.0.0.1:$(broker_port "$node"),PROXIED://127.0.0.1:${kafka_proxies[node - 1]}
+listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT
+PROPERTIES
 }
 
 # What a cluster that survives a broker needs.

@@ -15,6 +15,8 @@ state=${INTERLOCK_STATE:-$cache/state}
 
 brokers=${INTERLOCK_BROKERS:-1}
 kafka_port=${INTERLOCK_KAFKA_PORT:-9092}
+# Ports of proxies, one before each broker, for tests of what a bad network does.
+IFS=, read -ra kafka_proxies <<<"${INTERLOCK_KAFKA_PROXIES:-}"
 registry_port=${INTERLOCK_REGISTRY_PORT:-8081}
 redis_port=${INTERLOCK_REDIS_PORT:-6379}
 postgres_port=${INTERLOCK_POSTGRES_PORT:-5432}

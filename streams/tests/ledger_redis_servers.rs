@@ -8,3 +8,7 @@ mod cluster;
 mod server;
 #[path = "ledger_redis_servers/single.rs"]
 mod single;
+#[path = "ledger_redis_servers/six.rs"]
+mod six;
+#[path = "ledger_redis_servers/store.rs"]
+mod store;

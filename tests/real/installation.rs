@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,9 +12,10 @@ use sqlx::postgres::PgConnection;
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
+use super::database::Database;
 use super::load::Load;
 use super::process::{Finished, Process};
-use super::services::{Database, Servers, Service, root, servers};
+use super::services::{Addresses, Servers, Service, root, servers};
 use super::worker::Worker;
 use super::{PATIENCE, is_wanted, say};
 
@@ -27,7 +28,8 @@ const SCRAPED: std::ops::RangeInclusive<u16> = 9464..=9469;
 /// An installation on real servers.
 #[derive(Debug)]
 pub struct Installation {
-    servers: &'static Servers,
+    servers: Arc<Servers>,
+    addresses: Addresses,
     folder: TempDir,
     database: Database,
     name: String,
@@ -45,13 +47,15 @@ pub async fn in_installation(test: &str, scenario: impl AsyncFnOnce(&Installatio
     }
     let _turn = TURN.lock().await;
     let began = Instant::now();
-    let installation = Installation::new(test).await?;
+    let servers = servers()?;
+    let addresses = servers.addresses().clone();
+    let installation = Installation::new(test, servers, addresses).await?;
     let set_up = began.elapsed();
     let result = scenario(&installation).await;
     if result.is_err() {
         installation.show_logs();
     }
-    installation.database.remove().await?;
+    installation.remove().await?;
     say(format_args!(
         "{test}: {:.1?}, {set_up:.1?} of it to set up",
         began.elapsed()
@@ -60,12 +64,13 @@ pub async fn in_installation(test: &str, scenario: impl AsyncFnOnce(&Installatio
 }
 
 impl Installation {
-    async fn new(test: &str) -> Result<Self> {
-        let servers = servers()?;
+    /// A new one on these servers, which know of no other; `addresses` may name other ways to them.
+    pub async fn new(test: &str, servers: Arc<Servers>, addresses: Addresses) -> Result<Self> {
         let name = format!("e2e_{test}_{}", std::process::id());
         let installation = Self {
-            database: Database::create(&servers.database_url, &name).await?,
+            database: Database::create(&addresses.database_url, &name).await?,
             servers,
+            addresses,
             folder: TempDir::with_prefix("interlock-e2e-")?,
             name,
             calls: AtomicU32::new(0),
@@ -75,19 +80,24 @@ impl Installation {
         Ok(installation)
     }
 
+    /// Removes its database; the rest goes with the servers, or with the next one.
+    pub async fn remove(self) -> Result<()> {
+        self.database.remove().await
+    }
+
     /// Where Kafka is.
     pub fn bootstrap_servers(&self) -> &str {
-        &self.servers.bootstrap_servers
+        &self.addresses.bootstrap_servers
     }
 
     /// Where the registry is.
     pub fn registry_url(&self) -> &str {
-        &self.servers.registry_url
+        &self.addresses.registry_url
     }
 
     /// Where the ledgers are.
     pub fn redis_url(&self) -> &str {
-        &self.servers.redis_url
+        &self.addresses.redis_url
     }
 
     /// First part of the groups' and transactional ids' names.
@@ -117,12 +127,16 @@ impl Installation {
 
     /// Loses everything that Redis holds.
     pub async fn flush_redis(&self) -> Result<()> {
-        let client = redis::Client::open(self.servers.redis_url.as_str())?;
+        let flush = redis::cmd("FLUSHALL");
+        if self.addresses.redis_cluster {
+            let nodes = self.addresses.redis_url.split(',');
+            let client = redis::cluster::ClusterClient::new(nodes)?;
+            let mut connection = client.get_async_connection().await.context("Redis")?;
+            return flush.query_async(&mut connection).await.context("FLUSHALL");
+        }
+        let client = redis::Client::open(self.addresses.redis_url.as_str())?;
         let mut connection = client.get_multiplexed_async_connection().await.context("Redis")?;
-        redis::cmd("FLUSHALL")
-            .query_async::<()>(&mut connection)
-            .await
-            .context("FLUSHALL")
+        flush.query_async(&mut connection).await.context("FLUSHALL")
     }
 
     /// Stops a server gracefully.
@@ -152,13 +166,15 @@ impl Installation {
             .args(arguments)
             // So that no interlock.toml is found.
             .current_dir(self.folder.path())
-            .env("INTERLOCK_BOOTSTRAP_SERVERS", &self.servers.bootstrap_servers)
-            .env("INTERLOCK_SCHEMA_REGISTRY_URL", &self.servers.registry_url)
-            .env("INTERLOCK_REDIS_URL", &self.servers.redis_url)
+            .env("INTERLOCK_BOOTSTRAP_SERVERS", &self.addresses.bootstrap_servers)
+            .env("INTERLOCK_SCHEMA_REGISTRY_URL", &self.addresses.registry_url)
+            .env("INTERLOCK_REDIS_URL", &self.addresses.redis_url)
             .env("INTERLOCK_DATABASE_URL", &self.database.url)
             .env("INTERLOCK_APPLICATION_ID", &self.name)
             .env("INTERLOCK_REDIS_NAMESPACE", &self.name)
+            .env("INTERLOCK_REDIS_CLUSTER", self.addresses.redis_cluster.to_string())
             .env("INTERLOCK_TOPICS_PARTITIONS", PARTITIONS.to_string())
+            .env("INTERLOCK_TOPICS_REPLICATION", self.addresses.replication.to_string())
             // A killed worker's partitions are free again soon.
             .env("INTERLOCK_KAFKA_SESSION_TIMEOUT", "4s");
         Ok(command)
@@ -240,7 +256,14 @@ impl Installation {
         Ok(report)
     }
 
-    fn show_logs(&self) {
+    /// Keeps the processes' logs, and says where.
+    pub fn keep_logs(&mut self) {
+        self.folder.disable_cleanup(true);
+        say(format_args!("all logs are in {}", self.folder.path().display()));
+    }
+
+    /// Shows the end of each process' log.
+    pub fn show_logs(&self) {
         let Ok(entries) = std::fs::read_dir(self.folder.path()) else {
             return;
         };
@@ -261,11 +284,15 @@ impl Installation {
     }
 }
 
-/// The binary, which cargo puts two folders above the tests; it is not built for the tests of another package.
+/// The binary that `INTERLOCK_TEST_BINARY` names, such as an optimised one; else that which cargo puts two folders above the
+/// tests, where it is not built for the tests of another package.
 ///
 /// # Errors
 /// If it wasn't built.
 pub fn binary() -> Result<PathBuf> {
+    if let Some(named) = std::env::var_os("INTERLOCK_TEST_BINARY") {
+        return Ok(named.into());
+    }
     let test = std::env::current_exe()?;
     let folder = test
         .parent()

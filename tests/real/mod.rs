@@ -2,7 +2,10 @@
 //!
 //! | part | what it is |
 //! | --- | --- |
-//! | `services` | Kafka, registry and Redis of this test binary's own, and a new database for each test |
+//! | `services` | Kafka, registry, Redis and database servers of this test binary's own |
+//! | `database` | a new database for each test |
+//! | `redis_servers` | what fails over: a master with a replica that lags, a cluster of six |
+//! | `proxy` | a network that can be made slow, or cut |
 //! | `process` | children with a deadline, whose output is shown when something fails |
 //! | `installation` | one test's `interlock`: its settings, its commands, its topics as new |
 //! | `worker` | `interlock run`, asked over HTTP how it is |
@@ -14,9 +17,12 @@
 //! topics are the contract, so the tests of a binary run one after another and delete the topics in between: never on a
 //! Kafka that somebody else started.
 
+mod database;
 mod installation;
 mod load;
 mod process;
+mod proxy;
+mod redis_servers;
 mod services;
 mod sums;
 mod topics;
@@ -29,10 +35,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio::time::{Instant, sleep};
 
+pub(crate) use database::execute;
 pub use installation::{Installation, binary, in_installation, wkd};
 pub use load::{Load, Outcome};
 pub use process::{Finished, Process};
-pub use services::Service;
+pub use proxy::{Mode, Proxy};
+pub(crate) use redis_servers::{Cluster, Pair};
+pub(crate) use services::root;
+pub use services::{Addresses, Servers, Service, Wanted, free_kafka_port, proxied_port};
 pub use sums::Sums;
 pub use topics::{Raw, Read};
 pub use worker::Worker;

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::wait_for;
+use super::{services, wait_for};
 
 /// Lines of a log that are shown.
 const SHOWN: usize = 25;
@@ -81,15 +81,8 @@ impl Process {
     }
 
     /// Sends a signal, by its name without `SIG`.
-    pub fn signal(&self, signal: &str) -> Result<()> {
-        let id = self.id().to_string();
-        let status = Command::new("kill").args(["-s", signal, &id]).status();
-        ensure!(
-            status.context("kill")?.success(),
-            "{} can't be sent {signal}",
-            self.name
-        );
-        Ok(())
+    pub fn signal(&self, name: &str) -> Result<()> {
+        services::signal(self.id(), name).with_context(|| self.name.clone())
     }
 
     /// SIGKILL, and waits until it is gone.

@@ -1,21 +1,21 @@
-//! Kafka, registry and Redis of this test binary's own, started by `scripts/services` on free ports and stopped by a
-//! watchdog when the binary ends, however it ends. The database server is the one that is named, with a new database for each
-//! test.
+//! Servers of this test binary's own, started by `scripts/services` on free ports and stopped by a watchdog when they are
+//! dropped or the binary ends, however it ends. Where the database server isn't one of them, it is the one that is named, with
+//! a new database for each test.
 
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
 
 use super::say;
 
 /// Services and the variables that would name somebody else's.
-const THEIRS: [&str; 8] = [
+const THEIRS: [&str; 9] = [
     "INTERLOCK_BOOTSTRAP_SERVERS",
     "INTERLOCK_SCHEMA_REGISTRY_URL",
     "INTERLOCK_REDIS_URL",
@@ -23,8 +23,12 @@ const THEIRS: [&str; 8] = [
     "INTERLOCK_PROMETHEUS_URL",
     "INTERLOCK_STATE",
     "INTERLOCK_BROKERS",
+    "INTERLOCK_KAFKA_PROXIES",
     "INTERLOCK_SERVICES",
 ];
+
+/// Attempts to start a service again.
+const STARTS: u32 = 4;
 
 /// The database server that the environment names.
 pub(super) fn named_database() -> Option<String> {
@@ -36,12 +40,14 @@ pub(super) fn named_database() -> Option<String> {
 /// A server that can be stopped and started again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
-    /// The broker.
+    /// The brokers.
     Kafka,
     /// The ledgers' store.
     Redis,
     /// The schema registry.
     Registry,
+    /// The database server.
+    Postgres,
 }
 
 impl Service {
@@ -50,73 +56,145 @@ impl Service {
             Service::Kafka => "kafka",
             Service::Redis => "redis",
             Service::Registry => "registry",
+            Service::Postgres => "postgres",
         }
     }
 
-    /// Where `scripts/services` keeps the number of its process.
+    /// Where `scripts/services` keeps the number of its process; of several brokers the first.
     const fn process(self) -> &'static str {
         match self {
             Service::Kafka => "kafka-1",
             Service::Redis => "redis",
             Service::Registry => "registry",
+            Service::Postgres => "postgres",
         }
     }
 }
 
+/// Which servers there are to be.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// All that are started.
+    pub services: Vec<Service>,
+    /// 1 or 3.
+    pub brokers: u16,
+    /// Ports of proxies before the brokers, which lead to [`proxied_port`].
+    pub kafka_proxies: Vec<u16>,
+    /// The port of the first broker, where proxies must know it; else any.
+    pub kafka_port: Option<u16>,
+    /// Services whose data lie on a disk of so many megabytes, which can be filled.
+    pub small_disks: Vec<(Service, u32)>,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self {
+            services: vec![Service::Kafka, Service::Registry, Service::Redis],
+            brokers: 1,
+            kafka_proxies: Vec::new(),
+            kafka_port: None,
+            small_disks: Vec::new(),
+        }
+    }
+}
+
+/// The addresses that an installation is told.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// Where Kafka is.
+    pub bootstrap_servers: String,
+    /// Copies of each topic.
+    pub replication: u16,
+    /// Where the registry is.
+    pub registry_url: String,
+    /// Where the ledgers are.
+    pub redis_url: String,
+    /// Whether that is a cluster.
+    pub redis_cluster: bool,
+    /// A database in which others can be made.
+    pub database_url: String,
+}
+
 /// The servers.
 #[derive(Debug)]
-pub(super) struct Servers {
+pub struct Servers {
     state: PathBuf,
     /// Where they listen, as variables for `scripts/services` and for `interlock`.
-    ports: Vec<(&'static str, String)>,
-    pub(super) bootstrap_servers: String,
-    pub(super) registry_url: String,
-    pub(super) redis_url: String,
-    /// A database in which others can be made.
-    pub(super) database_url: String,
-    /// Ends with this process, and stops the servers then.
-    _watchdog: Child,
+    variables: Vec<(&'static str, String)>,
+    wanted: Wanted,
+    addresses: Addresses,
+    /// Stops the servers when its input ends: with this value, or with this process.
+    watchdog: Child,
 }
 
 /// The servers of this process, started on first use.
-pub(super) fn servers() -> Result<&'static Servers> {
-    static SERVERS: OnceLock<Result<Servers, String>> = OnceLock::new();
-    let servers = SERVERS.get_or_init(|| Servers::start().map_err(|error| format!("{error:#}")));
-    servers.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
+pub(super) fn servers() -> Result<Arc<Servers>> {
+    static SERVERS: OnceLock<Result<Arc<Servers>, String>> = OnceLock::new();
+    let start = || Servers::start(Wanted::default());
+    let servers = SERVERS.get_or_init(|| start().map(Arc::new).map_err(|error| format!("{error:#}")));
+    servers.clone().map_err(|error| anyhow::anyhow!("{error}"))
 }
 
 impl Servers {
-    fn start() -> Result<Self> {
-        let state = std::env::temp_dir().join(format!("interlock-e2e-{}", std::process::id()));
+    /// Starts them, and waits until they answer.
+    pub fn start(wanted: Wanted) -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let state = std::env::temp_dir().join(format!("interlock-e2e-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&state).with_context(|| state.display().to_string())?;
-        // The controller listens a hundred above its broker.
-        let kafka = free_port(100)?;
-        let (registry, redis) = (free_port(0)?, free_port(0)?);
-        let ports = vec![
-            ("INTERLOCK_KAFKA_PORT", kafka.to_string()),
+        let kafka_port = wanted.kafka_port.map_or_else(|| free_kafka_port(wanted.brokers), Ok)?;
+        let (registry, redis, postgres) = (free_port(&[])?, free_port(&[])?, free_port(&[])?);
+        let proxies: Vec<String> = wanted.kafka_proxies.iter().map(u16::to_string).collect();
+        let variables = vec![
+            ("INTERLOCK_KAFKA_PORT", kafka_port.to_string()),
             ("INTERLOCK_REGISTRY_PORT", registry.to_string()),
             ("INTERLOCK_REDIS_PORT", redis.to_string()),
+            ("INTERLOCK_POSTGRES_PORT", postgres.to_string()),
+            ("INTERLOCK_BROKERS", wanted.brokers.to_string()),
+            ("INTERLOCK_KAFKA_PROXIES", proxies.join(",")),
         ];
-        let database_url = named_database().context("INTERLOCK_DATABASE_URL is not set")?;
-        let names = ["kafka", "registry", "redis"];
-        let watchdog = watchdog(&state, &ports)?;
-        let servers = Servers {
-            bootstrap_servers: format!("127.0.0.1:{kafka}"),
-            registry_url: format!("http://127.0.0.1:{registry}/apis/ccompat/v7"),
-            redis_url: format!("redis://127.0.0.1:{redis}"),
-            database_url,
-            state,
-            ports,
-            _watchdog: watchdog,
+        let brokers = (0..wanted.brokers).map(|node| format!("127.0.0.1:{}", kafka_port + node));
+        let bootstrap_servers = brokers.collect::<Vec<_>>().join(",");
+        let database_url = match wanted.services.contains(&Service::Postgres) {
+            true => format!("postgres://interlock@127.0.0.1:{postgres}/interlock"),
+            false => named_database().context("INTERLOCK_DATABASE_URL is not set")?,
         };
+        let servers = Servers {
+            watchdog: watchdog(&state, &variables)?,
+            addresses: Addresses {
+                bootstrap_servers,
+                replication: wanted.brokers,
+                registry_url: format!("http://127.0.0.1:{registry}/apis/ccompat/v7"),
+                redis_url: format!("redis://127.0.0.1:{redis}"),
+                redis_cluster: false,
+                database_url,
+            },
+            state,
+            variables,
+            wanted,
+        };
+        for (service, megabytes) in &servers.wanted.small_disks {
+            mount_small_disk(&servers.data(*service), *megabytes)?;
+        }
+        let names: Vec<&str> = servers.wanted.services.iter().map(|service| service.name()).collect();
         say(format_args!("starting {} for the end-to-end tests", names.join(", ")));
         servers.call("start", &names)?;
         Ok(servers)
     }
 
+    /// Where they are.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The folder of a server's data.
+    pub fn data(&self, service: Service) -> PathBuf {
+        self.state.join(service.name())
+    }
+
     /// `scripts/services COMMAND NAMES...` for these servers.
     fn call(&self, command: &str, names: &[&str]) -> Result<()> {
-        let mut call = script(&self.state, &self.ports);
+        let mut call = script(&self.state, &self.variables);
         let output = call.arg(command).args(names).stdin(Stdio::null()).output();
         let output = output.context("scripts/services")?;
         let said = [output.stdout, output.stderr].concat();
@@ -129,46 +207,139 @@ impl Servers {
         Ok(())
     }
 
-    pub(super) fn start_again(&self, service: Service) -> Result<()> {
+    /// Starts what doesn't run of a service, with the data that it had; more than once where it gives up, as whoever looks
+    /// after servers does. (The registry waits five seconds for its own database, which a busy machine may not give it.)
+    pub fn start_again(&self, service: Service) -> Result<()> {
+        for _ in 1..STARTS {
+            match self.call("start", &[service.name()]) {
+                Ok(()) => return Ok(()),
+                Err(error) => say(format_args!("once more: {error:#}")),
+            }
+        }
         self.call("start", &[service.name()])
     }
 
-    pub(super) fn stop(&self, service: Service) -> Result<()> {
+    /// Stops a service gracefully.
+    pub fn stop(&self, service: Service) -> Result<()> {
         self.call("stop", &[service.name()])
     }
 
-    /// SIGKILL, as when its machine dies.
-    pub(super) fn kill(&self, service: Service) -> Result<()> {
-        let file = self.state.join(format!("run/{}.pid", service.process()));
+    /// SIGKILL, as when its machine dies: its children go with it.
+    pub fn kill(&self, service: Service) -> Result<()> {
+        let id = self.id(service.process())?;
+        let mut all = vec![id];
+        all.extend(children(id)?);
+        for id in all {
+            // A child may have noticed and gone.
+            let _ = signal(id, "KILL");
+        }
+        wait_until_dead(id)
+    }
+
+    /// Sends a signal to a server's process.
+    pub fn signal(&self, service: Service, name: &str) -> Result<()> {
+        signal(self.id(service.process())?, name)
+    }
+
+    /// Sends a signal to one of the brokers, counted from 1.
+    pub fn signal_broker(&self, node: u16, name: &str) -> Result<()> {
+        signal(self.id(&format!("kafka-{node}"))?, name)
+    }
+
+    /// The number of the process that `scripts/services` started under this name.
+    fn id(&self, process: &str) -> Result<u32> {
+        let file = self.state.join(format!("run/{process}.pid"));
         let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         let id = text.split(' ').next().unwrap_or_default();
-        let status = Command::new("kill").args(["-s", "KILL", id]).status();
-        ensure!(status.context("kill")?.success(), "{service:?} can't be killed");
-        Ok(())
+        id.parse().with_context(|| format!("{}: {text}", file.display()))
     }
 }
 
-fn script(state: &Path, ports: &[(&'static str, String)]) -> Command {
+impl Drop for Servers {
+    fn drop(&mut self) {
+        drop(self.watchdog.stdin.take());
+        let _ = self.watchdog.wait();
+    }
+}
+
+/// Sends a signal, by its name without `SIG`.
+pub(super) fn signal(id: u32, name: &str) -> Result<()> {
+    let status = Command::new("kill").args(["-s", name, &id.to_string()]).status();
+    ensure!(status.context("kill")?.success(), "{id} can't be sent {name}");
+    Ok(())
+}
+
+fn children(id: u32) -> Result<Vec<u32>> {
+    let listed = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).context("children of a server")?;
+    listed.split_whitespace().map(|id| Ok(id.parse()?)).collect()
+}
+
+/// A killed process is gone only when the system has noticed.
+fn wait_until_dead(id: u32) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let runs = || {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
+    };
+    while runs() {
+        ensure!(Instant::now() < deadline, "{id} can't be killed");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// A port for the first of so many brokers: the others, their controllers and where they expect proxies lie above it.
+pub fn free_kafka_port(brokers: u16) -> Result<u16> {
+    let above = [0, 100, 200].into_iter();
+    let above: Vec<u16> = above
+        .flat_map(|above| (0..brokers).map(move |node| above + node))
+        .collect();
+    free_port(&above)
+}
+
+/// Where a broker, counted from 0, expects the proxy before it.
+pub const fn proxied_port(kafka_port: u16, node: u16) -> u16 {
+    kafka_port + 200 + node
+}
+
+/// A disk of its own in memory, which takes the rights of the super-user.
+fn mount_small_disk(folder: &Path, megabytes: u32) -> Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let size = format!("size={megabytes}m");
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+        .arg(folder)
+        .status();
+    ensure!(
+        mounted.context("mount")?.success(),
+        "no small disk at {}",
+        folder.display()
+    );
+    Ok(())
+}
+
+fn script(state: &Path, variables: &[(&'static str, String)]) -> Command {
     let mut command = Command::new(root().join("scripts/services"));
     for name in THEIRS {
         command.env_remove(name);
     }
     // Containers have fixed names: a second set can only come from packages.
     command
-        .envs(ports.iter().cloned())
+        .envs(variables.iter().cloned())
         .env("INTERLOCK_SERVICES", "packages");
     command.env("INTERLOCK_STATE", state);
     command
 }
 
 /// A shell that waits for the end of this process: even if it is killed, its end of the pipe is closed.
-fn watchdog(state: &Path, ports: &[(&'static str, String)]) -> Result<Child> {
-    let services = script(state, ports);
+fn watchdog(state: &Path, variables: &[(&'static str, String)]) -> Result<Child> {
+    let services = script(state, variables);
     let mut shell = Command::new("setsid");
     shell.args([
         "bash",
         "-c",
-        "cat >/dev/null; \"$0\" stop --wipe; rm -rf \"$INTERLOCK_STATE\"",
+        "cat >/dev/null; \"$0\" stop; umount -q \"$INTERLOCK_STATE\"/*; \"$0\" stop --wipe; rm -rf \"$INTERLOCK_STATE\"",
     ]);
     shell.arg(services.get_program());
     for (name, value) in services.get_envs() {
@@ -188,79 +359,29 @@ fn watchdog(state: &Path, ports: &[(&'static str, String)]) -> Result<Child> {
     Ok(watchdog)
 }
 
-/// A port that is free now, and so is the one `above` it.
-fn free_port(above: u16) -> Result<u16> {
-    for _ in 0..100 {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).context("a free port")?;
-        let port = listener.local_addr()?.port();
-        let other = port.checked_add(above).filter(|_| above > 0);
-        if above == 0 || other.is_some_and(|other| TcpListener::bind(("127.0.0.1", other)).is_ok()) {
+/// Ports that are tried: below those that systems give to outgoing connections, one of which may take a port between our
+/// look and a slow server's start.
+const PORTS: std::ops::Range<u32> = 20_000..32_000;
+
+/// A port that is free now, and so are those so far above it.
+fn free_port(above: &[u16]) -> Result<u16> {
+    // Processes begin at different places, and none looks twice at the same one.
+    static LOOKS: AtomicU32 = AtomicU32::new(0);
+    for _ in 0..1_000 {
+        let look = LOOKS.fetch_add(1, Ordering::Relaxed);
+        let place = std::process::id()
+            .wrapping_mul(7_919)
+            .wrapping_add(look.wrapping_mul(313));
+        let port = u16::try_from(PORTS.start + place % (PORTS.end - PORTS.start - 1_000))?;
+        let is_free = |above: &u16| TcpListener::bind(("127.0.0.1", port + above)).is_ok();
+        if is_free(&0) && above.iter().all(is_free) {
             return Ok(port);
         }
     }
-    bail!("no two free ports {above} apart");
+    bail!("no free ports as far apart as {above:?}");
 }
 
 /// The folder of the repository.
-pub(super) fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// A database of one test.
-#[derive(Debug)]
-pub(super) struct Database {
-    server: String,
-    name: String,
-    /// Where it is.
-    pub(super) url: String,
-}
-
-impl Database {
-    /// An empty one, with TimescaleDB where its server has that and lets us.
-    pub(super) async fn create(server: &str, name: &str) -> Result<Self> {
-        execute(server, &format!("CREATE DATABASE {name}")).await?;
-        let url = with_database(server, name)?;
-        let extension = "SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS timescaledb";
-        let superuser = url.replacen("://interlock@", "://postgres@", 1);
-        if let Err(error) = execute(&superuser, extension).await {
-            say(format_args!("{name} has plain tables: no TimescaleDB: {error:#}"));
-        }
-        Ok(Self {
-            server: server.to_owned(),
-            name: name.to_owned(),
-            url,
-        })
-    }
-
-    pub(super) async fn connect(&self) -> Result<PgConnection> {
-        connect(&self.url).await
-    }
-
-    pub(super) async fn remove(self) -> Result<()> {
-        execute(&self.server, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await
-    }
-}
-
-/// The same server's other database.
-fn with_database(server: &str, name: &str) -> Result<String> {
-    let (address, query) = server
-        .split_once('?')
-        .map_or((server, None), |(address, query)| (address, Some(query)));
-    let (host, _) = address
-        .rsplit_once('/')
-        .context("the database's address names no database")?;
-    Ok(query.map_or(format!("{host}/{name}"), |query| format!("{host}/{name}?{query}")))
-}
-
-async fn connect(url: &str) -> Result<PgConnection> {
-    let Ok(options) = url.parse::<PgConnectOptions>() else {
-        bail!("the database's address can't be read");
-    };
-    options.connect().await.context("connect to the database")
-}
-
-async fn execute(url: &str, sql: &str) -> Result<()> {
-    let mut connection = connect(url).await?;
-    let done = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await;
-    done.with_context(|| sql.to_owned()).map(drop)
 }

@@ -140,16 +140,22 @@ impl Installation {
 
     /// All committed events.
     pub async fn events(&self) -> Result<Vec<Event>> {
-        let (log, mut decoder) = (self.log()?, Decoder::<Event>::new(self.registry().await?.0));
         let mut events = Vec::new();
+        self.each_event(|event| events.push(event)).await?;
+        Ok(events)
+    }
+
+    /// All committed events, one after the other; they need not fit into memory.
+    pub async fn each_event(&self, mut what: impl FnMut(Event)) -> Result<()> {
+        let (log, mut decoder) = (self.log()?, Decoder::<Event>::new(self.registry().await?.0));
         for topic in topics::EVENTS {
             for partition in 0..self.partitions() {
                 for record in read_partition(&log, &TopicPartition::new(topic, partition)).await? {
-                    events.push(decoder.decode(record.value.as_deref().unwrap_or_default()).await?);
+                    what(decoder.decode(record.value.as_deref().unwrap_or_default()).await?);
                 }
             }
         }
-        Ok(events)
+        Ok(())
     }
 
     /// Plans on sale.

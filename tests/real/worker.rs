@@ -35,6 +35,16 @@ impl Worker {
         self.process.log()
     }
 
+    /// Whether it is still there.
+    pub fn is_running(&mut self) -> Result<bool> {
+        self.process.is_running()
+    }
+
+    /// Sends a signal, by its name without `SIG`: `STOP` freezes it, `CONT` lets it go on.
+    pub fn signal(&self, name: &str) -> Result<()> {
+        self.process.signal(name)
+    }
+
     /// SIGKILL, and waits until it is gone.
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()

@@ -15,7 +15,6 @@ mod check;
 mod faulty_ledgers;
 mod faulty_log;
 mod faulty_sink;
-mod random;
 mod schedule;
 mod shrink;
 mod site;

@@ -7,7 +7,7 @@ use std::fmt;
 
 use interlock_streams::runtime::mutation::Clause;
 
-use super::random::Random;
+use crate::random::Random;
 
 /// Virtual milliseconds during which there are faults and commands. After that everything is healed.
 pub(super) const SPAN_MS: u64 = 30_000;

@@ -8,9 +8,9 @@ use std::time::Duration;
 use interlock_streams::ledger::memory::MemoryLedgerStore;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::random::Random;
 use super::schedule::Rates;
 use super::trace::Trace;
+use crate::random::Random;
 
 /// What becomes of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

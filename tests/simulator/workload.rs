@@ -10,9 +10,9 @@ use interlock_schemas::registry::{Ids, MemoryRegistry, Registry, register_all};
 use interlock_schemas::{Allocation, Encoder, Layout, PromotionPolicy, Quota, TrainService, topics};
 use interlock_streams::record::OutputRecord;
 
-use super::random::Random;
 use super::schedule::Schedule;
 use crate::plans::sleeper;
+use crate::random::Random;
 
 /// Midnight (UTC) of the day on which every simulation begins.
 pub(super) const START_MS: i64 = START_DAY as i64 * 86_400_000;

@@ -26,11 +26,11 @@ use super::check::{Amounts, Remains, Violation};
 use super::faulty_ledgers::FaultyLedgers;
 use super::faulty_log::FaultyLog;
 use super::faulty_sink::FaultySink;
-use super::random::Random;
 use super::schedule::{SPAN_MS, Schedule, What};
 use super::site::Site;
 use super::trace::Trace;
 use super::workload::{START_MS, bursts, contract, plan_record, plans};
+use crate::random::Random;
 
 /// Time-outs of the log: Kafka's, in the same order, only shorter.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(6);

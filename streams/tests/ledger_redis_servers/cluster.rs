@@ -1,14 +1,15 @@
-//! Three masters, three replicas.
+//! The ledger store on three masters with three replicas.
 
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore};
 use interlock_streams::ledger::{LedgerError, LedgerStore};
 use interlock_streams::testing::conformance::ledger::{commit, rebuild, state};
 
-use crate::server::{Server, available, eventually};
+use crate::server::{Server, eventually};
 use crate::single::{acquire, batch};
+use crate::six::Cluster;
+use crate::store::available;
 
 /// Unoptimised, a large batch takes its time; so a dead master is noticed by its connection, not by the time-out.
 fn patient(config: RedisConfig) -> RedisConfig {
@@ -18,44 +19,7 @@ fn patient(config: RedisConfig) -> RedisConfig {
     }
 }
 
-struct Cluster {
-    servers: Vec<Server>,
-}
-
 impl Cluster {
-    async fn start() -> Self {
-        let mut servers = Vec::new();
-        for _ in 0..6 {
-            let settings = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000"];
-            servers.push(Server::start(&settings).await);
-        }
-        let nodes = servers.iter().map(|server| format!("127.0.0.1:{}", server.port));
-        let made = Command::new("redis-cli")
-            .args(["--cluster", "create"])
-            .args(nodes)
-            .args(["--cluster-replicas", "1", "--cluster-yes"])
-            .stdout(Stdio::null())
-            .status();
-        assert!(made.unwrap().success());
-        for server in &servers {
-            eventually("the cluster is whole", async || {
-                let info: String = server.command("CLUSTER INFO").await.unwrap();
-                info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:6")
-            })
-            .await;
-        }
-        eventually("three replicas follow", async || {
-            let mut replicas = 0;
-            for server in &servers {
-                let info: String = server.command("INFO replication").await.unwrap();
-                replicas += usize::from(info.contains("master_link_status:up"));
-            }
-            replicas == 3
-        })
-        .await;
-        Self { servers }
-    }
-
     async fn store(&self, namespace: &str) -> RedisLedgerStore {
         let urls = self.servers.iter().map(Server::url);
         let config = RedisConfig {

@@ -1,24 +1,11 @@
-//! Private Redis servers: each on free ports, in a directory of its own, ended with its value.
+//! Private Redis servers: each on free ports, in a directory of its own, ended with its value. The whole-system tests
+//! include this file, too.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore};
 use tempfile::TempDir;
-
-/// Whether servers can be started here; says so aloud if not.
-pub(crate) fn available() -> bool {
-    let there = Command::new("redis-server")
-        .arg("--version")
-        .stdout(Stdio::null())
-        .status()
-        .is_ok();
-    if !there {
-        eprintln!("SKIPPED: no redis-server on the PATH. Install it: apt-get install -y redis-server");
-    }
-    there
-}
 
 /// One server.
 pub(crate) struct Server {
@@ -70,15 +57,6 @@ impl Server {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Settings with short time-outs.
-    pub(crate) fn config(&self) -> RedisConfig {
-        quick(RedisConfig::new(self.url(), "test"))
-    }
-
-    pub(crate) async fn store(&self) -> RedisLedgerStore {
-        RedisLedgerStore::connect(self.config()).await.unwrap()
-    }
-
     /// Sends a command (words parted by spaces) by a connection of its own.
     pub(crate) async fn command<T: redis::FromRedisValue>(&self, words: &str) -> redis::RedisResult<T> {
         let client = redis::Client::open(self.url())?;
@@ -106,16 +84,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// Time-outs that don't make a test wait.
-pub(crate) fn quick(config: RedisConfig) -> RedisConfig {
-    let quick = Duration::from_millis(700);
-    RedisConfig {
-        response_timeout: quick,
-        connection_timeout: quick,
-        ..config
     }
 }
 

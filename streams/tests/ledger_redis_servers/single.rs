@@ -8,7 +8,8 @@ use interlock_streams::ledger::{
     Claim, FieldWrite, LedgerCommit, LedgerError, LedgerState, LedgerStore, Release, Token,
 };
 
-use crate::server::{Server, available, eventually};
+use crate::server::{Server, eventually};
+use crate::store::available;
 
 const LIBRARY: &str = "interlock_ledger_1";
 

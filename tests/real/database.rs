@@ -1,0 +1,67 @@
+//! A database for each test.
+
+use anyhow::{Context as _, Result, bail};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
+
+use super::say;
+
+/// A database of one test.
+#[derive(Debug)]
+pub(super) struct Database {
+    server: String,
+    name: String,
+    /// Where it is.
+    pub(super) url: String,
+}
+
+impl Database {
+    /// An empty one, with TimescaleDB where its server has that and lets us.
+    pub(super) async fn create(server: &str, name: &str) -> Result<Self> {
+        execute(server, &format!("CREATE DATABASE {name}")).await?;
+        let url = with_database(server, name)?;
+        let extension = "SET client_min_messages = warning; CREATE EXTENSION IF NOT EXISTS timescaledb";
+        let superuser = url.replacen("://interlock@", "://postgres@", 1);
+        if let Err(error) = execute(&superuser, extension).await {
+            say(format_args!("{name} has plain tables: no TimescaleDB: {error:#}"));
+        }
+        Ok(Self {
+            server: server.to_owned(),
+            name: name.to_owned(),
+            url,
+        })
+    }
+
+    pub(super) async fn connect(&self) -> Result<PgConnection> {
+        connect(&self.url).await
+    }
+
+    pub(super) async fn remove(self) -> Result<()> {
+        execute(&self.server, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await
+    }
+}
+
+/// The same server's other database.
+fn with_database(server: &str, name: &str) -> Result<String> {
+    let (address, query) = server
+        .split_once('?')
+        .map_or((server, None), |(address, query)| (address, Some(query)));
+    let (host, _) = address
+        .rsplit_once('/')
+        .context("the database's address names no database")?;
+    Ok(query.map_or(format!("{host}/{name}"), |query| format!("{host}/{name}?{query}")))
+}
+
+async fn connect(url: &str) -> Result<PgConnection> {
+    let Ok(options) = url.parse::<PgConnectOptions>() else {
+        bail!("the database's address can't be read");
+    };
+    options.connect().await.context("connect to the database")
+}
+
+/// Executes statements as whoever the address names.
+pub(crate) async fn execute(url: &str, sql: &str) -> Result<()> {
+    let mut connection = connect(url).await?;
+    let done = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await;
+    done.with_context(|| sql.to_owned()).map(drop)
+}

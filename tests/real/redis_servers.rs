@@ -1,0 +1,157 @@
+//! Redis servers that fail over, for the ledgers of an installation. They persist nothing: what is killed comes back empty,
+//! and lives on only in its replica.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::proxy::{Mode, Proxy};
+use super::{PATIENCE, wait_for};
+
+#[allow(clippy::unwrap_used, reason = "a test's servers: it fails by panicking")]
+#[path = "../../streams/tests/ledger_redis_servers/server.rs"]
+mod server;
+#[allow(clippy::unwrap_used, reason = "a test's servers: it fails by panicking")]
+#[path = "../../streams/tests/ledger_redis_servers/six.rs"]
+mod six;
+
+use server::Server;
+pub(crate) use six::Cluster;
+
+/// A master and a replica, which change roles when somebody says so. Clients and the replica come to the master through
+/// proxies, so that the one can be led elsewhere and the other can lag.
+pub(crate) struct Pair {
+    servers: [Server; 2],
+    /// Which one is the master.
+    master: usize,
+    /// Where clients connect.
+    front: Proxy,
+    /// The replica's way to its master.
+    link: Proxy,
+}
+
+impl Pair {
+    pub(crate) async fn start() -> Result<Self> {
+        // The replica shall be in step again at once.
+        let settings = ["--repl-diskless-sync-delay", "0"];
+        let servers = [Server::start(&settings).await, Server::start(&settings).await];
+        let (front, link) = (Proxy::start(servers[0].port)?, Proxy::start(servers[0].port)?);
+        let pair = Self {
+            servers,
+            master: 0,
+            front,
+            link,
+        };
+        pair.follow(1).await?;
+        Ok(pair)
+    }
+
+    /// Where clients connect.
+    pub(crate) fn front(&self) -> &Proxy {
+        &self.front
+    }
+
+    /// The master, past the proxy.
+    pub(crate) fn master(&self) -> &Server {
+        &self.servers[self.master]
+    }
+
+    /// From now on the replica hears nothing of its master.
+    pub(crate) fn lag(&self) {
+        self.link.set(Mode::Cut);
+    }
+
+    /// Kills the master, or leaves it to itself, and makes the replica the master.
+    pub(crate) async fn fail_over(&mut self, kill: bool) -> Result<()> {
+        let former = self.master;
+        if kill {
+            self.servers[former].kill();
+        }
+        self.master = 1 - former;
+        self.master().command::<()>("REPLICAOF NO ONE").await?;
+        self.front.lead_to(self.master().port);
+        Ok(())
+    }
+
+    /// Makes the former master, which is started again if it was killed, a replica that is in step.
+    pub(crate) async fn mend(&mut self) -> Result<()> {
+        let replica = 1 - self.master;
+        if self.servers[replica].command::<()>("PING").await.is_err() {
+            self.servers[replica].restart().await;
+        }
+        self.link.lead_to(self.master().port);
+        self.link.set(Mode::Pass);
+        self.follow(replica).await
+    }
+
+    async fn follow(&self, replica: usize) -> Result<()> {
+        let replica = &self.servers[replica];
+        let follow = format!("REPLICAOF 127.0.0.1 {}", self.link.port());
+        replica.command::<()>(&follow).await?;
+        wait_for("the replica is in step", PATIENCE, async || {
+            let info: String = replica.command("INFO replication").await?;
+            Ok(info.contains("master_link_status:up").then_some(()))
+        })
+        .await
+    }
+}
+
+/// What the servers of a cluster are at present.
+impl Cluster {
+    /// The addresses of all, as workers are told.
+    pub(crate) fn urls(&self) -> String {
+        let urls: Vec<String> = self.servers.iter().map(Server::url).collect();
+        urls.join(",")
+    }
+
+    /// Those that run as masters and hold something, of so many keys.
+    pub(crate) async fn masters(&self) -> Vec<usize> {
+        let mut masters = Vec::new();
+        for (number, server) in self.servers.iter().enumerate() {
+            let info: String = server.command("INFO replication").await.unwrap_or_default();
+            let keys: i64 = server.command("DBSIZE").await.unwrap_or_default();
+            if info.contains("role:master") && keys > 0 {
+                masters.push(number);
+            }
+        }
+        masters
+    }
+
+    /// The replica of a master.
+    pub(crate) async fn replica_of(&self, master: usize) -> Result<usize> {
+        let port = self.servers[master].port;
+        for (number, server) in self.servers.iter().enumerate() {
+            let info: String = server.command("INFO replication").await.unwrap_or_default();
+            if info.contains(&format!("master_port:{port}\r")) {
+                return Ok(number);
+            }
+        }
+        anyhow::bail!("nobody follows the master on port {port}")
+    }
+
+    /// Starts again what was killed, and waits until there are three masters, each with a replica that is in step.
+    pub(crate) async fn mend(&mut self) -> Result<()> {
+        for server in &mut self.servers {
+            if server.command::<()>("PING").await.is_err() {
+                server.restart().await;
+            }
+        }
+        let whole = wait_for("three replicas follow three masters", PATIENCE, async || {
+            let (mut masters, mut replicas) = (0, 0);
+            for server in &self.servers {
+                let info: String = server.command("INFO replication").await.unwrap_or_default();
+                let state: String = server.command("CLUSTER INFO").await.unwrap_or_default();
+                if !state.contains("cluster_state:ok") {
+                    return Ok(None);
+                }
+                masters += usize::from(info.contains("role:master") && info.contains("connected_slaves:1"));
+                replicas += usize::from(info.contains("master_link_status:up"));
+            }
+            Ok((masters == 3 && replicas == 3).then_some(()))
+        });
+        tokio::time::timeout(PATIENCE, whole).await.context("the cluster")?
+    }
+
+    /// How long a master is missed before another takes its place.
+    pub(crate) const NODE_TIMEOUT: Duration = Duration::from_secs(2);
+}
