@@ -4,6 +4,8 @@
 
 #[path = "ledger_redis_servers/cluster.rs"]
 mod cluster;
+#[path = "ledger_redis_servers/rights.rs"]
+mod rights;
 #[path = "ledger_redis_servers/server.rs"]
 mod server;
 #[path = "ledger_redis_servers/single.rs"]

@@ -35,6 +35,8 @@ const NOT_NOW: [&str; 6] = ["OOM", "MISCONF", "NOREPLICAS", "BUSY", "UNBLOCKED",
 pub(super) fn is_transient(error: &RedisError) -> bool {
     match error.kind() {
         ErrorKind::Io | ErrorKind::ClusterConnectionNotFound => true,
+        // Certificates are renewed.
+        _ if is_certificate_refused(error) => true,
         ErrorKind::Server(kind) => match kind {
             ServerErrorKind::BusyLoading
             | ServerErrorKind::NoScript
@@ -48,6 +50,11 @@ pub(super) fn is_transient(error: &RedisError) -> bool {
         },
         _ => error.code().is_some_and(|code| NOT_NOW.contains(&code)),
     }
+}
+
+/// Whether the server's certificate is not one that we trust.
+fn is_certificate_refused(error: &RedisError) -> bool {
+    error.to_string().contains("certificate verify failed")
 }
 
 /// Whether the server doesn't have the library: it was not executed.
@@ -101,9 +108,10 @@ fn with_advice(error: &RedisError) -> String {
             "; check user and password in the URL"
         }
         (ErrorKind::Server(ServerErrorKind::NoPerm), _) => {
-            "; the user needs FCALL, FUNCTION LIST and LOAD, INFO, HGETALL, SMEMBERS on the namespace's keys"
+            "; docs/operating.md lists the rights that the user needs on the namespace's keys"
         }
         (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => "; this is a replica, or became one in a fail-over",
+        _ if is_certificate_refused(error) => "; is it signed by what `ca_file` holds, for this host, and not expired?",
         (_, Some("OOM")) => "; raise maxmemory or free some, writes are refused until then",
         (_, Some("WRONGTYPE")) => "; something else writes under this namespace: choose another `namespace`",
         _ => "",

@@ -21,6 +21,11 @@ local FORMAT = '1'
 -- How many values unpack() may put on Lua's stack (limit: 8,000); even, so that no field is parted from its value.
 local CHUNK = 7000
 
+-- All that the functions call.
+local RIGHTS = {
+  'EXISTS', 'HDEL', 'HGET', 'HGETALL', 'HINCRBY', 'HMGET', 'HSET', 'SADD', 'SCARD', 'SISMEMBER', 'SREM', 'UNLINK',
+}
+
 local META, DOCUMENTS, OUTBOX, FIRST_DOCUMENT = 1, 2, 3, 4
 
 -- Is the ledger one of this application's, in a format known here? Returns its head, or nil and the refusal.
@@ -216,11 +221,24 @@ local function register(name, callback, flags)
   redis.register_function({ function_name = 'interlock_ledger_1_' .. name, callback = callback, flags = flags })
 end
 
+-- Redis asks for the user's right at each call, so a user who lacks one would leave half of a batch: all are looked at first.
+local function register_writing(name, callback, flags)
+  register(name, function(keys, args)
+    for _, command in ipairs(RIGHTS) do
+      if not redis.acl_check_cmd(command, keys[META]) then
+        return { 'refused', 'the user may not call ' .. command .. ' on ' .. keys[META] ..
+          '; docs/operating.md lists the rights that are needed' }
+      end
+    end
+    return callback(keys, args)
+  end, flags)
+end
+
 register('state', state, { 'allow-oom' })
-register('acquire', acquire, { 'allow-oom' })
-register('forget_owners', forget_owners, { 'allow-oom' })
-register('release', release, { 'allow-oom' })
-register('commit', commit, {})
-register('rebuild_begin', rebuild_begin, { 'allow-oom' })
-register('rebuild_write', rebuild_write, {})
-register('rebuild_finish', rebuild_finish, { 'allow-oom' })
+register_writing('acquire', acquire, { 'allow-oom' })
+register_writing('forget_owners', forget_owners, { 'allow-oom' })
+register_writing('release', release, { 'allow-oom' })
+register_writing('commit', commit, {})
+register_writing('rebuild_begin', rebuild_begin, { 'allow-oom' })
+register_writing('rebuild_write', rebuild_write, {})
+register_writing('rebuild_finish', rebuild_finish, { 'allow-oom' })

@@ -1,0 +1,89 @@
+//! The user of `deploy/redis/users.acl` may do what a ledger needs; with less, nothing is written by halves.
+
+use std::ops::Deref;
+
+use bytes::Bytes;
+use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore};
+use interlock_streams::ledger::{LedgerError, LedgerStore as _};
+
+use crate::server::Server;
+use crate::single::{acquire, batch};
+use crate::store::{available, quick};
+
+const USERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/redis/users.acl");
+
+interlock_streams::ledger_conformance!(restricted().await);
+
+/// A store, and the server that it is the only user of.
+struct Restricted {
+    server: Server,
+    store: RedisLedgerStore,
+}
+
+impl Deref for Restricted {
+    type Target = RedisLedgerStore;
+
+    fn deref(&self) -> &RedisLedgerStore {
+        &self.store
+    }
+}
+
+async fn restricted() -> Option<Restricted> {
+    if !available() {
+        return None;
+    }
+    let server = Server::start(&["--aclfile", USERS]).await;
+    let store = RedisLedgerStore::connect(config(&server, "il")).await.expect("connect");
+    store.check_server().await.expect("fit for ledgers");
+    Some(Restricted { server, store })
+}
+
+fn config(server: &Server, namespace: &str) -> RedisConfig {
+    let url = format!("redis://interlock:any@127.0.0.1:{}", server.port);
+    quick(RedisConfig {
+        namespace: namespace.to_owned(),
+        ..RedisConfig::new(url, "test")
+    })
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_is_named_before_anything_is_written() {
+    let Some(restricted) = restricted().await else { return };
+    let (server, store) = (&restricted.server, &restricted.store);
+    let claim = acquire(store, 1, "a").await.unwrap();
+    store.commit(&claim, &batch(None, 1)).await.unwrap();
+    let (state, document) = (store.state(1).await.unwrap(), [Bytes::from("d")]);
+    let before = store.load(1, &document).await.unwrap();
+    let rights = "exists hdel hget hgetall hincrby hmget hset sadd scard sismember srem unlink";
+    for right in rights.split(' ') {
+        server
+            .command::<()>(&format!("ACL SETUSER interlock -{right}"))
+            .await
+            .unwrap();
+        let refused = store.commit(&claim, &batch(Some(1), 2)).await.unwrap_err();
+        assert!(matches!(refused, LedgerError::Fatal { .. }), "{right}: {refused}");
+        let said = refused.to_string();
+        assert!(
+            said.to_lowercase().contains(right) && said.contains("docs/operating.md"),
+            "{right}: {said}"
+        );
+        server
+            .command::<()>(&format!("ACL SETUSER interlock +{right}"))
+            .await
+            .unwrap();
+        assert_eq!(store.state(1).await.unwrap(), state, "{right}");
+        assert_eq!(store.load(1, &document).await.unwrap(), before, "{right}");
+    }
+    store.commit(&claim, &batch(Some(1), 2)).await.unwrap();
+}
+
+#[tokio::test]
+async fn other_namespaces_are_out_of_reach() {
+    let Some(restricted) = restricted().await else { return };
+    let store = RedisLedgerStore::connect(config(&restricted.server, "other"))
+        .await
+        .unwrap();
+    let refused = store.state(1).await.unwrap_err();
+    assert!(matches!(refused, LedgerError::Fatal { .. }), "{refused}");
+    assert!(refused.to_string().contains("docs/operating.md"), "{refused}");
+}
