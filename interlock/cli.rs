@@ -62,6 +62,9 @@ pub(crate) enum Command {
     Dev(Dev),
     Run(Run),
     Seed(Seed),
+    /// Make the window tables, or bring them up to date
+    #[command(after_help = MIGRATE_HELP)]
+    Migrate,
     Gateway(Gateway),
     Produce(Produce),
     Consume(Consume),
@@ -74,6 +77,14 @@ pub(crate) enum Command {
     Schemas(Schemas),
     Config(Config),
 }
+
+const MIGRATE_HELP: &str = "\
+`run` does it by itself, unless database.migrate is off because its role may not. Migrations only add: workers of an older
+version go on beside it.
+
+Examples:
+  interlock migrate
+  INTERLOCK_DATABASE_URL_FILE=owner.url interlock migrate     under the role that owns the tables";
 
 /// See it work: everything in one process, nothing to install, and the opening of a sale
 #[derive(Debug, Args)]
@@ -492,6 +503,21 @@ mod tests {
         assert_eq!(of("run.topologies"), Some("booking,revenue"));
         assert_eq!(of("log.format"), Some("json"));
         assert_eq!(of("metrics.listen"), None);
+    }
+
+    #[test]
+    fn nothing_listens_to_the_network_unless_told() {
+        let Command::Dev(dev) = parse("interlock dev").unwrap().command else {
+            panic!("another command")
+        };
+        assert!(dev.listen.ip().is_loopback());
+        for setting in config::SETTINGS
+            .iter()
+            .filter(|setting| setting.key.ends_with(".listen"))
+        {
+            let address: SocketAddr = setting.default.parse().unwrap();
+            assert!(address.ip().is_loopback(), "{}", setting.key);
+        }
     }
 
     #[test]

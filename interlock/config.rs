@@ -97,6 +97,7 @@ pub(crate) struct SchemaRegistry {
     pub(crate) password_file: String,
     pub(crate) token: Secret,
     pub(crate) token_file: String,
+    pub(crate) ca_file: String,
 }
 
 /// `redis.…`
@@ -105,6 +106,7 @@ pub(crate) struct SchemaRegistry {
 pub(crate) struct Redis {
     pub(crate) url: String,
     pub(crate) url_file: String,
+    pub(crate) ca_file: String,
     pub(crate) cluster: bool,
     pub(crate) namespace: String,
     #[serde(deserialize_with = "duration::deserialize")]
@@ -119,6 +121,7 @@ pub(crate) struct Redis {
 pub(crate) struct Database {
     pub(crate) url: String,
     pub(crate) url_file: String,
+    pub(crate) migrate: bool,
 }
 
 /// `topics.…`

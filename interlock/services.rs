@@ -26,6 +26,12 @@ const PROBE: Duration = Duration::from_secs(3);
 /// What the engine's errors say for themselves; here the pause is said, or nothing is tried again.
 const TRIED_AGAIN: &str = " (will be tried again)";
 
+/// The certificates in a file that a setting names; none where it names none.
+fn certificates(path: &str, setting: &str) -> anyhow::Result<Option<Vec<u8>>> {
+    let read = || std::fs::read(path).with_context(|| format!("{setting}: {path} can't be read"));
+    (!path.is_empty()).then(read).transpose()
+}
+
 /// The schema registry; nothing is asked yet.
 pub(crate) fn registry(config: &Config) -> anyhow::Result<ConfluentRegistry> {
     let settings = &config.schema_registry;
@@ -42,6 +48,7 @@ pub(crate) fn registry(config: &Config) -> anyhow::Result<ConfluentRegistry> {
         urls,
         credentials,
         timeout: settings.timeout,
+        ca: certificates(&settings.ca_file, "schema_registry.ca_file")?,
     })?)
 }
 
@@ -138,16 +145,17 @@ pub(crate) async fn json_topics(config: &Config, to_write: bool) -> anyhow::Resu
 }
 
 /// How to reach Redis.
-pub(crate) fn redis(config: &Config) -> RedisConfig {
+pub(crate) fn redis(config: &Config) -> anyhow::Result<RedisConfig> {
     let redis = &config.redis;
-    RedisConfig {
+    Ok(RedisConfig {
         urls: redis.url.split(',').map(|url| url.trim().to_owned()).collect(),
         cluster: redis.cluster,
         namespace: redis.namespace.clone(),
         application: config.application.id.clone(),
         response_timeout: redis.response_timeout,
         connection_timeout: redis.connection_timeout,
-    }
+        ca: certificates(&redis.ca_file, "redis.ca_file")?,
+    })
 }
 
 /// Why a service did not do what it was asked.

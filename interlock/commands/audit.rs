@@ -39,7 +39,7 @@ pub(crate) async fn run(arguments: &Arguments, config: &Config) -> anyhow::Resul
     };
     let log = services::log(config)?;
     let registry = Arc::new(services::registry(config)?);
-    let store = RedisLedgerStore::connect(services::redis(config))
+    let store = RedisLedgerStore::connect(services::redis(config)?)
         .await
         .context("Redis keeps the ledgers (redis.url, INTERLOCK_REDIS_URL)")?;
     let mut tables = match arguments.skip_windows {

@@ -54,7 +54,7 @@ async fn connect(config: &Config, health: Health) -> anyhow::Result<Parts> {
         Ok(topics::require(&*log).await?)
     };
     services::patiently(patience, say, ready).await?;
-    let redis = services::redis(config);
+    let redis = services::redis(config)?;
     let connect = async || Ok(RedisLedgerStore::connect(redis.clone()).await?);
     let ledgers = services::patiently(patience, say, connect).await?;
     Ok(Parts {

@@ -7,6 +7,7 @@ mod dev;
 mod dlq;
 mod gateway;
 mod loadgen;
+mod migrate;
 mod print;
 mod produce;
 mod replay;
@@ -26,6 +27,7 @@ pub(crate) fn call(command: Command, loaded: &Loaded) -> anyhow::Result<Status> 
         Command::Dev(arguments) => dev::call(&arguments),
         Command::Run(_) => run::call(&loaded.config),
         Command::Seed(arguments) => seed::call(&arguments, &loaded.config),
+        Command::Migrate => migrate::call(&loaded.config),
         Command::Gateway(_) => gateway::call(&loaded.config),
         Command::Produce(arguments) => produce::call(&arguments, &loaded.config),
         Command::Consume(arguments) => consume::call(&arguments, &loaded.config),

@@ -42,7 +42,7 @@ pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Sta
 async fn ledgers(arguments: &Arguments, config: &Config) -> anyhow::Result<Outcome> {
     let log = services::log_once_up(config).await?;
     let ledgers = topics::require(&*log).await?;
-    let redis = services::redis(config);
+    let redis = services::redis(config)?;
     let connect = async || Ok(RedisLedgerStore::connect(redis.clone()).await?);
     let store = patiently(Some(PATIENCE), say_waiting, connect).await?;
     let chosen = match arguments.partitions.is_empty() {

@@ -44,6 +44,7 @@ fn help_is_data_and_has_examples() {
         "produce",
         "consume",
         "seed",
+        "migrate",
         "loadgen",
         "replay",
         "dlq",

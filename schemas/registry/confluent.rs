@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{Certificate, Method, StatusCode, Url};
 use schema_registry_converter::async_impl::schema_registry::{
     self as client, SrSettings, get_referenced_schema, get_schema_by_id, post_schema,
 };
@@ -14,12 +14,12 @@ use schema_registry_converter::schema_registry_common::{
 };
 use serde_json::{Value, json};
 
-use super::settings::{bad_url, parse_url};
+use super::settings::{bad_url, parse_ca, parse_url};
 use super::{Answer, Credentials, Registry, RegistryError, RegistrySettings, compatibility};
 
 /// What to look at, as it is called in the configuration.
 const ALL_SETTINGS: &str = "schema_registry.url (Apicurio's ends in /apis/ccompat/v7) and its credentials";
-const REACH_SETTINGS: &str = "schema_registry.url or schema_registry.timeout";
+const REACH_SETTINGS: &str = "schema_registry.url, schema_registry.timeout or (of https) schema_registry.ca_file";
 
 /// Codes of Confluent's API that are answers rather than trouble.
 const SUBJECT_NOT_FOUND: u32 = 40401;
@@ -48,7 +48,9 @@ impl ConfluentRegistry {
             urls,
             credentials,
             timeout,
+            ca,
         } = settings;
+        let ca = ca.map(|pem| parse_ca(&pem)).transpose()?.unwrap_or_default();
         let urls = urls.iter().map(|url| parse_url(url)).collect::<Result<Vec<_>, _>>()?;
         let texts: Vec<String> = urls
             .iter()
@@ -69,9 +71,9 @@ impl ConfluentRegistry {
         };
         let settings = builder
             .set_timeout(timeout)
-            .build_with(client_builder())
+            .build_with(client_builder(&ca))
             .map_err(|error| bad_url(words(&error)))?;
-        let http = client_builder()
+        let http = client_builder(&ca)
             .timeout(timeout)
             .build()
             .map_err(|error| bad_url(chain(&error)))?;
@@ -271,8 +273,12 @@ impl Registry for ConfluentRegistry {
 
 /// Without connections kept for later: each lives on the runtime that opened it, stream threads have runtimes of their own,
 /// and one that ends would take the others' connections with it. Schemas are asked for once and kept.
-fn client_builder() -> reqwest::ClientBuilder {
-    reqwest::Client::builder().pool_max_idle_per_host(0)
+fn client_builder(ca: &[Certificate]) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder().pool_max_idle_per_host(0);
+    match ca {
+        [] => builder,
+        ca => builder.tls_certs_only(ca.iter().cloned()),
+    }
 }
 
 /// An answer to a call of our own.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use reqwest::Url;
+use reqwest::{Certificate, Url};
 
 use super::RegistryError;
 
@@ -16,6 +16,8 @@ pub struct RegistrySettings {
     pub credentials: Credentials,
     /// `schema_registry.timeout`: how long one request may take.
     pub timeout: Duration,
+    /// Certificates in PEM to which the server's must lead, instead of those that the system trusts.
+    pub ca: Option<Vec<u8>>,
 }
 
 impl RegistrySettings {
@@ -25,6 +27,7 @@ impl RegistrySettings {
             urls: vec![url.into()],
             credentials: Credentials::None,
             timeout: Duration::from_secs(10),
+            ca: None,
         }
     }
 }
@@ -75,4 +78,17 @@ pub(super) fn bad_url(problem: String) -> RegistryError {
         setting: "schema_registry.url",
         problem,
     }
+}
+
+/// The certificates of [`RegistrySettings::ca`].
+pub(super) fn parse_ca(pem: &[u8]) -> Result<Vec<Certificate>, RegistryError> {
+    let wrong = |problem: String| RegistryError::Settings {
+        setting: "schema_registry.ca_file",
+        problem,
+    };
+    let certificates = Certificate::from_pem_bundle(pem).map_err(|error| wrong(error.to_string()))?;
+    if certificates.is_empty() {
+        return Err(wrong("it holds no certificate in PEM".to_owned()));
+    }
+    Ok(certificates)
 }

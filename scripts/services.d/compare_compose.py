@@ -11,7 +11,7 @@ from pathlib import Path
 import ruamel.yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-ONE_SHOT = {"seed"}  # ends by itself, so it has no health
+ONE_SHOT = {"seed", "migrate"}  # end by themselves, so they have no health
 
 
 def main():

@@ -84,6 +84,7 @@ log.dirs=$state/kafka/$node/data
 PROPERTIES
   ((brokers < 3)) || replicated_properties
   ((${#kafka_proxies[@]} == 0)) || proxied_properties "$node"
+  [[ -z $kafka_extra ]] || cat "$kafka_extra"
 }
 
 # A second way in, by which clients are told to come back to the proxy that they came through.

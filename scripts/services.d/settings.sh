@@ -14,6 +14,7 @@ cache=${INTERLOCK_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/interlock}
 state=${INTERLOCK_STATE:-$cache/state}
 
 brokers=${INTERLOCK_BROKERS:-1}
+kafka_extra=${INTERLOCK_KAFKA_EXTRA:-} # a file of further lines for each broker, such as listeners with TLS
 kafka_port=${INTERLOCK_KAFKA_PORT:-9092}
 # Ports of proxies, one before each broker, for tests of what a bad network does.
 IFS=, read -ra kafka_proxies <<<"${INTERLOCK_KAFKA_PROXIES:-}"

@@ -18,6 +18,10 @@ impl Doing<'_> {
                     None => self.fatal(&reason),
                 }
             }
+            // Certificates are renewed.
+            sqlx::Error::Tls(_) => self.unavailable(&format!(
+                "{error}; is it signed by what sslrootcert in the address names, for this host, and not expired?"
+            )),
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed | sqlx::Error::PoolTimedOut => {
                 self.unavailable(&error.to_string())
             }
@@ -60,7 +64,7 @@ fn advice(code: &str) -> Option<&'static str> {
             "grant the role SELECT, INSERT and UPDATE on the tables (and CREATE on the schema if it runs the migrations; to \
              begin windows anew also TRUNCATE on them, and DELETE on sink_offsets)"
         }
-        "28000" | "28P01" => "check user and password in the database's address",
+        "28000" | "28P01" => "check user, password and sslmode in the database's address",
         "3D000" => "create the database, or correct its name in the address",
         "23502" | "42804" => "the columns of the table don't fit the window's: compare them with the .sql file",
         "22003" => "a sum left the range of its column: it must be bigint",

@@ -104,7 +104,7 @@ impl Stage {
             brokers: kind.brokers(),
             kafka_proxies: kafka.iter().map(Proxy::port).collect(),
             kafka_port: Some(kafka_port),
-            small_disks: Vec::new(),
+            ..Wanted::default()
         };
         if kind == Kind::Single {
             wanted.services.push(Service::Redis);

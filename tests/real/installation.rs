@@ -34,6 +34,8 @@ pub struct Installation {
     database: Database,
     name: String,
     calls: AtomicU32,
+    /// Variables beside those that name the servers; they win.
+    pub(super) settings: Vec<(&'static str, String)>,
 }
 
 /// Runs a scenario in an installation of its own, one at a time in each process.
@@ -41,25 +43,25 @@ pub struct Installation {
 /// # Errors
 /// What the scenario or the set-up said.
 pub async fn in_installation(test: &str, scenario: impl AsyncFnOnce(&Installation) -> Result<()>) -> Result<()> {
+    in_turn(test, async || {
+        let servers = servers()?;
+        let addresses = servers.addresses().clone();
+        let installation = Installation::new(test, servers, addresses).await?;
+        installation.carry_out(scenario).await
+    })
+    .await
+}
+
+/// Runs what a test does when it is its turn, if it can run at all.
+pub(super) async fn in_turn(test: &str, scenario: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
     static TURN: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
     if !is_wanted(test) {
         return Ok(());
     }
     let _turn = TURN.lock().await;
     let began = Instant::now();
-    let servers = servers()?;
-    let addresses = servers.addresses().clone();
-    let installation = Installation::new(test, servers, addresses).await?;
-    let set_up = began.elapsed();
-    let result = scenario(&installation).await;
-    if result.is_err() {
-        installation.show_logs();
-    }
-    installation.remove().await?;
-    say(format_args!(
-        "{test}: {:.1?}, {set_up:.1?} of it to set up",
-        began.elapsed()
-    ));
+    let result = scenario().await;
+    say(format_args!("{test}: {:.1?} with its set-up", began.elapsed()));
     result
 }
 
@@ -74,10 +76,21 @@ impl Installation {
             folder: TempDir::with_prefix("interlock-e2e-")?,
             name,
             calls: AtomicU32::new(0),
+            settings: Vec::new(),
         };
         installation.remove_topics().await?;
         installation.flush_redis().await?;
         Ok(installation)
+    }
+
+    /// Runs a scenario, and clears up after it.
+    pub(super) async fn carry_out(self, scenario: impl AsyncFnOnce(&Self) -> Result<()>) -> Result<()> {
+        let result = scenario(&self).await;
+        if result.is_err() {
+            self.show_logs();
+        }
+        self.remove().await?;
+        result
     }
 
     /// Removes its database; the rest goes with the servers, or with the next one.
@@ -176,7 +189,8 @@ impl Installation {
             .env("INTERLOCK_TOPICS_PARTITIONS", PARTITIONS.to_string())
             .env("INTERLOCK_TOPICS_REPLICATION", self.addresses.replication.to_string())
             // A killed worker's partitions are free again soon.
-            .env("INTERLOCK_KAFKA_SESSION_TIMEOUT", "4s");
+            .env("INTERLOCK_KAFKA_SESSION_TIMEOUT", "4s")
+            .envs(self.settings.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
 

@@ -10,6 +10,7 @@
 //! | `installation` | one test's `interlock`: its settings, its commands, its topics as new |
 //! | `worker` | `interlock run`, asked over HTTP how it is |
 //! | `load` | `interlock loadgen`, one load after another while something else happens |
+//! | `secured` | servers with TLS and passwords, for those who have few rights |
 //! | `topics` | what other clients see: raw records in and out, and the events decoded |
 //! | `sums` | the window tables against the sums over the topics |
 //!
@@ -23,6 +24,7 @@ mod load;
 mod process;
 mod proxy;
 mod redis_servers;
+pub mod secured;
 mod services;
 mod sums;
 mod topics;

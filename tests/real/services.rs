@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::say;
 
 /// Services and the variables that would name somebody else's.
-const THEIRS: [&str; 9] = [
+const THEIRS: [&str; 10] = [
     "INTERLOCK_BOOTSTRAP_SERVERS",
     "INTERLOCK_SCHEMA_REGISTRY_URL",
     "INTERLOCK_REDIS_URL",
@@ -24,6 +24,7 @@ const THEIRS: [&str; 9] = [
     "INTERLOCK_STATE",
     "INTERLOCK_BROKERS",
     "INTERLOCK_KAFKA_PROXIES",
+    "INTERLOCK_KAFKA_EXTRA",
     "INTERLOCK_SERVICES",
 ];
 
@@ -82,6 +83,10 @@ pub struct Wanted {
     pub kafka_proxies: Vec<u16>,
     /// The port of the first broker, where proxies must know it; else any.
     pub kafka_port: Option<u16>,
+    /// A file of further lines for the brokers' settings.
+    pub kafka_extra: Option<PathBuf>,
+    /// Their folder, where it holds something before they start; it is removed with them.
+    pub state: Option<PathBuf>,
     /// Services whose data lie on a disk of so many megabytes, which can be filled.
     pub small_disks: Vec<(Service, u32)>,
 }
@@ -93,6 +98,8 @@ impl Default for Wanted {
             brokers: 1,
             kafka_proxies: Vec::new(),
             kafka_port: None,
+            kafka_extra: None,
+            state: None,
             small_disks: Vec::new(),
         }
     }
@@ -140,12 +147,15 @@ impl Servers {
     pub fn start(wanted: Wanted) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let state = std::env::temp_dir().join(format!("interlock-e2e-{}-{number}", std::process::id()));
+        let new = || std::env::temp_dir().join(format!("interlock-e2e-{}-{number}", std::process::id()));
+        let state = wanted.state.clone().unwrap_or_else(new);
         std::fs::create_dir_all(&state).with_context(|| state.display().to_string())?;
         let kafka_port = wanted.kafka_port.map_or_else(|| free_kafka_port(wanted.brokers), Ok)?;
         let (registry, redis, postgres) = (free_port(&[])?, free_port(&[])?, free_port(&[])?);
         let proxies: Vec<String> = wanted.kafka_proxies.iter().map(u16::to_string).collect();
+        let extra = wanted.kafka_extra.as_ref().map(|file| file.display().to_string());
         let variables = vec![
+            ("INTERLOCK_KAFKA_EXTRA", extra.unwrap_or_default()),
             ("INTERLOCK_KAFKA_PORT", kafka_port.to_string()),
             ("INTERLOCK_REGISTRY_PORT", registry.to_string()),
             ("INTERLOCK_REDIS_PORT", redis.to_string()),
@@ -364,7 +374,7 @@ fn watchdog(state: &Path, variables: &[(&'static str, String)]) -> Result<Child>
 const PORTS: std::ops::Range<u32> = 20_000..32_000;
 
 /// A port that is free now, and so are those so far above it.
-fn free_port(above: &[u16]) -> Result<u16> {
+pub(super) fn free_port(above: &[u16]) -> Result<u16> {
     // Processes begin at different places, and none looks twice at the same one.
     static LOOKS: AtomicU32 = AtomicU32::new(0);
     for _ in 0..1_000 {

@@ -27,7 +27,7 @@ pub(super) async fn start(config: &Config, definitions: &[Definition], health: &
     let runtime = runtime_config(config);
     let registry: Arc<dyn Registry> = Arc::new(services::registry(config)?);
     let log = services::log(config)?;
-    let redis = services::redis(config);
+    let redis = services::redis(config)?;
 
     let ids = until_up(health, async || Ok(register_all(&*registry, &contract()).await?)).await?;
     until_up(health, async || services::reach_kafka(config).await).await?;
@@ -54,7 +54,10 @@ pub(super) async fn start(config: &Config, definitions: &[Definition], health: &
         })
         .await?;
     }
-    let sink = TimescaleOptions::default();
+    let sink = TimescaleOptions {
+        migrate: config.database.migrate,
+        ..TimescaleOptions::default()
+    };
     if topologies.iter().any(|topology| topology.has_sink()) {
         until_up(health, async || {
             Ok(TimescaleSink::connect(&config.database.url, &sink).await?)

@@ -33,6 +33,9 @@ pub struct RedisConfig {
     pub response_timeout: Duration,
     /// How long a connection may take to be established.
     pub connection_timeout: Duration,
+    /// Certificates in PEM to which the server's must lead, instead of those that the system trusts. Of a single server: for
+    /// a cluster the client library knows the system's only.
+    pub ca: Option<Vec<u8>>,
 }
 
 impl RedisConfig {
@@ -45,6 +48,7 @@ impl RedisConfig {
             application: application.into(),
             response_timeout: RESPONSE_TIMEOUT,
             connection_timeout: CONNECTION_TIMEOUT,
+            ca: None,
         }
     }
 
@@ -78,6 +82,18 @@ impl RedisConfig {
         }
         if self.application.is_empty() {
             return Err(self.wrong("`application` must not be empty: it tells whose ledgers these are"));
+        }
+        if self.ca.is_some() && self.cluster {
+            return Err(self.wrong(
+                "`ca_file` is for a single server: name the certificates for a cluster by the variable SSL_CERT_FILE",
+            ));
+        }
+        let has_certificate = |pem: &[u8]| String::from_utf8_lossy(pem).contains("-----BEGIN CERTIFICATE-----");
+        if self.ca.as_deref().is_some_and(|pem| !has_certificate(pem)) {
+            return Err(self.wrong("`ca_file` holds no certificate in PEM"));
+        }
+        if self.ca.is_some() && !self.urls.iter().all(|url| url.starts_with("rediss://")) {
+            return Err(self.wrong("`ca_file` is for TLS: the URL must begin with rediss://"));
         }
         self.urls.iter().map(|url| self.parse_url(url)).collect()
     }
@@ -181,11 +197,22 @@ mod tests {
         assert!(
             RedisConfig {
                 urls: two.clone(),
-                ..good
+                ..good.clone()
             }
             .parse()
             .is_err()
         );
+        let with_ca = |url: &str, cluster: bool, ca: &[u8]| RedisConfig {
+            urls: vec![url.to_owned()],
+            cluster,
+            ca: Some(ca.to_owned()),
+            ..good.clone()
+        };
+        let pem = b"-----BEGIN CERTIFICATE-----";
+        assert!(with_ca("rediss://h", false, pem).parse().is_ok());
+        assert!(with_ca("rediss://h", false, b"none").parse().is_err());
+        assert!(with_ca("rediss://h", true, pem).parse().is_err());
+        assert!(with_ca("redis://h", false, pem).parse().is_err());
         assert_eq!(RedisConfig::cluster(two, "app").parse().unwrap().len(), 2);
     }
 }

@@ -13,7 +13,9 @@ use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::io::tcp::TcpSettings;
-use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, Pipeline, RedisError, RedisResult, Value};
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, Pipeline, RedisError, RedisResult, TlsCertificates, Value,
+};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -30,6 +32,14 @@ const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 
 /// Longest pause between two attempts to connect: a fail-over should be noticed soon.
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+
+/// The server's certificate must lead to one of these.
+fn trusting(ca: &[u8]) -> TlsCertificates {
+    TlsCertificates {
+        client_tls: None,
+        root_cert: Some(ca.to_vec()),
+    }
+}
 
 /// A connection to one server or to a cluster; clones share it.
 #[derive(Clone)]
@@ -205,7 +215,11 @@ impl Connector {
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(connection_timeout))
             .set_response_timeout(Some(response_timeout));
-        let client = Client::open(self.nodes[0].clone())?;
+        let node = self.nodes[0].clone();
+        let client = match &self.config.ca {
+            Some(ca) => Client::build_with_tls(node, trusting(ca))?,
+            None => Client::open(node)?,
+        };
         client
             .get_multiplexed_async_connection_with_config(&settings)
             .await

@@ -18,13 +18,19 @@ pub(super) struct Context {
     name: Arc<str>,
     /// The first record of the open transaction that could not be delivered: librdkafka's own error doesn't say which.
     undelivered: Arc<Mutex<Option<String>>>,
+    /// Why no connection came about, as it was last said: the call that fails for it doesn't tell.
+    trouble: Arc<Mutex<Option<String>>>,
 }
+
+/// The facility under which librdkafka logs that a connection failed.
+const CONNECTION_FAILED: &str = "FAIL";
 
 impl Context {
     pub(super) fn new(name: impl Into<Arc<str>>) -> Self {
         Self {
             name: name.into(),
             undelivered: Arc::default(),
+            trouble: Arc::default(),
         }
     }
 
@@ -34,10 +40,52 @@ impl Context {
     }
 }
 
+impl Context {
+    /// Why no connection came about, and what may be wrong; kept until a connection is known to work, since librdkafka
+    /// doesn't repeat itself.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// An answer came.
+    pub(super) fn forget_trouble(&self) {
+        self.keep_trouble(None);
+    }
+
+    fn keep_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+}
+
+/// A failed connection in librdkafka's words, and with the settings that it may be about.
+fn explained(text: &str) -> String {
+    let words = text.split(" (after ").next().unwrap_or(text);
+    let advice = [
+        (
+            "certificate verify failed",
+            "; is it signed by ssl.ca.location, for this host, and not expired?",
+        ),
+        ("uthentication", "; are kafka.user and kafka.password right?"),
+        ("Disconnected", "; does this port speak our security.protocol?"),
+        (
+            "alert bad certificate",
+            "; the broker wants one of ours: ssl.certificate.location and ssl.key.location",
+        ),
+        (
+            "alert certificate required",
+            "; the broker wants one of ours: ssl.certificate.location and ssl.key.location",
+        ),
+    ];
+    let advice = advice.iter().find(|(cause, _)| words.contains(cause));
+    format!("{words}{}", advice.map_or("", |(_, advice)| advice))
+}
+
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         let client = &*self.name;
         match level {
+            // Told again as an error.
+            _ if facility == CONNECTION_FAILED => tracing::debug!(client, facility, "librdkafka: {text}"),
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
             | RDKafkaLogLevel::Critical
@@ -54,7 +102,13 @@ impl ClientContext for Context {
             tracing::debug!(client = &*self.name, %error, "librdkafka: {reason}");
             return;
         }
-        tracing::warn!(client = &*self.name, %error, "librdkafka: {reason}");
+        let reason = explained(reason);
+        let is_known = self.trouble().as_ref() == Some(&reason);
+        match is_known {
+            true => tracing::debug!(client = &*self.name, %error, "librdkafka: {reason}"),
+            false => tracing::warn!(client = &*self.name, %error, "librdkafka: {reason}"),
+        }
+        self.keep_trouble(Some(reason));
     }
 }
 
@@ -81,5 +135,31 @@ impl ProducerContext<NoCustomPartitioner> for Context {
         let Err((error, message)) = delivery else { return };
         let mut first = self.undelivered.lock().unwrap_or_else(PoisonError::into_inner);
         first.get_or_insert_with(|| format!("record for {}[{}]: {error}", message.topic(), message.partition()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_connection_is_explained() {
+        for (text, words, setting) in [
+            (
+                "sasl_ssl://h:1/bootstrap: SSL handshake failed: certificate verify failed \
+                 (after 25ms in state SSL_HANDSHAKE)",
+                "sasl_ssl://h:1/bootstrap: SSL handshake failed: certificate verify failed;",
+                "ssl.ca.location",
+            ),
+            (
+                "sasl_ssl://h:1/bootstrap: SASL authentication error: no (after 3ms in state AUTH_REQ)",
+                "SASL authentication error: no;",
+                "kafka.password",
+            ),
+        ] {
+            let explained = explained(text);
+            assert!(explained.contains(words) && explained.contains(setting), "{explained}");
+            assert!(!explained.contains("after"), "{explained}");
+        }
     }
 }

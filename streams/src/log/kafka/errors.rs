@@ -65,10 +65,22 @@ pub(super) fn is_hopeless(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+/// What to do about a missing right.
+fn advice(code: RDKafkaErrorCode) -> &'static str {
+    use RDKafkaErrorCode as Code;
+    match code {
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::ClusterAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed => "; docs/operating.md lists the rights that the user needs",
+        _ => "",
+    }
+}
+
 /// Sorts the error of a call outside of transactions.
 pub(super) fn from_code(action: impl Into<String>, code: RDKafkaErrorCode, reason: impl ToString) -> LogError {
     if is_hopeless(code) {
-        fatal(action, reason)
+        fatal(action, format!("{}{}", reason.to_string(), advice(code)))
     } else {
         retriable(action, reason)
     }
@@ -86,7 +98,7 @@ pub(super) fn from_kafka(action: impl Into<String>, error: &KafkaError) -> LogEr
 /// the producer. Permissions and records that no broker takes come first: a new transaction would fail the same way.
 pub(super) fn from_transaction(action: impl Into<String>, error: &TransactionError) -> LogError {
     let TransactionError { code, text, .. } = error;
-    let reason = format!("{text} ({code:?})");
+    let reason = format!("{text} ({code:?}){}", advice(*code));
     if is_hopeless(*code) && *code != RDKafkaErrorCode::FencedInstanceId {
         fatal(action, reason)
     } else if error.fatal {

@@ -55,6 +55,7 @@ impl Inquirer {
         F: Fn(&BaseConsumer<Context>, Duration) -> KafkaResult<T> + Send + 'static,
     {
         let until = Instant::now() + self.config.call_deadline;
+        let context = client.context().clone();
         let asked = tokio::task::spawn_blocking(move || {
             loop {
                 let left = until.saturating_duration_since(Instant::now());
@@ -67,11 +68,17 @@ impl Inquirer {
             }
         });
         let answer = asked.await.map_err(|error| fatal(&action, error))?;
-        answer.map_err(|error| self.unanswered(action, &error))
+        match answer {
+            Ok(answer) => {
+                context.forget_trouble();
+                Ok(answer)
+            }
+            Err(error) => Err(self.unanswered(action, &error, context.trouble())),
+        }
     }
 
-    /// Names the server and its setting where it doesn't answer at all.
-    fn unanswered(&self, action: String, error: &KafkaError) -> LogError {
+    /// Names the server and its setting where it doesn't answer at all, and why, as far as its clients were told.
+    fn unanswered(&self, action: String, error: &KafkaError, trouble: Option<String>) -> LogError {
         match error.rdkafka_error_code() {
             Some(
                 RDKafkaErrorCode::BrokerTransportFailure
@@ -79,7 +86,11 @@ impl Inquirer {
                 | RDKafkaErrorCode::OperationTimedOut
                 | RDKafkaErrorCode::MessageTimedOut
                 | RDKafkaErrorCode::Resolve,
-            ) => retriable(action, format!("{} doesn't answer: {error}", self.config.place())),
+            ) => {
+                let why = trouble
+                    .unwrap_or_else(|| format!("{error}; is it up, and does this port speak our security.protocol?"));
+                retriable(action, format!("{} doesn't answer: {why}", self.config.place()))
+            }
             Some(code) => from_code(action, code, error),
             None => from_kafka(action, error),
         }
@@ -155,7 +166,7 @@ impl Inquirer {
         let timeout = Some(self.config.call_deadline);
         let options = AdminOptions::new().operation_timeout(timeout).request_timeout(timeout);
         let created = admin.create_topics(&specs, &options).await;
-        for result in created.map_err(|error| self.unanswered("create topics".into(), &error))? {
+        for result in created.map_err(|error| self.unanswered("create topics".into(), &error, None))? {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((name, code)) => return Err(from_code(action(&name), code, code)),

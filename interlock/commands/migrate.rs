@@ -1,0 +1,17 @@
+//! `interlock migrate`: the window tables as this version needs them, under a role that may make tables; the workers' role then
+//! need not (`database.migrate = false`).
+
+use interlock_sinks::timescale::{TimescaleOptions, TimescaleSink};
+
+use crate::Status;
+use crate::config::{Config, PATIENCE};
+use crate::services::{self, patiently, say_waiting};
+
+/// Brings the tables up to date.
+pub(crate) fn call(config: &Config) -> anyhow::Result<Status> {
+    let url = &config.database.url;
+    let migrated = async || Ok(TimescaleSink::connect(url, &TimescaleOptions::default()).await?);
+    services::block_on(patiently(Some(PATIENCE), say_waiting, migrated))??;
+    eprintln!("the window tables are up to date");
+    Ok(Status::Held)
+}
