@@ -9,6 +9,8 @@
 
 mod calendar;
 mod demo;
+#[cfg(test)]
+mod fuzz;
 mod gtfs;
 mod identifiers;
 mod read;

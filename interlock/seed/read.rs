@@ -3,6 +3,7 @@
 //! The reader keeps the result of each file apart, so what is optional and of no use here (fares, shapes, translations, …)
 //! may be as broken as it likes.
 
+use std::panic::catch_unwind;
 use std::path::Path;
 
 use gtfs_structures::{Agency, Calendar, CalendarDate, Error, GtfsReader, RawFrequency, RawGtfs, RawStopTime, RawTrip};
@@ -34,8 +35,12 @@ pub(crate) fn read(path: &Path) -> Result<Feed, SeedError> {
         .read_shapes(false)
         .unkown_enum_as_default(true)
         .raw();
-    let raw: RawGtfs = reader
-        .read_from_path(path)
+    // The library panics where a number overflows (Cargo.toml keeps it so in release builds, rather than to read another time).
+    let raw: RawGtfs = catch_unwind(|| reader.read_from_path(path))
+        .map_err(|_| SeedError::Unreadable {
+            file: path.display().to_string(),
+            problem: "a number in it is far out of range, such as a time of thousands of hours; correct it".to_owned(),
+        })?
         .map_err(|error| explain(path, "the feed", error))?;
     Ok(Feed {
         agencies: required(path, "agency.txt", raw.agencies)?,

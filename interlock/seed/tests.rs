@@ -64,6 +64,13 @@ fn the_wkd_timetable_is_projected_onto_the_dates_wanted() {
     );
 }
 
+#[test]
+fn a_time_that_no_number_holds_is_an_error() {
+    let times = "trip_id,arrival_time,departure_time,stop_id,stop_sequence\nt1,9999999:00:00,9999999:00:00,A,1\n";
+    let error = seed_of(&[("stop_times.txt", times)]).unwrap_err().to_string();
+    assert!(error.contains("out of range"), "{error}");
+}
+
 /// A feed in a folder: the given files over those of a small valid one; an empty text leaves a file out.
 fn feed(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();

@@ -1,0 +1,67 @@
+//! One input made of two: a few small damages, of the kinds that break parsers.
+
+use rand::Rng as _;
+use rand::rngs::StdRng;
+
+use super::Target;
+
+/// Damages to one input at most.
+const DAMAGES_MAX: u32 = 8;
+
+/// Bytes at the edges of what numbers, lengths and texts may be.
+const EDGES: &[u8] = &[
+    0x00, 0x01, 0x02, 0x7f, 0x80, 0xff, 0xfe, b'0', b'9', b'-', b',', b'"', b'\n', b'|',
+];
+
+/// Avro's longest numbers: −1, and the two ends of 64 bits and of 32.
+const NUMBERS: &[&[u8]] = &[
+    &[0x01],
+    &[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
+    &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
+    &[0xfe, 0xff, 0xff, 0xff, 0x0f],
+    &[0xff, 0xff, 0xff, 0xff, 0x0f],
+];
+
+pub(super) fn mutate(input: &[u8], other: &[u8], target: &Target<'_>, chance: &mut StdRng) -> Vec<u8> {
+    let mut bytes = input.to_vec();
+    for _ in 0..chance.random_range(1..=DAMAGES_MAX) {
+        damage(&mut bytes, other, target.words, chance);
+    }
+    bytes.truncate(target.bytes_max);
+    bytes
+}
+
+fn damage(bytes: &mut Vec<u8>, other: &[u8], words: &[&[u8]], chance: &mut StdRng) {
+    let at = chance.random_range(0..=bytes.len());
+    let range = {
+        let end = chance.random_range(at..=bytes.len().min(at + 64));
+        at..end
+    };
+    match chance.random_range(0..8) {
+        0 if at < bytes.len() => bytes[at] ^= 1 << chance.random_range(0..8),
+        1 if at < bytes.len() => bytes[at] = EDGES[chance.random_range(0..EDGES.len())],
+        2 => drop(bytes.splice(at..at, [chance.random()])),
+        3 => drop(bytes.drain(range)),
+        4 => {
+            let copy = bytes[range].to_vec();
+            bytes.splice(at..at, copy);
+        }
+        5 => put(bytes, at, NUMBERS, chance),
+        6 => put(bytes, at, words, chance),
+        _ => {
+            // What begins as the one goes on as the other.
+            let from = chance.random_range(0..=other.len());
+            bytes.truncate(at);
+            bytes.extend_from_slice(&other[from..]);
+        }
+    }
+}
+
+fn put(bytes: &mut Vec<u8>, at: usize, pieces: &[&[u8]], chance: &mut StdRng) {
+    if let Some(last) = pieces.len().checked_sub(1) {
+        let piece = pieces[chance.random_range(0..=last)];
+        let replaced = if chance.random() { piece.len() } else { 0 };
+        let end = bytes.len().min(at + replaced);
+        bytes.splice(at..end, piece.iter().copied());
+    }
+}
