@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use interlock_inventory::{Plan, TrainDateKey, command_key};
+use interlock_inventory::{Plan, TEXT_CHARS_MAX, TrainDateKey, command_key, is_answerable};
 use interlock_schemas::registry::Registry;
 use interlock_schemas::{Command, DecodeError, Decoder, Encoder, Event, Payload, Remedy, TrainService};
 use interlock_streams::record::Record;
@@ -55,7 +55,8 @@ fn key(record: &Record) -> Result<&str, DeserializeError> {
 
 #[async_trait]
 impl Deserializer<Command> for Avro<Command> {
-    /// A command must lie under the key of its train-date: the key decides which ledger it belongs to.
+    /// A command must lie under the key of its train-date: the key decides which ledger it belongs to. And it must have an id
+    /// under which it can be answered.
     fn deserialize(&mut self, record: &Record) -> Result<Command, DeserializeError> {
         let key = key(record)?;
         let command = self.decode(record)?;
@@ -64,6 +65,11 @@ impl Deserializer<Command> for Avro<Command> {
         if key != expected {
             return Err(malformed(format!(
                 "the key `{key}` disagrees with the record, which is about `{expected}`"
+            )));
+        }
+        if !is_answerable(&command) {
+            return Err(malformed(format!(
+                "the request_id is longer than {TEXT_CHARS_MAX} characters: nothing can be answered under it"
             )));
         }
         Ok(command)

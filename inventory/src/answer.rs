@@ -124,7 +124,7 @@ pub(crate) fn rejection(step: &mut Step<'_>, code: &str, message: &str) {
             (subject, request.passengers.len())
         }
         Command::Cancel(request) => {
-            let (request_id, user_id) = (request.booking_request_id.as_str(), cut(&request.user_id));
+            let (request_id, user_id) = (cut(&request.booking_request_id), cut(&request.user_id));
             (
                 Subject {
                     request_id,

@@ -153,6 +153,19 @@ fn well_formed(command: &Command) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Whether a command can be answered: under an id that is too long nothing is kept, and no event repeats it. Who asks about one
+/// that can't is told so elsewhere.
+pub fn is_answerable(command: &Command) -> bool {
+    !is_long(request_id(command))
+}
+
+fn request_id(command: &Command) -> &str {
+    match command {
+        Command::Book(request) => &request.request_id,
+        Command::Cancel(request) => &request.request_id,
+    }
+}
+
 /// Whether a client's text is longer than may be kept.
 pub(crate) fn is_long(text: &str) -> bool {
     text.len() > TEXT_CHARS_MAX && text.chars().nth(TEXT_CHARS_MAX).is_some()
@@ -195,10 +208,7 @@ impl<'a> Step<'a> {
 
     /// The command's request id.
     pub(crate) fn request_id(&self) -> &'a str {
-        match self.command {
-            Command::Book(request) => &request.request_id,
-            Command::Cancel(request) => &request.request_id,
-        }
+        request_id(self.command)
     }
 
     fn train_date(&self) -> (&'a str, interlock_schemas::Date) {

@@ -3,7 +3,7 @@
 mod support;
 
 use interlock_fuzz::Target;
-use interlock_inventory::{TrainDateKey, command_key};
+use interlock_inventory::{TrainDateKey, command_key, is_answerable};
 use interlock_schemas::*;
 use support::{DEPARTURE, World};
 
@@ -48,7 +48,7 @@ fn sell(input: &[u8]) {
         };
         let Ok(command) = command else { continue };
         // What the topology refuses before it decides.
-        if TrainDateKey::parse(&command_key(&command)).is_ok() {
+        if TrainDateKey::parse(&command_key(&command)).is_ok() && is_answerable(&command) {
             world.send(&command);
         }
     }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use interlock_inventory::{Plan, TrainDate, TrainDateKey};
+use interlock_inventory::{Plan, TrainDate, TrainDateKey, is_answerable};
 use interlock_schemas::*;
 use proptest::prelude::*;
 use support::{DEPARTURE, ORIGIN_DATE, World};
@@ -125,6 +125,57 @@ proptest! {
             prop_assert_eq!(key.to_string(), text);
         }
     }
+}
+
+/// Bytes of an event on the wire.
+fn encoded(event: &Event) -> usize {
+    let mut bytes = Vec::new();
+    match event {
+        Event::Confirmed(event) => event.encode(&mut bytes),
+        Event::Waitlisted(event) => event.encode(&mut bytes),
+        Event::Cancelled(event) => event.encode(&mut bytes),
+        Event::Rejected(event) => event.encode(&mut bytes),
+        Event::Opened(event) => event.encode(&mut bytes),
+    }
+    bytes.len()
+}
+
+#[test]
+fn no_text_of_a_request_makes_an_event_long() {
+    let long = || "é".repeat(500_000);
+    let booking = |change: &dyn Fn(&mut BookingRequest)| {
+        let mut request = support::booking("r1", "A", "C", 2);
+        change(&mut request);
+        Command::Book(request)
+    };
+    let cancellation = |change: &dyn Fn(&mut CancellationRequest)| {
+        let mut request = support::cancellation("c1", "r1", &[]);
+        change(&mut request);
+        Command::Cancel(request)
+    };
+    let answered = [
+        booking(&|request| request.user_id = long()),
+        booking(&|request| request.from_station = long()),
+        booking(&|request| request.to_station = long()),
+        booking(&|request| request.travel_class = long()),
+        booking(&|request| request.quota = long()),
+        booking(&|request| request.passengers[1].name = long()),
+        booking(&|request| request.passengers = vec![request.passengers[0].clone(); 50_000]),
+        cancellation(&|request| request.user_id = long()),
+        cancellation(&|request| request.booking_request_id = long()),
+        cancellation(&|request| request.passengers = vec![7; 100_000]),
+    ];
+    for command in answered {
+        assert!(is_answerable(&command));
+        let mut world = World::new(Some(support::service()));
+        world.time = DEPARTURE - 1;
+        for event in world.send(&command) {
+            assert!(encoded(&event) < 10_000, "{} bytes", encoded(&event));
+        }
+        world.check_fold();
+    }
+    assert!(!is_answerable(&booking(&|request| request.request_id = long())));
+    assert!(!is_answerable(&cancellation(&|request| request.request_id = long())));
 }
 
 #[test]
