@@ -30,6 +30,8 @@ pub struct Raw {
     pub value: Option<Vec<u8>>,
     /// Its headers.
     pub headers: Vec<(String, Vec<u8>)>,
+    /// What the producer's clock says, in milliseconds since the Unix epoch.
+    pub timestamp: Option<i64>,
 }
 
 /// A record as it was read.
@@ -45,6 +47,26 @@ pub struct Read {
     pub value: Option<Vec<u8>>,
     /// Its headers.
     pub headers: BTreeMap<String, Vec<u8>>,
+}
+
+impl Raw {
+    fn record(&self) -> FutureRecord<'_, Vec<u8>, Vec<u8>> {
+        let mut record = FutureRecord::to(topics::BOOKING_REQUESTS);
+        record.partition = self.partition;
+        record.key = self.key.as_ref();
+        record.payload = self.value.as_ref();
+        record.timestamp = self.timestamp;
+        if !self.headers.is_empty() {
+            let headers = self.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+                headers.insert(Header {
+                    key,
+                    value: Some(value),
+                })
+            });
+            record.headers = Some(headers);
+        }
+        record
+    }
 }
 
 impl Installation {
@@ -76,6 +98,12 @@ impl Installation {
 
     /// Writes a record to `booking-requests`; gives its partition and offset.
     pub async fn produce(&self, raw: &Raw) -> Result<(i32, i64)> {
+        let places = self.produce_all(std::slice::from_ref(raw)).await?;
+        places.first().copied().context("no place")
+    }
+
+    /// Writes records to `booking-requests` as fast as that goes; gives their partitions and offsets.
+    pub async fn produce_all(&self, raws: &[Raw]) -> Result<Vec<(i32, i64)>> {
         let mut client = self.client();
         client.set("partitioner", "murmur2_random");
         // What compresses well may be longer than the broker's limit.
@@ -83,22 +111,17 @@ impl Installation {
             .set("compression.type", "lz4")
             .set("message.max.bytes", "100000000");
         let producer: FutureProducer = client.create()?;
-        let mut record = FutureRecord::<Vec<u8>, Vec<u8>>::to(topics::BOOKING_REQUESTS);
-        record.partition = raw.partition;
-        record.key = raw.key.as_ref();
-        record.payload = raw.value.as_ref();
-        if !raw.headers.is_empty() {
-            let headers = raw.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
-                headers.insert(Header {
-                    key,
-                    value: Some(value),
-                })
-            });
-            record.headers = Some(headers);
+        let send = async |raw: &Raw| {
+            let sent = producer.send(raw.record(), PATIENCE).await;
+            let delivery = sent.map_err(|(error, _)| error).context("produce a record")?;
+            anyhow::Ok((delivery.partition, delivery.offset))
+        };
+        let mut places = Vec::with_capacity(raws.len());
+        // As many at a time as the client's queue takes.
+        for some in raws.chunks(10_000) {
+            places.extend(futures::future::try_join_all(some.iter().map(send)).await?);
         }
-        let sent = producer.send(record, PATIENCE).await;
-        let delivery = sent.map_err(|(error, _)| error).context("produce a record")?;
-        Ok((delivery.partition, delivery.offset))
+        Ok(places)
     }
 
     fn log(&self) -> Result<KafkaLog> {

@@ -1,25 +1,37 @@
 //! The command line against real servers: what it says when input is bad, when a server is down, and by its exit status.
 
-use std::collections::BTreeMap;
+#[path = "cli/hostile.rs"]
+mod hostile;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use interlock_inventory::command_key;
 use interlock_loadgen::{Profile, Workload};
-use interlock_schemas::{Command, Encoder, topics};
+use interlock_schemas::{BookingRequest, Command, Encoder, topics};
 use interlock_streams::log::murmur2::partition_for_key;
 use interlock_streams::policy::DEAD_LETTER_BYTES_MAX;
 use interlock_tests::real::{Installation, PATIENCE, Raw, Read, in_installation, wait_for};
 
-/// Commands over what is on sale, encoded; with their keys.
-async fn requests(installation: &Installation, count: u64) -> Result<Vec<(String, Vec<u8>)>> {
-    let (_, ids) = installation.registry().await?;
+/// Bookings over what is on sale, no two under the same id.
+async fn bookings(installation: &Installation, count: u64) -> Result<Vec<BookingRequest>> {
     let plans = installation.plans().await?;
     let workload = Workload::new(&Profile::named("burst")?, &plans, count * 10, None, 5)?;
-    let bookings = workload.map(|planned| planned.command);
-    let bookings = bookings.filter(|command| matches!(command, Command::Book(_)));
-    let encoded = bookings.take(usize::try_from(count)?).map(|command| {
-        let mut value = Vec::new();
+    let mut seen = BTreeSet::new();
+    let bookings = workload.filter_map(|planned| match planned.command {
+        Command::Book(booking) if seen.insert(booking.request_id.clone()) => Some(booking),
+        _ => None,
+    });
+    Ok(bookings.take(usize::try_from(count)?).collect())
+}
+
+/// The same, encoded; with their keys.
+async fn requests(installation: &Installation, count: u64) -> Result<Vec<(String, Vec<u8>)>> {
+    let (_, ids) = installation.registry().await?;
+    let bookings = bookings(installation, count).await?;
+    let encoded = bookings.into_iter().map(|booking| {
+        let (command, mut value) = (Command::Book(booking), Vec::new());
         Encoder::new(ids).encode(&command, &mut value)?;
         Ok((command_key(&command), value))
     });
@@ -60,6 +72,7 @@ fn bad_records(requests: &[(String, Vec<u8>)]) -> Vec<(&'static str, Raw)> {
                 value: Some(good.clone()),
                 partition: Some(1),
                 headers: vec![("traceparent".into(), b"00-1-2-01".to_vec())],
+                ..Raw::default()
             },
         ),
         (
