@@ -12,6 +12,9 @@ use crate::rejection::{Refusal, RejectionCode, clip};
 use crate::train_date::{Open, TrainDate};
 use crate::waitlist::Party;
 
+/// Most moves that one event tells of: with the longest ids half of what a record may have. Plans allow lists of thousands.
+const MOVES_MAX: usize = 400;
+
 /// Emits the answer to a cancellation and what follows from it, or says why it is refused.
 pub(crate) fn cancel(
     step: &mut Step<'_>,
@@ -124,8 +127,8 @@ fn what_follows(
     for promotion in &promotions {
         promoted(step, open, scope, promotion);
     }
-    if !moves.is_empty() {
-        let scope = open.plan.scope(scope);
+    let scope = open.plan.scope(scope);
+    for moves in moves.chunks(MOVES_MAX) {
         let subject = Subject {
             request_id: step.request_id(),
             travel_class: &scope.class,
@@ -139,7 +142,7 @@ fn what_follows(
             passengers: Vec::new(),
             partial_confirmation: false,
             distance_m: 0,
-            moves,
+            moves: moves.to_vec(),
         }));
     }
 }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use interlock_inventory::invariants::EventAuditor;
 use interlock_inventory::{Plan, TrainDate, TrainDateKey, is_answerable};
 use interlock_schemas::*;
 use proptest::prelude::*;
@@ -176,6 +177,35 @@ fn no_text_of_a_request_makes_an_event_long() {
     }
     assert!(!is_answerable(&booking(&|request| request.request_id = long())));
     assert!(!is_answerable(&cancellation(&|request| request.request_id = long())));
+}
+
+#[test]
+fn a_long_list_that_moves_makes_no_event_long() {
+    let mut plan = support::service();
+    plan.waitlist_caps = vec![WaitlistCap {
+        travel_class: "SL".into(),
+        quota: "GN".into(),
+        passengers: i32::MAX,
+    }];
+    let mut world = World::new(Some(plan));
+    world.time = DEPARTURE - 30 * 3_600_000;
+    let id = |number: usize| format!("{number:04}{}", "🚆".repeat(252));
+    for number in 0..250 {
+        let mut request = support::booking("", "A", "E", 6);
+        request.request_id = id(number);
+        world.send_unaudited(&Command::Book(request));
+    }
+    let events = world.send_unaudited(&Command::Cancel(support::cancellation("c", &id(0), &[])));
+    let moves = events.iter().map(|event| match event {
+        Event::Waitlisted(list) => list.moves.len(),
+        _ => 0,
+    });
+    assert_eq!(moves.sum::<usize>(), 249 * 6, "everybody behind moves");
+    assert!(events.iter().all(|event| encoded(event) < 500_000));
+    world.check_fold();
+    let mut auditor = EventAuditor::new();
+    let found: Vec<_> = world.events.iter().flat_map(|event| auditor.observe(event)).collect();
+    assert_eq!((found, auditor.finish()), (vec![], vec![]));
 }
 
 #[test]
