@@ -252,7 +252,7 @@ fn path(path: &Path) -> Result<&str> {
     path.to_str().context("a path in UTF-8")
 }
 
-/// nginx in front of the registry; killed when dropped.
+/// nginx in front of the registry, which a shell ends as soon as its input does: with this value, or with this process.
 #[derive(Debug)]
 struct Proxy(Child);
 
@@ -269,31 +269,27 @@ impl Proxy {
             &file,
             proxy_settings(folder, registry, entrances, certificates, secrets),
         )?;
-        let mut nginx = Command::new("nginx");
-        nginx
-            .arg("-c")
-            .arg(&file)
-            .arg("-p")
-            .arg(folder)
-            .arg("-e")
-            .arg(folder.join("nginx.log"));
+        let mut shell = Command::new("setsid");
+        shell.args(["bash", "-c", "nginx \"$@\" & cat >/dev/null; kill $!; wait", "nginx"]);
+        shell.arg("-c").arg(&file).arg("-p").arg(folder);
+        shell.arg("-e").arg(folder.join("nginx.log"));
         // Where Debian keeps it, and users do not look.
-        nginx.env(
+        shell.env(
             "PATH",
             format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()),
         );
-        let child = nginx
-            .stdin(Stdio::null())
+        let child = shell
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        Ok(Self(child.context("nginx (apt-get install nginx-light)")?))
+        Ok(Self(child.context("setsid bash")?))
     }
 }
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        drop(self.0.stdin.take());
         let _ = self.0.wait();
     }
 }
