@@ -42,7 +42,10 @@ impl Campaign {
             let named = |only: &String| fault.name.to_lowercase().contains(&only.to_lowercase());
             self.only.is_empty() || self.only.iter().any(named)
         };
-        let faults = CATALOGUE.iter().enumerate().filter(|(_, fault)| is_wanted(fault));
+        let faults = CATALOGUE
+            .iter()
+            .enumerate()
+            .filter(|(_, fault)| is_wanted(fault) && fault.is_possible());
         let all: Vec<Planned> = faults
             .flat_map(|(place, fault)| fault.on.iter().map(move |kind| (*kind, place)))
             .filter(|(kind, _)| self.on.contains(kind))

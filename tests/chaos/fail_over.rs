@@ -21,7 +21,7 @@ use crate::real::{Installation, PATIENCE, Servers, Service, Wanted, Worker, root
 const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 const DUE: Duration = Duration::from_secs(7);
 /// Requests of the backlog for each booking that is wanted: some repeat, some give up again.
-const REQUESTS_PERCENT: u64 = 115;
+const REQUESTS_PERCENT: u64 = 130;
 /// The profile that spreads its requests over all train-dates.
 const PROFILE: &str = "backlog";
 const RATE: u32 = 300;

@@ -104,7 +104,8 @@ impl Report {
 fn spread(times: impl Iterator<Item = f64>) -> String {
     let mut times: Vec<f64> = times.collect();
     times.sort_by(f64::total_cmp);
-    let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    let at = |place: usize| times.get(place).copied().unwrap_or_default();
+    let median = f64::midpoint(at((times.len().max(1) - 1) / 2), at(times.len() / 2));
     let longest = times.last().copied().unwrap_or_default();
     format!("{median:.1}, {longest:.1}")
 }

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::real::{
     Addresses, Cluster, Installation, PATIENCE, Pair, Proxy, Servers, Service, Wanted, Worker, execute,
-    free_kafka_port, proxied_port, wait_for,
+    free_kafka_port, may_mount, proxied_port, wait_for,
 };
 
 /// Workers that decide.
@@ -108,7 +108,9 @@ impl Stage {
         };
         if kind == Kind::Single {
             wanted.services.push(Service::Redis);
-            wanted.small_disks = vec![(Service::Redis, 256), (Service::Postgres, 768)];
+            if may_mount() {
+                wanted.small_disks = vec![(Service::Redis, 256), (Service::Postgres, 768)];
+            }
         }
         let servers = Arc::new(Servers::start(wanted)?);
         let mut addresses = servers.addresses().clone();

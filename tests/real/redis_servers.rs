@@ -64,6 +64,11 @@ impl Pair {
     /// Kills the master, or leaves it to itself, and makes the replica the master.
     pub(crate) async fn fail_over(&mut self, kill: bool) -> Result<()> {
         let former = self.master;
+        let replica = &self.servers[1 - former];
+        wait_for("the replica has loaded what it knows", PATIENCE, async || {
+            Ok(replica.command::<String>("PING").await.is_ok().then_some(()))
+        })
+        .await?;
         if kill {
             self.servers[former].kill();
         }

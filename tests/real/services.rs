@@ -313,18 +313,38 @@ pub const fn proxied_port(kafka_port: u16, node: u16) -> u16 {
     kafka_port + 200 + node
 }
 
-/// A disk of its own in memory, which takes the rights of the super-user.
+/// Whether disks of our own can be mounted here, which takes the rights of the super-user.
+pub(crate) fn may_mount() -> bool {
+    static MAY: OnceLock<bool> = OnceLock::new();
+    let tried = || {
+        let folder = tempfile::tempdir()?;
+        mount_small_disk(folder.path(), 1)?;
+        let unmounted = Command::new("umount").arg(folder.path()).status()?;
+        ensure!(unmounted.success(), "{} stays mounted", folder.path().display());
+        anyhow::Ok(())
+    };
+    *MAY.get_or_init(|| {
+        tried()
+            .inspect_err(|error| say(format_args!("no disk can be filled: {error:#}")))
+            .is_ok()
+    })
+}
+
+/// A disk of its own in memory.
 fn mount_small_disk(folder: &Path, megabytes: u32) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let size = format!("size={megabytes}m");
     let mounted = Command::new("mount")
         .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
         .arg(folder)
-        .status();
+        .output();
+    let mounted = mounted.context("mount")?;
+    let said = String::from_utf8_lossy(&mounted.stderr);
     ensure!(
-        mounted.context("mount")?.success(),
-        "no small disk at {}",
-        folder.display()
+        mounted.status.success(),
+        "no small disk at {}: {}",
+        folder.display(),
+        said.trim()
     );
     Ok(())
 }

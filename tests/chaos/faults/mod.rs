@@ -11,6 +11,7 @@ use futures::future::LocalBoxFuture;
 
 use super::scene::Scene;
 use super::stage::Kind::{self, Clustered, Replicated, Single};
+use crate::real::may_mount;
 
 /// Something that goes wrong.
 pub(super) struct Fault {
@@ -20,6 +21,13 @@ pub(super) struct Fault {
     pub(super) on: &'static [Kind],
     /// Does it, marks when it struck and when it was over, and replaces what was killed for good.
     pub(super) happen: for<'a, 'b> fn(&'a mut Scene<'b>) -> LocalBoxFuture<'a, Result<()>>,
+}
+
+impl Fault {
+    /// Whether this machine can do it.
+    pub(super) fn is_possible(&self) -> bool {
+        !self.name.ends_with("disk full") || may_mount()
+    }
 }
 
 macro_rules! faults {
