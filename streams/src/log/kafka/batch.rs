@@ -25,21 +25,18 @@ pub(super) struct Copier {
 }
 
 impl Copier {
-    /// The record, and how many bytes it has.
-    pub(super) fn copy(&mut self, message: &Message) -> (Record, usize) {
+    pub(super) fn copy(&mut self, message: &Message) -> Record {
         let key = message.key().map(|bytes| self.bytes(bytes));
         let value = message.value().map(|bytes| self.bytes(bytes));
         let mut headers = Vec::new();
         message.for_each_header(|name, value| headers.push((self.header_name(name), self.bytes(value))));
-        let size = key.as_ref().map_or(0, Bytes::len) + value.as_ref().map_or(0, Bytes::len);
-        let record = Record {
+        Record {
             offset: message.offset(),
             timestamp: message.timestamp(),
             key,
             value,
             headers,
-        };
-        (record, size)
+        }
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Bytes {

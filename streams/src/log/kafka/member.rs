@@ -12,6 +12,7 @@ use rdkafka::error::RDKafkaErrorCode;
 use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
+use super::ahead::Ahead;
 use super::batch::Copier;
 use super::config::GroupProtocol;
 use super::consumer::{Command, Item};
@@ -20,10 +21,7 @@ use super::errors::{fatal, from_kafka, is_hopeless, retriable};
 use super::ffi::{Event, EventQueue, Message, Waker};
 use super::membership::Partition;
 use crate::log::{LogError, Polled};
-use crate::record::{PartitionRecords, TopicPartition};
-
-/// Bytes after which a batch ends, so that large records don't pile up.
-const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+use crate::record::TopicPartition;
 
 /// How long one poll waits. Commands end it early, so this is only how often we look up.
 const POLL: Duration = Duration::from_secs(1);
@@ -74,6 +72,7 @@ pub(super) fn run(
         number: 0,
         later: None,
         copier: Copier::default(),
+        ahead: Ahead::default(),
     };
     let reply = member.serve(commands, items);
     if let Err(error) = member.complete_revocation() {
@@ -117,6 +116,8 @@ pub(super) struct Member<'a> {
     /// An event met while collecting a batch.
     later: Option<Event>,
     copier: Copier,
+    /// Never of a partition that isn't active: who stops one drops what was collected of it.
+    pub(super) ahead: Ahead,
 }
 
 impl Member<'_> {
@@ -194,16 +195,20 @@ impl Member<'_> {
             Some(event) => event,
             None => {
                 self.overslept |= self.last_poll.elapsed() >= self.start.overslept_after;
-                let event = self.queue.poll(POLL);
+                let wait = if self.ahead.is_empty() { POLL } else { Duration::ZERO };
+                let event = self.queue.poll(wait);
                 self.last_poll = Instant::now();
                 match event {
                     Some(event) => event,
-                    None => return Ok(None),
+                    None => return Ok(self.batch(max_records)),
                 }
             }
         };
         match event {
-            Event::Message(message) => Ok(self.batch(&message, max_records)),
+            Event::Message(message) => {
+                self.collect(message);
+                Ok(self.batch(max_records))
+            }
             Event::Assigned(partitions) => self.assigned(partitions),
             Event::Revoked(partitions) => self.revoked(partitions),
             Event::Error { code, text, fatal } => self.error(code, text, fatal),
@@ -217,37 +222,25 @@ impl Member<'_> {
 
     // --- records -----------------------------------------------------------------------------------------------------
 
-    /// This record and all others that are there already, up to the limits.
-    fn batch(&mut self, first: &Message, max_records: usize) -> Option<Polled> {
-        let mut parts: Vec<PartitionRecords> = Vec::new();
-        let (mut count, mut size) = (0, 0);
-        let mut next = None;
-        loop {
-            let message = next.as_ref().unwrap_or(first);
-            if let Some(source) = self.wanted(message) {
-                let (record, bytes) = self.copier.copy(message);
-                (count, size) = (count + 1, size + bytes);
-                // Records of a partition come in runs.
-                match parts.iter_mut().rev().find(|part| part.source == source) {
-                    Some(part) => part.records.push(record),
-                    None => parts.push(PartitionRecords {
-                        source,
-                        records: vec![record],
-                    }),
-                }
+    /// This record and all others that are there already, as far as there is room.
+    fn collect(&mut self, first: Message) {
+        let mut next = Some(first);
+        while let Some(message) = next.take() {
+            if let Some(source) = self.wanted(&message) {
+                self.ahead.push(source, self.copier.copy(&message));
             }
-            if count >= max_records || size >= BATCH_BYTES_MAX {
+            if self.ahead.is_full() {
                 break;
             }
             match self.queue.poll(Duration::ZERO) {
                 Some(Event::Message(message)) => next = Some(message),
-                Some(event) => {
-                    self.later = Some(event);
-                    break;
-                }
-                None => break,
+                event => self.later = event,
             }
         }
+    }
+
+    fn batch(&mut self, max_records: usize) -> Option<Polled> {
+        let parts = self.ahead.take(max_records);
         (!parts.is_empty()).then_some(Polled::Records(parts))
     }
 

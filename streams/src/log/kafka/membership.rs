@@ -94,9 +94,10 @@ impl Member<'_> {
             self.release(&doubted)?;
             return Ok(None);
         }
-        for partition in &known {
-            if let Some(partition) = self.partitions.get_mut(partition) {
+        for name in &known {
+            if let Some(partition) = self.partitions.get_mut(name) {
                 partition.active = false;
+                self.ahead.drop_partition(name);
             }
         }
         self.revoking = [&known[..], &doubted[..]].concat();
@@ -135,6 +136,7 @@ impl Member<'_> {
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
         let mut list = TopicPartitionList::new();
         for partition in partitions {
+            self.ahead.drop_partition(partition);
             if self
                 .partitions
                 .remove(partition)

@@ -5,6 +5,7 @@
 //! | `config` | settings, and why each differs from librdkafka's own |
 //! | `consumer`, `member` | a group's member: asynchronous side, and the thread that owns the client |
 //! | `membership`, `positions` | what that thread does about partitions: whose they are, where they are read from |
+//! | `batch`, `ahead` | records copied out of librdkafka, and collected so that a batch has some of each partition |
 //! | `producer`, `committer` | a transactional producer: likewise |
 //! | `appender` | a producer without transactions |
 //! | `reader` | one partition outside of any group |
@@ -16,6 +17,7 @@
 //! librdkafka's calls block, some of them longer than they promise, so none runs on a tokio worker: each consumer, producer
 //! and reader has an OS thread, and every answer is waited for with a deadline.
 
+mod ahead;
 mod appender;
 mod batch;
 mod committer;

@@ -240,8 +240,8 @@ impl Fetcher<'_> {
         let (mut records, mut size) = (Vec::new(), 0);
         let mut message = first;
         loop {
-            let (record, bytes) = self.copier.copy(&message);
-            size += bytes;
+            let record = self.copier.copy(&message);
+            size += record.size();
             records.push(record);
             if records.len() >= max_records || size >= BATCH_BYTES_MAX {
                 break;

@@ -1,0 +1,165 @@
+//! Records taken from librdkafka before they are asked for.
+//!
+//! Kafka sends long runs of one partition, thousands of records of a backlog. A batch made of one run would be the work of
+//! one task, and all others of the thread would wait while it waits for its ledger. So runs are collected, and a batch has
+//! its share of each partition.
+
+use std::collections::VecDeque;
+
+use crate::record::{PartitionRecords, Record, TopicPartition};
+
+/// Bytes of keys and values after which nothing more is collected.
+const BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Records after which nothing more is collected.
+const RECORDS_MAX: usize = 32_768;
+
+/// Bytes of keys and values after which a batch ends, so that large records don't pile up.
+const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Records by partition, in order.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    parts: Vec<(TopicPartition, VecDeque<Record>)>,
+    records: usize,
+    bytes: usize,
+}
+
+impl Ahead {
+    pub(super) fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.records >= RECORDS_MAX || self.bytes >= BYTES_MAX
+    }
+
+    /// Adds a record behind those of its partition.
+    pub(super) fn push(&mut self, source: TopicPartition, record: Record) {
+        self.records += 1;
+        self.bytes += record.size();
+        // Records of a partition come in runs, the last of which is the likeliest.
+        match self.parts.iter_mut().rev().find(|(known, _)| *known == source) {
+            Some((_, records)) => records.push_back(record),
+            None => self.parts.push((source, VecDeque::from([record]))),
+        }
+    }
+
+    /// Drops what was collected of a partition.
+    pub(super) fn drop_partition(&mut self, source: &TopicPartition) {
+        self.parts.retain(|(known, records)| {
+            if known == source {
+                self.records -= records.len();
+                self.bytes -= records.iter().map(Record::size).sum::<usize>();
+            }
+            known != source
+        });
+    }
+
+    /// The first records, at most so many (at least one): of each partition the same number, as far as there are any.
+    pub(super) fn take(&mut self, max_records: usize) -> Vec<PartitionRecords> {
+        let (mut room, mut bytes) = (max_records.max(1), 0);
+        // What the short ones leave is shared among the long ones.
+        self.parts.sort_by_key(|(_, records)| records.len());
+        let mut taken = Vec::with_capacity(self.parts.len());
+        for (others, (source, waiting)) in (0..self.parts.len()).rev().zip(&mut self.parts) {
+            let share = room.div_ceil(others + 1);
+            let mut records = Vec::with_capacity(share.min(waiting.len()));
+            while records.len() < share && bytes < BATCH_BYTES_MAX {
+                let Some(record) = waiting.pop_front() else { break };
+                bytes += record.size();
+                records.push(record);
+            }
+            room -= records.len();
+            self.records -= records.len();
+            if !records.is_empty() {
+                taken.push(PartitionRecords {
+                    source: source.clone(),
+                    records,
+                });
+            }
+        }
+        self.bytes -= bytes;
+        self.parts.retain(|(_, records)| !records.is_empty());
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn source(partition: i32) -> TopicPartition {
+        TopicPartition::new("t", partition)
+    }
+
+    fn push(ahead: &mut Ahead, partition: i32, offsets: std::ops::Range<i64>, bytes: usize) {
+        for offset in offsets {
+            let record = Record {
+                offset,
+                timestamp: 0,
+                key: None,
+                value: Some(Bytes::from(vec![0; bytes])),
+                headers: Vec::new(),
+            };
+            ahead.push(source(partition), record);
+        }
+    }
+
+    fn offsets(taken: Vec<PartitionRecords>) -> Vec<(i32, Vec<i64>)> {
+        let of_part = |part: PartitionRecords| {
+            let offsets = part.records.iter().map(|record| record.offset).collect();
+            (part.source.partition, offsets)
+        };
+        let mut offsets: Vec<_> = taken.into_iter().map(of_part).collect();
+        offsets.sort_unstable();
+        offsets
+    }
+
+    #[test]
+    fn each_partition_has_its_share_in_order() {
+        let mut ahead = Ahead::default();
+        push(&mut ahead, 0, 0..10, 1);
+        push(&mut ahead, 1, 5..6, 1);
+        push(&mut ahead, 2, 7..10, 1);
+        push(&mut ahead, 0, 10..12, 1);
+        assert_eq!(
+            offsets(ahead.take(7)),
+            [(0, vec![0, 1, 2]), (1, vec![5]), (2, vec![7, 8, 9])]
+        );
+        assert_eq!(offsets(ahead.take(100)), [(0, (3..12).collect())]);
+        assert!(ahead.is_empty());
+        assert_eq!((ahead.records, ahead.bytes), (0, 0));
+    }
+
+    #[test]
+    fn fewer_records_than_partitions() {
+        let mut ahead = Ahead::default();
+        (0..3).for_each(|partition| push(&mut ahead, partition, 0..1, 1));
+        let taken: usize = (0..3).map(|_| ahead.take(1).len()).sum();
+        assert_eq!(taken, 3, "one by one");
+        assert!(ahead.take(0).is_empty(), "there is nothing more");
+    }
+
+    #[test]
+    fn large_records_end_a_batch_and_the_collection() {
+        let mut ahead = Ahead::default();
+        push(&mut ahead, 0, 0..3, BATCH_BYTES_MAX);
+        assert!(ahead.is_full());
+        assert_eq!(offsets(ahead.take(100)), [(0, vec![0])]);
+        ahead.drop_partition(&source(0));
+        assert_eq!((ahead.records, ahead.bytes), (0, 0));
+    }
+
+    #[test]
+    fn what_is_dropped_does_not_come_back() {
+        let mut ahead = Ahead::default();
+        push(&mut ahead, 0, 0..3, 1);
+        push(&mut ahead, 1, 0..3, 1);
+        ahead.drop_partition(&source(0));
+        push(&mut ahead, 0, 1..2, 1);
+        assert_eq!(offsets(ahead.take(100)), [(0, vec![1]), (1, vec![0, 1, 2])]);
+    }
+}
