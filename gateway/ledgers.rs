@@ -25,7 +25,7 @@ impl Ledgers {
     pub(crate) async fn train_date(&self, key: &str) -> Result<TrainDate, Problem> {
         let ledger = partition_for_key(key.as_bytes(), self.count);
         let name = Bytes::copy_from_slice(key.as_bytes());
-        let fields = self.store.load(ledger, &[name]).await?.pop().unwrap_or_default();
+        let fields = self.store.load(ledger, &[name], None).await?.pop().unwrap_or_default();
         // Asked afterwards: a rebuild that began meanwhile has emptied it.
         if self.store.state(ledger).await?.rebuilding {
             return Err(Problem::unavailable(format!(

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use interlock_inventory::{Ledger, Plan, decide, evolve};
+use interlock_inventory::{Ledger, Plan, SETTLED, TrainDate, decide, evolve, settled_field};
 use interlock_schemas::{Command, Encoder, Event, topics, train_date_key};
-use interlock_streams::ledger::{FieldWrite, Fields};
+use interlock_streams::ledger::{FieldName, FieldWrite, Fields};
 use interlock_streams::{
     Corrupt, GlobalTable, LedgerProcessor, LedgerSpec, Message, Provenance, StreamsBuilder, Topology,
 };
@@ -15,9 +15,12 @@ use crate::avro::{Avro, Events};
 use crate::past::Decided;
 use crate::{Context, TopologyError};
 
-/// Outcomes of requests, in whole train-dates, that a task keeps in memory between batches. One takes about a kilobyte with
-/// all that belongs to it. Dropping a train-date costs a read when it is next asked for.
-const CACHED_OUTCOMES_MAX: usize = 60_000;
+/// Bytes of train-dates that a task keeps in memory between batches, about. Letting go of a train-date costs a read when it is
+/// next asked for.
+const CACHE_BYTES_MAX: usize = 24 << 20;
+
+/// Bytes that a command adds to its train-date at most, about: a party that waits.
+const COMMAND_BYTES_MAX: usize = 1_000;
 
 /// Builds the topology.
 pub(crate) fn build(context: &Context) -> Result<Topology, TopologyError> {
@@ -31,7 +34,7 @@ pub(crate) fn build(context: &Context) -> Result<Topology, TopologyError> {
         .process_ledger(LedgerSpec {
             name: "seats".to_owned(),
             event_topics: topics::EVENTS.map(str::to_owned).to_vec(),
-            processor: move || Seats::new(plans.clone()),
+            processor: move || Seats::new(plans.clone(), CACHE_BYTES_MAX),
             events: move || Decided(Avro::new(past.clone())),
         })
         .map_values(|Decided(event)| event)
@@ -63,27 +66,27 @@ struct Seats {
     /// When each cached train-date was last asked for, in batches.
     used: FxHashMap<String, u64>,
     batch: u64,
-    /// Outcomes kept, at most: a repeated command adds none. Counted again only when it may be too many, not at every batch.
-    outcomes_at_most: usize,
+    bytes_max: usize,
+    /// Bytes kept, at most: most commands add less. Counted again only when it may be too many, not at every batch.
+    bytes_at_most: usize,
 }
 
 impl Seats {
-    fn new(plans: GlobalTable<Arc<Plan>>) -> Self {
+    fn new(plans: GlobalTable<Arc<Plan>>, bytes_max: usize) -> Self {
         Self {
             plans,
+            bytes_max,
             ledger: Ledger::default(),
             restored: false,
             used: FxHashMap::default(),
             batch: 0,
-            outcomes_at_most: 0,
+            bytes_at_most: 0,
         }
     }
 
-    /// Outcomes of a train-date that is kept, and one more for itself.
+    /// Bytes of a train-date that is kept.
     fn weight(&self, key: &str) -> usize {
-        self.ledger
-            .get(key)
-            .map_or(0, |train_date| train_date.outcomes().len() + 1)
+        self.ledger.get(key).map_or(0, TrainDate::memory)
     }
 }
 
@@ -121,9 +124,40 @@ impl LedgerProcessor for Seats {
         } else {
             self.ledger.load(key, fields).map_err(|error| corrupt(&error))?;
             self.used.insert(key.to_owned(), self.batch);
-            self.outcomes_at_most += self.weight(key);
+            self.bytes_at_most += self.weight(key);
         }
         Ok(())
+    }
+
+    /// What became of a request is asked for again by who repeats it or cancels, and by nobody else.
+    fn lazy_fields(&self) -> Option<&'static [u8]> {
+        Some(SETTLED.as_bytes())
+    }
+
+    fn fields(&self, command: &Message<Command>, missing: &mut Vec<FieldName>) {
+        let Some(document) = &command.key else { return };
+        let key = std::str::from_utf8(document).unwrap_or_default();
+        let needed = self.ledger.outcomes_of_command(key, &command.value);
+        missing.extend(needed.map(|request_id| FieldName {
+            document: document.clone(),
+            field: settled_field(request_id).into(),
+        }));
+    }
+
+    fn event_fields(&self, event: &Decided<Event>, missing: &mut Vec<FieldName>) {
+        let header = event.0.header();
+        let key = train_date_key(&header.train_id, header.travel_date);
+        let needed = self.ledger.outcomes_of_event(&key, &event.0);
+        missing.extend(needed.map(|request_id| FieldName {
+            document: key.clone().into(),
+            field: settled_field(request_id).into(),
+        }));
+    }
+
+    fn insert_field(&mut self, name: &FieldName, value: Bytes) -> Result<(), Corrupt> {
+        let key = std::str::from_utf8(&name.document).map_err(|error| Corrupt(error.to_string()))?;
+        let loaded = self.ledger.load_outcome(key, &name.field, &value);
+        loaded.map_err(|error| Corrupt(error.to_string()))
     }
 
     fn decide(&mut self, message: Message<Command>, at: &Provenance<'_>, events: &mut Vec<Decided<Event>>) {
@@ -148,13 +182,13 @@ impl LedgerProcessor for Seats {
         if let Some(used) = key.and_then(|key| self.used.get_mut(key)) {
             *used = self.batch;
         }
-        self.outcomes_at_most += 1;
+        self.bytes_at_most += COMMAND_BYTES_MAX;
         events.extend(decided.into_iter().map(Decided));
     }
 
     fn evolve(&mut self, event: &Decided<Event>) -> Result<(), Corrupt> {
         evolve(&mut self.ledger, &event.0);
-        self.outcomes_at_most += 1;
+        self.bytes_at_most += COMMAND_BYTES_MAX;
         Ok(())
     }
 
@@ -169,29 +203,34 @@ impl LedgerProcessor for Seats {
 
     fn shrink(&mut self) {
         self.batch += 1;
-        if self.outcomes_at_most <= CACHED_OUTCOMES_MAX {
+        self.ledger.leave_in_store();
+        if self.bytes_at_most <= self.bytes_max {
             return;
         }
         let mut kept: usize = self.used.keys().map(|key| self.weight(key)).sum();
+        self.bytes_at_most = kept;
+        if kept <= self.bytes_max {
+            return;
+        }
         let mut by_age: Vec<(u64, String)> = self.used.iter().map(|(key, used)| (*used, key.clone())).collect();
         by_age.sort_unstable();
         for (_, key) in by_age {
             // Down to three quarters at once, so that a full cache is not sorted at every batch.
-            if kept <= CACHED_OUTCOMES_MAX * 3 / 4 {
+            if kept <= self.bytes_max / 4 * 3 {
                 break;
             }
             kept -= self.weight(&key);
             self.ledger.remove(&key);
             self.used.remove(&key);
         }
-        self.outcomes_at_most = kept;
+        self.bytes_at_most = kept;
     }
 
     fn clear(&mut self) {
         self.ledger = Ledger::default();
         self.restored = false;
         self.used.clear();
-        self.outcomes_at_most = 0;
+        self.bytes_at_most = 0;
     }
 }
 

@@ -184,7 +184,7 @@ async fn compare_once(
         let names = audit.store.names(ledger).await?;
         let mut documents = Documents::new(ledger, &check.state);
         for names in names.chunks(DOCUMENTS_PER_READ) {
-            for (name, fields) in names.iter().zip(audit.store.load(ledger, names).await?) {
+            for (name, fields) in names.iter().zip(audit.store.load(ledger, names, None).await?) {
                 documents.compare(name, &fields, &mut found);
             }
         }

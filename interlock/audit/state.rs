@@ -217,7 +217,8 @@ fn describe(train_date: Option<&TrainDate>, field: &str, value: Option<&Vec<u8>>
     let Some(value) = value else {
         return "nothing".to_owned();
     };
-    let outcome = field.strip_prefix("r|").and_then(|id| train_date?.outcome(id));
+    let request_id = field.strip_prefix("r|").or_else(|| field.strip_prefix("q|"));
+    let outcome = request_id.and_then(|id| train_date?.outcome(id));
     let text = match (outcome, field.strip_prefix("s|").zip(train_date)) {
         (Some(outcome), _) => format!("{outcome:?}"),
         (None, Some((coach, train_date))) => {

@@ -28,7 +28,7 @@ pub fn evolve(ledger: &mut Ledger, event: &Event) {
     }
     let key = train_date_key(&header.train_id, header.travel_date);
     let touched = ledger.touched.entry(key.clone()).or_default();
-    let TrainDate { open, outcomes } = ledger.train_dates.entry(key).or_default();
+    let TrainDate { open, outcomes, .. } = ledger.train_dates.entry(key).or_default();
     let made_booking = match (event, open) {
         (Event::Opened(opened), open) => {
             *open = open_with(&mut ledger.plans, opened);
@@ -47,6 +47,7 @@ pub fn evolve(ledger: &mut Ledger, event: &Event) {
             open,
             outcomes,
             touched,
+            was_waiting: false,
         }
         .apply(event),
     };
@@ -78,6 +79,8 @@ struct Fold<'a> {
     open: &'a mut Open,
     outcomes: &'a mut HashMap<Arc<str>, Outcome>,
     touched: &'a mut Touched,
+    /// Somebody of the booking that was taken out waited.
+    was_waiting: bool,
 }
 
 impl Fold<'_> {
@@ -195,7 +198,10 @@ impl Fold<'_> {
     /// The booking that the event is about, to be changed and put back; a new one if an answer names it first.
     fn take_out(&mut self) -> Option<Box<Booking>> {
         match self.outcomes.remove(self.header.request_id.as_str()) {
-            Some(Outcome::Booking(booking)) => return Some(booking),
+            Some(Outcome::Booking(booking)) => {
+                self.was_waiting = booking.is_waiting();
+                return Some(booking);
+            }
             Some(other) => {
                 self.keep(&self.header.request_id, other);
                 return None;
@@ -216,6 +222,9 @@ impl Fold<'_> {
     }
 
     fn put_back(&mut self, booking: Box<Booking>) {
+        if self.was_waiting && !booking.is_waiting() {
+            self.touched.settled.insert(self.header.request_id.as_str().into());
+        }
         self.keep(&self.header.request_id, Outcome::Booking(booking));
     }
 

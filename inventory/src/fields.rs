@@ -5,15 +5,20 @@
 //! | `p` | the plan, as postcard |
 //! | `s\|S1` | a coach's seats: for each its taken legs, `ceil(legs / 8)` bytes, little end first |
 //! | `w\|SL\|GN` | a waitlist: the first position issued last, as postcard |
-//! | `r\|<request id>` | a request's outcome, as postcard |
+//! | `q\|<request id>` | a booking of which somebody waits, as postcard |
+//! | `r\|<request id>` | any other outcome of a request, as postcard |
 //! | `bookings` (document `""`) | the booking counter, as postcard |
 //!
 //! A waitlist's entries aren't written again beside the bookings they belong to: the passengers who wait, in the order of
 //! their first positions, *are* the list (R15: it is never reordered). So a new waiter costs one small field, however long
 //! the list is. Seats are written although they, too, follow from the bookings: a reader of seat maps needs no bookings, and
 //! reading back compares the two (I1).
+//!
+//! Most outcomes are never asked for again. So they have names of their own, apart from those of which somebody waits, and may
+//! be left in the store when a train-date is read (`TrainDate::stored`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -26,12 +31,15 @@ use crate::train_date::{Open, TrainDate, first_position};
 use crate::waitlist::{Party, entries_of};
 
 /// First byte of every value: the format of what follows.
-pub const FIELD_FORMAT: u8 = 1;
+pub const FIELD_FORMAT: u8 = 2;
+
+/// What the fields of settled outcomes begin with: nobody of them waits.
+pub const SETTLED: &str = "r|";
 
 const PLAN: &str = "p";
 const SEATS: &str = "s|";
 const WAITLIST: &str = "w|";
-const OUTCOME: &str = "r|";
+const QUEUED: &str = "q|";
 const BOOKINGS: &str = "bookings";
 
 /// Why a stored train-date can't be read back. The ledger must be rebuilt from its events.
@@ -65,6 +73,7 @@ impl TrainDate {
                 .collect(),
             waitlists: open.map_or(0..0, |open| 0..open.scopes.len() as u16).collect(),
             outcomes: self.outcomes.keys().cloned().collect(),
+            settled: BTreeSet::default(),
         };
         let changes = changes("", self, &whole).into_iter();
         let empty = |value: &Vec<u8>| value[1..].iter().all(|byte| *byte == 0);
@@ -101,13 +110,14 @@ pub(crate) fn read<F: AsRef<[u8]>, V: AsRef<[u8]>>(
 /// The fields of a train-date that were touched.
 pub(crate) fn changes(document: &str, train_date: &TrainDate, touched: &Touched) -> Vec<Change> {
     let mut changes = Vec::new();
-    let mut put = |field: String, value: Vec<u8>| {
+    let mut write = |field: String, value: Option<Vec<u8>>| {
         changes.push(Change {
             document: document.to_owned(),
             field: field.into_bytes(),
-            value: Some(value),
+            value,
         });
     };
+    let mut put = |field, value| write(field, Some(value));
     if let Some(open) = &train_date.open {
         if touched.plan {
             put(PLAN.to_owned(), value_of(open.plan.service()));
@@ -123,10 +133,41 @@ pub(crate) fn changes(document: &str, train_date: &TrainDate, touched: &Touched)
     }
     for request_id in &touched.outcomes {
         if let Some(outcome) = train_date.outcomes.get(request_id) {
-            put(format!("{OUTCOME}{request_id}"), value_of(outcome));
+            put(outcome_field(request_id, outcome), value_of(outcome));
         }
     }
+    for request_id in &touched.settled {
+        write(format!("{QUEUED}{request_id}"), None);
+    }
     changes
+}
+
+fn outcome_field(request_id: &str, outcome: &Outcome) -> String {
+    let prefix = if outcome.is_waiting() { QUEUED } else { SETTLED };
+    format!("{prefix}{request_id}")
+}
+
+/// The field of an outcome that is left in the store.
+pub fn settled_field(request_id: &str) -> Vec<u8> {
+    [SETTLED, request_id].concat().into_bytes()
+}
+
+/// Reads a settled outcome into its train-date; returns its request id.
+pub(crate) fn read_outcome(
+    key: &str,
+    train_date: &mut TrainDate,
+    field: &[u8],
+    value: &[u8],
+) -> Result<Arc<str>, FieldError> {
+    let mut reader = Reader {
+        document: key,
+        train_date: std::mem::take(train_date),
+        plans: &mut Plans::default(),
+    };
+    let read = reader.field(field, value);
+    *train_date = reader.train_date;
+    read?;
+    Ok(lossy(field).strip_prefix(SETTLED).unwrap_or_default().into())
 }
 
 /// The ledger's own field.
@@ -214,8 +255,10 @@ impl Reader<'_> {
             self.seats(coach, value)
         } else if let Some(scope) = field.strip_prefix(WAITLIST) {
             self.waitlist(scope, value)
-        } else if let Some(request_id) = field.strip_prefix(OUTCOME) {
-            self.outcome(request_id, value)
+        } else if let Some(request_id) = field.strip_prefix(SETTLED) {
+            self.outcome(request_id, value, false)
+        } else if let Some(request_id) = field.strip_prefix(QUEUED) {
+            self.outcome(request_id, value, true)
         } else {
             Err("is not known to this version".to_owned())
         };
@@ -271,8 +314,15 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn outcome(&mut self, request_id: &str, value: &[u8]) -> Result<(), String> {
-        let outcome = read_value(value)?;
+    fn outcome(&mut self, request_id: &str, value: &[u8], is_waiting: bool) -> Result<(), String> {
+        if value.is_empty() && !is_waiting {
+            self.train_date.mark_stored(request_id);
+            return Ok(());
+        }
+        let outcome: Outcome = read_value(value)?;
+        if outcome.is_waiting() != is_waiting {
+            return Err(format!("somebody waits: {}", outcome.is_waiting()));
+        }
         if !matches!(outcome, Outcome::Rejection(_)) {
             self.is_possible(&outcome)?;
         }
@@ -336,6 +386,10 @@ impl Reader<'_> {
         }
         for ((scope, _), entry) in entries {
             open.scopes[usize::from(scope)].waitlist.entries.push(entry);
+        }
+        if !self.train_date.stored.is_empty() {
+            // The bookings that hold the seats aren't here.
+            return Ok(self.train_date);
         }
         let differs = (0..open.plan.seat_count() as u16).find(|seat| {
             let (block, local) = open.block_of(*seat);

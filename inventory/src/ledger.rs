@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use interlock_schemas::{Command, Event};
 use rustc_hash::FxHashMap;
 
 use crate::fields::{self, FieldError};
@@ -23,6 +24,8 @@ pub struct Ledger {
     pub(crate) bookings_touched: bool,
     pub(crate) train_dates: FxHashMap<String, TrainDate>,
     pub(crate) touched: BTreeMap<String, Touched>,
+    /// Outcomes that the store has: those of changes that were taken, and those that were loaded one by one.
+    written: Vec<(String, Vec<Arc<str>>)>,
     pub(crate) plans: Plans,
 }
 
@@ -33,6 +36,8 @@ pub(crate) struct Touched {
     pub(crate) coaches: BTreeSet<u16>,
     pub(crate) waitlists: BTreeSet<u16>,
     pub(crate) outcomes: BTreeSet<Arc<str>>,
+    /// Those of the outcomes of which nobody waits any more.
+    pub(crate) settled: BTreeSet<Arc<str>>,
 }
 
 /// A field of a document to be written, or to be deleted if there is no value.
@@ -83,7 +88,8 @@ impl Ledger {
         self.train_dates.insert(key, train_date);
     }
 
-    /// Loads a train-date from its fields.
+    /// Loads a train-date from its fields. Those of settled outcomes ([`crate::SETTLED`]) may come without their values: then
+    /// what a command needs of them must be loaded, too.
     pub fn load<F: AsRef<[u8]>, V: AsRef<[u8]>>(
         &mut self,
         key: &str,
@@ -92,6 +98,49 @@ impl Ledger {
         let train_date = fields::read(key, fields, &mut self.plans)?;
         self.insert(key.to_owned(), train_date);
         Ok(())
+    }
+
+    /// The outcomes that a command needs and that are left in the store: train-date and request id.
+    pub fn outcomes_of_command<'a>(&self, key: &str, command: &'a Command) -> impl Iterator<Item = &'a str> {
+        let ids = match command {
+            Command::Book(request) => [Some(&request.request_id), None],
+            Command::Cancel(request) => [Some(&request.request_id), Some(&request.booking_request_id)],
+        };
+        self.to_be_loaded(key, ids)
+    }
+
+    /// The outcomes that folding an event needs and that are left in the store.
+    pub fn outcomes_of_event<'a>(&self, key: &str, event: &'a Event) -> impl Iterator<Item = &'a str> {
+        let header = event.header();
+        self.to_be_loaded(key, [Some(&header.request_id), Some(&header.cause_request_id)])
+    }
+
+    fn to_be_loaded<'a>(&self, key: &str, ids: [Option<&'a String>; 2]) -> impl Iterator<Item = &'a str> {
+        let train_date = self.train_dates.get(key);
+        let wanted = ids.map(|id| {
+            let id = id?.as_str();
+            train_date?.is_to_be_loaded(id).then_some(id)
+        });
+        wanted.into_iter().flatten()
+    }
+
+    /// Loads an outcome that is left in the store.
+    pub fn load_outcome(&mut self, key: &str, field: &[u8], value: &[u8]) -> Result<(), FieldError> {
+        let Some(train_date) = self.train_dates.get_mut(key) else {
+            return Ok(());
+        };
+        let request_id = fields::read_outcome(key, train_date, field, value)?;
+        self.written.push((key.to_owned(), vec![request_id]));
+        Ok(())
+    }
+
+    /// Lets go of the outcomes that the store has: to be called when the changes taken last are written there.
+    pub fn leave_in_store(&mut self) {
+        for (key, request_ids) in self.written.drain(..) {
+            if let Some(train_date) = self.train_dates.get_mut(&key) {
+                request_ids.iter().for_each(|id| train_date.leave_in_store(id));
+            }
+        }
     }
 
     /// Unloads a train-date, with what was changed and not yet taken by [`Ledger::take_changes`].
@@ -104,6 +153,7 @@ impl Ledger {
     /// if it may be stale.
     pub fn clear(&mut self) {
         self.touched.clear();
+        self.written.clear();
         self.train_dates.clear();
     }
 
@@ -121,6 +171,7 @@ impl Ledger {
         for (document, touched) in std::mem::take(&mut self.touched) {
             if let Some(train_date) = self.train_dates.get(&document) {
                 changes.extend(fields::changes(&document, train_date, &touched));
+                self.written.push((document, touched.outcomes.into_iter().collect()));
             }
         }
         changes

@@ -31,6 +31,11 @@ impl Outcome {
             Outcome::Rejection(rejection) => rejection.digest,
         }
     }
+
+    /// Whether it is a booking of which somebody waits.
+    pub(crate) fn is_waiting(&self) -> bool {
+        matches!(self, Outcome::Booking(booking) if booking.is_waiting())
+    }
 }
 
 /// An accepted booking.
@@ -60,6 +65,13 @@ impl Booking {
         self.travellers
             .iter()
             .find(|traveller| i32::from(traveller.index) == index)
+    }
+
+    /// Whether one of its travellers waits.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.travellers
+            .iter()
+            .any(|traveller| traveller.place == Place::Waiting)
     }
 
     pub(crate) fn traveller_mut(&mut self, index: i32) -> Option<&mut Traveller> {

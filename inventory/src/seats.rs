@@ -161,6 +161,11 @@ impl SeatBlock {
         left + right
     }
 
+    /// Bytes it takes in memory.
+    pub(crate) fn memory(&self) -> usize {
+        size_of::<SeatBlock>() + self.taken.len() + size_of_val(&*self.free)
+    }
+
     /// Bytes of a seat's packed legs.
     pub(crate) fn width(&self) -> usize {
         self.legs.div_ceil(8)

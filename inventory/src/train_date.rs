@@ -1,9 +1,11 @@
 //! The state of one train-date: outcomes by request id and, once it is open, its plan, seats and waitlists.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use interlock_schemas::{Berth, Date, TimestampMs};
+use rustc_hash::FxHashSet;
 
 use crate::outcome::{Answer, Booking, Outcome};
 use crate::plan::{Plan, Scope};
@@ -12,12 +14,18 @@ use crate::times::start_of_day;
 use crate::waitlist::Waitlist;
 
 /// One run of a train, as far as it has been sold.
+///
+/// All of it, or all but the outcomes that are left in the store: these are known by a fingerprint only, and must be loaded
+/// ([`crate::Ledger::load_outcome`]) before a command about them is decided. Bookings of which somebody waits are never left there:
+/// any command may promote them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrainDate {
     pub(crate) open: Option<Open>,
     /// Hashed with a key of this process, so that no choice of request ids can make look-ups slow. Nothing may depend on
     /// the order.
     pub(crate) outcomes: HashMap<Arc<str>, Outcome>,
+    /// Fingerprints of the request ids whose outcomes were left in the store. Two ids may share one: that costs a read.
+    pub(crate) stored: FxHashSet<u64>,
 }
 
 /// What a train-date has once it is open: the plan it is sold by and the state of each scope, in the plan's order.
@@ -86,6 +94,48 @@ impl TrainDate {
     /// What became of a request (R3).
     pub fn outcome(&self, request_id: &str) -> Option<&Outcome> {
         self.outcomes.get(request_id)
+    }
+
+    /// Whether an outcome may be in the store and isn't here.
+    pub(crate) fn is_to_be_loaded(&self, request_id: &str) -> bool {
+        !self.stored.is_empty()
+            && !self.outcomes.contains_key(request_id)
+            && self.stored.contains(&self.fingerprint(request_id))
+    }
+
+    /// Lets go of an outcome that the store has, unless somebody of it waits.
+    pub(crate) fn leave_in_store(&mut self, request_id: &str) {
+        let is_settled = self
+            .outcomes
+            .get(request_id)
+            .is_some_and(|outcome| !outcome.is_waiting());
+        if is_settled {
+            self.outcomes.remove(request_id);
+            self.mark_stored(request_id);
+        }
+    }
+
+    /// Notes that the store has an outcome.
+    pub(crate) fn mark_stored(&mut self, request_id: &str) {
+        self.stored.insert(self.fingerprint(request_id));
+    }
+
+    /// By the key of the map, so that nobody outside can find two ids that share one.
+    fn fingerprint(&self, request_id: &str) -> u64 {
+        self.outcomes.hasher().hash_one(request_id)
+    }
+
+    /// About how many bytes it takes in memory.
+    pub fn memory(&self) -> usize {
+        /// Of an outcome with its id, names and place in the map, measured.
+        const OUTCOME: usize = 400;
+        /// Of a fingerprint in a set that is between half and fully used.
+        const FINGERPRINT: usize = 14;
+        let blocks = |open: &Open| open.scopes.iter().map(|scope| scope.block.memory()).sum::<usize>();
+        size_of::<TrainDate>()
+            + self.open.as_ref().map_or(0, blocks)
+            + self.outcomes.len() * OUTCOME
+            + self.stored.len() * FINGERPRINT
     }
 
     /// All requests and what became of them, in no particular order.

@@ -114,8 +114,9 @@ proptest! {
         let value = &mut place.get_mut(&mut fields).1;
         let at = at.index(value.len());
         value[at] = byte;
-        if let Ok(train_date) = TrainDate::from_fields(&key, fields) {
-            world.ledger.insert(key, train_date);
+        world.store.insert(key.clone(), fields.iter().cloned().collect());
+        if TrainDate::from_fields(&key, fields).is_ok() {
+            world.restart();
             world.send_unaudited(&Command::Cancel(support::cancellation("c2", "r1", &[])));
         }
     }

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rustc_hash::FxHashSet;
 
-use crate::ledger::{FieldWrite, Token};
+use crate::ledger::{FieldName, FieldWrite, Token};
 use crate::message::{Message, trace_context};
 use crate::node::{AnyBatch, Context, Node, ProcessError, downcast};
-use crate::processor::{LedgerEvent, LedgerProcessor, Provenance};
+use crate::processor::{Corrupt, LedgerEvent, LedgerProcessor, Provenance};
 use crate::record::Record;
 use crate::runtime::mutation::{Clause, left_out};
 use crate::runtime::session::LedgerSession;
@@ -51,19 +51,30 @@ impl<P: LedgerProcessor, D> LedgerNode<P, D> {
         if documents.is_empty() {
             return Ok(());
         }
-        let loaded = session.store.load(session.claim.ledger, &documents).await?;
+        let lazy = self.processor.lazy_fields();
+        let loaded = session.store.load(session.claim.ledger, &documents, lazy).await?;
         for (document, fields) in documents.iter().zip(loaded) {
             if let Err(corrupt) = self.processor.insert(document, fields) {
-                // Who lost the ledger meanwhile may have read what another is about to rebuild.
-                session.confirm().await?;
-                let name = String::from_utf8_lossy(document);
-                let ledger = session.claim.ledger;
-                return Err(ProcessError::Fatal(format!(
-                    "ledger {ledger}, document {name:?}: {corrupt}"
-                )));
+                return Err(cannot_be_read(session, document, &corrupt).await);
             }
         }
         Ok(())
+    }
+
+    /// Loads lazy fields; false if there were none to load.
+    async fn load_fields(&mut self, missing: Vec<FieldName>, session: &LedgerSession) -> Result<bool, ProcessError> {
+        if missing.is_empty() {
+            return Ok(false);
+        }
+        let loaded = session.store.load_fields(session.claim.ledger, &missing).await?;
+        for (name, value) in missing.iter().zip(loaded) {
+            if let Some(value) = value
+                && let Err(corrupt) = self.processor.insert_field(name, value)
+            {
+                return Err(cannot_be_read(session, &name.document, &corrupt).await);
+            }
+        }
+        Ok(true)
     }
 
     fn missing(&self, wanted: impl IntoIterator<Item = Bytes>) -> Vec<Bytes> {
@@ -73,6 +84,15 @@ impl<P: LedgerProcessor, D> LedgerNode<P, D> {
             .filter(|document| !self.processor.is_cached(document) && seen.insert(document.clone()))
             .collect()
     }
+}
+
+async fn cannot_be_read(session: &LedgerSession, document: &[u8], corrupt: &Corrupt) -> ProcessError {
+    // Who lost the ledger meanwhile may have read what another is about to rebuild.
+    if let Err(lost) = session.confirm().await {
+        return lost.into();
+    }
+    let (ledger, name) = (session.claim.ledger, String::from_utf8_lossy(document));
+    ProcessError::Fatal(format!("ledger {ledger}, document {name:?}: {corrupt}"))
 }
 
 #[async_trait]
@@ -90,6 +110,11 @@ where
         };
         let missing = self.missing(commands.iter().flat_map(|command| self.processor.documents(command)));
         self.load(missing, session).await?;
+        let mut missing = Vec::new();
+        for command in &commands {
+            self.processor.fields(command, &mut missing);
+        }
+        self.load_fields(missing, session).await?;
 
         let mut messages = Vec::with_capacity(commands.len());
         let mut events = Vec::new();
@@ -150,13 +175,17 @@ where
             .downcast::<P::Event>()
             .map_err(|_| ProcessError::Fatal("an event of another ledger's type was folded".into()))?;
         let missing = self.missing(self.processor.event_documents(&event));
-        if load && !missing.is_empty() {
+        if load {
+            let mut loaded = !missing.is_empty();
             self.load(missing, session).await?;
+            let mut missing = Vec::new();
+            self.processor.event_fields(&event, &mut missing);
+            loaded |= self.load_fields(missing, session).await?;
             // An owner that came after us may have folded this event into them already.
-            if !left_out(Clause::JudgeAsHolder) {
+            if loaded && !left_out(Clause::JudgeAsHolder) {
                 session.confirm().await?;
             }
-        } else if !load {
+        } else {
             // The fold began at the first event: what is not cached doesn't exist yet.
             for document in &missing {
                 self.processor

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::ledger::{FieldWrite, Fields};
+use crate::ledger::{FieldName, FieldWrite, Fields};
 use crate::message::Message;
 
 /// Collects what a processor makes of a batch.
@@ -77,6 +77,9 @@ pub struct Corrupt(pub String);
 /// A processor whose state lives in a ledger, as documents. The processor holds a cache of them: what `decide` needs is
 /// loaded before it is called, so that nothing in it waits, and dropping the cache costs no more than a read.
 ///
+/// A document may have fields that are seldom needed. Those whose names begin with [`LedgerProcessor::lazy_fields`] come without
+/// their values, and are loaded one by one where a command or an event needs them.
+///
 /// `decide` must be a function of the commands before it alone: no clock, no randomness.
 pub trait LedgerProcessor: Send + 'static {
     /// Commands.
@@ -93,8 +96,24 @@ pub trait LedgerProcessor: Send + 'static {
     /// Is the document in the cache?
     fn is_cached(&self, document: &[u8]) -> bool;
 
-    /// Puts a document into the cache; no fields: it doesn't exist yet.
+    /// Puts a document into the cache; no fields: it doesn't exist yet. The values of lazy fields are empty.
     fn insert(&mut self, document: &Bytes, fields: Fields) -> Result<(), Corrupt>;
+
+    /// What the names of fields begin with that aren't loaded with their document; none: there are no such fields.
+    fn lazy_fields(&self) -> Option<&'static [u8]> {
+        None
+    }
+
+    /// Adds the lazy fields that a command needs and that aren't in the cache. Its documents are.
+    fn fields(&self, _command: &Message<Self::Command>, _missing: &mut Vec<FieldName>) {}
+
+    /// Adds the lazy fields that folding an event needs and that aren't in the cache. Its documents are.
+    fn event_fields(&self, _event: &Self::Event, _missing: &mut Vec<FieldName>) {}
+
+    /// Puts a lazy field into the cache.
+    fn insert_field(&mut self, _name: &FieldName, _value: Bytes) -> Result<(), Corrupt> {
+        Ok(())
+    }
 
     /// Decides a command and applies its events to the cached documents. At least one event is its answer.
     fn decide(&mut self, command: Message<Self::Command>, at: &Provenance<'_>, events: &mut Vec<Self::Event>);

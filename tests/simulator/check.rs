@@ -256,7 +256,7 @@ impl Remains<'_> {
         let names = self.store.documents(ledger);
         let loaded = self
             .store
-            .load(ledger, &names)
+            .load(ledger, &names, None)
             .await
             .map_err(|e| wrong(e.to_string()))?;
         let mut keys: Vec<String> = folded.keys().map(str::to_owned).collect();

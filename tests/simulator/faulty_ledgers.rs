@@ -13,7 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use interlock_streams::ledger::memory::MemoryLedgerStore;
 use interlock_streams::ledger::{
-    Claim, Fields, LedgerCommit, LedgerError, LedgerState, LedgerStore, OutboxEntry, RebuildStep, Release, Token,
+    Claim, FieldName, Fields, LedgerCommit, LedgerError, LedgerState, LedgerStore, OutboxEntry, RebuildStep, Release,
+    Token,
 };
 use tokio::time::sleep;
 
@@ -125,12 +126,22 @@ impl LedgerStore for FaultyLedgers {
         .await
     }
 
-    async fn load(&self, ledger: i32, documents: &[Bytes]) -> Result<Vec<Fields>, LedgerError> {
-        let documents = documents.to_vec();
+    async fn load(&self, ledger: i32, documents: &[Bytes], lazy: Option<&[u8]>) -> Result<Vec<Fields>, LedgerError> {
+        let (documents, lazy) = (documents.to_vec(), lazy.map(<[u8]>::to_vec));
         let what = self.0.text(format_args!("load {ledger}: {}", documents.len()));
         self.read(ledger, &what, move |store| {
-            let documents = documents.clone();
-            async move { store.load(ledger, &documents).await }
+            let (documents, lazy) = (documents.clone(), lazy.clone());
+            async move { store.load(ledger, &documents, lazy.as_deref()).await }
+        })
+        .await
+    }
+
+    async fn load_fields(&self, ledger: i32, fields: &[FieldName]) -> Result<Vec<Option<Bytes>>, LedgerError> {
+        let fields = fields.to_vec();
+        let what = self.0.text(format_args!("load fields {ledger}: {}", fields.len()));
+        self.read(ledger, &what, move |store| {
+            let fields = fields.clone();
+            async move { store.load_fields(ledger, &fields).await }
         })
         .await
     }

@@ -1,5 +1,8 @@
 //! What a task keeps of its ledger between batches.
 
+use std::collections::HashMap;
+use std::ops::Range;
+
 use interlock_schemas::registry::MemoryRegistry;
 use interlock_schemas::{BookingRequest, TrainService};
 
@@ -33,65 +36,114 @@ fn key(train: usize) -> Bytes {
     train_date_key(&format!("T{train}"), 20_750).into()
 }
 
-fn seats() -> Seats {
-    let registry = Arc::new(MemoryRegistry::default());
-    let builder = StreamsBuilder::new("test");
-    Seats::new(builder.global_table(topics::TRAIN_SERVICES, move || {
-        Avro::<TrainService>::new(registry.clone())
-    }))
+/// A processor and what its store has, driven as the engine does it.
+struct Driven {
+    seats: Seats,
+    stored: HashMap<FieldName, Bytes>,
+    /// Fields that were asked for.
+    asked: usize,
 }
 
-/// A batch of requests for one train-date, as the engine drives it; each number is one request.
-fn batch(seats: &mut Seats, numbers: std::ops::Range<usize>, train: usize) {
-    if !seats.is_cached(&key(train)) {
-        seats.insert(&key(train), Vec::new()).unwrap();
+impl Driven {
+    fn new(bytes_max: usize) -> Self {
+        let registry = Arc::new(MemoryRegistry::default());
+        let builder = StreamsBuilder::new("test");
+        let plans = builder.global_table(topics::TRAIN_SERVICES, move || {
+            Avro::<TrainService>::new(registry.clone())
+        });
+        Self {
+            seats: Seats::new(plans, bytes_max),
+            stored: HashMap::new(),
+            asked: 0,
+        }
     }
-    let mut events = Vec::new();
-    for number in numbers {
-        let at = Provenance {
-            ledger: 0,
-            ledgers: 1,
-            next_sequence: number as i64 + 1,
-            offset: number as i64,
-            timestamp: 0,
-            token: "t",
-        };
-        seats.decide(request(number, train), &at, &mut events);
+
+    /// Requests for one train-date; each number is one request. True if all were repeated ones.
+    fn batch(&mut self, numbers: Range<usize>, train: usize) -> bool {
+        if !self.seats.is_cached(&key(train)) {
+            let stored = self.stored.keys().filter(|name| name.document == key(train));
+            let fields = stored.map(|name| (name.field.clone(), Bytes::new())).collect();
+            self.seats.insert(&key(train), fields).unwrap();
+        }
+        let mut missing = Vec::new();
+        for number in numbers.clone() {
+            self.seats.fields(&request(number, train), &mut missing);
+        }
+        self.asked += missing.len();
+        for name in missing {
+            self.seats.insert_field(&name, self.stored[&name].clone()).unwrap();
+        }
+        let mut events = Vec::new();
+        for number in numbers {
+            let at = Provenance {
+                ledger: 0,
+                ledgers: 1,
+                next_sequence: number as i64 + 1,
+                offset: number as i64,
+                timestamp: 0,
+                token: "t",
+            };
+            self.seats.decide(request(number, train), &at, &mut events);
+        }
+        for FieldWrite { document, field, value } in self.seats.take_changes() {
+            self.stored.insert(FieldName { document, field }, value.unwrap());
+        }
+        self.seats.shrink();
+        events.iter().all(|event| event.0.header().replay)
     }
-    seats.take_changes();
-    seats.shrink();
+
+    fn has(&self, train: usize) -> bool {
+        self.seats.is_cached(&key(train))
+    }
+}
+
+/// Bytes of a train-date with so many requests.
+fn weight_of(requests: usize) -> usize {
+    let mut driven = Driven::new(usize::MAX);
+    driven.batch(0..requests, 1);
+    driven.seats.weight(std::str::from_utf8(&key(1)).unwrap())
 }
 
 #[test]
 fn what_was_not_asked_for_longest_is_let_go_of_when_there_is_too_much() {
-    let mut seats = seats();
-    let size = CACHED_OUTCOMES_MAX / 10;
+    let mut driven = Driven::new(weight_of(100) * 9);
     for train in 0..9 {
-        batch(&mut seats, train * size..(train + 1) * size, train);
+        driven.batch(train * 100..(train + 1) * 100, train);
     }
-    // The first is asked for again, by a request that is known: nothing is added.
-    batch(&mut seats, 0..1, 0);
-    assert!((0..9).all(|train| seats.is_cached(&key(train))), "they fit");
+    assert!(driven.batch(0..1, 0), "the first is asked for again: nothing is added");
+    assert!((0..9).all(|train| driven.has(train)), "they fit");
 
-    batch(&mut seats, 9 * size..10 * size, 9);
-    let kept: Vec<usize> = (0..10).filter(|train| seats.is_cached(&key(*train))).collect();
-    // A tenth each: seven fit into three quarters.
+    driven.batch(900..1_000, 9);
+    let kept: Vec<usize> = (0..10).filter(|train| driven.has(*train)).collect();
     assert_eq!(
         kept,
-        [0, 4, 5, 6, 7, 8, 9],
-        "the youngest, as much as fits into three quarters"
+        [0, 5, 6, 7, 8, 9],
+        "the youngest, as many as fit into three quarters"
     );
+    let seats = &driven.seats;
     let exact: usize = seats.used.keys().map(|key| seats.weight(key)).sum();
-    assert_eq!(seats.outcomes_at_most, exact);
+    assert_eq!(seats.bytes_at_most, exact);
+    assert!(driven.batch(100..200, 1), "what was let go of is known still");
 }
 
 #[test]
 fn repeated_requests_drop_nothing() {
-    let mut seats = seats();
-    batch(&mut seats, 0..10, 1);
-    for _ in 0..CACHED_OUTCOMES_MAX / 10 + 1 {
-        batch(&mut seats, 0..10, 1);
+    let mut driven = Driven::new(weight_of(10));
+    driven.batch(0..10, 1);
+    for _ in 0..100 {
+        assert!(driven.batch(0..10, 1));
     }
-    assert!(seats.is_cached(&key(1)));
-    assert!(seats.outcomes_at_most <= CACHED_OUTCOMES_MAX);
+    assert!(driven.has(1));
+}
+
+#[test]
+fn a_settled_outcome_is_asked_for_when_it_is_needed_and_not_before() {
+    let mut driven = Driven::new(usize::MAX);
+    assert!(!driven.batch(0..10, 1));
+    assert!(!driven.batch(10..20, 1));
+    assert_eq!(driven.asked, 0, "they are all new");
+    assert!(driven.batch(3..5, 1));
+    assert_eq!(driven.asked, 2);
+    assert!(driven.batch(3..5, 1), "they were left in the store again");
+    assert_eq!(driven.asked, 4);
 }

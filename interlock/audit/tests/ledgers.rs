@@ -137,7 +137,7 @@ async fn a_changed_document_is_reported_by_field() {
     let mut world = World::new().await;
     world.sell().await;
     let home = world.home();
-    let stored = world.store.load(home, &[key().into()]).await.unwrap().remove(0);
+    let stored = world.store.load(home, &[key().into()], None).await.unwrap().remove(0);
     let of = |name: &str| stored.iter().find(|(field, _)| field == name).unwrap().1.clone();
     world.tamper(&key(), "s|C1", Some(&[1, 3, 1])).await;
     let report = world.audit().await;

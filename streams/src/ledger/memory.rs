@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Claim, FieldWrite, Fields, LedgerCommit, LedgerError, LedgerState, LedgerStore, OutboxEntry, RebuildStep, Release,
-    Token,
+    Claim, FieldName, FieldWrite, Fields, LedgerCommit, LedgerError, LedgerState, LedgerStore, OutboxEntry,
+    RebuildStep, Release, Token,
 };
 
 /// Ledgers in memory. Clones share the same ledgers.
@@ -218,15 +218,23 @@ impl LedgerStore for MemoryLedgerStore {
         })
     }
 
-    async fn load(&self, ledger: i32, documents: &[Bytes]) -> Result<Vec<Fields>, LedgerError> {
+    async fn load(&self, ledger: i32, documents: &[Bytes], lazy: Option<&[u8]>) -> Result<Vec<Fields>, LedgerError> {
         let ledgers = self.lock();
         let stored = ledgers.get(&ledger).map(|found| &found.documents);
         let fields = |document| stored.and_then(|stored| stored.get(document));
-        let copy = |fields: &BTreeMap<Bytes, Bytes>| fields.iter().map(|(f, v)| (f.clone(), v.clone())).collect();
-        Ok(documents
-            .iter()
-            .map(|document| fields(document).map(copy).unwrap_or_default())
-            .collect())
+        let copy = |(field, value): (&Bytes, &Bytes)| match lazy {
+            Some(prefix) if field.starts_with(prefix) => (field.clone(), Bytes::new()),
+            _ => (field.clone(), value.clone()),
+        };
+        let copies = |document| fields(document).into_iter().flatten().map(copy).collect();
+        Ok(documents.iter().map(copies).collect())
+    }
+
+    async fn load_fields(&self, ledger: i32, fields: &[FieldName]) -> Result<Vec<Option<Bytes>>, LedgerError> {
+        let ledgers = self.lock();
+        let stored = ledgers.get(&ledger).map(|found| &found.documents);
+        let value = |name: &FieldName| stored?.get(&name.document)?.get(&name.field).cloned();
+        Ok(fields.iter().map(value).collect())
     }
 
     async fn commit(&self, claim: &Claim, commit: &LedgerCommit) -> Result<(), LedgerError> {

@@ -1,6 +1,6 @@
 //! State that lives outside the workers: one ledger for each input partition.
 //!
-//! A ledger holds *documents* (each a map of binary fields, loaded and cached as a whole), the *outbox* (every output of
+//! A ledger holds *documents* (each a map of binary fields, loaded and cached as a whole or but for some of them), the *outbox* (every output of
 //! input records that are not yet known to be committed in the log) and its [`LedgerState`]. A worker acquires a ledger
 //! under a fresh token and an incremented epoch; every later write states both, and the store refuses any other:
 //! equality, not order, because a lagging replica can hand out the same epoch twice. Two implementations, [`redis`] and
@@ -129,6 +129,15 @@ pub struct FieldWrite {
     pub value: Option<Bytes>,
 }
 
+/// A field of a document.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FieldName {
+    /// The document.
+    pub document: Bytes,
+    /// The field.
+    pub field: Bytes,
+}
+
 /// The fields of a document; empty where it doesn't exist.
 pub type Fields = Vec<(Bytes, Bytes)>;
 
@@ -200,8 +209,12 @@ pub trait LedgerStore: Send + Sync {
     /// Removes owners that were fenced.
     async fn forget_owners(&self, claim: &Claim, owners: &[String]) -> Result<(), LedgerError>;
 
-    /// Reads documents, in the order asked for.
-    async fn load(&self, ledger: i32, documents: &[Bytes]) -> Result<Vec<Fields>, LedgerError>;
+    /// Reads documents, in the order asked for. Of the fields whose names begin with `lazy` only the names are read: their
+    /// values come empty.
+    async fn load(&self, ledger: i32, documents: &[Bytes], lazy: Option<&[u8]>) -> Result<Vec<Fields>, LedgerError>;
+
+    /// Reads single fields, in the order asked for; none where there is no such field.
+    async fn load_fields(&self, ledger: i32, fields: &[FieldName]) -> Result<Vec<Option<Bytes>>, LedgerError>;
 
     /// Applies a batch; [`LedgerError::Behind`] unless the watermark is the expected one and no rebuild is unfinished.
     async fn commit(&self, claim: &Claim, commit: &LedgerCommit) -> Result<(), LedgerError>;

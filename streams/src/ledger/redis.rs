@@ -8,7 +8,7 @@
 //! | `{il:7}:outbox` | hash | last offset of a batch → its outputs |
 //!
 //! Each write is one call of a function (`redis/ledger.lua`) that checks, then writes. Reads are plain commands, but in
-//! one go with a function that only a master answers and that knows whose ledger it is. The keys of a ledger share a hash
+//! one go with a function that only a master answers and that knows whose ledger it is; what leaves values out is a function itself. The keys of a ledger share a hash
 //! tag (`redis/keys.rs`).
 //!
 //! An error of the connection says nothing about whether a write happened: the store doesn't repeat it, the caller
@@ -30,7 +30,8 @@ use bytes::Bytes;
 use redis::{Cmd, Pipeline, Value};
 
 use super::{
-    Claim, Fields, LedgerCommit, LedgerError, LedgerState, LedgerStore, OutboxEntry, RebuildStep, Release, Token,
+    Claim, FieldName, Fields, LedgerCommit, LedgerError, LedgerState, LedgerStore, OutboxEntry, RebuildStep, Release,
+    Token,
 };
 pub use config::{CONNECTION_TIMEOUT, NAMESPACE, RESPONSE_TIMEOUT, RedisConfig};
 use connection::Connector;
@@ -41,6 +42,9 @@ use reply::Answer;
 /// How many documents are asked for in one go: enough to hide the way there and back, few enough that the answers of
 /// large documents don't exceed the response time-out together.
 const DOCUMENTS_PER_READ: usize = 256;
+
+/// How many single fields are asked for in one go.
+const FIELDS_PER_READ: usize = 2_048;
 
 /// How often the documents are listed anew for a rebuild if they change meanwhile: only a zombie could change them.
 const LISTINGS_MAX: u32 = 3;
@@ -143,6 +147,25 @@ impl RedisLedgerStore {
         }
     }
 
+    /// Reads documents by a function: it alone can leave values out without being told the other fields' names.
+    async fn load_lazily(&self, ledger: i32, documents: &[Bytes], lazy: &[u8]) -> Result<Vec<Fields>, LedgerError> {
+        let keys = self.keys(ledger);
+        let meta = keys.meta();
+        let mut loaded = Vec::with_capacity(documents.len());
+        for documents in documents.chunks(DOCUMENTS_PER_READ) {
+            let names: Vec<Vec<u8>> = documents.iter().map(|document| keys.document(document)).collect();
+            let all: Vec<&[u8]> = std::iter::once(meta.as_bytes())
+                .chain(names.iter().map(Vec::as_slice))
+                .collect();
+            let mut call = request::fcall("load", &self.application, &all);
+            call.arg(lazy);
+            if let Answer::Done(Some(answer)) = self.call(ledger, call, None).await? {
+                loaded.extend(reply::documents(ledger, answer)?);
+            }
+        }
+        Ok(loaded)
+    }
+
     /// Begins a rebuild. All keys that a function touches are declared, so the documents to delete are listed first;
     /// the function makes sure that the list is still right.
     async fn begin(&self, claim: &Claim, expected: Option<i64>, token: &Token, keep: bool) -> Result<(), LedgerError> {
@@ -198,7 +221,10 @@ impl LedgerStore for RedisLedgerStore {
         self.call(claim.ledger, call, None).await.map(drop)
     }
 
-    async fn load(&self, ledger: i32, documents: &[Bytes]) -> Result<Vec<Fields>, LedgerError> {
+    async fn load(&self, ledger: i32, documents: &[Bytes], lazy: Option<&[u8]>) -> Result<Vec<Fields>, LedgerError> {
+        if let Some(lazy) = lazy {
+            return self.load_lazily(ledger, documents, lazy).await;
+        }
         let keys = self.keys(ledger);
         let mut loaded = Vec::with_capacity(documents.len());
         for documents in documents.chunks(DOCUMENTS_PER_READ) {
@@ -209,6 +235,22 @@ impl LedgerStore for RedisLedgerStore {
             };
             for value in self.read(ledger, documents.iter().map(read)).await? {
                 loaded.push(reply::fields(ledger, value)?);
+            }
+        }
+        Ok(loaded)
+    }
+
+    async fn load_fields(&self, ledger: i32, fields: &[FieldName]) -> Result<Vec<Option<Bytes>>, LedgerError> {
+        let keys = self.keys(ledger);
+        let mut loaded = Vec::with_capacity(fields.len());
+        for fields in fields.chunks(FIELDS_PER_READ) {
+            let read = |name: &FieldName| {
+                let mut read = redis::cmd("HGET");
+                read.arg(keys.document(&name.document)).arg(name.field.as_ref());
+                read
+            };
+            for value in self.read(ledger, fields.iter().map(read)).await? {
+                loaded.push(reply::field(ledger, value)?);
             }
         }
         Ok(loaded)

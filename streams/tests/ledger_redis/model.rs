@@ -161,7 +161,7 @@ async fn make(store: &dyn LedgerStore, claim: &Claim, watermark: Option<i64>, ca
 async fn everything(store: &dyn LedgerStore) -> String {
     let documents = DOCUMENTS.map(Bytes::from);
     let state = store.state(LEDGER).await.unwrap();
-    let loaded = store.load(LEDGER, &documents).await.unwrap();
+    let loaded = store.load(LEDGER, &documents, None).await.unwrap();
     format!("{state:?} {loaded:?} {:?}", store.outbox(LEDGER).await.unwrap())
 }
 

@@ -53,8 +53,8 @@ async fn a_right_that_is_missing_is_named_before_anything_is_written() {
     let claim = acquire(store, 1, "a").await.unwrap();
     store.commit(&claim, &batch(None, 1)).await.unwrap();
     let (state, document) = (store.state(1).await.unwrap(), [Bytes::from("d")]);
-    let before = store.load(1, &document).await.unwrap();
-    let rights = "exists hdel hget hgetall hincrby hmget hset sadd scard sismember srem unlink";
+    let before = store.load(1, &document, None).await.unwrap();
+    let rights = "exists hdel hget hgetall hincrby hkeys hmget hset sadd scard sismember srem unlink";
     for right in rights.split(' ') {
         server
             .command::<()>(&format!("ACL SETUSER interlock -{right}"))
@@ -72,7 +72,7 @@ async fn a_right_that_is_missing_is_named_before_anything_is_written() {
             .await
             .unwrap();
         assert_eq!(store.state(1).await.unwrap(), state, "{right}");
-        assert_eq!(store.load(1, &document).await.unwrap(), before, "{right}");
+        assert_eq!(store.load(1, &document, None).await.unwrap(), before, "{right}");
     }
     store.commit(&claim, &batch(Some(1), 2)).await.unwrap();
 }

@@ -64,7 +64,7 @@ async fn missing_functions_are_loaded_again() {
         server.command::<()>("FUNCTION FLUSH").await.unwrap();
         store.commit(&claim, &batch(at, at.unwrap_or(0) + 1)).await.unwrap();
         server.command::<()>("FUNCTION FLUSH").await.unwrap();
-        assert_eq!(store.load(1, &[Bytes::from("d")]).await.unwrap().len(), 1);
+        assert_eq!(store.load(1, &[Bytes::from("d")], None).await.unwrap().len(), 1);
     }
     server.command::<()>("FLUSHALL").await.unwrap();
     assert_eq!(store.state(1).await.unwrap(), LedgerState::default());
@@ -167,7 +167,7 @@ async fn full_memory_refuses_batches_as_a_whole_but_not_handing_over() {
     assert!(unavailable(store.commit(&claim, &batch(Some(1), 2)).await).contains("raise maxmemory"));
     assert_eq!(store.state(1).await.unwrap(), before);
     assert_eq!(store.outbox(1).await.unwrap().len(), 1);
-    assert_eq!(store.load(1, &[Bytes::from("d")]).await.unwrap()[0].len(), 1);
+    assert_eq!(store.load(1, &[Bytes::from("d")], None).await.unwrap()[0].len(), 1);
     let claim = acquire(&store, 1, "b").await.unwrap();
     let release = Release {
         transactional_id: "w".to_owned(),
@@ -198,7 +198,7 @@ async fn replicas_answer_nothing_and_have_everything_when_promoted() {
 
     let reader = replica.store().await;
     assert!(unavailable(reader.state(1).await).contains("replica"));
-    unavailable(reader.load(1, &[Bytes::from("d")]).await);
+    unavailable(reader.load(1, &[Bytes::from("d")], None).await);
     unavailable(reader.outbox(1).await);
     unavailable(reader.commit(&claim, &batch(Some(1), 2)).await);
 
@@ -226,7 +226,7 @@ async fn what_belongs_to_others_is_refused() {
     for reason in [
         fatal(other.state(1).await),
         fatal(other.acquire(1, "w", &Token("b".to_owned())).await),
-        fatal(other.load(1, &[Bytes::from("d")]).await),
+        fatal(other.load(1, &[Bytes::from("d")], None).await),
         fatal(other.outbox(1).await),
         fatal(other.commit(&claim, &batch(None, 1)).await),
     ] {

@@ -92,6 +92,22 @@ pub(super) fn fields(ledger: i32, value: Value) -> Result<Fields, LedgerError> {
     Ok(fields)
 }
 
+/// Reads documents that a function answered.
+pub(super) fn documents(ledger: i32, value: Value) -> Result<Vec<Fields>, LedgerError> {
+    list(ledger, value)?
+        .into_iter()
+        .map(|document| fields(ledger, document))
+        .collect()
+}
+
+/// Reads the value of a field, if there is one.
+pub(super) fn field(ledger: i32, value: Value) -> Result<Option<Bytes>, LedgerError> {
+    match value {
+        Value::Nil => Ok(None),
+        value => bytes(ledger, value).map(Some),
+    }
+}
+
 /// Reads the outbox, ascending by offset.
 pub(super) fn outbox(ledger: i32, value: Value) -> Result<Vec<OutboxEntry>, LedgerError> {
     let entry = |(offset, value): (Bytes, Bytes)| {

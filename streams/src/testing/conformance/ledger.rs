@@ -36,6 +36,7 @@ macro_rules! ledger_conformance {
             commit::last_write_to_a_field_wins,
             commit::document_without_fields_is_empty,
             commit::documents_are_loaded_in_the_order_asked_for,
+            commit::values_of_lazy_fields_are_left_out_until_asked_for,
             commit::names_and_values_are_binary,
             commit::record_without_effect_advances_the_watermark,
             commit::outbox_is_ordered_by_number_and_trimmed,
@@ -101,7 +102,7 @@ pub(super) async fn state(store: &dyn LedgerStore) -> LedgerState {
 
 /// The fields of a document of [`LEDGER`], sorted.
 pub(super) async fn fields(store: &dyn LedgerStore, document: &str) -> Fields {
-    let mut loaded = store.load(LEDGER, &[bytes(document)]).await.expect("load");
+    let mut loaded = store.load(LEDGER, &[bytes(document)], None).await.expect("load");
     assert_eq!(loaded.len(), 1);
     let mut fields = loaded.remove(0);
     fields.sort();

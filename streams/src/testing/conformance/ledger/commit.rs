@@ -6,7 +6,7 @@ use super::{
     LEDGER, acquire, assert_behind, assert_fenced, batch, bytes, delete, entry, everything, expected, fields, lineage,
     outbox, set, state, token,
 };
-use crate::ledger::{Claim, FieldWrite, LedgerCommit, LedgerState, LedgerStore, OutboxEntry, RebuildStep};
+use crate::ledger::{Claim, FieldName, FieldWrite, LedgerCommit, LedgerState, LedgerStore, OutboxEntry, RebuildStep};
 
 /// Fields are set and deleted, the outbox has the batch, the state says who decided up to where.
 pub async fn applies_fields_outbox_and_state(store: &dyn LedgerStore) {
@@ -95,7 +95,7 @@ pub async fn documents_are_loaded_in_the_order_asked_for(store: &dyn LedgerStore
         .expect("commit");
     let numbers: Vec<i32> = (0..310).rev().chain([5, 5]).collect();
     let names: Vec<Bytes> = numbers.iter().map(|i| bytes(&format!("d{i}"))).collect();
-    let loaded = store.load(LEDGER, &names).await.expect("load");
+    let loaded = store.load(LEDGER, &names, None).await.expect("load");
     assert_eq!(loaded.len(), names.len());
     for (number, loaded) in numbers.iter().zip(loaded) {
         let there = if *number < 300 {
@@ -105,6 +105,49 @@ pub async fn documents_are_loaded_in_the_order_asked_for(store: &dyn LedgerStore
         };
         assert_eq!(loaded, there, "document d{number}");
     }
+}
+
+/// Of lazy fields the names come with the document, and the values one by one.
+pub async fn values_of_lazy_fields_are_left_out_until_asked_for(store: &dyn LedgerStore) {
+    let claim = acquire(store, "w1", "a").await;
+    let many = |document: &'static str, prefix: &'static str| {
+        (0..10_000).map(move |i| set(document, &format!("{prefix}{i:05}"), &i.to_string()))
+    };
+    let mut writes: Vec<_> = many("large", "l|").chain(many("large", "e|")).collect();
+    writes.extend([set("small", "e", "1"), set("small", "l", "2"), set("small", "l|", "3")]);
+    store
+        .commit(&claim, &batch(&claim, None, 0, writes))
+        .await
+        .expect("commit");
+
+    let names = ["small", "none", "large"].map(bytes);
+    let loaded = store.load(LEDGER, &names, Some(b"l|")).await.expect("load");
+    let mut loaded = loaded.into_iter().map(|mut fields| {
+        fields.sort();
+        fields
+    });
+    assert_eq!(loaded.next(), Some(expected(&[("e", "1"), ("l", "2"), ("l|", "")])));
+    assert_eq!(loaded.next(), Some(Vec::new()));
+    let large = loaded.next().expect("the third");
+    assert_eq!(large.len(), 20_000);
+    for (field, value) in large {
+        let number = field.strip_prefix(b"e|").map(|digits| digits.to_vec());
+        let number = number.and_then(|digits| String::from_utf8(digits).ok()?.parse::<i32>().ok());
+        let there = number.map(|number| number.to_string()).unwrap_or_default();
+        assert_eq!(value, bytes(&there), "field {field:?}");
+    }
+
+    let name = |document, field: &str| FieldName {
+        document: bytes(document),
+        field: bytes(field),
+    };
+    let mut asked: Vec<FieldName> = (0..5_000).rev().map(|i| name("large", &format!("l|{i:05}"))).collect();
+    asked.extend([name("large", "x"), name("none", "l|00001"), name("small", "e")]);
+    let values = store.load_fields(LEDGER, &asked).await.expect("load fields");
+    let mut there: Vec<_> = (0..5_000).rev().map(|i| Some(bytes(&i.to_string()))).collect();
+    there.extend([None, None, Some(bytes("1"))]);
+    assert_eq!(values, there);
+    assert!(store.load_fields(LEDGER, &[]).await.expect("load nothing").is_empty());
 }
 
 /// Documents, fields, values and outbox entries hold any bytes; names don't collide with each other or with the state.
@@ -143,7 +186,7 @@ pub async fn names_and_values_are_binary(store: &dyn LedgerStore) {
     };
     store.commit(&claim, &commit).await.expect("commit");
 
-    let loaded = store.load(LEDGER, &documents).await.expect("load");
+    let loaded = store.load(LEDGER, &documents, None).await.expect("load");
     for (write, fields) in writes.into_iter().zip(loaded) {
         assert_eq!(
             fields,

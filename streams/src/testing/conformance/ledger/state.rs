@@ -15,7 +15,7 @@ pub async fn fresh_ledger(store: &dyn LedgerStore) {
     assert_eq!(state(store).await, LedgerState::default());
     assert!(outbox(store).await.is_empty());
     assert!(fields(store, "nothing").await.is_empty());
-    assert!(store.load(LEDGER, &[]).await.expect("load").is_empty());
+    assert!(store.load(LEDGER, &[], None).await.expect("load").is_empty());
     let nobody = Claim {
         ledger: LEDGER,
         epoch: 0,
@@ -149,7 +149,7 @@ pub async fn ledgers_are_independent(store: &dyn LedgerStore) {
     for other in [LEDGER - 1, LEDGER + 1, LEDGER * 10 + 1, 0] {
         assert_eq!(store.state(other).await.expect("state"), LedgerState::default());
         assert!(store.outbox(other).await.expect("outbox").is_empty());
-        assert!(store.load(other, &[super::bytes("d")]).await.expect("load")[0].is_empty());
+        assert!(store.load(other, &[super::bytes("d")], None).await.expect("load")[0].is_empty());
         let theirs = Claim {
             ledger: other,
             ..claim.clone()
