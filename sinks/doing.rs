@@ -1,6 +1,6 @@
 //! What a sink was doing, and where: every error says so.
 
-use interlock_streams::sink::{Advance, SinkError};
+use interlock_streams::sink::{Advance, SinkError, Writer};
 
 /// What stands for a task where none is concerned.
 pub(crate) const AT_START: &str = "(at start)";
@@ -31,6 +31,17 @@ impl Doing<'_> {
         }
     }
 
+    /// The same, of one of the tasks of a write.
+    pub(crate) fn of<'b>(&self, writer: &Writer<'b>) -> Doing<'b>
+    where
+        Self: 'b,
+    {
+        Doing {
+            task: writer.task,
+            ..*self
+        }
+    }
+
     fn fenced(&self, reason: String) -> SinkError {
         let task = self.task.to_owned();
         SinkError::Fenced { task, reason }
@@ -46,8 +57,9 @@ impl Doing<'_> {
     }
 
     /// Refuses a write in which a position would go back.
-    pub(crate) fn check_direction(&self, advances: &[Advance]) -> Result<(), SinkError> {
-        match advances.iter().find(|advance| advance.to < advance.from) {
+    pub(crate) fn check_direction(&self, writers: &[Writer<'_>]) -> Result<(), SinkError> {
+        let mut advances = writers.iter().flat_map(|writer| writer.advances);
+        match advances.find(|advance| advance.to < advance.from) {
             Some(Advance { source, from, to }) => Err(self.fatal(&format!(
                 "{source} would go back from {from} to {to}: a position only advances"
             ))),
@@ -56,12 +68,12 @@ impl Doing<'_> {
     }
 
     /// Refuses a write of which not all positions were where it begins.
-    pub(crate) fn check_advanced(&self, advances: &[Advance], advanced: u64) -> Result<(), SinkError> {
-        if advanced == advances.len() as u64 {
+    pub(crate) fn check_advanced(&self, writers: &[Writer<'_>], advanced: u64) -> Result<(), SinkError> {
+        let advances = || writers.iter().flat_map(|writer| writer.advances);
+        if advanced == advances().count() as u64 {
             return Ok(());
         }
-        let stated: Vec<_> = advances
-            .iter()
+        let stated: Vec<_> = advances()
             .map(|advance| format!("{} from {}", advance.source, advance.from))
             .collect();
         let stated = stated.join(", ");

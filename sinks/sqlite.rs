@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use interlock_streams::ledger::Token;
 use interlock_streams::record::TopicPartition;
-use interlock_streams::sink::{Advance, Partials, Sink, SinkError, WindowTable};
+use interlock_streams::sink::{Advance, Partials, Sink, SinkError, WindowTable, Writer};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
@@ -118,19 +118,15 @@ impl Sink for SqliteSink {
         taken.map_err(|e| failed(self.doing(task, "taking the task"), &e))
     }
 
-    async fn write(
-        &self,
-        task: &str,
-        token: &Token,
-        advances: &[Advance],
-        partials: &[Partials],
-    ) -> Result<(), SinkError> {
-        let doing = self.doing(task, "writing");
+    async fn write_together(&self, writers: &[Writer<'_>], partials: &[Partials]) -> Result<(), SinkError> {
+        let doing = self.doing(writers.first().map_or(AT_START, |writer| writer.task), "writing");
         let mut connection = self.connection.lock().await;
         let begun = connection.begin_with("BEGIN IMMEDIATE").await;
         let mut transaction = begun.map_err(|e| failed(doing, &e))?;
-        compare_token(&mut transaction, doing, token).await?;
-        advance(&mut transaction, doing, advances).await?;
+        for writer in writers {
+            compare_token(&mut transaction, doing.of(writer), writer.token).await?;
+        }
+        advance(&mut transaction, doing, writers).await?;
         for partials in partials.iter().filter(|partials| partials.rows.num_rows() > 0) {
             let what = format!("merging {} rows into {}", partials.rows.num_rows(), partials.table.name);
             upsert(&mut transaction, Doing { what: &what, ..doing }, partials).await?;
@@ -179,19 +175,21 @@ async fn compare_token(connection: &mut SqliteConnection, doing: Doing<'_>, toke
 }
 
 /// Advances the positions; refuses unless all of them are where the write begins.
-async fn advance(connection: &mut SqliteConnection, doing: Doing<'_>, advances: &[Advance]) -> Result<(), SinkError> {
-    doing.check_direction(advances)?;
+async fn advance(connection: &mut SqliteConnection, doing: Doing<'_>, writers: &[Writer<'_>]) -> Result<(), SinkError> {
+    doing.check_direction(writers)?;
     let mut advanced = 0;
-    for Advance { source, from, to } in advances {
-        let update = sqlx::query(
-            "UPDATE sink_offsets SET next_offset = ? WHERE task = ? AND topic = ? AND partition = ? AND next_offset = ?",
-        );
-        let update = update.bind(to).bind(doing.task).bind(&*source.topic);
-        let update = update.bind(source.partition).bind(from);
-        let updated = update.execute(&mut *connection).await.map_err(|e| failed(doing, &e))?;
-        advanced += updated.rows_affected();
+    for Writer { task, advances, .. } in writers {
+        for Advance { source, from, to } in *advances {
+            let update = sqlx::query(
+                "UPDATE sink_offsets SET next_offset = ? WHERE task = ? AND topic = ? AND partition = ? AND next_offset = ?",
+            );
+            let update = update.bind(to).bind(task).bind(&*source.topic);
+            let update = update.bind(source.partition).bind(from);
+            let updated = update.execute(&mut *connection).await.map_err(|e| failed(doing, &e))?;
+            advanced += updated.rows_affected();
+        }
     }
-    doing.check_advanced(advances, advanced)
+    doing.check_advanced(writers, advanced)
 }
 
 /// Sorts an error of the driver or the database. <https://www.sqlite.org/rescode.html>: of a code the lowest byte is the

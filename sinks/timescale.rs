@@ -16,12 +16,13 @@ mod errors;
 mod restart;
 mod upsert;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use interlock_streams::ledger::Token;
 use interlock_streams::record::TopicPartition;
-use interlock_streams::sink::{Advance, Partials, Sink, SinkError, WindowTable};
+use interlock_streams::sink::{Advance, Partials, Sink, SinkError, WindowTable, Writer};
 use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Acquire, AssertSqlSafe, ConnectOptions, Executor, PgConnection, Row};
@@ -151,15 +152,9 @@ impl Sink for TimescaleSink {
         taken.await
     }
 
-    async fn write(
-        &self,
-        task: &str,
-        token: &Token,
-        advances: &[Advance],
-        partials: &[Partials],
-    ) -> Result<(), SinkError> {
+    async fn write_together(&self, writers: &[Writer<'_>], partials: &[Partials]) -> Result<(), SinkError> {
         let connections = &self.connections;
-        let doing = self.doing(task, "writing");
+        let doing = self.doing(writers.first().map_or(AT_START, |writer| writer.task), "writing");
         let mut filled: Vec<&Partials> = partials
             .iter()
             .filter(|partials| partials.rows.num_rows() > 0)
@@ -168,8 +163,8 @@ impl Sink for TimescaleSink {
         let written = connections.within_deadline(doing, async {
             let mut lease = connections.lease(doing).await?;
             let mut transaction = lease.connection.begin().await.map_err(|e| doing.failed(&e))?;
-            compare_token(&mut transaction, doing, token).await?;
-            advance(&mut transaction, doing, advances).await?;
+            compare_tokens(&mut transaction, doing, writers).await?;
+            advance(&mut transaction, doing, writers).await?;
             for partials in filled {
                 let what = format!("merging {} rows into {}", partials.rows.num_rows(), partials.table.name);
                 upsert(&mut transaction, Doing { what: &what, ..doing }, partials).await?;
@@ -209,29 +204,40 @@ async fn take(
     positions.collect()
 }
 
-/// Locks the task until the end of the transaction and refuses unless the token is the one that holds it.
-async fn compare_token(connection: &mut PgConnection, doing: Doing<'_>, token: &Token) -> Result<(), SinkError> {
-    let held = sqlx::query_scalar::<_, String>(include_str!("timescale/lock_task.sql")).bind(doing.task);
-    let held = held.fetch_optional(connection).await.map_err(|e| doing.failed(&e))?;
-    doing.compare_token(held.as_deref(), &token.0)
+/// Locks the tasks until the end of the transaction and refuses unless their tokens are those that hold them.
+async fn compare_tokens(
+    connection: &mut PgConnection,
+    doing: Doing<'_>,
+    writers: &[Writer<'_>],
+) -> Result<(), SinkError> {
+    let tasks: Vec<&str> = writers.iter().map(|writer| writer.task).collect();
+    let held = sqlx::query_as::<_, (String, String)>(include_str!("timescale/lock_tasks.sql")).bind(tasks);
+    let held = held.fetch_all(connection).await.map_err(|e| doing.failed(&e))?;
+    let held: HashMap<String, String> = held.into_iter().collect();
+    writers.iter().try_for_each(|writer| {
+        let token = held.get(writer.task).map(String::as_str);
+        doing.of(writer).compare_token(token, &writer.token.0)
+    })
 }
 
 /// Advances the positions; refuses unless all of them are where the write begins.
-async fn advance(connection: &mut PgConnection, doing: Doing<'_>, advances: &[Advance]) -> Result<(), SinkError> {
-    doing.check_direction(advances)?;
-    let topics: Vec<&str> = advances.iter().map(|advance| &*advance.source.topic).collect();
-    let partitions: Vec<i32> = advances.iter().map(|advance| advance.source.partition).collect();
-    let from: Vec<i64> = advances.iter().map(|advance| advance.from).collect();
-    let to: Vec<i64> = advances.iter().map(|advance| advance.to).collect();
+async fn advance(connection: &mut PgConnection, doing: Doing<'_>, writers: &[Writer<'_>]) -> Result<(), SinkError> {
+    doing.check_direction(writers)?;
+    let (mut tasks, mut topics, mut partitions) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut starts, mut ends) = (Vec::new(), Vec::new());
+    for writer in writers {
+        for Advance { source, from, to } in writer.advances {
+            tasks.push(writer.task);
+            topics.push(&*source.topic);
+            partitions.push(source.partition);
+            starts.push(*from);
+            ends.push(*to);
+        }
+    }
     let update = sqlx::query(include_str!("timescale/advance_offsets.sql"));
-    let update = update
-        .bind(doing.task)
-        .bind(topics)
-        .bind(partitions)
-        .bind(from)
-        .bind(to);
+    let update = update.bind(tasks).bind(topics).bind(partitions).bind(starts).bind(ends);
     let advanced = update.execute(&mut *connection).await.map_err(|e| doing.failed(&e))?;
-    doing.check_advanced(advances, advanced.rows_affected())
+    doing.check_advanced(writers, advanced.rows_affected())
 }
 
 /// Brings the tables up to date under a lock that lets one worker do it, and makes hypertables where that can be.

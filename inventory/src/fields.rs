@@ -42,6 +42,9 @@ const WAITLIST: &str = "w|";
 const QUEUED: &str = "q|";
 const BOOKINGS: &str = "bookings";
 
+/// Room for the booking of a few passengers.
+const VALUE_BYTES: usize = 192;
+
 /// Why a stored train-date can't be read back. The ledger must be rebuilt from its events.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("document `{document}`, field `{field}`: {problem}")]
@@ -200,12 +203,16 @@ pub(crate) fn read_bookings<F: AsRef<[u8]>, V: AsRef<[u8]>>(
 
 fn value_of<T: Serialize>(content: &T) -> Vec<u8> {
     // Writing to memory can't fail, and none of the types is one that postcard can't write.
-    postcard::to_extend(content, vec![FIELD_FORMAT]).unwrap_or_default()
+    let mut value = Vec::with_capacity(VALUE_BYTES);
+    value.push(FIELD_FORMAT);
+    postcard::to_extend(content, value).unwrap_or_default()
 }
 
 fn seats_of(open: &Open, coach: u16) -> Vec<u8> {
-    let mut value = vec![FIELD_FORMAT];
-    for seat in &open.plan.seats()[open.plan.seats_of_coach(usize::from(coach))] {
+    let seats = &open.plan.seats()[open.plan.seats_of_coach(usize::from(coach))];
+    let mut value = Vec::with_capacity(1 + seats.len() * open.plan.legs().div_ceil(8));
+    value.push(FIELD_FORMAT);
+    for seat in seats {
         let block = &open.scopes[usize::from(seat.scope)].block;
         value.extend_from_slice(&block.mask(usize::from(seat.local)).to_le_bytes()[..block.width()]);
     }

@@ -425,10 +425,7 @@ impl<T: Send + 'static> Stream<T> {
         let stream = self.attach::<()>(name.to_owned(), Kind::Window { tables }, move || {
             let rows = rows.clone();
             let rows: Rows<T> = Box::new(move |batch: &[Message<T>]| rows(batch));
-            Box::new(WindowNode {
-                queries: queries.clone(),
-                rows,
-            })
+            Box::new(WindowNode::new(queries.clone(), rows))
         });
         Ok(Windowed { stream })
     }

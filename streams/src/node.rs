@@ -47,6 +47,11 @@ pub(crate) type Chooser<T> = Arc<dyn Fn(&T) -> Arc<str> + Send + Sync>;
 pub(crate) trait Node: Send {
     async fn process(&mut self, input: AnyBatch, ctx: &mut Context<'_>) -> Result<(), ProcessError>;
 
+    /// What the node has collected for the sink since the last call.
+    async fn collected(&mut self) -> Result<Vec<Partials>, ProcessError> {
+        Ok(Vec::new())
+    }
+
     /// The node's ledger side, where it has one.
     fn ledger(&mut self) -> Option<&mut dyn crate::ledger_node::LedgerSide> {
         None
@@ -65,8 +70,6 @@ pub(crate) struct Context<'a> {
     pub(crate) ledger: Option<&'a mut LedgerSession>,
     /// What is to be written to the log, in order.
     pub(crate) outputs: Vec<OutputRecord>,
-    /// What is to be merged into the sink.
-    pub(crate) partials: Vec<Partials>,
     current: NodeId,
     children: &'a [Children],
     work: VecDeque<(NodeId, AnyBatch)>,
@@ -86,7 +89,6 @@ impl<'a> Context<'a> {
             partitions,
             ledger,
             outputs: Vec::new(),
-            partials: Vec::new(),
             current: 0,
             children,
             work: VecDeque::new(),

@@ -88,6 +88,17 @@ pub struct Advance {
     pub to: i64,
 }
 
+/// What a task says in a write: who holds it, and how far it goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer<'a> {
+    /// The task.
+    pub task: &'a str,
+    /// The token under which it was acquired.
+    pub token: &'a Token,
+    /// Its positions.
+    pub advances: &'a [Advance],
+}
+
 /// A database that keeps windows.
 #[async_trait]
 pub trait Sink: Send + Sync {
@@ -100,12 +111,19 @@ pub trait Sink: Send + Sync {
         initial: &[(TopicPartition, i64)],
     ) -> Result<Vec<(TopicPartition, i64)>, SinkError>;
 
-    /// Merges partials and advances the positions, all or nothing. A write of nothing is refused like any other.
+    /// Merges partials and advances the positions of several tasks, all or nothing: one task that another holds, or that
+    /// is elsewhere, refuses the whole. A write of nothing is refused like any other.
+    async fn write_together(&self, writers: &[Writer<'_>], partials: &[Partials]) -> Result<(), SinkError>;
+
+    /// The same for one task.
     async fn write(
         &self,
         task: &str,
         token: &Token,
         advances: &[Advance],
         partials: &[Partials],
-    ) -> Result<(), SinkError>;
+    ) -> Result<(), SinkError> {
+        let writer = Writer { task, token, advances };
+        self.write_together(&[writer], partials).await
+    }
 }

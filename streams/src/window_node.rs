@@ -1,7 +1,8 @@
-//! The nodes that aggregate a batch and hand the partials to the sink.
+//! The nodes that aggregate what was read between two commits and hand the partials to the sink.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 
@@ -41,31 +42,53 @@ impl Queries {
 }
 
 pub(crate) struct WindowNode<T> {
-    pub(crate) queries: Arc<Queries>,
-    pub(crate) rows: Rows<T>,
+    queries: Arc<Queries>,
+    rows: Rows<T>,
+    /// Read since the last commit. A query costs much the same for ten rows as for thousands, so it runs once for all.
+    collected: Vec<RecordBatch>,
+}
+
+impl<T> WindowNode<T> {
+    pub(crate) fn new(queries: Arc<Queries>, rows: Rows<T>) -> Self {
+        Self {
+            queries,
+            rows,
+            collected: Vec::new(),
+        }
+    }
 }
 
 #[async_trait]
 impl<T: Send + 'static> Node for WindowNode<T> {
-    async fn process(&mut self, input: AnyBatch, ctx: &mut Context<'_>) -> Result<(), ProcessError> {
+    async fn process(&mut self, input: AnyBatch, _ctx: &mut Context<'_>) -> Result<(), ProcessError> {
         let messages = downcast::<T>(input)?;
         let rows = (self.rows)(&messages).map_err(ProcessError::Fatal)?;
-        if rows.num_rows() == 0 {
-            return Ok(());
+        if rows.num_rows() > 0 {
+            self.collected.push(rows);
         }
+        Ok(())
+    }
+
+    async fn collected(&mut self) -> Result<Vec<Partials>, ProcessError> {
+        let collected = std::mem::take(&mut self.collected);
+        let Some(first) = collected.first() else {
+            return Ok(Vec::new());
+        };
+        let rows = concat_batches(&first.schema(), &collected).map_err(|e| ProcessError::Fatal(e.to_string()))?;
         let failed = |error: WindowError| ProcessError::Fatal(error.to_string());
         let mut queries = self.queries.take().map_err(failed)?;
+        let mut all = Vec::with_capacity(queries.len());
         for query in &mut queries {
             let partials = query.run(rows.clone()).await.map_err(failed)?;
             if partials.num_rows() > 0 {
-                ctx.partials.push(Partials {
+                all.push(Partials {
                     table: query.table().clone(),
                     rows: partials,
                 });
             }
         }
         self.queries.give_back(queries);
-        Ok(())
+        Ok(all)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use interlock_streams::ledger::Token;
 use interlock_streams::record::TopicPartition;
-use interlock_streams::sink::{Advance, Partials, Sink, SinkError};
+use interlock_streams::sink::{Advance, Partials, Sink, SinkError, Writer};
 use interlock_streams::window::MemorySink;
 use tokio::time::sleep;
 
@@ -73,19 +73,25 @@ impl Sink for FaultySink {
         self.call(task, &what, Fair::Write, acquire).await
     }
 
-    async fn write(
-        &self,
-        task: &str,
-        token: &Token,
-        advances: &[Advance],
-        partials: &[Partials],
-    ) -> Result<(), SinkError> {
-        let what = self
-            .site
-            .text(format_args!("sink write {task} {advances:?} by {token}"));
-        let (name, token) = (task.to_owned(), token.clone());
-        let (advances, partials) = (advances.to_vec(), partials.to_vec());
-        let write = |sink: Arc<MemorySink>| async move { sink.write(&name, &token, &advances, &partials).await };
+    async fn write_together(&self, writers: &[Writer<'_>], partials: &[Partials]) -> Result<(), SinkError> {
+        let said: Vec<String> = writers
+            .iter()
+            .map(|writer| format!("{} {:?} by {}", writer.task, writer.advances, writer.token))
+            .collect();
+        let what = self.site.text(format_args!("sink write {}", said.join(", ")));
+        let task = writers.first().map_or("", |writer| writer.task);
+        let writers: Vec<(String, Token, Vec<Advance>)> = writers
+            .iter()
+            .map(|writer| (writer.task.to_owned(), writer.token.clone(), writer.advances.to_vec()))
+            .collect();
+        let partials = partials.to_vec();
+        let write = |sink: Arc<MemorySink>| async move {
+            let writers: Vec<Writer<'_>> = writers
+                .iter()
+                .map(|(task, token, advances)| Writer { task, token, advances })
+                .collect();
+            sink.write_together(&writers, &partials).await
+        };
         self.call(task, &what, Fair::Write, write).await
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::future::{BoxFuture, try_join_all};
+use futures::future::BoxFuture;
 
 use super::config::TaskConfig;
 use super::error::TaskError;
@@ -13,25 +13,25 @@ use super::tasks::Tasks;
 use crate::ledger::Token;
 use crate::log::Consumer;
 use crate::record::{PartitionRecords, TopicPartition};
-use crate::sink::{Advance, Partials, Sink};
+use crate::sink::{Advance, Partials, Sink, Writer};
 use crate::window::merge_partials;
 
 /// One source partition: the group may give the partitions of one number to different members, topic by topic, so each
 /// is a task of its own to the sink. Windows are sums: it doesn't matter which task adds which event.
-struct SinkTask {
-    task: Task,
+struct Source {
     token: Token,
     /// Stored position, or the one that the write under way will have stored.
     stored: i64,
     /// Position reached since.
     reached: i64,
-    partials: Vec<Partials>,
 }
 
 pub(crate) struct Sinking {
     config: TaskConfig,
     sink: Arc<dyn Sink>,
-    tasks: BTreeMap<TopicPartition, SinkTask>,
+    sources: BTreeMap<TopicPartition, Source>,
+    /// By part of the topology: all sources of a part share its windows, since they are written together.
+    tasks: BTreeMap<usize, Task>,
     uncommitted: usize,
     /// A write is under way.
     writing: bool,
@@ -42,6 +42,7 @@ impl Sinking {
         Self {
             config,
             sink,
+            sources: BTreeMap::new(),
             tasks: BTreeMap::new(),
             uncommitted: 0,
             writing: false,
@@ -77,30 +78,28 @@ impl Tasks for Sinking {
                 .find(|(at, _)| at == source)
                 .map_or(low, |(_, offset)| *offset);
             positions.push((source.clone(), stored));
-            let task = Task::new(&self.config.topology, part, None);
-            self.tasks.insert(
-                source.clone(),
-                SinkTask {
-                    task,
-                    token,
-                    stored,
-                    reached: stored,
-                    partials: Vec::new(),
-                },
-            );
+            self.tasks
+                .entry(part)
+                .or_insert_with(|| Task::new(&self.config.topology, part, None));
+            let source_state = Source {
+                token,
+                stored,
+                reached: stored,
+            };
+            self.sources.insert(source.clone(), source_state);
         }
         Ok(positions)
     }
 
     async fn apply(&mut self, batches: Vec<PartitionRecords>) -> Result<(), TaskError> {
         for batch in batches {
-            let Some(task) = self.tasks.get_mut(&batch.source) else {
+            let (part, _) = self.config.task_id(&batch.source)?;
+            let (Some(source), Some(task)) = (self.sources.get_mut(&batch.source), self.tasks.get_mut(&part)) else {
                 continue;
             };
-            let processed = task.task.process(&batch).await?;
-            task.partials.extend(processed.partials);
+            task.process(&batch).await?;
             if let Some(last) = batch.records.last() {
-                task.reached = last.offset + 1;
+                source.reached = last.offset + 1;
             }
             self.uncommitted += batch.records.len();
         }
@@ -117,32 +116,31 @@ impl Tasks for Sinking {
     ) -> Result<BoxFuture<'static, Result<(), TaskError>>, TaskError> {
         self.uncommitted = 0;
         self.writing = true;
-        let mut writes = Vec::new();
-        for (source, task) in &mut self.tasks {
-            if task.reached == task.stored {
+        let mut partials = Vec::new();
+        for task in self.tasks.values_mut() {
+            partials.extend(task.collected().await?);
+        }
+        let partials = merge(partials)?;
+        let mut advanced = Vec::new();
+        for (at, source) in &mut self.sources {
+            if source.reached == source.stored {
                 continue;
             }
             let advance = Advance {
-                source: source.clone(),
-                from: task.stored,
-                to: task.reached,
+                source: at.clone(),
+                from: source.stored,
+                to: source.reached,
             };
-            task.stored = task.reached;
-            let partials = merge(std::mem::take(&mut task.partials))?;
-            writes.push((
-                name(&self.config.group, source),
-                task.token.clone(),
-                [advance],
-                partials,
-            ));
+            source.stored = source.reached;
+            advanced.push((name(&self.config.group, at), source.token.clone(), [advance]));
         }
         let sink = self.sink.clone();
         Ok(Box::pin(async move {
-            let writes = writes
+            let writers: Vec<Writer<'_>> = advanced
                 .iter()
-                .map(|(name, token, advances, partials)| sink.write(name, token, advances, partials));
-            try_join_all(writes).await?;
-            Ok(())
+                .map(|(task, token, advances)| Writer { task, token, advances })
+                .collect();
+            Ok(sink.write_together(&writers, &partials).await?)
         }))
     }
 
@@ -156,11 +154,12 @@ impl Tasks for Sinking {
 
     fn forget(&mut self, partitions: &[TopicPartition]) {
         for source in partitions {
-            self.tasks.remove(source);
+            self.sources.remove(source);
         }
     }
 
     async fn abandon(&mut self, _producer_lost: bool) {
+        self.sources.clear();
         self.tasks.clear();
         self.uncommitted = 0;
         self.writing = false;
@@ -173,15 +172,15 @@ impl Tasks for Sinking {
         if self.writing || self.uncommitted > 0 {
             return Ok(());
         }
-        if let Some((source, task)) = self.tasks.first_key_value() {
-            let name = name(&self.config.group, source);
-            self.sink.write(&name, &task.token, &[], &[]).await?;
+        if let Some((at, source)) = self.sources.first_key_value() {
+            let name = name(&self.config.group, at);
+            self.sink.write(&name, &source.token, &[], &[]).await?;
         }
         Ok(())
     }
 }
 
-/// One set of rows for each table: several batches become one upsert.
+/// One set of rows for each table, whichever nodes they come from.
 fn merge(partials: Vec<Partials>) -> Result<Vec<Partials>, TaskError> {
     let mut tables: BTreeMap<String, Vec<Partials>> = BTreeMap::new();
     for partial in partials {
@@ -189,6 +188,10 @@ fn merge(partials: Vec<Partials>) -> Result<Vec<Partials>, TaskError> {
     }
     let mut merged = Vec::with_capacity(tables.len());
     for (name, partials) in tables {
+        if partials.len() == 1 {
+            merged.extend(partials);
+            continue;
+        }
         let table = partials[0].table.clone();
         let rows: Vec<_> = partials.into_iter().map(|partial| partial.rows).collect();
         let rows = merge_partials(&table, &rows)

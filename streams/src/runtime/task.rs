@@ -21,13 +21,6 @@ pub(crate) struct Task {
     pub(crate) session: Option<LedgerSession>,
 }
 
-/// What a batch of a task leaves to be written.
-#[derive(Default)]
-pub(crate) struct Processed {
-    pub(crate) outputs: Vec<OutputRecord>,
-    pub(crate) partials: Vec<Partials>,
-}
-
 impl Task {
     pub(crate) fn new(topology: &Arc<Topology>, part: usize, session: Option<LedgerSession>) -> Self {
         Self {
@@ -38,9 +31,9 @@ impl Task {
         }
     }
 
-    /// Processes a batch. With a ledger, the batch is applied to it when this returns; what is returned is then in the
-    /// outbox too, and must be sent.
-    pub(crate) async fn process(&mut self, batch: &PartitionRecords) -> Result<Processed, TaskError> {
+    /// Processes a batch and returns what is to be sent. With a ledger, the batch is applied to it when this returns, and what
+    /// is to be sent is in the outbox too.
+    pub(crate) async fn process(&mut self, batch: &PartitionRecords) -> Result<Vec<OutputRecord>, TaskError> {
         let entry = self.topology.parts[self.part]
             .sources
             .get(&*batch.source.topic)
@@ -56,11 +49,20 @@ impl Task {
             &children,
         );
         ctx.run(&mut self.nodes, entry, Box::new(())).await?;
-        let Context { outputs, partials, .. } = ctx;
+        let Context { outputs, .. } = ctx;
         if let Some(last) = batch.records.last() {
             self.commit_to_ledger(last.offset, &outputs).await?;
         }
-        Ok(Processed { outputs, partials })
+        Ok(outputs)
+    }
+
+    /// What the nodes have collected for the sink since the last call.
+    pub(crate) async fn collected(&mut self) -> Result<Vec<Partials>, TaskError> {
+        let mut collected = Vec::new();
+        for node in self.nodes.iter_mut().flatten() {
+            collected.extend(node.collected().await?);
+        }
+        Ok(collected)
     }
 
     async fn commit_to_ledger(&mut self, watermark: i64, outputs: &[OutputRecord]) -> Result<(), TaskError> {

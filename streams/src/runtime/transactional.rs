@@ -15,12 +15,12 @@ use super::mutation::{Clause, left_out};
 use super::outbox;
 use super::rebuild::Rebuild;
 use super::session::LedgerSession;
-use super::task::{Processed, Task, TaskId};
+use super::task::{Task, TaskId};
 use super::tasks::Tasks;
 use crate::ledger::{LedgerStore, Release};
 use crate::log::{CommittedOffset, Consumer, OffsetCommit, Producer};
 use crate::metric_definitions::{ACQUISITIONS, OUTBOX_BATCHES, RECORDS_WRITTEN};
-use crate::record::{PartitionRecords, TopicPartition};
+use crate::record::{OutputRecord, PartitionRecords, TopicPartition};
 
 /// A position in a transaction, and what it tells the ledger once it is acknowledged.
 #[derive(Clone)]
@@ -240,14 +240,20 @@ impl Transactional {
         }
     }
 
-    fn sent(&mut self, source: &TopicPartition, id: TaskId, last: i64, processed: Processed) -> Result<(), TaskError> {
-        let count = processed.outputs.len() as u64;
+    fn send(
+        &mut self,
+        source: &TopicPartition,
+        id: TaskId,
+        last: i64,
+        outputs: Vec<OutputRecord>,
+    ) -> Result<(), TaskError> {
+        let count = outputs.len() as u64;
         if count > 0 {
             let producer = self
                 .producer
                 .as_mut()
                 .ok_or_else(|| TaskError::Fatal("there is no producer".into()))?;
-            producer.send(processed.outputs);
+            producer.send(outputs);
             metrics::counter!(RECORDS_WRITTEN, "topology" => self.config.topology.name().to_owned()).increment(count);
         }
         let session = self.tasks.get(&id).and_then(|task| task.session.as_ref());
@@ -335,16 +341,16 @@ impl Tasks for Transactional {
                 let mut done = Vec::with_capacity(batches.len());
                 for batch in batches {
                     let last = batch.records.last().map_or(-1, |record| record.offset);
-                    let processed = task.process(&batch).await?;
-                    done.push((*id, batch.source, last, batch.records.len(), processed));
+                    let outputs = task.process(&batch).await?;
+                    done.push((*id, batch.source, last, batch.records.len(), outputs));
                 }
                 Ok::<_, TaskError>(done)
             })
         });
         for done in join_all(turns).await {
-            for (id, source, last, records, processed) in done? {
+            for (id, source, last, records, outputs) in done? {
                 self.uncommitted += records;
-                self.sent(&source, id, last, processed)?;
+                self.send(&source, id, last, outputs)?;
             }
         }
         Ok(())

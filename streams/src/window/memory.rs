@@ -10,7 +10,7 @@ use super::merge_partials;
 use crate::ledger::Token;
 use crate::record::TopicPartition;
 use crate::runtime::mutation::{Clause, left_out};
-use crate::sink::{Advance, Partials, Sink, SinkError};
+use crate::sink::{Advance, Partials, Sink, SinkError, Writer};
 
 /// Window tables and positions in memory. Clone the `Arc` around it to look at it while a task writes.
 #[derive(Debug, Default)]
@@ -58,30 +58,11 @@ impl Sink for MemorySink {
         Ok(held.positions.clone().into_iter().collect())
     }
 
-    async fn write(
-        &self,
-        task: &str,
-        token: &Token,
-        advances: &[Advance],
-        partials: &[Partials],
-    ) -> Result<(), SinkError> {
+    async fn write_together(&self, writers: &[Writer<'_>], partials: &[Partials]) -> Result<(), SinkError> {
         let mut state = self.state();
-        let compares = !left_out(Clause::SinkPositions);
-        let held = state.tasks.get(task).filter(|held| held.token == *token || !compares);
-        let Some(held) = held else {
-            return Err(fenced(task, "another writer holds it".into()));
-        };
-        let mut positions = held.positions.clone();
-        for advance in advances {
-            let stored = positions.get(&advance.source).copied();
-            if stored != Some(advance.from) && compares {
-                let Advance { source, from, .. } = advance;
-                return Err(fenced(
-                    task,
-                    format!("{source} is at {stored:?}, the write starts at {from}"),
-                ));
-            }
-            positions.insert(advance.source.clone(), advance.to);
+        let mut moved = Vec::with_capacity(writers.len());
+        for writer in writers {
+            moved.push(state.moved(writer)?);
         }
         let mut changed = state.tables.clone();
         for Partials { table, rows } in partials {
@@ -91,16 +72,45 @@ impl Sink for MemorySink {
             let stored = changed.get(&table.name).cloned();
             let batches: Vec<RecordBatch> = stored.into_iter().chain([rows.clone()]).collect();
             let merged = merge_partials(table, &batches).map_err(|e| SinkError::Fatal {
-                task: task.to_owned(),
+                task: writers.first().map_or("", |writer| writer.task).to_owned(),
                 reason: e.to_string(),
             })?;
             changed.insert(table.name.clone(), merged);
         }
         state.tables = changed;
-        if let Some(held) = state.tasks.get_mut(task) {
-            held.positions = positions;
+        for (writer, positions) in writers.iter().zip(moved) {
+            if let Some(held) = state.tasks.get_mut(writer.task) {
+                held.positions = positions;
+            }
         }
         Ok(())
+    }
+}
+
+impl State {
+    /// The positions of a task after a write, or why it is refused.
+    fn moved(&self, writer: &Writer<'_>) -> Result<BTreeMap<TopicPartition, i64>, SinkError> {
+        let task = writer.task;
+        let compares = !left_out(Clause::SinkPositions);
+        let held = self
+            .tasks
+            .get(task)
+            .filter(|held| held.token == *writer.token || !compares);
+        let Some(held) = held else {
+            return Err(fenced(task, "another writer holds it".into()));
+        };
+        let mut positions = held.positions.clone();
+        for Advance { source, from, to } in writer.advances {
+            let stored = positions.get(source).copied();
+            if stored != Some(*from) && compares {
+                return Err(fenced(
+                    task,
+                    format!("{source} is at {stored:?}, the write starts at {from}"),
+                ));
+            }
+            positions.insert(source.clone(), *to);
+        }
+        Ok(positions)
     }
 }
 

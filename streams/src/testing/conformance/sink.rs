@@ -52,6 +52,7 @@ macro_rules! sink_conformance {
             positions::without_rows_positions_advance,
             positions::position_elsewhere_is_refused_and_changes_nothing,
             positions::one_wrong_position_of_several_refuses_all,
+            positions::tasks_write_together_or_not_at_all,
             positions::unknown_partition_is_refused,
             positions::old_token_is_refused,
             positions::a_write_of_nothing_is_refused_to_a_zombie,

@@ -3,8 +3,9 @@
 use super::{
     SinkUnderTest, acquire, advance, assert_fenced, partition, positions, sales, sold, token, visited, visits, write,
 };
+use crate::ledger::Token;
 use crate::record::TopicPartition;
-use crate::sink::Advance;
+use crate::sink::{Advance, Writer};
 
 /// A task that never wrote is at the offsets that it was acquired with.
 pub async fn fresh_task_begins_where_it_is_told(test: &dyn SinkUnderTest) {
@@ -88,6 +89,39 @@ pub async fn one_wrong_position_of_several_refuses_all(test: &dyn SinkUnderTest)
     assert_fenced(&write(test, &[advance(0, 5), wrong], &[visits(&[(1, 1)])]).await);
     assert_eq!(positions(test).await, initial);
     assert!(visited(test).await.is_empty());
+}
+
+/// Tasks that write together are refused together: where one is held by another, and where one is elsewhere.
+pub async fn tasks_write_together_or_not_at_all(test: &dyn SinkUnderTest) {
+    acquire(test).await;
+    let (sink, a, b) = (test.sink(), token("a"), token("b"));
+    sink.acquire("u", &b, &[(partition(0), 7)]).await.expect("acquire");
+    let both = async |first: Advance, second_token: &Token, second: Advance, rows: &[(i64, i64)]| {
+        let (first, second) = ([first], [second]);
+        let writers = [
+            Writer {
+                task: "t",
+                token: &a,
+                advances: &first,
+            },
+            Writer {
+                task: "u",
+                token: second_token,
+                advances: &second,
+            },
+        ];
+        sink.write_together(&writers, &[visits(rows)]).await
+    };
+    both(advance(0, 3), &b, advance(7, 9), &[(1, 1)]).await.expect("write");
+    assert_fenced(&both(advance(3, 4), &a, advance(9, 10), &[(1, 10)]).await);
+    assert_fenced(&both(advance(3, 4), &b, advance(8, 10), &[(1, 10)]).await);
+    assert_fenced(&both(advance(2, 4), &b, advance(9, 10), &[(1, 10)]).await);
+    assert_eq!(visited(test).await, ["1|1"]);
+    both(advance(3, 4), &b, advance(9, 10), &[(1, 100)])
+        .await
+        .expect("write");
+    assert_eq!(visited(test).await, ["1|101"]);
+    assert_eq!(positions(test).await, [(partition(0), 4)]);
 }
 
 /// A partition has a position only once the task was acquired with it.
