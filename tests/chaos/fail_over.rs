@@ -85,10 +85,6 @@ async fn measure(installation: &Installation, what: &FailOvers) -> Result<Measur
     kill_some(installation, &mut workers, what, &mut random, &mut measured).await?;
     fill(installation, &workers, what).await?;
     kill_some(installation, &mut workers, what, &mut random, &mut measured).await?;
-    for worker in &workers {
-        let rebuilds = worker.metric("interlock_rebuilds_total", &[]).await?;
-        ensure!(rebuilds == 0.0, "{rebuilds} ledgers were rebuilt");
-    }
     let finished = installation
         .call(&["audit", "--settled", "--skip-windows", "--wait", "90"], PATIENCE * 10)
         .await?;
@@ -172,6 +168,10 @@ async fn kill_some(
         let (killed, ms) = (Instant::now(), now_ms());
         let decided = wait_for("the survivor decides", PATIENCE, async || Ok(watch.all_decided(ms))).await?;
         let took = decided - killed;
+        for survivor in &*workers {
+            let rebuilds = survivor.metric("interlock_rebuilds_total", &[]).await?;
+            ensure!(rebuilds == 0.0, "{rebuilds} ledgers were rebuilt");
+        }
         say(format_args!(
             "{} bookings: decisions again after {:.2} s",
             row.bookings,
