@@ -1,5 +1,6 @@
 //! I1, I3, I4 and I5.
 
+use interlock_inventory::FIELD_FORMAT;
 use interlock_schemas::{Event, EventKind, topics};
 use interlock_streams::ledger::{LedgerStore, RebuildStep};
 use interlock_streams::record::TopicPartition;
@@ -139,7 +140,7 @@ async fn a_changed_document_is_reported_by_field() {
     let home = world.home();
     let stored = world.store.load(home, &[key().into()], None).await.unwrap().remove(0);
     let of = |name: &str| stored.iter().find(|(field, _)| field == name).unwrap().1.clone();
-    world.tamper(&key(), "s|C1", Some(&[1, 3, 1])).await;
+    world.tamper(&key(), "s|C1", Some(&[FIELD_FORMAT, 3, 1])).await;
     let report = world.audit().await;
     World::expect(&report, &[I5], &format!("ledger {home}, {}, field `s|C1`", key()));
     world.tamper(&key(), "s|C1", Some(&of("s|C1"))).await;
@@ -158,7 +159,7 @@ async fn a_changed_document_is_reported_by_field() {
         "12951|2026-01-01, field `r|x`: Redis has Rejection",
     );
     world.tamper("12951|2026-01-01", "r|x", None).await;
-    world.tamper("", "bookings", Some(&[1, 2])).await;
+    world.tamper("", "bookings", Some(&[FIELD_FORMAT, 2])).await;
     World::expect(
         &world.audit().await,
         &[I5],
