@@ -17,7 +17,7 @@
 //! Most outcomes are never asked for again. So they have names of their own, apart from those of which somebody waits, and may
 //! be left in the store when a train-date is read (`TrainDate::stored`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -76,7 +76,7 @@ impl TrainDate {
                 .collect(),
             waitlists: open.map_or(0..0, |open| 0..open.scopes.len() as u16).collect(),
             outcomes: self.outcomes.keys().cloned().collect(),
-            settled: BTreeSet::default(),
+            ..Touched::default()
         };
         let changes = changes("", self, &whole).into_iter();
         let empty = |value: &Vec<u8>| value[1..].iter().all(|byte| *byte == 0);
@@ -159,13 +159,14 @@ pub fn settled_field(request_id: &str) -> Vec<u8> {
 pub(crate) fn read_outcome(
     key: &str,
     train_date: &mut TrainDate,
+    plans: &mut Plans,
     field: &[u8],
     value: &[u8],
 ) -> Result<Arc<str>, FieldError> {
     let mut reader = Reader {
         document: key,
         train_date: std::mem::take(train_date),
-        plans: &mut Plans::default(),
+        plans,
     };
     let read = reader.field(field, value);
     *train_date = reader.train_date;

@@ -129,7 +129,7 @@ impl Ledger {
         let Some(train_date) = self.train_dates.get_mut(key) else {
             return Ok(());
         };
-        let request_id = fields::read_outcome(key, train_date, field, value)?;
+        let request_id = fields::read_outcome(key, train_date, &mut self.plans, field, value)?;
         self.written.push((key.to_owned(), vec![request_id]));
         Ok(())
     }

@@ -98,9 +98,10 @@ impl TrainDate {
 
     /// Whether an outcome may be in the store and isn't here.
     pub(crate) fn is_to_be_loaded(&self, request_id: &str) -> bool {
+        // Most are new: one look says so.
         !self.stored.is_empty()
-            && !self.outcomes.contains_key(request_id)
             && self.stored.contains(&self.fingerprint(request_id))
+            && !self.outcomes.contains_key(request_id)
     }
 
     /// Lets go of an outcome that the store has, unless somebody of it waits.

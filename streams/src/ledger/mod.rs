@@ -1,10 +1,10 @@
 //! State that lives outside the workers: one ledger for each input partition.
 //!
-//! A ledger holds *documents* (each a map of binary fields, loaded and cached as a whole or but for some of them), the *outbox* (every output of
-//! input records that are not yet known to be committed in the log) and its [`LedgerState`]. A worker acquires a ledger
-//! under a fresh token and an incremented epoch; every later write states both, and the store refuses any other:
-//! equality, not order, because a lagging replica can hand out the same epoch twice. Two implementations, [`redis`] and
-//! [`memory`], pass one conformance suite (`testing::conformance::ledger`).
+//! A ledger holds *documents* (each a map of binary fields, loaded and cached as a whole or but for some of them), the
+//! *outbox* (every output of input records that are not yet known to be committed in the log) and its [`LedgerState`]. A
+//! worker acquires a ledger under a fresh token and an incremented epoch; every later write states both, and the store
+//! refuses any other: equality, not order, because a lagging replica can hand out the same epoch twice. Two
+//! implementations, [`redis`] and [`memory`], pass one conformance suite (`testing::conformance::ledger`).
 
 mod demand;
 pub mod memory;

@@ -8,8 +8,8 @@
 //! | `{il:7}:outbox` | hash | last offset of a batch → its outputs |
 //!
 //! Each write is one call of a function (`redis/ledger.lua`) that checks, then writes. Reads are plain commands, but in
-//! one go with a function that only a master answers and that knows whose ledger it is; what leaves values out is a function itself. The keys of a ledger share a hash
-//! tag (`redis/keys.rs`).
+//! one go with a function that only a master answers and that knows whose ledger it is; what leaves values out is a
+//! function itself. The keys of a ledger share a hash tag (`redis/keys.rs`).
 //!
 //! An error of the connection says nothing about whether a write happened: the store doesn't repeat it, the caller
 //! acquires again and finds out by the watermark.
@@ -127,6 +127,21 @@ impl RedisLedgerStore {
         Ok(rest)
     }
 
+    /// Reads one thing for each item, in one go for each so many of them.
+    async fn read_each<T>(
+        &self,
+        ledger: i32,
+        items: &[T],
+        per_read: usize,
+        read: impl Fn(&T) -> Cmd,
+    ) -> Result<Vec<Value>, LedgerError> {
+        let mut answers = Vec::with_capacity(items.len());
+        for items in items.chunks(per_read) {
+            answers.extend(self.read(ledger, items.iter().map(&read)).await?);
+        }
+        Ok(answers)
+    }
+
     /// Calls a function; `expected` is the watermark that is stated in the call.
     async fn call(&self, ledger: i32, call: Cmd, expected: Option<i64>) -> Result<Answer, LedgerError> {
         let mut commands = Pipeline::with_capacity(1);
@@ -226,34 +241,24 @@ impl LedgerStore for RedisLedgerStore {
             return self.load_lazily(ledger, documents, lazy).await;
         }
         let keys = self.keys(ledger);
-        let mut loaded = Vec::with_capacity(documents.len());
-        for documents in documents.chunks(DOCUMENTS_PER_READ) {
-            let read = |document: &Bytes| {
-                let mut read = redis::cmd("HGETALL");
-                read.arg(keys.document(document));
-                read
-            };
-            for value in self.read(ledger, documents.iter().map(read)).await? {
-                loaded.push(reply::fields(ledger, value)?);
-            }
-        }
-        Ok(loaded)
+        let read = |document: &Bytes| {
+            let mut read = redis::cmd("HGETALL");
+            read.arg(keys.document(document));
+            read
+        };
+        let answers = self.read_each(ledger, documents, DOCUMENTS_PER_READ, read).await?;
+        answers.into_iter().map(|value| reply::fields(ledger, value)).collect()
     }
 
     async fn load_fields(&self, ledger: i32, fields: &[FieldName]) -> Result<Vec<Option<Bytes>>, LedgerError> {
         let keys = self.keys(ledger);
-        let mut loaded = Vec::with_capacity(fields.len());
-        for fields in fields.chunks(FIELDS_PER_READ) {
-            let read = |name: &FieldName| {
-                let mut read = redis::cmd("HGET");
-                read.arg(keys.document(&name.document)).arg(name.field.as_ref());
-                read
-            };
-            for value in self.read(ledger, fields.iter().map(read)).await? {
-                loaded.push(reply::field(ledger, value)?);
-            }
-        }
-        Ok(loaded)
+        let read = |name: &FieldName| {
+            let mut read = redis::cmd("HGET");
+            read.arg(keys.document(&name.document)).arg(name.field.as_ref());
+            read
+        };
+        let answers = self.read_each(ledger, fields, FIELDS_PER_READ, read).await?;
+        answers.into_iter().map(|value| reply::field(ledger, value)).collect()
     }
 
     async fn commit(&self, claim: &Claim, commit: &LedgerCommit) -> Result<(), LedgerError> {

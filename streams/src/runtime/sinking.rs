@@ -81,12 +81,8 @@ impl Tasks for Sinking {
             self.tasks
                 .entry(part)
                 .or_insert_with(|| Task::new(&self.config.topology, part, None));
-            let source_state = Source {
-                token,
-                stored,
-                reached: stored,
-            };
-            self.sources.insert(source.clone(), source_state);
+            let reached = stored;
+            self.sources.insert(source.clone(), Source { token, stored, reached });
         }
         Ok(positions)
     }
@@ -152,6 +148,7 @@ impl Tasks for Sinking {
         Ok(())
     }
 
+    /// Nothing is collected of them: what they gave was written before, or all tasks are about to be abandoned.
     fn forget(&mut self, partitions: &[TopicPartition]) {
         for source in partitions {
             self.sources.remove(source);

@@ -38,9 +38,7 @@ impl Context {
     pub(super) fn take_undelivered(&self) -> Option<String> {
         self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
-}
 
-impl Context {
     /// Why no connection came about, and what may be wrong; kept until a connection is known to work, since librdkafka
     /// doesn't repeat itself.
     pub(super) fn trouble(&self) -> Option<String> {
@@ -60,6 +58,7 @@ impl Context {
 /// A failed connection in librdkafka's words, and with the settings that it may be about.
 fn explained(text: &str) -> String {
     let words = text.split(" (after ").next().unwrap_or(text);
+    let ours = "; the broker wants one of ours: ssl.certificate.location and ssl.key.location";
     let advice = [
         (
             "certificate verify failed",
@@ -67,14 +66,8 @@ fn explained(text: &str) -> String {
         ),
         ("uthentication", "; are kafka.user and kafka.password right?"),
         ("Disconnected", "; does this port speak our security.protocol?"),
-        (
-            "alert bad certificate",
-            "; the broker wants one of ours: ssl.certificate.location and ssl.key.location",
-        ),
-        (
-            "alert certificate required",
-            "; the broker wants one of ours: ssl.certificate.location and ssl.key.location",
-        ),
+        ("alert bad certificate", ours),
+        ("alert certificate required", ours),
     ];
     let advice = advice.iter().find(|(cause, _)| words.contains(cause));
     format!("{words}{}", advice.map_or("", |(_, advice)| advice))
