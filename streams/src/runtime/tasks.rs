@@ -38,7 +38,7 @@ pub(crate) trait Tasks: Send {
     /// The commit under way succeeded.
     fn committed(&mut self);
 
-    /// Gives partitions up cleanly: everything of them is committed.
+    /// Gives partitions up cleanly: everything of them is committed, or was abandoned.
     async fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), TaskError>;
 
     /// Drops the tasks of partitions that are ours no more.

@@ -271,16 +271,10 @@ impl<'a> StreamThread<'a> {
             partitions = listed(partitions),
             "partitions revoked"
         );
-        let mut result = Ok(());
-        if self.backing_off.is_none() && !left_out(Clause::SettleBeforeRevocation) {
-            result = self.settle().await;
-            if result.is_ok() {
-                result = self.tasks.release(partitions).await;
-            } else {
-                // What could not be committed must be aborted before the partitions are given away.
-                self.abandon(false).await;
-            }
-        }
+        let result = match left_out(Clause::SettleBeforeRevocation) {
+            true => Ok(()),
+            false => self.give_up(partitions).await,
+        };
         self.remove(partitions);
         self.consumer.complete_revocation().await?;
         result
@@ -318,6 +312,16 @@ impl<'a> StreamThread<'a> {
             self.finish_commit().await?;
         }
         Ok(())
+    }
+
+    /// Ends the transaction, one way or the other, and releases ledgers of which nothing is left open.
+    async fn give_up(&mut self, partitions: &[TopicPartition]) -> Result<(), TaskError> {
+        let settled = self.settle().await;
+        if settled.is_err() {
+            // What could not be committed must be aborted before the partitions are given away.
+            self.abandon(false).await;
+        }
+        settled.and(self.tasks.release(partitions).await)
     }
 
     async fn begin_commit(&mut self) -> Result<(), TaskError> {
@@ -447,13 +451,9 @@ impl<'a> StreamThread<'a> {
     /// Commits what is applied, gives the partitions up and leaves the group.
     async fn shut_down(mut self) -> Result<(), TaskError> {
         let partitions: Vec<TopicPartition> = self.assigned.iter().cloned().collect();
-        let result = match self.settle().await {
-            Ok(()) if self.backing_off.is_none() => self.tasks.release(&partitions).await,
-            other => other,
-        };
+        let result = self.give_up(&partitions).await;
         if let Err(error) = &result {
             tracing::warn!(thread = self.name, %error, "what was not committed is left to the next owner");
-            self.abandon(false).await;
         }
         self.leave().await;
         match result {

@@ -17,7 +17,7 @@ use super::rebuild::Rebuild;
 use super::session::LedgerSession;
 use super::task::{Task, TaskId};
 use super::tasks::Tasks;
-use crate::ledger::{LedgerStore, Release};
+use crate::ledger::{Claim, LedgerStore, Release};
 use crate::log::{CommittedOffset, Consumer, OffsetCommit, Producer};
 use crate::metric_definitions::{ACQUISITIONS, OUTBOX_BATCHES, RECORDS_WRITTEN};
 use crate::record::{OutputRecord, PartitionRecords, TopicPartition};
@@ -47,6 +47,9 @@ pub(crate) struct Transactional {
     /// None after it was lost; the next acquisition makes a new one, whose initialisation settles what was left open.
     producer: Option<Box<dyn Producer>>,
     tasks: BTreeMap<TaskId, Task>,
+    /// Ledgers whose tasks were abandoned while nothing of them was left open in the log: until they are acquired again
+    /// they can be released, so that nobody has to fence this producer for them.
+    abandoned: BTreeMap<TaskId, (Claim, Release)>,
     /// Applied and sent in the open transaction.
     open: Positions,
     /// In the transaction that is being committed.
@@ -61,6 +64,7 @@ impl Transactional {
             store,
             producer: None,
             tasks: BTreeMap::new(),
+            abandoned: BTreeMap::new(),
             open: Positions::new(),
             in_flight: Positions::new(),
             uncommitted: 0,
@@ -240,6 +244,14 @@ impl Transactional {
         }
     }
 
+    /// What the next owner finds in the log if nothing of this producer is open.
+    fn release_of(&self, session: &LedgerSession) -> Release {
+        Release {
+            transactional_id: self.config.transactional_id.clone(),
+            token: session.committed.token.clone(),
+        }
+    }
+
     fn send(
         &mut self,
         source: &TopicPartition,
@@ -297,6 +309,9 @@ impl Tasks for Transactional {
     ) -> Result<Vec<(TopicPartition, i64)>, TaskError> {
         // A fresh producer first: where a commit's result is unknown, its initialisation settles it.
         self.producer().await?;
+        for source in partitions {
+            self.abandoned.remove(&self.config.task_id(source)?);
+        }
         let topology = self.config.topology.clone();
         let has_ledger = |source: &&TopicPartition| {
             topology
@@ -383,11 +398,12 @@ impl Tasks for Transactional {
         for source in partitions {
             let id = self.config.task_id(source)?;
             if let Some(session) = self.tasks.get(&id).and_then(|task| task.session.as_ref()) {
-                let release = Release {
-                    transactional_id: self.config.transactional_id.clone(),
-                    token: session.committed.token.clone(),
-                };
-                releases.push((session.claim.clone(), release));
+                releases.push((session.claim.clone(), self.release_of(session)));
+            } else if let Some((claim, release)) = self.abandoned.remove(&id)
+                && let Err(error) = store.release(&claim, &release).await
+            {
+                // It may have been abandoned for just this. The next owner fences where nothing is released.
+                tracing::debug!(ledger = claim.ledger, %error, "an abandoned ledger could not be released");
             }
         }
         try_join_all(releases.iter().map(|(claim, release)| store.release(claim, release))).await?;
@@ -402,6 +418,7 @@ impl Tasks for Transactional {
             }
             if let Ok(id) = self.config.task_id(source) {
                 self.tasks.remove(&id);
+                self.abandoned.remove(&id);
                 outbox_batches(source.partition, 0);
             }
         }
@@ -411,7 +428,12 @@ impl Tasks for Transactional {
         self.open.clear();
         self.in_flight.clear();
         self.uncommitted = 0;
-        self.tasks.clear();
+        for (id, task) in std::mem::take(&mut self.tasks) {
+            if let Some(session) = task.session {
+                let release = self.release_of(&session);
+                self.abandoned.insert(id, (session.claim, release));
+            }
+        }
         if producer_lost {
             self.producer = None;
         }
@@ -421,6 +443,9 @@ impl Tasks for Transactional {
         {
             tracing::warn!(%error, "the transaction could not be aborted; a new producer will settle it");
             self.producer = None;
+        }
+        if self.producer.is_none() {
+            self.abandoned.clear();
         }
     }
 

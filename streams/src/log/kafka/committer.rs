@@ -32,6 +32,10 @@ use crate::record::OutputRecord;
 /// Pause between two tries of a call that may succeed later.
 const RETRY: Duration = Duration::from_millis(20);
 
+/// How long one call of `init_transactions` waits. While an earlier owner's transaction is being aborted Kafka says "try
+/// again": librdkafka then waits half a second, but a call that resumes the one before asks at once.
+const INITIALISATION: Duration = Duration::from_millis(50);
+
 /// Pause while librdkafka's queue is full.
 const QUEUE_FULL: Duration = Duration::from_millis(1);
 
@@ -85,7 +89,9 @@ fn initialise(start: &Start) -> Result<ThreadedProducer<Context>, LogError> {
         .client
         .create_with_context(Context::new(&*start.name))
         .map_err(|error| from_kafka(action(), &error))?;
-    let initialised = persist(start.until, |left| ffi::init_transactions(producer.client(), left));
+    let initialised = persist(start.until, |left| {
+        ffi::init_transactions(producer.client(), left.min(INITIALISATION))
+    });
     match initialised.map_err(|error| from_transaction(action(), &error)) {
         Ok(()) => Ok(producer),
         // Nothing was begun under this producer, so there is nothing whose result could be unknown.

@@ -39,8 +39,9 @@ pub struct KafkaConfig {
     pub group_protocol: GroupProtocol,
     /// A member not heard of for so long is dead and loses its partitions. Brokers allow no less than 6 s by default.
     pub session_timeout: Duration,
-    /// How often a member reports, which is also how soon it learns of a rebalance: 0.5 s made a second member get its
-    /// partitions after 1.1 s instead of 6.
+    /// How often a member reports, which is also how soon it learns of a rebalance. A member that joins waits for two of
+    /// them, one that takes over a dead one's partitions for one, and while one member is asked to join again the questions
+    /// about offsets of those that did already wait, too: Kafka answers a connection's requests one after the other.
     pub heartbeat_interval: Duration,
     /// A member that takes nothing for so long, or that delays a rebalance for so long, is hung and loses its partitions.
     pub max_poll_interval: Duration,
@@ -63,7 +64,7 @@ impl Default for KafkaConfig {
             producer_settings: Vec::new(),
             group_protocol: GroupProtocol::default(),
             session_timeout: Duration::from_secs(10),
-            heartbeat_interval: Duration::from_millis(500),
+            heartbeat_interval: Duration::from_millis(200),
             max_poll_interval: Duration::from_secs(60),
             transaction_timeout: Duration::from_secs(30),
             call_deadline: Duration::from_secs(15),
