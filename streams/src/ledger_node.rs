@@ -14,6 +14,7 @@ use crate::processor::{Corrupt, LedgerEvent, LedgerProcessor, Provenance};
 use crate::record::Record;
 use crate::runtime::mutation::{Clause, left_out};
 use crate::runtime::session::LedgerSession;
+use crate::runtime::stages::Stage;
 use crate::serde::{DecodeError, Deserializer, decode};
 
 /// An event that was read back from the log.
@@ -115,6 +116,7 @@ where
             self.processor.fields(command, &mut missing);
         }
         self.load_fields(missing, session).await?;
+        ctx.watch.lap(Stage::Load);
 
         let mut messages = Vec::with_capacity(commands.len());
         let mut events = Vec::new();
@@ -143,6 +145,10 @@ where
         }
         ctx.forward(0, messages);
         Ok(())
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Decide
     }
 
     fn ledger(&mut self) -> Option<&mut dyn LedgerSide> {

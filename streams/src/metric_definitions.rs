@@ -16,6 +16,10 @@ pub const COMMITS: &str = "interlock_commits_total";
 pub const COMMIT_SECONDS: &str = "interlock_commit_seconds";
 /// Histogram, seconds: one round of loading, deciding and committing to the ledgers, by topology.
 pub const ROUND_SECONDS: &str = "interlock_round_seconds";
+/// Counter, nanoseconds: what stream threads spent on a stage (poll, blocked, decode, load, decide, changes, ledger_commit,
+/// process, window, encode, produce, transaction), by topology and stage. What waits for others (poll, blocked, load,
+/// ledger_commit, transaction) overlaps with other work: its sum may exceed what passed.
+pub const STAGE_NANOSECONDS: &str = "interlock_stage_nanoseconds_total";
 /// Histogram, seconds: age of a record (by its timestamp) when its outcome was committed, by topology.
 pub const OUTCOME_SECONDS: &str = "interlock_outcome_seconds";
 /// Gauge: offsets between what was read and the high watermark, by topology, topic and partition. Transaction markers are

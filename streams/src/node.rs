@@ -15,6 +15,7 @@ use crate::policy::{self, OnError};
 use crate::processor::{Collector, Processor};
 use crate::record::{OutputRecord, Record, TopicPartition};
 use crate::runtime::session::LedgerSession;
+use crate::runtime::stages::{Stage, Stopwatch};
 use crate::serde::{DecodeError, Deserializer, Serializer, decode};
 use crate::sink::Partials;
 use crate::topology::Children;
@@ -47,6 +48,11 @@ pub(crate) type Chooser<T> = Arc<dyn Fn(&T) -> Arc<str> + Send + Sync>;
 pub(crate) trait Node: Send {
     async fn process(&mut self, input: AnyBatch, ctx: &mut Context<'_>) -> Result<(), ProcessError>;
 
+    /// What its time is spent on.
+    fn stage(&self) -> Stage {
+        Stage::Process
+    }
+
     /// What the node has collected for the sink since the last call.
     async fn collected(&mut self) -> Result<Vec<Partials>, ProcessError> {
         Ok(Vec::new())
@@ -70,6 +76,7 @@ pub(crate) struct Context<'a> {
     pub(crate) ledger: Option<&'a mut LedgerSession>,
     /// What is to be written to the log, in order.
     pub(crate) outputs: Vec<OutputRecord>,
+    pub(crate) watch: Stopwatch,
     current: NodeId,
     children: &'a [Children],
     work: VecDeque<(NodeId, AnyBatch)>,
@@ -82,6 +89,7 @@ impl<'a> Context<'a> {
         partitions: Option<i32>,
         ledger: Option<&'a mut LedgerSession>,
         children: &'a [Children],
+        watch: Stopwatch,
     ) -> Self {
         Self {
             source,
@@ -89,6 +97,7 @@ impl<'a> Context<'a> {
             partitions,
             ledger,
             outputs: Vec::new(),
+            watch,
             current: 0,
             children,
             work: VecDeque::new(),
@@ -108,6 +117,7 @@ impl<'a> Context<'a> {
             let node = nodes.get_mut(id).and_then(Option::as_mut);
             let node = node.ok_or_else(|| ProcessError::Fatal(format!("node {id} is not part of this task")))?;
             node.process(batch, self).await?;
+            self.watch.lap(node.stage());
         }
         Ok(())
     }
@@ -216,6 +226,10 @@ impl<T: Send + 'static, D: Deserializer<T>> Node for SourceNode<T, D> {
         }
         ctx.forward(0, messages);
         Ok(())
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Decode
     }
 }
 
@@ -333,5 +347,9 @@ impl<T: Send + 'static, S: Serializer<T>> Node for ToNode<T, S> {
             ctx.write(self.policy, message.offset, output)?;
         }
         Ok(())
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Encode
     }
 }

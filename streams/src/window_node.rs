@@ -8,6 +8,7 @@ use async_trait::async_trait;
 
 use crate::message::Message;
 use crate::node::{AnyBatch, Context, Node, ProcessError, downcast};
+use crate::runtime::stages::Stage;
 use crate::sink::Partials;
 use crate::window::{WindowError, WindowQuery};
 
@@ -89,6 +90,10 @@ impl<T: Send + 'static> Node for WindowNode<T> {
         }
         self.queries.give_back(queries);
         Ok(all)
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Window
     }
 }
 

@@ -29,6 +29,7 @@ mod outbox;
 mod rebuild;
 pub(crate) mod session;
 mod sinking;
+pub(crate) mod stages;
 mod task;
 mod tasks;
 mod thread;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::error::TaskError;
 use super::outbox;
 use super::session::LedgerSession;
+use super::stages::{Stage, Stages, Stopwatch};
 use crate::ledger_node::LedgerSide;
 use crate::node::{Context, Node, ProcessError};
 use crate::record::{OutputRecord, PartitionRecords};
@@ -19,6 +20,7 @@ pub(crate) struct Task {
     part: usize,
     nodes: Vec<Option<Box<dyn Node>>>,
     pub(crate) session: Option<LedgerSession>,
+    stages: Arc<Stages>,
 }
 
 impl Task {
@@ -28,6 +30,7 @@ impl Task {
             part,
             nodes: topology.instantiate(part),
             session,
+            stages: Stages::new(topology.name()),
         }
     }
 
@@ -47,25 +50,33 @@ impl Task {
             partitions,
             self.session.as_mut(),
             &children,
+            self.stages.watch(),
         );
         ctx.run(&mut self.nodes, entry, Box::new(())).await?;
-        let Context { outputs, .. } = ctx;
+        let Context { outputs, watch, .. } = ctx;
         if let Some(last) = batch.records.last() {
-            self.commit_to_ledger(last.offset, &outputs).await?;
+            self.commit_to_ledger(last.offset, &outputs, watch).await?;
         }
         Ok(outputs)
     }
 
     /// What the nodes have collected for the sink since the last call.
     pub(crate) async fn collected(&mut self) -> Result<Vec<Partials>, TaskError> {
+        let mut watch = self.stages.watch();
         let mut collected = Vec::new();
         for node in self.nodes.iter_mut().flatten() {
             collected.extend(node.collected().await?);
         }
+        watch.lap(Stage::Window);
         Ok(collected)
     }
 
-    async fn commit_to_ledger(&mut self, watermark: i64, outputs: &[OutputRecord]) -> Result<(), TaskError> {
+    async fn commit_to_ledger(
+        &mut self,
+        watermark: i64,
+        outputs: &[OutputRecord],
+        mut watch: Stopwatch,
+    ) -> Result<(), TaskError> {
         let Some(session) = self.session.as_mut() else {
             return Ok(());
         };
@@ -75,9 +86,13 @@ impl Task {
             .and_then(|node| node.ledger());
         let side = side.ok_or_else(|| ProcessError::Fatal("the task has a ledger but no node for it".into()))?;
         let writes = side.take_changes();
+        watch.lap(Stage::Changes);
         let entry = outbox::encode(session.watermark, outputs);
+        watch.lap(Stage::Encode);
         session.commit(watermark, writes, entry).await?;
+        watch.lap(Stage::LedgerCommit);
         side.shrink();
+        watch.lap(Stage::Changes);
         Ok(())
     }
 

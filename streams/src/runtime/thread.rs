@@ -21,6 +21,7 @@ use super::config::RuntimeConfig;
 use super::error::TaskError;
 use super::health::Health;
 use super::mutation::{Clause, left_out};
+use super::stages::{Stage, Stages};
 use super::tasks::Tasks;
 use crate::log::{Consumer, Log, LogError, Polled};
 use crate::metric_definitions::{
@@ -82,6 +83,7 @@ pub(crate) struct StreamThread<'a> {
     /// Next offset to read of each assigned partition, for the lag.
     positions: BTreeMap<TopicPartition, i64>,
     lag_at: Instant,
+    stages: Arc<Stages>,
 }
 
 /// How often the lag is measured.
@@ -98,6 +100,7 @@ impl<'a> StreamThread<'a> {
     ) -> Self {
         let Connected { log, consumer, tasks } = connected;
         let check_at = Instant::now() + config.check_interval;
+        let stages = Stages::new(&topology);
         Self {
             name,
             topology,
@@ -117,6 +120,7 @@ impl<'a> StreamThread<'a> {
             check_at,
             positions: BTreeMap::new(),
             lag_at: Instant::now(),
+            stages,
         }
     }
 
@@ -169,12 +173,15 @@ impl<'a> StreamThread<'a> {
                 None => std::future::pending().await,
             }
         };
-        tokio::select! {
+        let mut watch = self.stages.watch();
+        let input = tokio::select! {
             biased;
             _ = self.shutdown.changed() => Input::Shutdown,
             result = commit => Input::Committed(result),
             polled = self.consumer.poll(self.config.batch_records_max, wait), if !full => Input::Polled(polled),
-        }
+        };
+        watch.lap(if full { Stage::Blocked } else { Stage::Poll });
+        input
     }
 
     fn commit_is_due(&self, now: Instant) -> bool {
@@ -353,8 +360,9 @@ impl<'a> StreamThread<'a> {
         self.attempts = 0;
         if let Some(Commit { began, oldest, .. }) = commit {
             metrics::counter!(COMMITS, "topology" => self.topology.clone()).increment(1);
-            metrics::histogram!(COMMIT_SECONDS, "topology" => self.topology.clone())
-                .record(began.elapsed().as_secs_f64());
+            let took = began.elapsed();
+            self.stages.add(Stage::Transaction, took);
+            metrics::histogram!(COMMIT_SECONDS, "topology" => self.topology.clone()).record(took.as_secs_f64());
             if let (Some(oldest), Some(now)) = (oldest, wall_clock_ms()) {
                 metrics::histogram!(OUTCOME_SECONDS, "topology" => self.topology.clone())
                     .record((now - oldest).max(0) as f64 / 1_000.0);

@@ -15,6 +15,7 @@ use super::mutation::{Clause, left_out};
 use super::outbox;
 use super::rebuild::Rebuild;
 use super::session::LedgerSession;
+use super::stages::{Stage, Stages};
 use super::task::{Task, TaskId};
 use super::tasks::Tasks;
 use crate::ledger::{Claim, LedgerStore, Release};
@@ -55,10 +56,12 @@ pub(crate) struct Transactional {
     /// In the transaction that is being committed.
     in_flight: Positions,
     uncommitted: usize,
+    stages: Arc<Stages>,
 }
 
 impl Transactional {
     pub(crate) fn new(config: TaskConfig, store: Option<Arc<dyn LedgerStore>>) -> Self {
+        let stages = Stages::new(config.topology.name());
         Self {
             config,
             store,
@@ -68,6 +71,7 @@ impl Transactional {
             open: Positions::new(),
             in_flight: Positions::new(),
             uncommitted: 0,
+            stages,
         }
     }
 
@@ -362,12 +366,15 @@ impl Tasks for Transactional {
                 Ok::<_, TaskError>(done)
             })
         });
-        for done in join_all(turns).await {
+        let turns = join_all(turns).await;
+        let mut watch = self.stages.watch();
+        for done in turns {
             for (id, source, last, records, outputs) in done? {
                 self.uncommitted += records;
                 self.send(&source, id, last, outputs)?;
             }
         }
+        watch.lap(Stage::Produce);
         Ok(())
     }
 

@@ -1,0 +1,105 @@
+//! Where a stream thread's time goes. Measured for each batch: to look at the clock for each record would cost as much as
+//! to decode it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::Counter;
+use tokio::time::Instant;
+
+use crate::metric_definitions::STAGE_NANOSECONDS;
+
+/// A part of a stream thread's work. What waits (`Poll`, `Blocked`, `Load`, `LedgerCommit`, `Transaction`) is time that passed,
+/// during which the thread decides other ledgers' batches or reads on; the rest is the thread's own work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Waiting for records.
+    Poll,
+    /// Reading no more records until the commit under way is through.
+    Blocked,
+    Decode,
+    /// Documents that the ledger's store has.
+    Load,
+    /// Deciding commands and folding what was decided.
+    Decide,
+    /// What changed, as fields for the ledger's store.
+    Changes,
+    LedgerCommit,
+    /// Any other node.
+    Process,
+    /// Rows for windows, and the queries over them.
+    Window,
+    /// Events, and the outbox's entry.
+    Encode,
+    /// Handing records to the producer.
+    Produce,
+    /// From the request of a commit, to the log or to a database, to its acknowledgement.
+    Transaction,
+}
+
+impl Stage {
+    const ALL: [(Stage, &str); 12] = [
+        (Stage::Poll, "poll"),
+        (Stage::Blocked, "blocked"),
+        (Stage::Decode, "decode"),
+        (Stage::Load, "load"),
+        (Stage::Decide, "decide"),
+        (Stage::Changes, "changes"),
+        (Stage::LedgerCommit, "ledger_commit"),
+        (Stage::Process, "process"),
+        (Stage::Window, "window"),
+        (Stage::Encode, "encode"),
+        (Stage::Produce, "produce"),
+        (Stage::Transaction, "transaction"),
+    ];
+}
+
+/// The counters of a topology, one for each stage.
+pub(crate) struct Stages([Counter; Stage::ALL.len()]);
+
+impl Stages {
+    pub(crate) fn new(topology: &str) -> Arc<Self> {
+        let counter =
+            |(_, name)| metrics::counter!(STAGE_NANOSECONDS, "topology" => topology.to_owned(), "stage" => name);
+        Arc::new(Self(Stage::ALL.map(counter)))
+    }
+
+    pub(crate) fn add(&self, stage: Stage, spent: Duration) {
+        self.0[stage as usize].increment(u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// Begins to measure.
+    pub(crate) fn watch(self: &Arc<Self>) -> Stopwatch {
+        Stopwatch {
+            stages: self.clone(),
+            since: Instant::now(),
+        }
+    }
+}
+
+/// Gives each stretch of time to one stage.
+pub(crate) struct Stopwatch {
+    stages: Arc<Stages>,
+    since: Instant,
+}
+
+impl Stopwatch {
+    /// What passed since the last lap was this stage's.
+    pub(crate) fn lap(&mut self, stage: Stage) {
+        let now = Instant::now();
+        self.stages.add(stage, now - self.since);
+        self.since = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stage_has_the_counter_of_its_name() {
+        for (index, (stage, _)) in Stage::ALL.into_iter().enumerate() {
+            assert_eq!(stage as usize, index, "{stage:?}");
+        }
+    }
+}
