@@ -151,6 +151,7 @@ impl LedgerCheck {
 
     /// Frees the fold and the auditor's view, which are large.
     pub(crate) fn release(&mut self) {
+        self.totals.count_bookings(&self.state);
         self.state.clear();
         self.auditor = EventAuditor::new();
     }

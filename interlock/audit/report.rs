@@ -197,7 +197,11 @@ impl fmt::Display for Totals {
             "rejected    {refused}{}{rejected}",
             if refused == 0 { "" } else { ":" }
         )?;
-        writeln!(f, "events      {} of {} train-dates", self.events, self.train_dates)?;
+        writeln!(
+            f,
+            "events      {} of {} train-dates, {} bookings hold seats or wait",
+            self.events, self.train_dates, self.bookings
+        )?;
         for (currency, money) in &self.money {
             let [collected, refunded, net] = [money.collected_minor, money.refunded_minor, money.net_minor];
             writeln!(

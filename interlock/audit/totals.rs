@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use interlock_inventory::{Ledger, Outcome, Place};
 use interlock_schemas::{Event, EventKind};
 use serde::Serialize;
 
@@ -35,6 +36,8 @@ pub(crate) struct Totals {
     pub(crate) pending: u64,
     /// Events.
     pub(crate) events: u64,
+    /// Bookings that hold seats or wait.
+    pub(crate) bookings: u64,
     /// Train-dates opened.
     pub(crate) train_dates: u64,
     /// Passengers confirmed at once.
@@ -93,6 +96,22 @@ impl Totals {
         self.pending += fates.pending;
     }
 
+    /// Counts the bookings of which somebody travels or waits.
+    pub(crate) fn count_bookings(&mut self, ledger: &Ledger) {
+        let lives = |outcome: &Outcome| match outcome {
+            Outcome::Booking(booking) => booking
+                .travellers
+                .iter()
+                .any(|traveller| !matches!(traveller.place, Place::Cancelled(_))),
+            _ => false,
+        };
+        let train_dates = ledger.keys().filter_map(|key| ledger.get(key));
+        self.bookings += train_dates
+            .flat_map(|train_date| train_date.outcomes())
+            .filter(|(_, outcome)| lives(outcome))
+            .count() as u64;
+    }
+
     /// Adds another ledger's.
     pub(crate) fn merge(&mut self, other: Totals) {
         for (sum, more) in [
@@ -103,6 +122,7 @@ impl Totals {
             (&mut self.forwarded, other.forwarded),
             (&mut self.pending, other.pending),
             (&mut self.events, other.events),
+            (&mut self.bookings, other.bookings),
             (&mut self.train_dates, other.train_dates),
             (&mut self.confirmed, other.confirmed),
             (&mut self.waitlisted, other.waitlisted),

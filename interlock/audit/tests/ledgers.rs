@@ -26,6 +26,7 @@ async fn a_sound_system_passes() {
         (totals.rejected["NO_PASSENGERS"], totals.replays, totals.train_dates),
         (1, 1, 1)
     );
+    assert_eq!(totals.bookings, 3, "b1 was given back");
     let money = totals.money["INR"];
     assert_eq!(
         (money.collected_minor, money.net_minor),
