@@ -1,0 +1,153 @@
+# Servers of the benchmark's own beside those that run, so that nobody's data is in the way; and what they cost. Sourced by
+# scripts/bench.
+# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see scripts/bench and settings.sh
+
+readonly first_master_port=16380
+
+own_servers() {
+  unset INTERLOCK_CONFIG
+  export INTERLOCK_STATE=$cache/bench INTERLOCK_SERVICES=packages
+  export INTERLOCK_KAFKA_PORT=19092 INTERLOCK_REGISTRY_PORT=18081 INTERLOCK_REDIS_PORT=16379 INTERLOCK_POSTGRES_PORT=15432
+  export INTERLOCK_LOG=warn
+  state=$INTERLOCK_STATE worker_pids=() master_count=1
+  trap stop_everything EXIT
+  stop_servers # of a run that was broken off
+}
+
+# start_servers BROKERS MASTERS: empty ones. With several masters Redis is a cluster of as many, without replicas.
+start_servers() {
+  stop_servers
+  # What somebody named before, or the row before did, would be used instead.
+  unset INTERLOCK_REDIS_CLUSTER "${address_variable[@]}"
+  export INTERLOCK_BROKERS=$1
+  master_count=$2
+  local services=(kafka registry postgres)
+  ((master_count > 1)) || services+=(redis)
+  "$scripts/services" start --fresh "${services[@]}" >/dev/null
+  eval "$("$scripts/services" env)"
+  ((master_count == 1)) || start_masters
+}
+
+start_masters() {
+  local number port slots=16384 urls=()
+  for ((number = 0; number < master_count; number++)); do
+    port=$((first_master_port + number))
+    require_free_port redis "$port"
+    remove_tree "$state/master-$number"
+    mkdir -p "$state/master-$number"
+    launch "master-$number" redis-server "$scripts/redis/redis.conf" --bind 127.0.0.1 --port "$port" --cluster-enabled yes \
+      --dir "$state/master-$number" --daemonize no
+    urls+=("redis://127.0.0.1:$port")
+  done
+  for ((number = 0; number < master_count; number++)); do
+    port=$((first_master_port + number))
+    until [[ $(redis-cli -p "$port" ping 2>/dev/null) == PONG ]]; do sleep 0.1; done
+    redis-cli -p "$port" cluster addslotsrange $((slots * number / master_count)) $((slots * (number + 1) / master_count - 1)) >/dev/null
+    redis-cli -p "$port" cluster set-config-epoch $((number + 1)) >/dev/null
+    redis-cli -p "$port" cluster meet 127.0.0.1 "$first_master_port" >/dev/null
+  done
+  for ((number = 0; number < master_count; number++)); do
+    until redis-cli -p $((first_master_port + number)) cluster info | grep -q 'cluster_state:ok'; do sleep 0.1; done
+  done
+  INTERLOCK_REDIS_URL=$(IFS=,; echo "${urls[*]}")
+  export INTERLOCK_REDIS_URL INTERLOCK_REDIS_CLUSTER=true
+}
+
+stop_servers() {
+  local number
+  "$scripts/services" stop --wipe kafka registry redis postgres >/dev/null
+  for number in 0 1 2 3 4 5; do
+    halt "master-$number" TERM
+    remove_tree "$state/master-$number"
+  done
+}
+
+stop_everything() {
+  stop_workers KILL
+  stop_servers
+  [[ -z ${work:-} ]] || rm -rf "$work"
+}
+
+# start_workers COUNT ARGUMENT...
+start_workers() {
+  local count=$1 number
+  shift
+  for ((number = 0; number < count; number++)); do
+    "$interlock" run "$@" --metrics-listen "127.0.0.1:$((metrics_port + number))" 2>>"$work/worker.log" &
+    worker_pids+=($!)
+  done
+}
+
+stop_workers() {
+  local pid
+  for pid in "${worker_pids[@]}"; do kill -s "$1" "$pid" 2>/dev/null || true; done
+  for pid in "${worker_pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+  worker_pids=()
+}
+
+# What all workers say of themselves.
+metrics() {
+  local number
+  for ((number = 0; number < ${#worker_pids[@]}; number++)); do
+    curl -sf "http://127.0.0.1:$((metrics_port + number))/metrics" || true
+  done
+}
+
+workers_are_ready() {
+  local number
+  for ((number = 0; number < ${#worker_pids[@]}; number++)); do
+    curl -sf "http://127.0.0.1:$((metrics_port + number))/readyz" >/dev/null || return 1
+  done
+}
+
+workers_live() {
+  local pid
+  for pid in "${worker_pids[@]}"; do kill -0 "$pid" 2>/dev/null || return 1; done
+}
+
+# CPU seconds of processes and of their children that have ended.
+cpu_of() {
+  local pid
+  for pid in "$@"; do cat "/proc/$pid/stat" 2>/dev/null || true; done |
+    awk -v hertz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); sum += $12 + $13 + $14 + $15 } END { print sum / hertz }'
+}
+
+# The numbers of the processes whose names, as scripts/services gives them, begin so.
+pids_of() { cat "$state/run/$1"*.pid 2>/dev/null | cut -d' ' -f1; }
+
+# The CPU seconds of everything, a line each, and the workers' largest peak in MiB.
+costs() {
+  local pid
+  # shellcheck disable=SC2046 # several numbers are wanted
+  {
+    echo "kafka $(cpu_of $(pids_of kafka-))"
+    echo "redis $(cpu_of $(pids_of redis) $(pids_of master-))"
+    # A session that was closed is counted with its parent.
+    echo "postgres $(cpu_of $(pids_of postgres) $(pgrep -P "$(pids_of postgres)"))"
+    echo "worker $(cpu_of "${worker_pids[@]}")"
+  }
+  for pid in "${worker_pids[@]}"; do
+    awk '/VmHWM/ { print "worker_peak_mib", $2 / 1024 }' "/proc/$pid/status"
+  done
+  sizes
+}
+
+# What Redis and Kafka hold. Kafka's index files have holes, so that their length says nothing.
+sizes() {
+  echo "redis_bytes $(redis_bytes)"
+  du -s --block-size=1 "$state/kafka" | awk '{ print "kafka_bytes", $1 }'
+}
+
+redis_bytes() {
+  local number port=$INTERLOCK_REDIS_PORT
+  for ((number = 0; number < master_count; number++)); do
+    ((master_count == 1)) || port=$((first_master_port + number))
+    redis-cli -p "$port" info memory
+  done | awk -F: '/^used_memory:/ { sum += $2 } END { printf "%d\n", sum }'
+}
+
+# Fails the benchmark with the end of a log.
+give_up() {
+  tail -n 20 "$2" >&2
+  fail "$1"
+}

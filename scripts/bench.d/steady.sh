@@ -1,0 +1,41 @@
+# Requests at a constant rate, and how long their outcomes take. Sourced by scripts/bench.
+# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see scripts/bench
+
+declare -A kept # the rate of each row that was kept up
+
+# measure_steady ROW REPEAT: one run. The generator sends by the clock, whatever the answers do; latency counts from the
+# intended time. A rate that isn't kept up would measure the queue, so half of it is tried.
+measure_steady() {
+  local row=$1 repeat=$2 rate threads=4
+  rate=${row#latency:}
+  [[ $rate != *,threads=* ]] || threads=${rate#*,threads=}
+  rate=${kept[$row]:-${rate%,*}}
+  until steady "$rate" "$threads" "$repeat"; do
+    echo "bench: $rate requests/s can't be kept up here; now half of it" >&2
+    echo "{\"row\": \"latency:$rate,threads=$threads\", \"figures\": {}}" >>"$work/runs"
+    rate=$((rate / 2))
+    ((rate > 0)) || fail "no rate can be kept up"
+  done
+  kept[$row]=$rate
+  figures "latency:$rate,threads=$threads" $((rate * seconds)) --before $((rate * 5)) --steady "$work/steady"
+}
+
+# steady RATE THREADS SEED: false if the rate was not kept up.
+steady() {
+  prepare 1 1 8 500
+  sizes >"$work/empty"
+  start_workers 1 --topology booking --threads "$2"
+  until workers_are_ready; do workers_live || give_up "the worker did not start" "$work/worker.log"; sleep 0.1; done
+  # What opens the train-dates and warms the caches is not measured.
+  "$interlock" loadgen --profile backlog --rate "$1" --requests $(($1 * 5)) --seed $(($3 + 1000)) >"$work/load.log" 2>&1 ||
+    give_up "not every request was answered" "$work/load.log"
+  costs >"$work/before"
+  "$interlock" loadgen --profile backlog --rate "$1" --requests $(($1 * seconds)) --seed "$3" --json \
+    >"$work/steady" 2>"$work/load.log" || give_up "not every request was answered" "$work/load.log"
+  costs >"$work/after"
+  metrics >"$work/metrics"
+  audit --wait 60 --skip-windows
+  stop_workers TERM
+  # The last answer may be a little late, but no queue may have grown.
+  python3 -c 'import json, sys; exit(json.load(open(sys.argv[1]))["elapsed_s"] > 1.02 * float(sys.argv[2]) + 1)' "$work/steady" "$seconds"
+}

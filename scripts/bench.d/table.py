@@ -1,0 +1,167 @@
+#!/usr/bin/env python3
+"""The results of all runs: the targets, every figure's median and range, the stages. Or all of it as JSON."""
+
+import argparse
+import json
+import operator
+import sys
+from pathlib import Path
+from statistics import median
+
+COLUMNS = {
+    "requests_per_s_whole": "requests/s whole",
+    "requests_per_s_mid": "mid",
+    "answers_per_s": "answers/s",
+    "p50_ms": "p50 ms",
+    "p99_ms": "p99 ms",
+    "p999_ms": "p99.9 ms",
+    "max_ms": "max ms",
+    "worker_cpu_s_mid": "worker CPU-s/M mid",
+    "worker_cpu_s": "worker CPU-s/M",
+    "kafka_cpu_s": "Kafka",
+    "redis_cpu_s": "Redis",
+    "postgres_cpu_s": "PostgreSQL",
+    "worker_peak_mib": "worker peak MiB",
+    "redis_bytes_per_booking": "Redis bytes/booking",
+    "kafka_bytes_per_request": "Kafka bytes/request",
+    "window_rows": "window rows",
+    "few_bookings": "few bookings",
+    "few_s": "decisions again after s",
+    "many_bookings": "many bookings",
+    "many_s": "decisions again after s",
+}
+# Time that passed, during which the thread may have worked on something else.
+WAITS = ("poll", "blocked", "load", "ledger_commit", "transaction")
+# What a short drain doesn't have.
+MIDDLE = ("requests_per_s_mid", "worker_cpu_s_mid")
+BOUNDS = {"<=": operator.le, ">=": operator.ge}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", type=Path)
+    parser.add_argument("--targets", type=Path, required=True)
+    parser.add_argument("--machine", type=Path, required=True)
+    parser.add_argument("--stable", type=float, required=True)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    rows = collect(arguments.runs, arguments.stable)
+    targets = list(read_targets(arguments.targets, rows))
+    machine = json.loads(arguments.machine.read_text())
+    if arguments.json:
+        json.dump({"machine": machine, "targets": targets, "rows": rows}, sys.stdout, indent=2)
+        print()
+        return
+    print("; ".join(f"{name} {value}" for name, value in machine.items()))
+    print_targets(targets, rows)
+    print_figures(rows)
+    print_stages(rows)
+
+
+def collect(runs: Path, stable: float) -> dict[str, dict]:
+    """By row: each figure's median, lowest and highest, and whether these are close enough to call it a figure."""
+    rows: dict[str, dict] = {}
+    for line in runs.read_text().splitlines():
+        run = json.loads(line)
+        row = rows.setdefault(run["row"], {"runs": 0, "values": {}, "stages": {}})
+        row["runs"] += 1
+        for name, value in run["figures"].items():
+            row["values"].setdefault(name, []).extend(value if isinstance(value, list) else [value])
+        for topology, stages in run.get("stages", {}).items():
+            for stage, spent in stages.items():
+                row["stages"].setdefault(topology, {}).setdefault(stage, []).append(spent)
+    for row in rows.values():
+        row["figures"] = {name: summary(values, stable) for name, values in row.pop("values").items()}
+        for stages in row["stages"].values():
+            stages.update({stage: median(spent) for stage, spent in stages.items()})
+    return rows
+
+
+def summary(values: list[float], stable: float) -> dict:
+    lowest, highest = min(values), max(values)
+    # What is nearly nothing has no ratio.
+    return {
+        "n": len(values),
+        "median": median(values),
+        "lowest": lowest,
+        "highest": highest,
+        "stable": highest <= max(lowest * stable, lowest + 0.5),
+    }
+
+
+def read_targets(file: Path, rows: dict):
+    """The targets of rows that were run, with what was measured."""
+    for line in file.read_text().splitlines():
+        if line.startswith("#"):
+            continue
+        row, name, bound, what = line.split(None, 3)
+        if row not in rows:
+            continue
+        figure = rows[row]["figures"].get(name)
+        met = None if bound == "-" else bool(figure and BOUNDS[bound[:2]](figure["median"], float(bound[2:])) and figure["stable"])
+        yield {"what": what, "row": row, "figure": name, "target": bound, "met": met}
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def cell(figure: dict | None) -> str:
+    if figure is None:
+        return ""
+    if figure["n"] == 1:
+        return number(figure["median"])
+    spread = f"({number(figure['lowest'])}–{number(figure['highest'])})"
+    return f"{number(figure['median'])} {spread}" if figure["stable"] else f"no stable figure {spread}"
+
+
+def print_table(head: list[str], lines: list[list[str]]) -> None:
+    print()
+    print("| " + " | ".join(head) + " |")
+    print("| --- |" + " --: |" * (len(head) - 1))
+    for line in lines:
+        print("| " + " | ".join(line) + " |")
+
+
+def print_targets(targets: list[dict], rows: dict) -> None:
+    if not targets:
+        return
+    lines = []
+    for target in targets:
+        figure = rows[target["row"]]["figures"].get(target["figure"])
+        bound = target["target"]
+        aim = "–" if bound == "-" else f"{'≤' if bound[0] == '<' else '≥'} {number(float(bound[2:]))}"
+        verdict = {None: "", True: "met", False: "missed"}[target["met"]]
+        measured = cell(figure) or ("the rate was not kept up" if target["row"].startswith("latency") else "–")
+        lines.append([target["what"], target["row"], measured, str(figure["n"] if figure else rows[target["row"]]["runs"]), aim, verdict])
+    print_table(["what", "row", "measured", "n", "target", ""], lines)
+
+
+def print_figures(rows: dict) -> None:
+    """One table for each set of figures: drains, a steady load, a fail-over."""
+    kinds: dict[tuple[str, ...], list[list[str]]] = {}
+    for name, row in rows.items():
+        drains = "requests_per_s_whole" in row["figures"]
+        columns = tuple(column for column in COLUMNS if column in row["figures"] or (drains and column in MIDDLE))
+        if not columns:
+            continue
+        cells = [cell(row["figures"].get(column)) for column in columns]
+        kinds.setdefault(columns, []).append([name, str(row["runs"]), *cells])
+    for columns, lines in kinds.items():
+        print_table(["row", "n", *(COLUMNS[column] for column in columns)], lines)
+
+
+def print_stages(rows: dict) -> None:
+    """Seconds of the threads per million requests."""
+    lines = []
+    for name, row in rows.items():
+        for topology, stages in row["stages"].items():
+            shown = [f"{stage} {spent:.2f}" for stage, spent in stages.items() if stage not in WAITS]
+            waits = [f"{stage} {spent:.2f}" for stage, spent in stages.items() if stage in WAITS]
+            lines.append([name, topology, ", ".join(shown), ", ".join(waits)])
+    if lines:
+        print_table(["row", "topology", "own work, thread-seconds per million", "waits, which overlap"], lines)
+
+
+if __name__ == "__main__":
+    main()
