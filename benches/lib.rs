@@ -6,7 +6,7 @@ use std::sync::Arc;
 use interlock_inventory::{Ledger, Plan, Provenance, decide, evolve};
 use interlock_schemas::{
     Allocation, Berth, BerthPreference, BookingRequest, CancellationRequest, Coach, Command, Date, Event, Fare,
-    FareSlab, Layout, Passenger, PromotionPolicy, RefundBand, Stop, TrainService,
+    FareSlab, Layout, Passenger, PromotionPolicy, Quota, RefundBand, Stop, TrainService,
 };
 
 /// Stops of the route; one leg less.
@@ -14,7 +14,7 @@ pub const STOPS: usize = 10;
 /// 24 October 2026, when the train runs.
 pub const TRAVEL_DATE: Date = 20_750;
 /// Milliseconds since the Unix epoch at which everything is decided: some days before departure.
-const NOW: i64 = (TRAVEL_DATE as i64 - 10) * 86_400_000;
+pub const NOW: i64 = (TRAVEL_DATE as i64 - 10) * 86_400_000;
 
 /// Ten sleeper coaches of 72 berths on ten stops, 100 km and an hour apart.
 pub fn train() -> TrainService {
@@ -27,8 +27,8 @@ pub fn train() -> TrainService {
         running_dates: vec![TRAVEL_DATE],
         route: (0..STOPS as i32)
             .map(|number| Stop {
-                code: format!("ST{number}"),
-                name: format!("Stop {number}"),
+                code: format!("ST{number}").into(),
+                name: format!("Stop {number}").into(),
                 arrival_s: 36_000 + number * 3_600,
                 departure_s: 36_000 + number * 3_600,
                 distance_m: i64::from(number) * 100_000,
@@ -41,7 +41,7 @@ pub fn train() -> TrainService {
         }],
         coaches: (1..=10)
             .map(|number| Coach {
-                name: format!("S{number}"),
+                name: format!("S{number}").into(),
                 travel_class: "SL".into(),
                 layout: "sleeper".into(),
             })
@@ -76,17 +76,17 @@ pub fn train() -> TrainService {
 /// A booking of so many passengers between two stops.
 pub fn booking(number: usize, from: usize, to: usize, passengers: usize) -> BookingRequest {
     BookingRequest {
-        request_id: format!("2f6b1c1e-request-{number}"),
+        request_id: format!("2f6b1c1e-request-{number}").into(),
         train_id: "12951".into(),
         travel_date: TRAVEL_DATE,
-        user_id: format!("user-{number}"),
-        from_station: format!("ST{from}"),
-        to_station: format!("ST{to}"),
+        user_id: format!("user-{number}").into(),
+        from_station: format!("ST{from}").into(),
+        to_station: format!("ST{to}").into(),
         travel_class: "SL".into(),
         quota: "GN".into(),
         passengers: (0..passengers)
             .map(|passenger| Passenger {
-                name: format!("Passenger {passenger}"),
+                name: format!("Passenger {passenger}").into(),
                 age: 30,
                 berth_preference: BerthPreference::None,
                 preference_is_hard: false,
@@ -95,6 +95,60 @@ pub fn booking(number: usize, from: usize, to: usize, passengers: usize) -> Book
         partial_confirmation: false,
         requested_at: NOW,
     }
+}
+
+/// What `scripts/bench` sells: 500 trains on 30 dates, each of ten sleeper coaches and six others on eleven stops.
+pub fn timetable() -> Vec<TrainService> {
+    let classes = [("SL", "S", 10, 72), ("3A", "B", 4, 64), ("2A", "A", 2, 46)];
+    let quotas = [("TQ", "SL", 144), ("LD", "SL", 12), ("TQ", "3A", 48), ("TQ", "2A", 10)];
+    let stop = |train: i32, number: i32| Stop {
+        code: format!("S{}", train % 10 * 11 + number).into(),
+        name: format!("Station {}", train % 10 * 11 + number).into(),
+        arrival_s: 57_600 + number * 3_600,
+        departure_s: 57_600 + number * 3_600,
+        distance_m: i64::from(number) * 111_000,
+    };
+    let plan = |number: i32| {
+        let model = train();
+        let (layout, fare) = (&model.layouts[0], &model.fares[0]);
+        TrainService {
+            train_id: (10_000 + number).to_string().into(),
+            running_dates: (TRAVEL_DATE..TRAVEL_DATE + 30).collect(),
+            route: (0..11).map(|place| stop(number, place)).collect(),
+            layouts: classes
+                .map(|(class, _, _, seats)| Layout {
+                    name: class.into(),
+                    seats,
+                    pattern: layout.pattern.clone(),
+                })
+                .into(),
+            coaches: classes
+                .iter()
+                .flat_map(|(class, prefix, count, _)| {
+                    (1..=*count).map(move |number| Coach {
+                        name: format!("{prefix}{number}").into(),
+                        travel_class: (*class).into(),
+                        layout: (*class).into(),
+                    })
+                })
+                .collect(),
+            quotas: quotas
+                .map(|(quota, class, seats)| Quota {
+                    quota: quota.into(),
+                    travel_class: class.into(),
+                    seats,
+                })
+                .into(),
+            fares: classes
+                .map(|(class, ..)| Fare {
+                    travel_class: class.into(),
+                    ..fare.clone()
+                })
+                .into(),
+            ..model
+        }
+    };
+    (1..=500).map(plan).collect()
 }
 
 /// Bookings of one to four passengers over all parts of the route, always the same.
@@ -148,12 +202,13 @@ impl Sale {
 
     /// What a command would cause.
     pub fn decide(&self, command: &Command) -> Vec<Event> {
+        let token = "7b1f0c52-1f0e-4c57-9c3b-7d6f1f8f8a10".into();
         let at = Provenance {
             ledger: 0,
             next_sequence: self.events.len() as i64 + 1,
             source_offset: self.events.len() as i64,
             time: NOW,
-            token: "7b1f0c52-1f0e-4c57-9c3b-7d6f1f8f8a10",
+            token: &token,
         };
         decide(&self.ledger, command, Some(&self.plan), &at)
     }

@@ -24,8 +24,8 @@ pub(crate) struct Stop {
 /// The route of a plan.
 pub(crate) fn stops(plan: &Plan) -> Vec<Stop> {
     let stop = |stop: &interlock_schemas::Stop| Stop {
-        code: stop.code.clone(),
-        name: stop.name.clone(),
+        code: stop.code.to_string(),
+        name: stop.name.to_string(),
     };
     plan.service().route.iter().map(stop).collect()
 }
@@ -50,10 +50,10 @@ impl Train {
     pub(crate) fn new(plan: &Plan) -> Self {
         let service = plan.service();
         Self {
-            train_id: service.train_id.clone(),
-            name: service.name.clone(),
+            train_id: service.train_id.to_string(),
+            name: service.name.to_string(),
             stops: stops(plan),
-            classes: service.fares.iter().map(|fare| fare.travel_class.clone()).collect(),
+            classes: service.fares.iter().map(|fare| fare.travel_class.to_string()).collect(),
             running_dates: service
                 .running_dates
                 .iter()
@@ -155,7 +155,7 @@ impl Snapshot {
         let plan = train_date.plan()?;
         let service = plan.service();
         let class = |fare: &interlock_schemas::Fare| Class {
-            travel_class: fare.travel_class.clone(),
+            travel_class: fare.travel_class.to_string(),
             seat_metres_sold: train_date.seat_metres_sold(&fare.travel_class),
             seat_metres_offered: train_date.seat_metres_offered(&fare.travel_class),
         };
@@ -164,10 +164,10 @@ impl Snapshot {
             .map(|(class, quota)| list(train_date, plan, class, quota));
         let is_booking = |(_, outcome): &(&str, &Outcome)| matches!(outcome, Outcome::Booking(_));
         Some(Self {
-            train_id: service.train_id.clone(),
-            name: service.name.clone(),
+            train_id: service.train_id.to_string(),
+            name: service.name.to_string(),
             travel_date: travel_date.to_owned(),
-            currency: service.currency.clone(),
+            currency: service.currency.to_string(),
             stops: stops(plan),
             classes: service.fares.iter().map(class).collect(),
             coaches: coaches(train_date, plan),
@@ -210,8 +210,8 @@ fn list(train_date: &TrainDate, plan: &Plan, class: &str, quota: &str) -> List {
         pnr: waiter.booking.pnr.to_string(),
         first_position: waiter.first_position,
         current_position: waiter.current_position,
-        from: plan.boarding(waiter.booking.trip).code.clone(),
-        to: plan.alighting(waiter.booking.trip).code.clone(),
+        from: plan.boarding(waiter.booking.trip).code.to_string(),
+        to: plan.alighting(waiter.booking.trip).code.to_string(),
     });
     List {
         travel_class: class.to_owned(),
@@ -388,16 +388,16 @@ impl<'a> Bookings<'a> {
         });
         BookingView {
             pnr: booking.pnr.to_string(),
-            train_id: self.plan.service().train_id.clone(),
+            train_id: self.plan.service().train_id.to_string(),
             travel_date: self.travel_date.to_owned(),
             request_id: request_id.to_owned(),
             user_id: booking.user_id.to_string(),
-            from_station: self.plan.boarding(booking.trip).code.clone(),
-            to_station: self.plan.alighting(booking.trip).code.clone(),
+            from_station: self.plan.boarding(booking.trip).code.to_string(),
+            to_station: self.plan.alighting(booking.trip).code.to_string(),
             travel_class: class.to_owned(),
             quota: quota.to_owned(),
             passengers: passengers.collect(),
-            currency: self.plan.service().currency.clone(),
+            currency: self.plan.service().currency.to_string(),
         }
     }
 

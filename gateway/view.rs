@@ -64,7 +64,7 @@ impl View {
     /// Takes a train's plan, in place of an earlier one.
     pub(crate) fn plan(&mut self, service: TrainService) -> Result<(), PlanError> {
         let plan = Plan::compile(service)?;
-        self.plans.insert(plan.service().train_id.clone(), Arc::new(plan));
+        self.plans.insert(plan.service().train_id.to_string(), Arc::new(plan));
         Ok(())
     }
 
@@ -122,7 +122,7 @@ impl View {
                 .revenue_by_minute
                 .entry(second - second.rem_euclid(60))
                 .or_default();
-            *minute.entry(header.currency.clone()).or_default() += header.amount_minor;
+            *minute.entry(header.currency.to_string()).or_default() += header.amount_minor;
             keep_last(&mut self.sales.revenue_by_minute, MINUTES_MAX);
         }
         let train_date = self.train_date(&train_date_key(&header.train_id, header.travel_date));

@@ -1,7 +1,7 @@
 //! What the n-th booking asks for: a pure function of seed and number, so that a repetition or a cancellation, long after,
 //! needs nothing but the number.
 
-use interlock_schemas::{BerthPreference, BookingRequest, CancellationRequest, Date, Passenger};
+use interlock_schemas::{BerthPreference, BookingRequest, CancellationRequest, Date, Passenger, Text};
 
 use crate::identity::{self, Request};
 use crate::profile::{Profile, Trips};
@@ -129,13 +129,13 @@ impl Booker {
             Some(Fault::UnknownClass) => class = NOWHERE,
         }
         BookingRequest {
-            request_id: identity::request_id(self.seed, booking, Request::Booking),
+            request_id: identity::request_id(self.seed, booking, Request::Booking).into(),
             train_id: train.id.clone(),
             travel_date: self.travel_date(draft),
             user_id: user,
-            from_station: stations.0.to_owned(),
-            to_station: stations.1.to_owned(),
-            travel_class: class.to_owned(),
+            from_station: stations.0.into(),
+            to_station: stations.1.into(),
+            travel_class: class.into(),
             quota: pool.quota.clone(),
             partial_confirmation: party > 1 && random.chance(self.profile.wishes.partial_confirmation),
             passengers: (0..party).map(|_| self.passenger(&mut random, pool, party)).collect(),
@@ -156,10 +156,10 @@ impl Booker {
         let mut random = Random::new(self.seed, booking ^ CANCELLATION_STREAM);
         let partial = draft.party > 1 && random.chance(self.profile.cancellations.partial);
         CancellationRequest {
-            request_id: identity::request_id(self.seed, booking, Request::Cancellation),
+            request_id: identity::request_id(self.seed, booking, Request::Cancellation).into(),
             train_id: self.train(draft).id.clone(),
             travel_date: self.travel_date(draft),
-            booking_request_id: identity::request_id(self.seed, booking, Request::Booking),
+            booking_request_id: identity::request_id(self.seed, booking, Request::Booking).into(),
             passengers: if partial {
                 vec![random.below(draft.party) as i32]
             } else {
@@ -175,8 +175,8 @@ impl Booker {
     }
 
     /// Always the first draw after the draft's own, so that booking and cancellation agree.
-    fn user(&self, random: &mut Random) -> String {
-        identity::user_id(random.below(self.users as usize) as u64)
+    fn user(&self, random: &mut Random) -> Text {
+        identity::user_id(random.below(self.users as usize) as u64).into()
     }
 
     fn passenger(&self, random: &mut Random, pool: &Pool, party: usize) -> Passenger {
@@ -185,7 +185,7 @@ impl Booker {
         let preference_is_hard = party == 1 && drawn < wishes.hard && !pool.wishes.is_empty();
         let has_wish = preference_is_hard || (drawn >= wishes.hard && drawn < wishes.hard + wishes.soft);
         Passenger {
-            name: identity::name(random),
+            name: identity::name(random).into(),
             age: identity::age(random),
             berth_preference: match has_wish && !pool.wishes.is_empty() {
                 true => *random.pick(&pool.wishes),

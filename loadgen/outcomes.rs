@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use interlock_schemas::{Event, EventKind};
+use interlock_schemas::{Event, EventKind, Text};
 use serde::{Deserialize, Serialize};
 
 /// The code of a key that was used again with another body (R3).
@@ -20,7 +20,7 @@ pub struct Outcomes {
     /// Waiters who got seats later.
     pub promoted: u64,
     /// Requests refused, by code.
-    pub rejected: BTreeMap<String, u64>,
+    pub rejected: BTreeMap<Text, u64>,
     /// Answers given again to a repeated request.
     pub replays: u64,
     /// Train-dates opened.
@@ -30,7 +30,7 @@ pub struct Outcomes {
     /// Passengers who got seats, at once or later.
     pub passengers_seated: u64,
     /// Fares collected less refunds, by currency, in minor units.
-    pub revenue_minor: BTreeMap<String, i64>,
+    pub revenue_minor: BTreeMap<Text, i64>,
 }
 
 impl Outcomes {

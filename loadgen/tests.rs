@@ -10,20 +10,20 @@ use crate::{Kind, Latencies, Outcomes, Planned, Profile, Report, Spread, Workloa
 
 fn plan(number: usize, stops: usize, coaches: usize) -> TrainService {
     let stop = |n: usize| Stop {
-        code: format!("S{n}"),
-        name: format!("Station {n}"),
+        code: format!("S{n}").into(),
+        name: format!("Station {n}").into(),
         arrival_s: 36_000 + n as i32 * 600,
         departure_s: 36_000 + n as i32 * 600,
         distance_m: n as i64 * 10_000,
     };
     let coach = |n: usize| Coach {
-        name: format!("C{n}"),
+        name: format!("C{n}").into(),
         travel_class: if n == 0 { "CC" } else { "SL" }.into(),
         layout: "flat".into(),
     };
     TrainService {
-        train_id: format!("T{number}"),
-        name: format!("Train {number}"),
+        train_id: format!("T{number}").into(),
+        name: format!("Train {number}").into(),
         version: 1,
         time_zone: "UTC".into(),
         running_dates: (20_000..20_030).collect(),

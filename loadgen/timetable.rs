@@ -1,6 +1,6 @@
 //! Plans as a load sees them: what can be asked for, and how much of it there is.
 
-use interlock_schemas::{Berth, BerthPreference, Date, TrainService};
+use interlock_schemas::{Berth, BerthPreference, Date, Text, TrainService};
 
 /// The quota that every class has, and the one that opens the day before.
 const GENERAL: &str = "GN";
@@ -23,9 +23,9 @@ pub fn running_from(plans: &[TrainService], first: Date) -> Vec<TrainService> {
 /// A train that can be asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Train {
-    pub(crate) id: String,
+    pub(crate) id: Text,
     pub(crate) dates: Vec<Date>,
-    pub(crate) stops: Vec<String>,
+    pub(crate) stops: Vec<Text>,
     pub(crate) pools: Vec<Pool>,
     /// Running sums of the shares of the pools in the requests.
     pub(crate) pool_sums: Vec<f64>,
@@ -34,8 +34,8 @@ pub(crate) struct Train {
 /// What is sold under one class and quota.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
-    pub(crate) class: String,
-    pub(crate) quota: String,
+    pub(crate) class: Text,
+    pub(crate) quota: Text,
     pub(crate) seats: f64,
     /// Passengers who may wait.
     pub(crate) waiters: f64,
@@ -126,8 +126,8 @@ fn pools(plan: &TrainService) -> Vec<Pool> {
         let named = quotas.iter().map(|quota| (quota.quota.as_str(), quota.seats));
         let sold = std::iter::once((GENERAL, seats - set_aside)).chain(named);
         pools.extend(sold.filter(|(_, seats)| *seats > 0).map(|(quota, seats)| Pool {
-            class: class.to_owned(),
-            quota: quota.to_owned(),
+            class: class.into(),
+            quota: quota.into(),
             seats: f64::from(seats),
             waiters: waiters(plan, class, quota, seats),
             wishes: wishes.clone(),

@@ -4,6 +4,7 @@
 //! beyond the bytes that are left, so that a bad record costs neither memory nor a panic.
 
 use crate::datum_error::{DatumError, Problem};
+use crate::types::Text;
 
 /// What is left of a datum.
 pub(crate) struct Reader<'a> {
@@ -180,7 +181,7 @@ impl Field for bool {
     }
 }
 
-impl Field for String {
+impl Field for Text {
     #[inline]
     fn write(&self, out: &mut Vec<u8>) {
         (self.len() as i64).write(out);
@@ -189,7 +190,7 @@ impl Field for String {
 
     #[inline]
     fn read(reader: &mut Reader<'_>, field: &'static str) -> Result<Self, DatumError> {
-        reader.string(field).map(str::to_owned)
+        reader.string(field).map(Text::new)
     }
 }
 
@@ -222,6 +223,19 @@ impl<T: Field> Field for Vec<T> {
                 return Ok(items);
             }
         }
+    }
+}
+
+/// For what is large and rare.
+impl<T: Field> Field for Box<T> {
+    const BYTES_MIN: usize = T::BYTES_MIN;
+
+    fn write(&self, out: &mut Vec<u8>) {
+        T::write(self, out);
+    }
+
+    fn read(reader: &mut Reader<'_>, field: &'static str) -> Result<Self, DatumError> {
+        T::read(reader, field).map(Box::new)
     }
 }
 

@@ -51,20 +51,20 @@ fn booleans_and_strings() {
     assert_eq!(read::<bool>(&[1]), Ok(true));
     assert_eq!(read::<bool>(&[2]), Err(Problem::Boolean { byte: 2 }));
     assert_eq!(read::<bool>(&[]), Err(Problem::Truncated { needed: 1, left: 0 }));
-    assert_eq!(read::<String>(&[4, b'o', b'k']), Ok("ok".to_owned()));
-    assert_eq!(read::<String>(&[3]), Err(Problem::Length { length: -2, left: 0 }));
+    assert_eq!(read::<Text>(&[4, b'o', b'k']), Ok("ok".into()));
+    assert_eq!(read::<Text>(&[3]), Err(Problem::Length { length: -2, left: 0 }));
     assert_eq!(
-        read::<String>(&[6, b'o', b'k']),
+        read::<Text>(&[6, b'o', b'k']),
         Err(Problem::Length { length: 3, left: 2 })
     );
     assert_eq!(
-        read::<String>(&[6, b'o', b'k', 0xff]),
+        read::<Text>(&[6, b'o', b'k', 0xff]),
         Err(Problem::Utf8 { valid_up_to: 2 })
     );
     let mut absurd = written(&i64::MAX);
     absurd.push(b'x');
     assert_eq!(
-        read::<String>(&absurd),
+        read::<Text>(&absurd),
         Err(Problem::Length {
             length: i64::MAX,
             left: 1
@@ -142,7 +142,7 @@ proptest! {
     fn any_bytes_are_read_or_refused(datum in prop::collection::vec(any::<u8>(), 0..64)) {
         // A canonical encoding is the only one that is written; others may be read but never cause a panic.
         let _ = read::<i32>(&datum);
-        let _ = read::<Vec<String>>(&datum);
+        let _ = read::<Vec<Text>>(&datum);
         let _ = read::<Vec<Vec<bool>>>(&datum);
     }
 }

@@ -8,7 +8,11 @@
 //! **at the train's origin date, in the train's time zone**, and may exceed 86,400 (GTFS writes 24:40:00).
 
 use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, SmolStrBuilder};
 
+/// A text of a record: up to 23 bytes lie in place, longer ones are shared, so that what a command says can stand in its events
+/// and in the state without being copied.
+pub type Text = SmolStr;
 /// Days since 1970-01-01.
 pub type Date = i32;
 /// Milliseconds since the Unix epoch.
@@ -61,7 +65,7 @@ pub enum Berth {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passenger {
     /// Name as on the ticket.
-    pub name: String,
+    pub name: Text,
     /// Age in years.
     pub age: i32,
     /// The wish for a berth.
@@ -74,21 +78,21 @@ pub struct Passenger {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BookingRequest {
     /// The client's idempotency key, unique within the train-date (R3).
-    pub request_id: String,
+    pub request_id: Text,
     /// The train.
-    pub train_id: String,
+    pub train_id: Text,
     /// The date at the train's origin.
     pub travel_date: Date,
     /// Who asks.
-    pub user_id: String,
+    pub user_id: Text,
     /// Station code where the trip begins.
-    pub from_station: String,
+    pub from_station: Text,
     /// Station code where the trip ends.
-    pub to_station: String,
+    pub to_station: Text,
     /// Travel class, such as `SL`.
-    pub travel_class: String,
+    pub travel_class: Text,
     /// Quota, such as `GN`.
-    pub quota: String,
+    pub quota: Text,
     /// Who travels, in the order in which they are served.
     pub passengers: Vec<Passenger>,
     /// Confirm as many as fit, let the rest wait (R12).
@@ -101,17 +105,17 @@ pub struct BookingRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CancellationRequest {
     /// The client's idempotency key, unique within the train-date (R3).
-    pub request_id: String,
+    pub request_id: Text,
     /// The train.
-    pub train_id: String,
+    pub train_id: Text,
     /// The date at the train's origin.
     pub travel_date: Date,
     /// `request_id` of the booking to cancel.
-    pub booking_request_id: String,
+    pub booking_request_id: Text,
     /// Indices into the booking's passengers; none means all.
     pub passengers: Vec<i32>,
     /// Who asks; must be who booked.
-    pub user_id: String,
+    pub user_id: Text,
     /// The client's own claim of when it asked: for latency only.
     pub requested_at: TimestampMs,
 }
@@ -152,29 +156,29 @@ pub struct EventHeader {
     /// A repeated answer to a repeated request: no money moves and no window counts it.
     pub replay: bool,
     /// Token of the acquisition that decided it.
-    pub token: String,
+    pub token: Text,
     /// `request_id` of the command that caused it.
-    pub cause_request_id: String,
+    pub cause_request_id: Text,
     /// `request_id` of the booking that it is about (for a list's POSITION event: of the cause).
-    pub request_id: String,
+    pub request_id: Text,
     /// Digest of the causing command's body, in lower-case hex (R3).
-    pub request_digest: String,
+    pub request_digest: Text,
     /// The booking's PNR; empty where there is none.
-    pub pnr: String,
+    pub pnr: Text,
     /// The train.
-    pub train_id: String,
+    pub train_id: Text,
     /// The date at the train's origin.
     pub travel_date: Date,
     /// Travel class; empty where the event is about a whole train-date.
-    pub travel_class: String,
+    pub travel_class: Text,
     /// Quota; empty where the event is about a whole train-date.
-    pub quota: String,
+    pub quota: Text,
     /// Whose booking it is.
-    pub user_id: String,
+    pub user_id: Text,
     /// Station code where the trip begins.
-    pub from_station: String,
+    pub from_station: Text,
     /// Station code where the trip ends.
-    pub to_station: String,
+    pub to_station: Text,
     /// Version of the plan that decided it; 0 where there was none.
     pub plan_version: i64,
     /// Time of the command: its Kafka record's timestamp.
@@ -182,7 +186,7 @@ pub struct EventHeader {
     /// Signed: what is collected (+) or refunded (−) by this event.
     pub amount_minor: Minor,
     /// ISO 4217; empty where there is no plan.
-    pub currency: String,
+    pub currency: Text,
 }
 
 /// How close together a booking's passengers were placed (R7).
@@ -202,11 +206,11 @@ pub struct SeatedPassenger {
     /// Index into the request's passengers.
     pub index: i32,
     /// Name as on the ticket.
-    pub name: String,
+    pub name: Text,
     /// Age in years.
     pub age: i32,
     /// Coach, such as `S3`.
-    pub coach: String,
+    pub coach: Text,
     /// Number of the seat in its coach, from 1.
     pub seat_number: i32,
     /// What the seat is.
@@ -238,7 +242,7 @@ pub struct WaitingPassenger {
     /// Index into the request's passengers.
     pub index: i32,
     /// Name as on the ticket.
-    pub name: String,
+    pub name: Text,
     /// Age in years.
     pub age: i32,
     /// The wish for a berth, kept for the promotion.
@@ -255,9 +259,9 @@ pub struct WaitingPassenger {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PositionMove {
     /// The waiter's PNR.
-    pub pnr: String,
+    pub pnr: Text,
     /// `request_id` of the waiter's booking.
-    pub request_id: String,
+    pub request_id: Text,
     /// Index into the request's passengers.
     pub index: i32,
     /// First position, which never changes.
@@ -272,7 +276,7 @@ pub struct BookingWaitlisted {
     /// The shared fields.
     pub header: EventHeader,
     /// The list, such as `GNWL`; with train-date, class and quota it names the waitlist (R15).
-    pub list: String,
+    pub list: Text,
     /// ANSWER: who waits, in order.
     pub passengers: Vec<WaitingPassenger>,
     /// ANSWER: each passenger waits alone rather than all together (R12).
@@ -289,7 +293,7 @@ pub struct CancelledPassenger {
     /// Index into the request's passengers.
     pub index: i32,
     /// The coach given back; empty for a waiter.
-    pub coach: String,
+    pub coach: Text,
     /// The seat given back; 0 for a waiter.
     pub seat_number: i32,
     /// Had a seat (else: waited).
@@ -317,9 +321,9 @@ pub struct BookingRejected {
     /// The shared fields.
     pub header: EventHeader,
     /// The reason, such as `WAITLIST_FULL`.
-    pub code: String,
+    pub code: Text,
     /// A sentence that says what to do.
-    pub message: String,
+    pub message: Text,
     /// How many passengers the refused request named.
     pub passenger_count: i32,
 }
@@ -330,14 +334,10 @@ pub struct TrainDateOpened {
     /// The shared fields.
     pub header: EventHeader,
     /// The plan, without its running dates.
-    pub plan: TrainService,
+    pub plan: Box<TrainService>,
 }
 
 /// An event of a ledger.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a train-date is opened once; the events that are many need no box"
-)]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// Topic `confirmed`.
@@ -380,9 +380,9 @@ impl Event {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stop {
     /// Station code, unique on the route.
-    pub code: String,
+    pub code: Text,
     /// Station name.
-    pub name: String,
+    pub name: Text,
     /// Seconds since midnight of the origin date.
     pub arrival_s: i32,
     /// Seconds since midnight of the origin date.
@@ -395,7 +395,7 @@ pub struct Stop {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
     /// Name by which coaches refer to it.
-    pub name: String,
+    pub name: Text,
     /// Places in a coach.
     pub seats: i32,
     /// Kinds of the places of one bay, by position.
@@ -406,20 +406,20 @@ pub struct Layout {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Coach {
     /// Name, such as `S3`.
-    pub name: String,
+    pub name: Text,
     /// Travel class.
-    pub travel_class: String,
+    pub travel_class: Text,
     /// Name of its [`Layout`].
-    pub layout: String,
+    pub layout: Text,
 }
 
 /// Seats of a class set aside (R11). `GN` is what no other quota takes and is never listed with seats.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quota {
     /// Quota, such as `TQ`.
-    pub quota: String,
+    pub quota: Text,
     /// Travel class.
-    pub travel_class: String,
+    pub travel_class: Text,
     /// How many seats; taken from the last seats of the class backwards, in the order of the list.
     pub seats: i32,
 }
@@ -437,7 +437,7 @@ pub struct FareSlab {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fare {
     /// Travel class.
-    pub travel_class: String,
+    pub travel_class: Text,
     /// Base fare by distance, ascending.
     pub slabs: Vec<FareSlab>,
     /// Added to every fare.
@@ -469,9 +469,9 @@ pub struct RefundBand {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitlistCap {
     /// Travel class.
-    pub travel_class: String,
+    pub travel_class: Text,
     /// Quota.
-    pub quota: String,
+    pub quota: Text,
     /// Passengers who may wait at most.
     pub passengers: i32,
 }
@@ -500,7 +500,7 @@ pub enum PromotionPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SaleWindow {
     /// Quota that it holds for; empty: every quota that has no window of its own.
-    pub quota: String,
+    pub quota: Text,
     /// Days before the origin date on which the sale opens.
     pub opens_days_before: i32,
     /// Time of that day, in seconds, in the train's time zone.
@@ -511,13 +511,13 @@ pub struct SaleWindow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrainService {
     /// The train, `[A-Za-z0-9._-]{1,32}`.
-    pub train_id: String,
+    pub train_id: Text,
     /// Name for people.
-    pub name: String,
+    pub name: Text,
     /// Grows with each change of the plan.
     pub version: i64,
     /// IANA time zone of all times of day.
-    pub time_zone: String,
+    pub time_zone: Text,
     /// Origin dates on which it runs, ascending.
     pub running_dates: Vec<Date>,
     /// Ordered stops, 2 to 128.
@@ -541,26 +541,27 @@ pub struct TrainService {
     /// Order of promotion.
     pub promotion: PromotionPolicy,
     /// ISO 4217.
-    pub currency: String,
+    pub currency: Text,
 }
 
 /// `"{train_id}|{travel_date}"`, the key of every record about a train-date, such as `12951|2026-12-01`.
-pub fn train_date_key(train_id: &str, travel_date: Date) -> String {
+pub fn train_date_key(train_id: &str, travel_date: Date) -> Text {
     let (year, month, day) = civil_from_days(travel_date);
     // By hand for the dates that occur, as it is done for every record.
     let Ok(year @ 0..=9_999) = u32::try_from(year) else {
-        return format!("{train_id}|{year:04}-{month:02}-{day:02}");
+        return format!("{train_id}|{year:04}-{month:02}-{day:02}").into();
     };
-    let mut key = String::with_capacity(train_id.len() + 11);
-    key.push_str(train_id);
-    for (separator, number, digits) in [('|', year, 4), ('-', month, 2), ('-', day, 2)] {
-        key.push(separator);
-        for digit in (0..digits).rev() {
-            let digit = number / 10_u32.pow(digit) % 10;
-            key.push(char::from(b'0' + digit as u8));
+    let mut date = *b"|0000-00-00";
+    for (end, mut number, digits) in [(5, year, 4), (8, month, 2), (11, day, 2)] {
+        for digit in date[end - digits..end].iter_mut().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            number /= 10;
         }
     }
-    key
+    let mut key = SmolStrBuilder::new();
+    key.push_str(train_id);
+    key.push_str(std::str::from_utf8(&date).unwrap_or_default());
+    key.finish()
 }
 
 /// Year, month and day of a day number (Hinnant, "chrono-Compatible Low-Level Date Algorithms").

@@ -11,7 +11,7 @@ const LEG_S: i32 = 3_600;
 pub fn sleeper(train_id: &str, running_dates: Vec<i32>) -> TrainService {
     let stop = |(code, number): (&str, i32)| Stop {
         code: code.into(),
-        name: format!("Station {code}"),
+        name: format!("Station {code}").into(),
         arrival_s: 36_000 + number * LEG_S,
         departure_s: 36_000 + number * LEG_S + 300,
         distance_m: i64::from(number) * 100_000,
@@ -24,7 +24,7 @@ pub fn sleeper(train_id: &str, running_dates: Vec<i32>) -> TrainService {
     use Berth::{Lower, Middle, SideLower, SideUpper, Upper};
     TrainService {
         train_id: train_id.into(),
-        name: format!("Test sleeper {train_id}"),
+        name: format!("Test sleeper {train_id}").into(),
         version: 1,
         time_zone: "Asia/Kolkata".into(),
         running_dates,

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use interlock_inventory::{Plan, TEXT_CHARS_MAX, TrainDateKey, command_key, is_answerable};
 use interlock_schemas::registry::Registry;
 use interlock_schemas::{Command, DecodeError, Decoder, Encoder, Event, Payload, Remedy, TrainService};
 use interlock_streams::record::Record;
 use interlock_streams::serde::{DeserializeError, Deserializer, FetchError, Serializer};
+
+use crate::past::Decided;
 
 /// Decodes values of type `P` by the schema that wrote them.
 pub(crate) struct Avro<P: Payload> {
@@ -115,12 +116,10 @@ impl Deserializer<Arc<Plan>> for Avro<TrainService> {
 #[derive(Clone, Copy)]
 pub(crate) struct Events(pub(crate) Encoder);
 
-impl Serializer<Event> for Events {
-    fn serialize(&self, event: &Event) -> Bytes {
-        let mut value = Vec::with_capacity(512);
-        if let Err(error) = self.0.encode(event, &mut value) {
+impl Serializer<Decided<Event>> for Events {
+    fn serialize(&self, Decided(event): &Decided<Event>, out: &mut Vec<u8>) {
+        if let Err(error) = self.0.encode(event, out) {
             unreachable!("the context registers the whole contract: {error}");
         }
-        value.into()
     }
 }

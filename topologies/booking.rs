@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use interlock_inventory::{Ledger, Plan, SETTLED, TrainDate, decide, evolve, settled_field};
-use interlock_schemas::{Command, Encoder, Event, topics, train_date_key};
+use interlock_schemas::{Command, Encoder, Event, Text, topics, train_date_key};
 use interlock_streams::ledger::{FieldName, FieldWrite, Fields};
 use interlock_streams::{
     Corrupt, GlobalTable, LedgerProcessor, LedgerSpec, Message, Provenance, StreamsBuilder, Topology,
@@ -37,10 +37,9 @@ pub(crate) fn build(context: &Context) -> Result<Topology, TopologyError> {
             processor: move || Seats::new(plans.clone(), CACHE_BYTES_MAX),
             events: move || Decided(Avro::new(past.clone())),
         })
-        .map_values(|Decided(event)| event)
         .to_ledger_topics(
             topics::EVENTS.map(str::to_owned).to_vec(),
-            move |event| topics[topic_index(event)].clone(),
+            move |Decided(event)| topics[topic_index(event)].clone(),
             Events(Encoder::new(context.ids)),
         );
     Ok(builder.build()?)
@@ -57,12 +56,18 @@ fn topic_index(event: &Event) -> usize {
     }
 }
 
+fn bytes_of(key: &Text) -> Bytes {
+    Bytes::copy_from_slice(key.as_bytes())
+}
+
 /// Decides commands on a ledger of train-dates.
 struct Seats {
     plans: GlobalTable<Arc<Plan>>,
     ledger: Ledger,
     /// The ledger-wide document is loaded.
     restored: bool,
+    /// Token of the acquisition, as events share it.
+    token: Text,
     /// When each cached train-date was last asked for, in batches.
     used: FxHashMap<String, u64>,
     batch: u64,
@@ -78,6 +83,7 @@ impl Seats {
             bytes_max,
             ledger: Ledger::default(),
             restored: false,
+            token: Text::default(),
             used: FxHashMap::default(),
             batch: 0,
             bytes_at_most: 0,
@@ -103,7 +109,7 @@ impl LedgerProcessor for Seats {
         let header = event.0.header();
         vec![
             Bytes::new(),
-            train_date_key(&header.train_id, header.travel_date).into(),
+            bytes_of(&train_date_key(&header.train_id, header.travel_date)),
         ]
     }
 
@@ -149,7 +155,7 @@ impl LedgerProcessor for Seats {
         let key = train_date_key(&header.train_id, header.travel_date);
         let needed = self.ledger.outcomes_of_event(&key, &event.0);
         missing.extend(needed.map(|request_id| FieldName {
-            document: key.clone().into(),
+            document: bytes_of(&key),
             field: settled_field(request_id).into(),
         }));
     }
@@ -164,21 +170,31 @@ impl LedgerProcessor for Seats {
         let command = message.value;
         let (Command::Book(interlock_schemas::BookingRequest { train_id, .. })
         | Command::Cancel(interlock_schemas::CancellationRequest { train_id, .. })) = &command;
-        let plan = self.plans.get(train_id.as_bytes());
+        let key = message.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
+        // The plan on sale counts only until the train-date is open: threads need not share its count for every request.
+        let is_open = key
+            .and_then(|key| self.ledger.get(key))
+            .is_some_and(|found| found.plan().is_some());
+        let plan = (!is_open).then(|| self.plans.get(train_id.as_bytes())).flatten();
+        if let Some(plan) = &plan {
+            self.ledger.know(plan);
+        }
         self.ledger.number = at.ledger;
         self.ledger.ledgers = at.ledgers;
+        if self.token != at.token {
+            self.token = at.token.into();
+        }
         let provenance = interlock_inventory::Provenance {
             ledger: at.ledger,
             next_sequence: at.next_sequence,
             source_offset: at.offset,
             time: at.timestamp,
-            token: at.token,
+            token: &self.token,
         };
         let decided = decide(&self.ledger, &command, plan.as_ref(), &provenance);
         for event in &decided {
             evolve(&mut self.ledger, event);
         }
-        let key = message.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
         if let Some(used) = key.and_then(|key| self.used.get_mut(key)) {
             *used = self.batch;
         }
@@ -193,10 +209,17 @@ impl LedgerProcessor for Seats {
     }
 
     fn take_changes(&mut self) -> Vec<FieldWrite> {
-        let write = |change: interlock_inventory::Change| FieldWrite {
-            document: change.document.into(),
-            field: change.field.into(),
-            value: change.value.map(Bytes::from),
+        let (mut key, mut document) = (Text::default(), Bytes::new());
+        let write = |change: interlock_inventory::Change| {
+            if key != change.document {
+                document = bytes_of(&change.document);
+                key = change.document;
+            }
+            FieldWrite {
+                document: document.clone(),
+                field: change.field,
+                value: change.value,
+            }
         };
         self.ledger.take_changes().into_iter().map(write).collect()
     }

@@ -29,9 +29,9 @@ fn writes(count: usize) -> Vec<FieldWrite> {
         sale.apply(&Command::Book(booking));
     }
     let write = |change: Change| FieldWrite {
-        document: change.document.into(),
-        field: change.field.into(),
-        value: change.value.map(Bytes::from),
+        document: Bytes::copy_from_slice(change.document.as_bytes()),
+        field: change.field,
+        value: change.value,
     };
     sale.ledger.take_changes().into_iter().map(write).collect()
 }

@@ -75,7 +75,7 @@ pub(super) async fn snapshot(
     if !events::accepts(&headers, events::EVENTS) {
         return Ok(Json(first).into_response());
     }
-    let key = parse_date(&date).map_or_else(String::new, |days| train_date_key(&train, days));
+    let key = parse_date(&date).map_or_else(String::new, |days| train_date_key(&train, days).to_string());
     let events = stream::unfold((changes, Some(first)), move |(mut changes, first)| {
         let (gateway, train, date, key) = (Arc::clone(&gateway), train.clone(), date.clone(), key.clone());
         async move {

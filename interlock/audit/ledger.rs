@@ -122,7 +122,7 @@ impl LedgerCheck {
         self.fold(event);
         self.last = LastEvent {
             sequence: header.sequence,
-            token: header.token.clone(),
+            token: header.token.to_string(),
         };
         if header.source_offset < self.committed {
             self.last_committed.clone_from(&self.last);
@@ -215,7 +215,7 @@ impl LedgerCheck {
         };
         let place = Place {
             sequence: Some(violation.sequence),
-            document: Some(violation.train_date),
+            document: Some(violation.train_date.to_string()),
             ..Place::ledger(self.ledger)
         };
         if matches!(invariant, Invariant::I1 | Invariant::I4) {
@@ -227,7 +227,7 @@ impl LedgerCheck {
 
     fn fold(&mut self, event: &Event) {
         if let Event::Opened(opened) = event
-            && let Err(error) = Plan::compile(opened.plan.clone())
+            && let Err(error) = Plan::compile((*opened.plan).clone())
         {
             let place = self.place_of(event.header());
             let detail = format!("the train-date is opened with a plan by which nothing can be sold: {error}");
@@ -242,7 +242,7 @@ impl LedgerCheck {
     fn place_of(&self, header: &EventHeader) -> Place {
         Place {
             sequence: Some(header.sequence),
-            document: Some(train_date_key(&header.train_id, header.travel_date)),
+            document: Some(train_date_key(&header.train_id, header.travel_date).to_string()),
             ..Place::ledger(self.ledger)
         }
     }

@@ -165,7 +165,7 @@ impl<'a> Documents<'a> {
 }
 
 fn compare_train_date(ledger: i32, key: &str, folded: &TrainDate, fields: &Fields, findings: &mut Findings) {
-    let expected: BTreeMap<Vec<u8>, Vec<u8>> = folded.to_fields().into_iter().collect();
+    let expected: BTreeMap<Bytes, Bytes> = folded.to_fields().into_iter().collect();
     let (stored, readable) = match TrainDate::from_fields(key, fields.iter().map(|(field, value)| (field, value))) {
         Ok(stored) => (stored.to_fields().into_iter().collect(), Some(stored)),
         Err(error) => {
@@ -204,16 +204,16 @@ fn compare_train_date(ledger: i32, key: &str, folded: &TrainDate, fields: &Field
 }
 
 /// The fields as they are stored, without those that only say that nothing is taken or issued: a fold has none of these.
-fn raw(fields: &Fields) -> BTreeMap<Vec<u8>, Vec<u8>> {
+fn raw(fields: &Fields) -> BTreeMap<Bytes, Bytes> {
     let says_nothing = |field: &[u8], value: &[u8]| {
         (field.starts_with(b"s|") || field.starts_with(b"w|")) && value.iter().skip(1).all(|byte| *byte == 0)
     };
     let kept = fields.iter().filter(|(field, value)| !says_nothing(field, value));
-    kept.map(|(field, value)| (field.to_vec(), value.to_vec())).collect()
+    kept.cloned().collect()
 }
 
 /// A field's value for people: a request's outcome, a coach's taken seats, else its bytes.
-fn describe(train_date: Option<&TrainDate>, field: &str, value: Option<&Vec<u8>>) -> String {
+fn describe(train_date: Option<&TrainDate>, field: &str, value: Option<&Bytes>) -> String {
     let Some(value) = value else {
         return "nothing".to_owned();
     };

@@ -75,7 +75,7 @@ impl Totals {
                 let gone = event.passengers.iter().filter(|passenger| !passenger.already_cancelled);
                 self.cancelled += gone.count() as u64;
             }
-            Event::Rejected(event) => *self.rejected.entry(event.code.clone()).or_default() += 1,
+            Event::Rejected(event) => *self.rejected.entry(event.code.to_string()).or_default() += 1,
             Event::Opened(_) => self.train_dates += 1,
         }
         if header.amount_minor != 0 {

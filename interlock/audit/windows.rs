@@ -218,7 +218,7 @@ impl WindowSums {
         let departure = departure_time(plan, header.travel_date).unwrap_or_default();
         for (class, seats) in seats {
             let scope = Scope {
-                train_id: header.train_id.clone(),
+                train_id: header.train_id.to_string(),
                 travel_date: header.travel_date,
                 travel_class: class.to_owned(),
                 labels: Default::default(),
@@ -235,9 +235,9 @@ impl WindowSums {
             return;
         }
         let scope = Scope {
-            train_id: header.train_id.clone(),
+            train_id: header.train_id.to_string(),
             travel_date: header.travel_date,
-            travel_class: header.travel_class.clone(),
+            travel_class: header.travel_class.to_string(),
             labels: labels.map(str::to_owned),
         };
         let minute = header.event_time.div_euclid(MINUTE_MS) * MINUTE_MS;
@@ -334,11 +334,11 @@ fn row_name(table: Table, minute: i64, scope: &Scope) -> String {
     let mut name = interlock_schemas::train_date_key(&scope.train_id, scope.travel_date);
     let labels = scope.labels.iter().take(table.labels().len());
     for part in std::iter::once(&scope.travel_class).chain(labels) {
-        name = format!("{name}|{part}");
+        name = format!("{name}|{part}").into();
     }
     match chrono::DateTime::from_timestamp_millis(minute).filter(|_| table.by_minute()) {
         Some(minute) => format!("{} {name}", minute.format("%Y-%m-%dT%H:%MZ")),
-        None => name,
+        None => name.to_string(),
     }
 }
 

@@ -102,7 +102,7 @@ async fn publish(trains: Vec<TrainService>, config: &Config) -> anyhow::Result<u
     let values = changed.into_iter().map(|plan| {
         let mut value = Vec::new();
         encoder.encode(&plan, &mut value)?;
-        Ok((plan.train_id, value))
+        Ok((plan.train_id.to_string(), value))
     });
     let values = values.collect::<anyhow::Result<Vec<_>>>()?;
     let mut client = services::plain_producer(&services::kafka(config), "interlock-seed");
@@ -117,7 +117,7 @@ async fn publish(trains: Vec<TrainService>, config: &Config) -> anyhow::Result<u
 /// The plans that differ from those held; a plan that has changed gets the next version.
 fn changed(trains: Vec<TrainService>, held: &BTreeMap<String, TrainService>) -> Vec<TrainService> {
     let newer = trains.into_iter().filter_map(|mut plan| {
-        if let Some(old) = held.get(&plan.train_id) {
+        if let Some(old) = held.get(plan.train_id.as_str()) {
             plan.version = old.version;
             if plan == *old {
                 return None;
@@ -176,7 +176,7 @@ mod tests {
         let trains = seed::demo(Window { from: 20_788, days: 2 }).unwrap().trains;
         let held: BTreeMap<_, _> = trains
             .iter()
-            .map(|plan| (plan.train_id.clone(), plan.clone()))
+            .map(|plan| (plan.train_id.to_string(), plan.clone()))
             .collect();
         assert_eq!(changed(trains.clone(), &BTreeMap::new()).len(), trains.len());
         assert!(changed(trains.clone(), &held).is_empty());
@@ -186,7 +186,7 @@ mod tests {
         assert!(
             changed
                 .iter()
-                .all(|plan| plan.version == held[&plan.train_id].version + 1)
+                .all(|plan| plan.version == held[plan.train_id.as_str()].version + 1)
         );
     }
 }

@@ -128,14 +128,14 @@ fn stamp(command: &mut Command) -> (u64, String) {
             request.requested_at = now;
             (
                 pending::hash(&request.request_id),
-                train_date_key(&request.train_id, request.travel_date),
+                train_date_key(&request.train_id, request.travel_date).to_string(),
             )
         }
         Command::Cancel(request) => {
             request.requested_at = now;
             (
                 pending::hash(&request.request_id),
-                train_date_key(&request.train_id, request.travel_date),
+                train_date_key(&request.train_id, request.travel_date).to_string(),
             )
         }
     }

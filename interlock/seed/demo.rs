@@ -244,8 +244,8 @@ impl Line {
 
 fn stop(call: &Call, arrival: i32, departure: i32, km: i64) -> Stop {
     Stop {
-        code: call.0.to_owned(),
-        name: call.1.to_owned(),
+        code: call.0.to_owned().into(),
+        name: call.1.to_owned().into(),
         arrival_s: arrival * 60,
         departure_s: departure * 60,
         distance_m: km * 1_000,

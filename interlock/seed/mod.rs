@@ -191,9 +191,9 @@ impl Seed {
             classes: trains
                 .iter()
                 .flat_map(|train| &train.coaches)
-                .map(|coach| coach.travel_class.clone())
+                .map(|coach| coach.travel_class.to_string())
                 .collect(),
-            currencies: trains.iter().map(|train| train.currency.clone()).collect(),
+            currencies: trains.iter().map(|train| train.currency.to_string()).collect(),
             notes: self.notes.clone(),
         }
     }

@@ -139,8 +139,8 @@ impl<'a> Stations<'a> {
             let code = code_of_visit(&station.code, &codes);
             codes.insert(code.clone());
             route.push(Stop {
-                code,
-                name: station.name.clone(),
+                code: code.into(),
+                name: station.name.clone().into(),
                 arrival_s,
                 departure_s,
                 distance_m,

@@ -129,10 +129,10 @@ impl Template {
     /// The plan of a train.
     pub(crate) fn dress(&self, train: Timetabled) -> TrainService {
         TrainService {
-            train_id: train.train_id,
-            name: train.name,
+            train_id: train.train_id.into(),
+            name: train.name.into(),
             version: FIRST_VERSION,
-            time_zone: train.time_zone,
+            time_zone: train.time_zone.into(),
             running_dates: train.running_dates,
             route: train.route,
             layouts: self.layouts.clone(),
@@ -144,7 +144,7 @@ impl Template {
             sale: self.sale.clone(),
             allocation: self.allocation,
             promotion: self.promotion,
-            currency: self.currency.clone(),
+            currency: self.currency.clone().into(),
         }
     }
 }
@@ -152,9 +152,9 @@ impl Template {
 impl CoachGroup {
     fn coaches(&self) -> impl Iterator<Item = Coach> {
         (1..=self.count).map(|number| Coach {
-            name: format!("{}{number}", self.prefix),
-            travel_class: self.class.clone(),
-            layout: self.layout.clone(),
+            name: format!("{}{number}", self.prefix).into(),
+            travel_class: self.class.clone().into(),
+            layout: self.layout.clone().into(),
         })
     }
 }

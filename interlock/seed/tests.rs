@@ -248,7 +248,7 @@ fn a_file_that_says_when_trains_run_is_never_passed_over() {
 
 /// The domain's own decisions on a load, in one ledger.
 fn sell(trains: &[TrainService], requests: u64) -> Outcomes {
-    let plans: HashMap<String, Arc<Plan>> = trains
+    let plans: HashMap<_, Arc<Plan>> = trains
         .iter()
         .map(|train| (train.train_id.clone(), Arc::new(Plan::compile(train.clone()).unwrap())))
         .collect();
@@ -266,7 +266,7 @@ fn sell(trains: &[TrainService], requests: u64) -> Outcomes {
             next_sequence,
             source_offset,
             time: NOW,
-            token: "t",
+            token: &"t".into(),
         };
         for event in decide(&ledger, &planned.command, plans.get(train), &at) {
             outcomes.record(&event);

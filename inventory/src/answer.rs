@@ -3,7 +3,7 @@
 
 use interlock_schemas::{
     BookingCancelled, BookingConfirmed, BookingRejected, BookingWaitlisted, CancelledPassenger, Command, Event,
-    EventKind, SeatedPassenger, Tier, WaitingPassenger,
+    EventKind, SeatedPassenger, Text, Tier, WaitingPassenger,
 };
 
 use crate::TEXT_CHARS_MAX;
@@ -32,7 +32,7 @@ pub(crate) fn booking(step: &mut Step<'_>, open: &Open, booking: &Booking) {
     if !waiting.is_empty() {
         let scope = open.plan.scope(usize::from(booking.scope));
         let mut header = step.header(EventKind::Answer, subject(&open.plan, request_id, booking));
-        header.pnr = booking.pnr.to_string();
+        header.pnr = booking.pnr.to_text();
         header.amount_minor = step.moved(waiting.iter().map(|passenger| passenger.fare_minor).sum());
         step.events.push(Event::Waitlisted(BookingWaitlisted {
             header,
@@ -50,13 +50,13 @@ pub(crate) fn confirmed(
     step: &mut Step<'_>,
     open: &Open,
     kind: EventKind,
-    request_id: &str,
+    request_id: &Text,
     booking: &Booking,
     passengers: Vec<SeatedPassenger>,
     tier: Tier,
 ) {
     let mut header = step.header(kind, subject(&open.plan, request_id, booking));
-    header.pnr = booking.pnr.to_string();
+    header.pnr = booking.pnr.to_text();
     if kind == EventKind::Answer {
         header.amount_minor = step.moved(passengers.iter().map(|passenger| passenger.fare_minor).sum());
     }
@@ -80,7 +80,7 @@ pub(crate) fn cancellation(step: &mut Step<'_>, open: &Open, booking: &Booking, 
             let seat = given.seat.map(|seat| open.plan.seat(seat));
             CancelledPassenger {
                 index: i32::from(given.index),
-                coach: seat.map_or(String::new(), |seat| open.plan.coach_name(seat.coach).to_owned()),
+                coach: seat.map_or(Text::default(), |seat| open.plan.coach_name(seat.coach).clone()),
                 seat_number: seat.map_or(0, |seat| i32::from(seat.number)),
                 was_confirmed: seat.is_some(),
                 already_cancelled: given.already_cancelled,
@@ -92,7 +92,7 @@ pub(crate) fn cancellation(step: &mut Step<'_>, open: &Open, booking: &Booking, 
         EventKind::Answer,
         subject(&open.plan, &request.booking_request_id, booking),
     );
-    header.pnr = booking.pnr.to_string();
+    header.pnr = booking.pnr.to_text();
     header.amount_minor = step.moved(
         -cancellation
             .passengers
@@ -109,12 +109,11 @@ pub(crate) fn cancellation(step: &mut Step<'_>, open: &Open, booking: &Booking, 
 }
 
 /// A refused command. A refused cancellation names nothing of the booking: it may be somebody else's.
-pub(crate) fn rejection(step: &mut Step<'_>, code: &str, message: &str) {
-    let cut = |text| clip(text, TEXT_CHARS_MAX);
+pub(crate) fn rejection(step: &mut Step<'_>, code: Text, message: Text) {
     let (subject, named) = match step.command {
         Command::Book(request) => {
             let subject = Subject {
-                request_id: &request.request_id,
+                request_id: request.request_id.clone(),
                 travel_class: cut(&request.travel_class),
                 quota: cut(&request.quota),
                 user_id: cut(&request.user_id),
@@ -137,7 +136,6 @@ pub(crate) fn rejection(step: &mut Step<'_>, code: &str, message: &str) {
     };
     let header = step.header(EventKind::Answer, subject);
     let passenger_count = i32::try_from(named).unwrap_or(i32::MAX);
-    let (code, message) = (code.to_owned(), message.to_owned());
     step.events.push(Event::Rejected(BookingRejected {
         header,
         code,
@@ -151,9 +149,9 @@ pub(crate) fn seated(plan: &Plan, traveller: &Traveller, seat: u16) -> SeatedPas
     let seat = plan.seat(seat);
     SeatedPassenger {
         index: i32::from(traveller.index),
-        name: traveller.name.to_string(),
+        name: traveller.name.clone(),
         age: traveller.age,
-        coach: plan.coach_name(seat.coach).to_owned(),
+        coach: plan.coach_name(seat.coach).clone(),
         seat_number: i32::from(seat.number),
         berth: seat.berth,
         fare_minor: traveller.fare_minor,
@@ -166,7 +164,7 @@ fn waiting(traveller: &Traveller) -> Option<WaitingPassenger> {
     };
     Some(WaitingPassenger {
         index: i32::from(traveller.index),
-        name: traveller.name.to_string(),
+        name: traveller.name.clone(),
         age: traveller.age,
         berth_preference: traveller.berth_preference,
         fare_minor: traveller.fare_minor,
@@ -175,14 +173,22 @@ fn waiting(traveller: &Traveller) -> Option<WaitingPassenger> {
     })
 }
 
-fn subject<'a>(plan: &'a Plan, request_id: &'a str, booking: &'a Booking) -> Subject<'a> {
+fn subject(plan: &Plan, request_id: &Text, booking: &Booking) -> Subject {
     let scope = plan.scope(usize::from(booking.scope));
     Subject {
-        request_id,
-        travel_class: &scope.class,
-        quota: &scope.quota,
-        user_id: &booking.user_id,
-        from_station: &plan.boarding(booking.trip).code,
-        to_station: &plan.alighting(booking.trip).code,
+        request_id: request_id.clone(),
+        travel_class: scope.class.clone(),
+        quota: scope.quota.clone(),
+        user_id: booking.user_id.clone(),
+        from_station: plan.boarding(booking.trip).code.clone(),
+        to_station: plan.alighting(booking.trip).code.clone(),
+    }
+}
+
+/// A client's text as far as an event may repeat it.
+fn cut(text: &Text) -> Text {
+    match clip(text, TEXT_CHARS_MAX) {
+        whole if whole.len() == text.len() => text.clone(),
+        cut => cut.into(),
     }
 }

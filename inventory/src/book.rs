@@ -13,7 +13,7 @@ use crate::plan::{GENERAL, Plan, Scope};
 use crate::pnr::Pnr;
 use crate::promote::room;
 use crate::rejection::{Refusal, RejectionCode};
-use crate::seats::Trip;
+use crate::seats::{Fitting, Trip};
 use crate::times::{start_of_day, wall_time};
 use crate::train_date::{Open, ScopeState};
 use crate::waitlist::Ahead;
@@ -38,7 +38,7 @@ pub(crate) fn book(step: &mut Step<'_>, ledger: &Ledger, open: &Open, request: &
     let booking = Booking {
         digest: step.digest,
         pnr: Pnr::new(ledger.bookings, ledger.number, ledger.ledgers),
-        user_id: request.user_id.as_str().into(),
+        user_id: request.user_id.clone(),
         scope: scope as u16,
         trip,
         tier: seating.as_ref().map(|seating| seating.tier),
@@ -61,13 +61,14 @@ impl Wanted<'_> {
     /// Seats for the first passengers of the request, as many as can be seated; none if all must wait.
     fn seating(&self) -> Result<Option<Seating>, Refusal> {
         let (wishes, plan) = (self.wishes(), self.open.plan.service());
-        let seatable = self.seatable(plan.promotion);
+        let fitting = Fitting::new(&self.state.block, self.trip);
+        let seatable = self.seatable(&fitting, plan.promotion);
         let (seated, waiting) = wishes.split_at(seatable);
         if waiting.iter().any(|wish| wish.is_hard()) {
             return Err(self.no_matching_berth());
         }
         if waiting.is_empty() || seatable > 0 {
-            let seating = choose(&self.state.block, self.scope, self.trip, seated, plan.allocation);
+            let seating = choose(&fitting, self.scope, seated, plan.allocation);
             let seating = seating.ok_or_else(|| self.no_matching_berth())?;
             self.list_has_room(waiting.len())?;
             return Ok(Some(seating));
@@ -85,15 +86,12 @@ impl Wanted<'_> {
 
     /// How many of the party can be seated now: all or none, or as many as fit with `partial_confirmation` (R12). Under
     /// LEG_STRICT those who wait leave less room for a newcomer, too (R16, R17); under FIFO_SKIP none of them fits.
-    fn seatable(&self, policy: PromotionPolicy) -> usize {
+    fn seatable(&self, fitting: &Fitting<'_>, policy: PromotionPolicy) -> usize {
         let ahead = match policy {
             PromotionPolicy::FifoSkip => None,
             PromotionPolicy::LegStrict => Some(Ahead::all(self.open.plan.legs(), &self.state.waitlist)),
         };
-        let (room, party) = (
-            room(&self.state.block, ahead.as_ref(), self.trip),
-            self.request.passengers.len(),
-        );
+        let (room, party) = (room(fitting, ahead.as_ref()), self.request.passengers.len());
         match self.request.partial_confirmation {
             true => room.min(party),
             false if room >= party => party,
@@ -139,7 +137,7 @@ impl Wanted<'_> {
         passengers
             .map(|((passenger, index), (answer, place))| Traveller {
                 index,
-                name: passenger.name.as_str().into(),
+                name: passenger.name.clone(),
                 age: passenger.age,
                 berth_preference: if place == Place::Waiting {
                     passenger.berth_preference
@@ -174,13 +172,14 @@ fn people_are_possible(passengers: &[Passenger]) -> Result<(), Refusal> {
 
 fn find_trip(plan: &Plan, request: &BookingRequest) -> Result<Trip, Refusal> {
     let train = &plan.service().train_id;
-    for station in [&request.from_station, &request.to_station] {
-        if plan.stop(station).is_none() {
+    let stop = |station| {
+        plan.stop(station).ok_or_else(|| {
             let message = format!("train {train} does not stop at `{station}`; choose a station of its route");
-            return Err(RejectionCode::UnknownStation.because(message));
-        }
-    }
-    plan.trip(&request.from_station, &request.to_station).ok_or_else(|| {
+            RejectionCode::UnknownStation.because(message)
+        })
+    };
+    let (from, to) = (stop(&request.from_station)?, stop(&request.to_station)?);
+    Trip::new(from, to).ok_or_else(|| {
         RejectionCode::StationsOutOfOrder.because(format!(
             "train {train} does not go from {} to {}; name a later station as the end of the trip",
             request.from_station, request.to_station
@@ -190,11 +189,11 @@ fn find_trip(plan: &Plan, request: &BookingRequest) -> Result<Trip, Refusal> {
 
 fn find_scope(plan: &Plan, request: &BookingRequest) -> Result<usize, Refusal> {
     let (train, class, quota) = (&plan.service().train_id, &request.travel_class, &request.quota);
-    if !plan.has_class(class) {
-        let message = format!("train {train} has no class `{class}`; choose one of its classes");
-        return Err(RejectionCode::ClassNotOnTrain.because(message));
-    }
     plan.scope_index(class, quota).ok_or_else(|| {
+        if !plan.has_class(class) {
+            let message = format!("train {train} has no class `{class}`; choose one of its classes");
+            return RejectionCode::ClassNotOnTrain.because(message);
+        }
         let message = format!("train {train} has no quota `{quota}` in class {class}; {GENERAL} is open to everybody");
         RejectionCode::QuotaNotOnTrain.because(message)
     })

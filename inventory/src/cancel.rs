@@ -31,7 +31,7 @@ pub(crate) fn cancel(
         );
         return Err(RejectionCode::BookingNotFound.because(message));
     };
-    if *booking.user_id != *request.user_id {
+    if booking.user_id != request.user_id {
         let message = format!(
             "booking `{}` was made by another user; only who booked may cancel",
             request.booking_request_id
@@ -130,9 +130,9 @@ fn what_follows(
     let scope = open.plan.scope(scope);
     for moves in moves.chunks(MOVES_MAX) {
         let subject = Subject {
-            request_id: step.request_id(),
-            travel_class: &scope.class,
-            quota: &scope.quota,
+            request_id: step.request_id().clone(),
+            travel_class: scope.class.clone(),
+            quota: scope.quota.clone(),
             ..Subject::default()
         };
         let header = step.header(EventKind::Position, subject);

@@ -21,7 +21,7 @@ use interlock_schemas::{Allocation, Berth, BerthPreference, Tier};
 use smallvec::SmallVec;
 
 use crate::plan::{BERTHS, Scope};
-use crate::seats::{SeatBlock, SeatSet, Trip, both, count, count_in, is_member, members};
+use crate::seats::{Fitting, SeatSet, both, count_in, is_member, members};
 
 /// What one passenger would like.
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,20 +61,12 @@ pub(crate) struct Seating {
 }
 
 /// Seats for a party; none if fewer seats fit than it has members, or a hard wish can't come true.
-pub(crate) fn choose(
-    block: &SeatBlock,
-    scope: &Scope,
-    trip: Trip,
-    wishes: &[Wish],
-    allocation: Allocation,
-) -> Option<Seating> {
+pub(crate) fn choose(fitting: &Fitting<'_>, scope: &Scope, wishes: &[Wish], allocation: Allocation) -> Option<Seating> {
     let choice = Choice {
-        block,
+        fitting,
         scope,
-        trip,
         wishes,
         allocation,
-        fit: block.fitting(trip),
     };
     match wishes {
         [wish] => {
@@ -89,49 +81,40 @@ pub(crate) fn choose(
 }
 
 struct Choice<'a> {
-    block: &'a SeatBlock,
+    fitting: &'a Fitting<'a>,
     scope: &'a Scope,
-    trip: Trip,
     wishes: &'a [Wish],
     allocation: Allocation,
-    fit: SeatSet,
 }
 
 impl Choice<'_> {
     fn seat_for(&self, wish: Wish) -> Option<usize> {
         if let Some(berth) = wish.berth {
-            let wished = both(&self.fit, &self.scope.kinds[berth as usize]);
+            let wished = both(&self.fitting.seats, &self.scope.kinds[berth as usize]);
             let seat = self.best_of(&wished);
             if seat.is_some() || wish.hard {
                 return seat;
             }
         }
-        self.best_of(&self.fit)
+        self.best_of(&self.fitting.seats)
     }
 
     fn best_of(&self, set: &[u64]) -> Option<usize> {
-        let mut best = None;
-        for seat in members(set) {
-            let gap = self.gap(seat);
-            if gap == 0 {
-                return Some(seat);
-            }
-            if best.is_none_or(|(smallest, _)| gap < smallest) {
-                best = Some((gap, seat));
-            }
+        match self.allocation {
+            Allocation::BestFit => self.fitting.tightest(set),
+            Allocation::FirstFit => members(set).next(),
         }
-        best.map(|(_, seat)| seat)
     }
 
     fn gap(&self, seat: usize) -> u32 {
         match self.allocation {
-            Allocation::BestFit => self.block.gap_around(seat, self.trip),
+            Allocation::BestFit => self.fitting.gap_around(seat),
             Allocation::FirstFit => 0,
         }
     }
 
     fn party(&self) -> Option<Seating> {
-        if count(&self.fit) < self.wishes.len() {
+        if self.fitting.count() < self.wishes.len() {
             return None;
         }
         let demand = Demand::of(self);
@@ -142,7 +125,7 @@ impl Choice<'_> {
             return Some(self.seat_in(&[coach], Tier::SameCoach));
         }
         let mut coaches = self.scope.coaches.clone();
-        coaches.sort_by_key(|coach| std::cmp::Reverse(count_in(&self.fit, coach)));
+        coaches.sort_by_key(|coach| std::cmp::Reverse(count_in(&self.fitting.seats, coach)));
         let used = (1..=coaches.len()).find(|&used| demand.met_by(&coaches[..used]))?;
         Some(self.seat_in(&coaches[..used], Tier::Split))
     }
@@ -150,7 +133,7 @@ impl Choice<'_> {
     fn seat_in(&self, place: &[Range<usize>], tier: Tier) -> Seating {
         let mut candidates: SmallVec<[(usize, u32, usize); 64]> = SmallVec::new();
         for (rank, range) in place.iter().enumerate() {
-            let fitting = range.clone().filter(|&seat| is_member(&self.fit, seat));
+            let fitting = range.clone().filter(|&seat| is_member(&self.fitting.seats, seat));
             candidates.extend(fitting.map(|seat| (rank, self.gap(seat), seat)));
         }
         candidates.sort_unstable();
@@ -176,14 +159,14 @@ impl Choice<'_> {
 }
 
 /// What a place must offer: seats in all, and seats of each kind that is a condition.
-struct Demand {
-    fit: SeatSet,
+struct Demand<'a> {
+    fit: &'a [u64],
     seats: usize,
     kinds: SmallVec<[(SeatSet, usize); 2]>,
 }
 
-impl Demand {
-    fn of(choice: &Choice<'_>) -> Demand {
+impl<'a> Demand<'a> {
+    fn of(choice: &'a Choice<'_>) -> Demand<'a> {
         let mut wanted = [0; BERTHS];
         for wish in choice.wishes.iter().filter(|wish| wish.hard) {
             if let Some(berth) = wish.berth {
@@ -195,10 +178,10 @@ impl Demand {
             .zip(&choice.scope.kinds)
             .filter(|(seats, _)| *seats > 0);
         let kinds = conditions
-            .map(|(seats, kind)| (both(&choice.fit, kind), seats))
+            .map(|(seats, kind)| (both(&choice.fitting.seats, kind), seats))
             .collect();
         Demand {
-            fit: choice.fit.clone(),
+            fit: &choice.fitting.seats,
             seats: choice.wishes.len(),
             kinds,
         }
@@ -206,11 +189,21 @@ impl Demand {
 
     fn met_by(&self, place: &[Range<usize>]) -> bool {
         let offers = |set: &[u64]| place.iter().map(|range| count_in(set, range)).sum::<usize>();
-        offers(&self.fit) >= self.seats && self.kinds.iter().all(|(kind, seats)| offers(kind) >= *seats)
+        offers(self.fit) >= self.seats && self.kinds.iter().all(|(kind, seats)| offers(kind) >= *seats)
     }
 
     fn tightest(&self, places: &[Range<usize>]) -> Option<Range<usize>> {
-        let enough = places.iter().filter(|place| self.met_by(std::slice::from_ref(place)));
-        enough.min_by_key(|place| count_in(&self.fit, place)).cloned()
+        let mut tightest: Option<(usize, &Range<usize>)> = None;
+        for place in places {
+            let fit = count_in(self.fit, place);
+            let is_better = fit >= self.seats && tightest.is_none_or(|(fewest, _)| fit < fewest);
+            if is_better && self.met_by(std::slice::from_ref(place)) {
+                tightest = Some((fit, place));
+                if fit == self.seats {
+                    break;
+                }
+            }
+        }
+        tightest.map(|(_, place)| place.clone())
     }
 }

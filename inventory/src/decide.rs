@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use interlock_schemas::{Command, Event, EventHeader, EventKind, TimestampMs, TrainDateOpened};
+use interlock_schemas::{Command, Date, Event, EventHeader, EventKind, Text, TimestampMs, TrainDateOpened};
 
 use crate::answer;
 use crate::book::book;
@@ -31,7 +31,7 @@ pub struct Provenance<'a> {
     /// The command's time: its Kafka record's timestamp (R1).
     pub time: TimestampMs,
     /// Token of the acquisition that decides.
-    pub token: &'a str,
+    pub token: &'a Text,
 }
 
 /// What a command causes: at least one answer, and all that follows from it at once.
@@ -69,7 +69,7 @@ pub fn decide(ledger: &Ledger, command: &Command, plan: Option<&Arc<Plan>>, at: 
         }
     });
     if let Err(refusal) = answered {
-        answer::rejection(&mut step, refusal.code.as_str(), &refusal.message);
+        answer::rejection(&mut step, refusal.code.name(), refusal.message);
     }
     step.events
 }
@@ -82,7 +82,7 @@ fn answer_again(step: &mut Step<'_>, train_date: Option<&TrainDate>, outcome: &O
             "request id `{}` was used before with another body; send a new request under a new request id",
             clip(step.request_id(), TEXT_CHARS_MAX)
         );
-        return answer::rejection(step, RejectionCode::IdempotencyKeyReused.as_str(), &message);
+        return answer::rejection(step, RejectionCode::IdempotencyKeyReused.name(), message.into());
     }
     match (outcome, step.command, open) {
         (Outcome::Booking(booking), _, Some(open)) => answer::booking(step, open, booking),
@@ -94,7 +94,7 @@ fn answer_again(step: &mut Step<'_>, train_date: Option<&TrainDate>, outcome: &O
         }
         (Outcome::Rejection(rejection), ..) => {
             step.plan = step.plan.filter(|_| rejection.plan_version != 0);
-            answer::rejection(step, &rejection.code, &rejection.message);
+            answer::rejection(step, rejection.code.clone(), rejection.message.clone());
         }
         _ => debug_assert!(
             false,
@@ -105,9 +105,11 @@ fn answer_again(step: &mut Step<'_>, train_date: Option<&TrainDate>, outcome: &O
 
 fn open_now(step: &Step<'_>, plan: Option<&Arc<Plan>>) -> Result<Open, Refusal> {
     let (train_id, travel_date) = step.train_date();
-    let known = plan.filter(|plan| plan.service().train_id == train_id).ok_or_else(|| {
-        RejectionCode::UnknownTrain.because(format!("there is no train `{}`; check its number", clip(train_id, 64)))
-    })?;
+    let known = plan
+        .filter(|plan| plan.service().train_id == *train_id)
+        .ok_or_else(|| {
+            RejectionCode::UnknownTrain.because(format!("there is no train `{}`; check its number", clip(train_id, 64)))
+        })?;
     if !known.runs_on(travel_date) {
         let message = format!(
             "train {train_id} does not run on {}; choose another date",
@@ -115,20 +117,20 @@ fn open_now(step: &Step<'_>, plan: Option<&Arc<Plan>>) -> Result<Open, Refusal> 
         );
         return Err(RejectionCode::NotRunningOnDate.because(message));
     }
-    Ok(Open::new(Arc::clone(known), travel_date))
+    Ok(Open::new(Arc::clone(known.as_sold()), travel_date))
 }
 
 /// What every command must satisfy whatever the plan says.
 fn well_formed(command: &Command) -> Result<(), Refusal> {
     let malformed = |message: String| Err(RejectionCode::MalformedRequest.because(message));
-    let (request_id, train_id, user_id, others) = match command {
+    let (request_id, train_id, user_id, others): (_, _, _, &[&Text]) = match command {
         Command::Book(r) => (
             &r.request_id,
             &r.train_id,
             &r.user_id,
-            [&r.from_station, &r.to_station, &r.travel_class, &r.quota].to_vec(),
+            &[&r.from_station, &r.to_station, &r.travel_class, &r.quota],
         ),
-        Command::Cancel(r) => (&r.request_id, &r.train_id, &r.user_id, vec![&r.booking_request_id]),
+        Command::Cancel(r) => (&r.request_id, &r.train_id, &r.user_id, &[&r.booking_request_id]),
     };
     for (text, name) in [(request_id, "request_id"), (user_id, "user_id")] {
         if text.is_empty() {
@@ -142,7 +144,7 @@ fn well_formed(command: &Command) -> Result<(), Refusal> {
             clip(train_id, 64)
         ));
     }
-    for text in [request_id, user_id].into_iter().chain(others) {
+    for text in [request_id, user_id].into_iter().chain(others.iter().copied()) {
         if is_long(text) {
             return malformed(format!(
                 "`{}…` is longer than {TEXT_CHARS_MAX} characters; shorten it",
@@ -159,7 +161,7 @@ pub fn is_answerable(command: &Command) -> bool {
     !is_long(request_id(command))
 }
 
-fn request_id(command: &Command) -> &str {
+fn request_id(command: &Command) -> &Text {
     match command {
         Command::Book(request) => &request.request_id,
         Command::Cancel(request) => &request.request_id,
@@ -184,14 +186,14 @@ pub(crate) struct Step<'a> {
 }
 
 /// What an event is about; empty texts where it is about a whole train-date or list.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Subject<'a> {
-    pub(crate) request_id: &'a str,
-    pub(crate) travel_class: &'a str,
-    pub(crate) quota: &'a str,
-    pub(crate) user_id: &'a str,
-    pub(crate) from_station: &'a str,
-    pub(crate) to_station: &'a str,
+#[derive(Clone, Default)]
+pub(crate) struct Subject {
+    pub(crate) request_id: Text,
+    pub(crate) travel_class: Text,
+    pub(crate) quota: Text,
+    pub(crate) user_id: Text,
+    pub(crate) from_station: Text,
+    pub(crate) to_station: Text,
 }
 
 impl<'a> Step<'a> {
@@ -202,16 +204,17 @@ impl<'a> Step<'a> {
             digest: Digest::of(command),
             replay: false,
             plan: None,
-            events: Vec::new(),
+            // Most commands cause one event.
+            events: Vec::with_capacity(1),
         }
     }
 
     /// The command's request id.
-    pub(crate) fn request_id(&self) -> &'a str {
+    pub(crate) fn request_id(&self) -> &'a Text {
         request_id(self.command)
     }
 
-    fn train_date(&self) -> (&'a str, interlock_schemas::Date) {
+    fn train_date(&self) -> (&'a Text, Date) {
         match self.command {
             Command::Book(request) => (&request.train_id, request.travel_date),
             Command::Cancel(request) => (&request.train_id, request.travel_date),
@@ -219,16 +222,16 @@ impl<'a> Step<'a> {
     }
 
     /// The head of the next event, without PNR and money.
-    pub(crate) fn header(&self, kind: EventKind, subject: Subject<'_>) -> EventHeader {
+    pub(crate) fn header(&self, kind: EventKind, subject: Subject) -> EventHeader {
         let (train_id, travel_date) = self.train_date();
         let (plan_version, currency) = self
             .plan
             .map(Plan::service)
-            .map_or((0, ""), |plan| (plan.version, &plan.currency));
+            .map_or((0, Text::default()), |plan| (plan.version, plan.currency.clone()));
         let request_digest = if kind == EventKind::Answer {
-            self.digest.to_string()
+            self.digest.to_text()
         } else {
-            String::new()
+            Text::default()
         };
         EventHeader {
             ledger: self.at.ledger,
@@ -236,22 +239,22 @@ impl<'a> Step<'a> {
             source_offset: self.at.source_offset,
             kind,
             replay: self.replay,
-            token: self.at.token.to_owned(),
-            cause_request_id: self.request_id().to_owned(),
-            request_id: subject.request_id.to_owned(),
+            token: self.at.token.clone(),
+            cause_request_id: self.request_id().clone(),
+            request_id: subject.request_id,
             request_digest,
-            pnr: String::new(),
-            train_id: train_id.to_owned(),
+            pnr: Text::default(),
+            train_id: train_id.clone(),
             travel_date,
-            travel_class: subject.travel_class.to_owned(),
-            quota: subject.quota.to_owned(),
-            user_id: subject.user_id.to_owned(),
-            from_station: subject.from_station.to_owned(),
-            to_station: subject.to_station.to_owned(),
+            travel_class: subject.travel_class,
+            quota: subject.quota,
+            user_id: subject.user_id,
+            from_station: subject.from_station,
+            to_station: subject.to_station,
             plan_version,
             event_time: self.at.time,
             amount_minor: 0,
-            currency: currency.to_owned(),
+            currency,
         }
     }
 
@@ -264,11 +267,11 @@ impl<'a> Step<'a> {
         let header = self.header(
             EventKind::Opened,
             Subject {
-                request_id: self.request_id(),
+                request_id: self.request_id().clone(),
                 ..Subject::default()
             },
         );
-        let mut plan = plan.service().clone();
+        let mut plan = Box::new(plan.service().clone());
         plan.running_dates.clear();
         self.events.push(Event::Opened(TrainDateOpened { header, plan }));
     }

@@ -6,13 +6,15 @@
 
 use std::fmt;
 
-use interlock_schemas::{BookingRequest, CancellationRequest, Command};
+use interlock_schemas::{BookingRequest, CancellationRequest, Command, Text};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 const BOOKING: u8 = 1;
 const CANCELLATION: u8 = 2;
 /// Room for the encoding of most commands.
 const BODY_BYTES: usize = 512;
+const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// 128 bits of a command's body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -21,7 +23,7 @@ pub struct Digest([u8; 16]);
 impl Digest {
     /// Of a command.
     pub fn of(command: &Command) -> Digest {
-        let mut body = Body(Vec::with_capacity(BODY_BYTES));
+        let mut body = Body(SmallVec::new());
         match command {
             Command::Book(request) => body.booking(request),
             Command::Cancel(request) => body.cancellation(request),
@@ -33,26 +35,37 @@ impl Digest {
 
     /// Reads 32 hexadecimal digits.
     pub fn parse(hex: &str) -> Option<Digest> {
-        if hex.len() != 32 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return None;
+        let hex: &[u8; 32] = hex.as_bytes().try_into().ok()?;
+        let mut bits = [0; 16];
+        for (byte, pair) in bits.iter_mut().zip(hex.chunks_exact(2)) {
+            let digit = |at: usize| char::from(pair[at]).to_digit(16);
+            *byte = (digit(0)? << 4 | digit(1)?) as u8;
         }
-        u128::from_str_radix(hex, 16)
-            .ok()
-            .map(|bits| Digest(bits.to_be_bytes()))
+        Some(Digest(bits))
+    }
+
+    /// As 32 hexadecimal digits; by hand, as it is done for every answer.
+    pub fn to_text(self) -> Text {
+        let mut hex = [0; 32];
+        for (pair, byte) in hex.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+        std::str::from_utf8(&hex).map(Text::new).unwrap_or_default()
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+        f.write_str(&self.to_text())
     }
 }
 
-struct Body(Vec<u8>);
+struct Body(SmallVec<[u8; BODY_BYTES]>);
 
 impl Body {
     fn booking(&mut self, request: &BookingRequest) {
-        self.0.extend([BOOKING, request.partial_confirmation.into()]);
+        self.0
+            .extend_from_slice(&[BOOKING, request.partial_confirmation.into()]);
         self.number(request.travel_date.into());
         for text in [
             &request.request_id,
@@ -70,7 +83,7 @@ impl Body {
             self.text(&passenger.name);
             self.number(passenger.age.into());
             self.0
-                .extend([passenger.berth_preference as u8, passenger.preference_is_hard.into()]);
+                .extend_from_slice(&[passenger.berth_preference as u8, passenger.preference_is_hard.into()]);
         }
     }
 
@@ -92,12 +105,12 @@ impl Body {
     }
 
     fn number(&mut self, number: i64) {
-        self.0.extend(number.to_le_bytes());
+        self.0.extend_from_slice(&number.to_le_bytes());
     }
 
     fn text(&mut self, text: &str) {
         self.number(text.len() as i64);
-        self.0.extend(text.as_bytes());
+        self.0.extend_from_slice(text.as_bytes());
     }
 }
 

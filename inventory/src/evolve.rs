@@ -5,11 +5,10 @@
 //! changes what it can; the audit then reports the difference (I1, I5).
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use interlock_schemas::{
     BerthPreference, BookingCancelled, BookingConfirmed, BookingRejected, BookingWaitlisted, CancelledPassenger, Event,
-    EventHeader, EventKind, SeatedPassenger, TrainDateOpened, train_date_key,
+    EventHeader, EventKind, SeatedPassenger, Text, TrainDateOpened, train_date_key,
 };
 
 use crate::digest::Digest;
@@ -26,19 +25,18 @@ pub fn evolve(ledger: &mut Ledger, event: &Event) {
     if header.replay || header.kind == EventKind::Position {
         return;
     }
-    let key = train_date_key(&header.train_id, header.travel_date);
-    let touched = ledger.touched.entry(key.clone()).or_default();
-    let TrainDate { open, outcomes, .. } = ledger.train_dates.entry(key).or_default();
+    let (train_date, touched, plans) = ledger.touch(train_date_key(&header.train_id, header.travel_date));
+    let TrainDate { open, outcomes, .. } = train_date;
     let made_booking = match (event, open) {
         (Event::Opened(opened), open) => {
-            *open = open_with(&mut ledger.plans, opened);
+            *open = open_with(plans, opened);
             touched.plan = true;
             false
         }
         (Event::Rejected(rejected), _) => {
-            let request_id: Arc<str> = header.cause_request_id.as_str().into();
-            touched.outcomes.insert(Arc::clone(&request_id));
-            outcomes.insert(request_id, Outcome::Rejection(Box::new(rejection(rejected))));
+            let request_id = &header.cause_request_id;
+            touched.outcomes.push(request_id.clone());
+            outcomes.insert(request_id.clone(), Outcome::Rejection(Box::new(rejection(rejected))));
             false
         }
         (_, None) => false,
@@ -47,7 +45,9 @@ pub fn evolve(ledger: &mut Ledger, event: &Event) {
             open,
             outcomes,
             touched,
+            was_known: false,
             was_waiting: false,
+            is_kept: false,
         }
         .apply(event),
     };
@@ -67,8 +67,8 @@ fn open_with(plans: &mut Plans, opened: &TrainDateOpened) -> Option<Open> {
 fn rejection(rejected: &BookingRejected) -> Rejection {
     Rejection {
         digest: digest(&rejected.header),
-        code: rejected.code.as_str().into(),
-        message: rejected.message.as_str().into(),
+        code: rejected.code.clone(),
+        message: rejected.message.clone(),
         plan_version: rejected.header.plan_version,
     }
 }
@@ -77,16 +77,19 @@ fn rejection(rejected: &BookingRejected) -> Rejection {
 struct Fold<'a> {
     header: &'a EventHeader,
     open: &'a mut Open,
-    outcomes: &'a mut HashMap<Arc<str>, Outcome>,
+    outcomes: &'a mut HashMap<Text, Outcome>,
     touched: &'a mut Touched,
+    /// What was taken out was there.
+    was_known: bool,
     /// Somebody of the booking that was taken out waited.
     was_waiting: bool,
+    /// The booking was put back.
+    is_kept: bool,
 }
 
 impl Fold<'_> {
     /// True if a booking was made by it.
     fn apply(&mut self, event: &Event) -> bool {
-        let known = self.outcomes.contains_key(self.header.request_id.as_str());
         match event {
             Event::Confirmed(confirmed) if self.header.kind == EventKind::Answer => self.seated_at_once(confirmed),
             Event::Confirmed(confirmed) => self.promoted(confirmed),
@@ -94,7 +97,7 @@ impl Fold<'_> {
             Event::Cancelled(cancelled) => self.cancelled(cancelled),
             Event::Opened(_) | Event::Rejected(_) => return false,
         };
-        !known && self.outcomes.contains_key(self.header.request_id.as_str())
+        self.is_kept && !self.was_known
     }
 
     fn seated_at_once(&mut self, confirmed: &BookingConfirmed) -> Option<()> {
@@ -104,7 +107,7 @@ impl Fold<'_> {
             let seat = self.take(passenger, &booking)?;
             booking.travellers.push(Traveller {
                 index: index(passenger.index),
-                name: passenger.name.as_str().into(),
+                name: passenger.name.clone(),
                 age: passenger.age,
                 berth_preference: BerthPreference::None,
                 fare_minor: passenger.fare_minor,
@@ -128,7 +131,7 @@ impl Fold<'_> {
             waitlist.issued = waitlist.issued.max(first);
             booking.travellers.push(Traveller {
                 index: index(passenger.index),
-                name: passenger.name.as_str().into(),
+                name: passenger.name.clone(),
                 age: passenger.age,
                 berth_preference: passenger.berth_preference,
                 fare_minor: passenger.fare_minor,
@@ -136,9 +139,8 @@ impl Fold<'_> {
                 place: Place::Waiting,
             });
         }
-        let request_id: Arc<str> = self.header.request_id.as_str().into();
-        waitlist.entries.extend(entries_of(&request_id, &booking));
-        self.touched.waitlists.insert(booking.scope);
+        waitlist.entries.extend(entries_of(&self.header.request_id, &booking));
+        self.touched.waitlist(booking.scope);
         self.put_back(booking);
         Some(())
     }
@@ -197,7 +199,9 @@ impl Fold<'_> {
 
     /// The booking that the event is about, to be changed and put back; a new one if an answer names it first.
     fn take_out(&mut self) -> Option<Box<Booking>> {
-        match self.outcomes.remove(self.header.request_id.as_str()) {
+        let found = self.outcomes.remove(&self.header.request_id);
+        self.was_known = found.is_some();
+        match found {
             Some(Outcome::Booking(booking)) => {
                 self.was_waiting = booking.is_waiting();
                 return Some(booking);
@@ -212,7 +216,7 @@ impl Fold<'_> {
         Some(Box::new(Booking {
             digest: digest(header),
             pnr: Pnr::parse(&header.pnr)?,
-            user_id: header.user_id.as_str().into(),
+            user_id: header.user_id.clone(),
             scope: u16::try_from(plan.scope_index(&header.travel_class, &header.quota)?).ok()?,
             trip: plan.trip(&header.from_station, &header.to_station)?,
             tier: None,
@@ -223,15 +227,15 @@ impl Fold<'_> {
 
     fn put_back(&mut self, booking: Box<Booking>) {
         if self.was_waiting && !booking.is_waiting() {
-            self.touched.settled.insert(self.header.request_id.as_str().into());
+            self.touched.settled.push(self.header.request_id.clone());
         }
         self.keep(&self.header.request_id, Outcome::Booking(booking));
+        self.is_kept = true;
     }
 
-    fn keep(&mut self, request_id: &str, outcome: Outcome) {
-        let request_id: Arc<str> = request_id.into();
-        self.touched.outcomes.insert(Arc::clone(&request_id));
-        self.outcomes.insert(request_id, outcome);
+    fn keep(&mut self, request_id: &Text, outcome: Outcome) {
+        self.touched.outcomes.push(request_id.clone());
+        self.outcomes.insert(request_id.clone(), outcome);
     }
 
     fn take(&mut self, passenger: &SeatedPassenger, booking: &Booking) -> Option<u16> {
@@ -239,14 +243,14 @@ impl Fold<'_> {
         let (block, local) = self.open.block_of(seat);
         let was_free = block.take(local, booking.trip);
         debug_assert!(was_free, "I1: {} {} is taken", passenger.coach, passenger.seat_number);
-        self.touched.coaches.insert(self.open.plan.seat(seat).coach);
+        self.touched.coach(self.open.plan.seat(seat).coach);
         Some(seat)
     }
 
     fn release(&mut self, seat: u16, booking: &Booking) {
         let (block, local) = self.open.block_of(seat);
         block.release(local, booking.trip);
-        self.touched.coaches.insert(self.open.plan.seat(seat).coach);
+        self.touched.coach(self.open.plan.seat(seat).coach);
     }
 
     fn seat_of(&self, passenger: &CancelledPassenger) -> Option<u16> {

@@ -67,7 +67,7 @@ pub(crate) fn sleeper_train() -> TrainService {
 /// A booking from A to C.
 pub(crate) fn booking(request_id: &str, passengers: usize) -> BookingRequest {
     let passenger = |number: usize| Passenger {
-        name: format!("Passenger {number}"),
+        name: format!("Passenger {number}").into(),
         age: 30,
         berth_preference: BerthPreference::None,
         preference_is_hard: false,

@@ -47,6 +47,10 @@ pub fn refund_of_waiter(paid: Minor, fare: &Fare) -> Minor {
 
 /// `amount · basis_points / 10,000`, half rounded up.
 fn share(amount: Minor, basis_points: i32) -> Minor {
+    let small = amount.checked_mul(basis_points.into());
+    if let Some(scaled) = small.and_then(|scaled| scaled.checked_add(BASIS_POINTS as i64 / 2)) {
+        return scaled.div_euclid(BASIS_POINTS as i64);
+    }
     let scaled = i128::from(amount) * i128::from(basis_points) + BASIS_POINTS / 2;
     Minor::try_from(scaled.div_euclid(BASIS_POINTS)).unwrap_or(Minor::MAX)
 }

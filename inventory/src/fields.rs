@@ -18,13 +18,13 @@
 //! be left in the store when a train-date is read (`TrainDate::stored`).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use serde::Serialize;
+use bytes::Bytes;
+use interlock_schemas::Text;
 use serde::de::DeserializeOwned;
 
 use crate::key::TrainDateKey;
-use crate::ledger::{Change, Touched};
+use crate::ledger::Touched;
 use crate::outcome::{Booking, Outcome, Place};
 use crate::plan::Plans;
 use crate::train_date::{Open, TrainDate, first_position};
@@ -42,8 +42,9 @@ const WAITLIST: &str = "w|";
 const QUEUED: &str = "q|";
 const BOOKINGS: &str = "bookings";
 
-/// Room for the booking of a few passengers.
-const VALUE_BYTES: usize = 192;
+mod write;
+
+pub(crate) use write::Changes;
 
 /// Why a stored train-date can't be read back. The ledger must be rebuilt from its events.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,9 +68,9 @@ impl TrainDate {
     }
 
     /// All of its fields, in a fixed order: what a store must hold (I5).
-    pub fn to_fields(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub fn to_fields(&self) -> Vec<(Bytes, Bytes)> {
         let open = self.open.as_ref();
-        let whole = Touched {
+        let mut whole = Touched {
             plan: open.is_some(),
             coaches: open
                 .map_or(0..0, |open| 0..open.plan.service().coaches.len() as u16)
@@ -78,10 +79,14 @@ impl TrainDate {
             outcomes: self.outcomes.keys().cloned().collect(),
             ..Touched::default()
         };
-        let changes = changes("", self, &whole).into_iter();
-        let empty = |value: &Vec<u8>| value[1..].iter().all(|byte| *byte == 0);
+        whole.outcomes.sort_unstable();
+        let mut changes = Changes::default();
+        changes.train_date(&Text::default(), self, &whole);
+        let empty = |value: &Bytes| value[1..].iter().all(|byte| *byte == 0);
         let untouched = |field: &[u8]| field.starts_with(SEATS.as_bytes()) || field.starts_with(WAITLIST.as_bytes());
         changes
+            .finish()
+            .into_iter()
             .filter_map(|change| Some((change.field, change.value?)))
             .filter(|(field, value)| !(untouched(field) && empty(value)))
             .collect()
@@ -110,46 +115,6 @@ pub(crate) fn read<F: AsRef<[u8]>, V: AsRef<[u8]>>(
     reader.finish()
 }
 
-/// The fields of a train-date that were touched.
-pub(crate) fn changes(document: &str, train_date: &TrainDate, touched: &Touched) -> Vec<Change> {
-    let mut changes = Vec::new();
-    let mut write = |field: String, value: Option<Vec<u8>>| {
-        changes.push(Change {
-            document: document.to_owned(),
-            field: field.into_bytes(),
-            value,
-        });
-    };
-    let mut put = |field, value| write(field, Some(value));
-    if let Some(open) = &train_date.open {
-        if touched.plan {
-            put(PLAN.to_owned(), value_of(open.plan.service()));
-        }
-        for &coach in &touched.coaches {
-            put(format!("{SEATS}{}", open.plan.coach_name(coach)), seats_of(open, coach));
-        }
-        for &index in &touched.waitlists {
-            let scope = open.plan.scope(usize::from(index));
-            let issued = open.scopes[usize::from(index)].waitlist.issued;
-            put(format!("{WAITLIST}{}|{}", scope.class, scope.quota), value_of(&issued));
-        }
-    }
-    for request_id in &touched.outcomes {
-        if let Some(outcome) = train_date.outcomes.get(request_id) {
-            put(outcome_field(request_id, outcome), value_of(outcome));
-        }
-    }
-    for request_id in &touched.settled {
-        write(format!("{QUEUED}{request_id}"), None);
-    }
-    changes
-}
-
-fn outcome_field(request_id: &str, outcome: &Outcome) -> String {
-    let prefix = if outcome.is_waiting() { QUEUED } else { SETTLED };
-    format!("{prefix}{request_id}")
-}
-
 /// The field of an outcome that is left in the store.
 pub fn settled_field(request_id: &str) -> Vec<u8> {
     [SETTLED, request_id].concat().into_bytes()
@@ -162,7 +127,7 @@ pub(crate) fn read_outcome(
     plans: &mut Plans,
     field: &[u8],
     value: &[u8],
-) -> Result<Arc<str>, FieldError> {
+) -> Result<Text, FieldError> {
     let mut reader = Reader {
         document: key,
         train_date: std::mem::take(train_date),
@@ -172,15 +137,6 @@ pub(crate) fn read_outcome(
     *train_date = reader.train_date;
     read?;
     Ok(lossy(field).strip_prefix(SETTLED).unwrap_or_default().into())
-}
-
-/// The ledger's own field.
-pub(crate) fn bookings_change(bookings: i64) -> Change {
-    Change {
-        document: String::new(),
-        field: BOOKINGS.into(),
-        value: Some(value_of(&bookings)),
-    }
 }
 
 /// The booking counter from the ledger's own fields; 0 if it was never written.
@@ -200,24 +156,6 @@ pub(crate) fn read_bookings<F: AsRef<[u8]>, V: AsRef<[u8]>>(
         bookings = read_value(value.as_ref()).map_err(error)?;
     }
     Ok(bookings)
-}
-
-fn value_of<T: Serialize>(content: &T) -> Vec<u8> {
-    // Writing to memory can't fail, and none of the types is one that postcard can't write.
-    let mut value = Vec::with_capacity(VALUE_BYTES);
-    value.push(FIELD_FORMAT);
-    postcard::to_extend(content, value).unwrap_or_default()
-}
-
-fn seats_of(open: &Open, coach: u16) -> Vec<u8> {
-    let seats = &open.plan.seats()[open.plan.seats_of_coach(usize::from(coach))];
-    let mut value = Vec::with_capacity(1 + seats.len() * open.plan.legs().div_ceil(8));
-    value.push(FIELD_FORMAT);
-    for seat in seats {
-        let block = &open.scopes[usize::from(seat.scope)].block;
-        value.extend_from_slice(&block.mask(usize::from(seat.local)).to_le_bytes()[..block.width()]);
-    }
-    value
 }
 
 fn content(value: &[u8]) -> Result<&[u8], String> {

@@ -20,7 +20,7 @@
 mod list;
 mod view;
 
-use interlock_schemas::{Event, EventHeader, EventKind, train_date_key};
+use interlock_schemas::{Event, EventHeader, EventKind, Text, train_date_key};
 use rustc_hash::FxHashMap;
 
 use crate::train_date::TrainDate;
@@ -36,7 +36,7 @@ pub struct Violation {
     /// Sequence of the event that shows it.
     pub sequence: i64,
     /// Key of the train-date.
-    pub train_date: String,
+    pub train_date: Text,
     /// What is wrong.
     pub detail: String,
 }
@@ -45,8 +45,8 @@ pub struct Violation {
 #[derive(Debug, Default)]
 pub struct EventAuditor {
     last: Option<Last>,
-    views: FxHashMap<String, View>,
-    revenue: FxHashMap<String, i64>,
+    views: FxHashMap<Text, View>,
+    revenue: FxHashMap<Text, i64>,
     found: Vec<Found>,
 }
 
@@ -56,7 +56,7 @@ struct Last {
     ledger: i32,
     sequence: i64,
     source_offset: i64,
-    train_date: String,
+    train_date: Text,
 }
 
 /// A violation whose coordinates are added by the auditor.

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use interlock_schemas::{Command, Date, civil_from_days, train_date_key};
+use interlock_schemas::{Command, Date, Text, civil_from_days, train_date_key};
 
 /// Longest train id, in characters.
 pub const TRAIN_ID_CHARS_MAX: usize = 32;
@@ -16,7 +16,7 @@ pub const TRAVEL_DATE_MAX: Date = 2_932_896;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TrainDateKey {
     /// The train, `[A-Za-z0-9._-]{1,32}`.
-    pub train_id: String,
+    pub train_id: Text,
     /// The date at the train's origin.
     pub travel_date: Date,
 }
@@ -44,7 +44,7 @@ impl TrainDateKey {
         }
         let travel_date = parse_date(date).ok_or_else(|| fail("the date is no date"))?;
         Ok(TrainDateKey {
-            train_id: train_id.to_owned(),
+            train_id: train_id.into(),
             travel_date,
         })
     }
@@ -57,7 +57,7 @@ impl fmt::Display for TrainDateKey {
 }
 
 /// The key under which a command must be found; it names the document of the ledger that the command is about.
-pub fn command_key(command: &Command) -> String {
+pub fn command_key(command: &Command) -> Text {
     match command {
         Command::Book(request) => train_date_key(&request.train_id, request.travel_date),
         Command::Cancel(request) => train_date_key(&request.train_id, request.travel_date),

@@ -4,7 +4,7 @@
 //! again, and a booking must be found when it is cancelled or promoted. What a repeated request says itself (stations,
 //! names) isn't stored for the answer's sake, because an equal digest means an equal body.
 
-use interlock_schemas::{BerthPreference, Minor, Tier};
+use interlock_schemas::{BerthPreference, Minor, Text, Tier};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -46,7 +46,7 @@ pub struct Booking {
     /// Its number.
     pub pnr: Pnr,
     /// Who booked.
-    pub user_id: Box<str>,
+    pub user_id: Text,
     /// Index of its class and quota in the plan.
     pub(crate) scope: u16,
     /// From where to where.
@@ -87,7 +87,7 @@ pub struct Traveller {
     /// Index into the request's passengers.
     pub index: u8,
     /// Name as on the ticket.
-    pub name: Box<str>,
+    pub name: Text,
     /// Age in years.
     pub age: i32,
     /// The soft wish of one who waited; what was wished by one seated at once is not kept.
@@ -153,9 +153,9 @@ pub struct Rejection {
     /// Digest of the request's body.
     pub digest: Digest,
     /// The reason, such as `WAITLIST_FULL`.
-    pub code: Box<str>,
+    pub code: Text,
     /// The sentence that went with it: it may name numbers that have changed since.
-    pub message: Box<str>,
+    pub message: Text,
     /// The plan that decided it; 0 where there was none.
     pub plan_version: i64,
 }

@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
-use interlock_schemas::{Berth, Fare, Stop, TrainService};
+use interlock_schemas::{Berth, Fare, Stop, Text, TrainService};
 use rustc_hash::FxHashMap;
 
 use crate::plan_check::{PlanError, check};
@@ -33,11 +33,15 @@ pub(crate) const BERTHS: usize = 7;
 pub struct Plan {
     service: TrainService,
     zone: Tz,
-    stops: FxHashMap<Box<str>, u8>,
-    coaches: FxHashMap<Box<str>, usize>,
+    stops: FxHashMap<Text, u8>,
+    coaches: FxHashMap<Text, usize>,
     coach_seats: Vec<Range<usize>>,
+    /// For each coach in its seats' order which scope sells them, and where they are in its block.
+    coach_runs: Vec<Vec<(usize, Range<usize>)>>,
     seats: Vec<Seat>,
     scopes: Vec<Scope>,
+    /// The same without running dates, where it has some.
+    sold: Option<Arc<Plan>>,
 }
 
 /// A seat of the train.
@@ -58,10 +62,10 @@ pub(crate) struct Seat {
 /// What is sold under one class and quota: the extent of a waitlist (R15) and of a choice of seat (R7, R11).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scope {
-    pub(crate) class: String,
-    pub(crate) quota: String,
+    pub(crate) class: Text,
+    pub(crate) quota: Text,
     /// Name of the waitlist, such as `GNWL`.
-    pub(crate) list: String,
+    pub(crate) list: Text,
     /// Passengers who may wait (R14).
     pub(crate) waitlist_cap: usize,
     /// Index of the class's fare.
@@ -76,10 +80,10 @@ pub(crate) struct Scope {
     pub(crate) coaches: Vec<Range<usize>>,
 }
 
-/// Compiled plans by train, so that all dates of a train share one: to compile a plan takes longer than many decisions,
-/// and it is larger than a date's seats.
+/// Compiled plans by train, so that all dates of a train share one, and all ledgers that were told of it: to compile a plan
+/// takes longer than many decisions, and it is larger than a date's seats.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Plans(FxHashMap<String, Arc<Plan>>);
+pub(crate) struct Plans(FxHashMap<Text, Arc<Plan>>);
 
 impl Plans {
     /// The compiled plan: the train's last one if it is the same.
@@ -91,6 +95,12 @@ impl Plans {
         self.0.insert(service.train_id.clone(), Arc::clone(&plan));
         Ok(plan)
     }
+
+    /// Notes a plan that was compiled elsewhere.
+    pub(crate) fn know(&mut self, plan: &Arc<Plan>) {
+        let sold = plan.as_sold();
+        self.0.insert(sold.service.train_id.clone(), Arc::clone(sold));
+    }
 }
 
 impl Plan {
@@ -101,13 +111,13 @@ impl Plan {
             .route
             .iter()
             .zip(0..)
-            .map(|(stop, index)| (stop.code.as_str().into(), index))
+            .map(|(stop, index)| (stop.code.clone(), index))
             .collect();
         let coaches = service
             .coaches
             .iter()
             .zip(0..)
-            .map(|(coach, index)| (coach.name.as_str().into(), index))
+            .map(|(coach, index)| (coach.name.clone(), index))
             .collect();
         let (seats, coach_seats) = number_seats(&service);
         let mut plan = Plan {
@@ -116,11 +126,29 @@ impl Plan {
             stops,
             coaches,
             coach_seats,
+            coach_runs: Vec::new(),
             seats,
             scopes: Vec::new(),
+            sold: None,
         };
         plan.cut_into_scopes();
+        plan.coach_runs = plan
+            .coach_seats
+            .iter()
+            .cloned()
+            .map(|seats| plan.runs_of(seats))
+            .collect();
+        if !plan.service.running_dates.is_empty() {
+            let mut sold = plan.clone();
+            sold.service.running_dates.clear();
+            plan.sold = Some(Arc::new(sold));
+        }
         Ok(plan)
+    }
+
+    /// As train-dates are sold by it: without running dates. All dates of all ledgers share it.
+    pub(crate) fn as_sold(self: &Arc<Plan>) -> &Arc<Plan> {
+        self.sold.as_ref().unwrap_or(self)
     }
 
     /// The record it was made from.
@@ -203,7 +231,7 @@ impl Plan {
         &self.seats
     }
 
-    pub(crate) fn coach_name(&self, coach: u16) -> &str {
+    pub(crate) fn coach_name(&self, coach: u16) -> &Text {
         &self.service.coaches[usize::from(coach)].name
     }
 
@@ -213,6 +241,20 @@ impl Plan {
 
     pub(crate) fn seats_of_coach(&self, coach: usize) -> Range<usize> {
         self.coach_seats[coach].clone()
+    }
+
+    /// A coach's seats in their order: which scope sells them, and where they are in its block.
+    pub(crate) fn runs_of_coach(&self, coach: usize) -> &[(usize, Range<usize>)] {
+        &self.coach_runs[coach]
+    }
+
+    fn runs_of(&self, seats: Range<usize>) -> Vec<(usize, Range<usize>)> {
+        let neighbours = self.seats[seats].chunk_by(|a, b| a.scope == b.scope && a.local + 1 == b.local);
+        let run = |seats: &[Seat]| {
+            let start = usize::from(seats[0].local);
+            (usize::from(seats[0].scope), start..start + seats.len())
+        };
+        neighbours.map(run).collect()
     }
 
     /// The seat with this number in this coach, counted in the train.
@@ -265,9 +307,9 @@ impl Plan {
             (seat.coach, (usize::from(seat.number) - 1) / self.bay_length(seat.coach))
         };
         let scope = Scope {
-            class: class.to_owned(),
-            quota: quota.to_owned(),
-            list: format!("{quota}WL"),
+            class: class.into(),
+            quota: quota.into(),
+            list: format!("{quota}WL").into(),
             waitlist_cap: self.waitlist_cap(class, quota, seats.len()),
             fare,
             kinds: kinds.map(Vec::into_boxed_slice),

@@ -62,7 +62,7 @@ impl Check<'_> {
 
     fn error(&self, place: impl Into<String>, problem: impl Into<String>) -> PlanError {
         PlanError {
-            train_id: self.service.train_id.clone(),
+            train_id: self.service.train_id.to_string(),
             place: place.into(),
             problem: problem.into(),
         }

@@ -11,6 +11,7 @@
 
 use std::fmt;
 
+use interlock_schemas::Text;
 use serde::{Deserialize, Serialize};
 
 const NUMBERS: i128 = 1_000_000_000;
@@ -45,6 +46,16 @@ impl Pnr {
         }
         let digits: u64 = text.parse().ok()?;
         (luhn_digit(digits / 10) == digits % 10).then_some(Pnr(digits))
+    }
+
+    /// As ten digits; by hand, as it is done for every answer.
+    pub fn to_text(self) -> Text {
+        let (mut digits, mut rest) = ([0; 10], self.0);
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        std::str::from_utf8(&digits).map(Text::new).unwrap_or_default()
     }
 }
 

@@ -4,12 +4,12 @@
 //! under LEG_STRICT serving an entry takes as many seats on its legs as it stops claiming, so what is left to the others is
 //! the same. "First who fits" is thus also "nobody earlier could have used it".
 
-use interlock_schemas::{PositionMove, PromotionPolicy};
+use interlock_schemas::{PositionMove, PromotionPolicy, Text};
 use smallvec::SmallVec;
 
 use crate::choose::{Seating, Wish, choose};
 use crate::outcome::Booking;
-use crate::seats::{SeatBlock, Trip};
+use crate::seats::{Fitting, SeatBlock};
 use crate::train_date::{Open, TrainDate, first_position};
 use crate::waitlist::{Ahead, Entry, Party};
 
@@ -21,14 +21,14 @@ pub(crate) struct Walk<'a> {
     /// The seats at this moment; served entries take theirs.
     pub(crate) block: SeatBlock,
     /// The booking whose passengers have gone.
-    pub(crate) request_id: &'a str,
+    pub(crate) request_id: &'a Text,
     /// Which of them.
     pub(crate) gone: Party,
 }
 
 /// An entry that is served.
 pub(crate) struct Promotion<'a> {
-    pub(crate) request_id: &'a str,
+    pub(crate) request_id: &'a Text,
     pub(crate) booking: &'a Booking,
     pub(crate) party: Party,
     pub(crate) seating: Seating,
@@ -36,9 +36,9 @@ pub(crate) struct Promotion<'a> {
 
 /// How many passengers may be seated on a trip: as many as seats fit and, with waiters ahead that have to be left room
 /// (LEG_STRICT), no more than every leg can spare.
-pub(crate) fn room(block: &SeatBlock, ahead: Option<&Ahead>, trip: Trip) -> usize {
-    let fit = block.available(trip);
-    ahead.map_or(fit, |ahead| fit.min(ahead.leaves(block, trip)))
+pub(crate) fn room(fitting: &Fitting<'_>, ahead: Option<&Ahead>) -> usize {
+    let fit = fitting.count();
+    ahead.map_or(fit, |ahead| fit.min(ahead.leaves(fitting.block, fitting.trip)))
 }
 
 impl<'a> Walk<'a> {
@@ -71,7 +71,7 @@ impl<'a> Walk<'a> {
     }
 
     fn who_is_left(&self, entry: &Entry) -> Party {
-        if *entry.request_id == *self.request_id {
+        if entry.request_id == *self.request_id {
             entry.party.without(self.gone)
         } else {
             entry.party
@@ -79,7 +79,11 @@ impl<'a> Walk<'a> {
     }
 
     fn serve(&mut self, entry: &'a Entry, party: Party, ahead: Option<&Ahead>) -> Option<Promotion<'a>> {
-        if party.is_empty() || room(&self.block, ahead, entry.trip) < party.size() {
+        if party.is_empty() {
+            return None;
+        }
+        let fitting = Fitting::new(&self.block, entry.trip);
+        if room(&fitting, ahead) < party.size() {
             return None;
         }
         let plan = &self.open.plan;
@@ -90,13 +94,7 @@ impl<'a> Walk<'a> {
                 .map_or(Wish::default(), |t| Wish::new(t.berth_preference, false))
         };
         let wishes: SmallVec<[Wish; 6]> = party.indices().map(wish).collect();
-        let seating = choose(
-            &self.block,
-            plan.scope(self.scope),
-            entry.trip,
-            &wishes,
-            plan.service().allocation,
-        )?;
+        let seating = choose(&fitting, plan.scope(self.scope), &wishes, plan.service().allocation)?;
         for &seat in &seating.seats {
             let taken = self.block.take(seat, entry.trip);
             debug_assert!(taken, "I1: a chosen seat is free");
@@ -112,8 +110,8 @@ impl<'a> Walk<'a> {
     fn moved(&self, entry: &Entry, index: u8, current_position: i32) -> Option<PositionMove> {
         let booking = self.train_date.booking(&entry.request_id)?;
         Some(PositionMove {
-            pnr: booking.pnr.to_string(),
-            request_id: entry.request_id.to_string(),
+            pnr: booking.pnr.to_text(),
+            request_id: entry.request_id.clone(),
             index: i32::from(index),
             first_position: first_position(booking, index) as i32,
             current_position,

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use interlock_schemas::Text;
+
 /// Reasons for a refusal; their names are part of the public contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RejectionCode {
@@ -65,8 +67,13 @@ impl RejectionCode {
         }
     }
 
+    /// The same as a field of an event.
+    pub(crate) fn name(self) -> Text {
+        Text::new_static(self.as_str())
+    }
+
     /// The refusal with this code and a sentence that says what is wrong and what to do.
-    pub(crate) fn because(self, message: impl Into<String>) -> Refusal {
+    pub(crate) fn because(self, message: impl Into<Text>) -> Refusal {
         Refusal {
             code: self,
             message: message.into(),
@@ -84,10 +91,13 @@ impl fmt::Display for RejectionCode {
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     pub(crate) code: RejectionCode,
-    pub(crate) message: String,
+    pub(crate) message: Text,
 }
 
 /// A client's text, cut to what a sentence or a header can bear.
 pub(crate) fn clip(text: &str, chars: usize) -> &str {
+    if text.len() <= chars {
+        return text;
+    }
     text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
 }

@@ -17,6 +17,9 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
+/// Bytes of the largest set of legs.
+const MASK_BYTES: usize = 16;
+
 /// Most legs of a route: 128 stops.
 pub const LEGS_MAX: usize = 127;
 
@@ -62,7 +65,8 @@ pub(crate) type SeatSet = SmallVec<[u64; 16]>;
 pub(crate) struct SeatBlock {
     seats: usize,
     legs: usize,
-    /// Taken legs of each seat, `ceil(legs / 8)` bytes each, little end first.
+    /// Taken legs of each seat, `ceil(legs / 8)` bytes each, little end first; then enough of nothing that 16 bytes can be read
+    /// from any seat on.
     taken: Box<[u8]>,
     /// Free seats of each leg, `ceil(seats / 64)` words each.
     free: Box<[u64]>,
@@ -81,7 +85,7 @@ impl SeatBlock {
         SeatBlock {
             seats,
             legs,
-            taken: vec![0; seats * legs.div_ceil(8)].into(),
+            taken: vec![0; seats * legs.div_ceil(8) + MASK_BYTES].into(),
             free,
         }
     }
@@ -94,15 +98,20 @@ impl SeatBlock {
     /// The taken legs of a seat.
     pub(crate) fn mask(&self, seat: usize) -> u128 {
         let width = self.width();
-        let mut bytes = [0; 16];
-        bytes[..width].copy_from_slice(&self.taken[seat * width..][..width]);
-        u128::from_le_bytes(bytes)
+        let mut bytes = [0; MASK_BYTES];
+        bytes.copy_from_slice(&self.taken[seat * width..][..MASK_BYTES]);
+        u128::from_le_bytes(bytes) & (u128::MAX >> (8 * (MASK_BYTES - width)))
+    }
+
+    /// The taken legs of some neighbours as they lie in memory.
+    pub(crate) fn packed(&self, seats: Range<usize>) -> &[u8] {
+        let width = self.width();
+        &self.taken[seats.start * width..seats.end * width]
     }
 
     /// Replaces the taken legs of a seat.
     pub(crate) fn set_mask(&mut self, seat: usize, mask: u128) {
-        let width = self.width();
-        self.taken[seat * width..][..width].copy_from_slice(&mask.to_le_bytes()[..width]);
+        self.set_taken(seat, mask);
         let (words, bit) = (self.words(), 1 << (seat % 64));
         for leg in 0..self.legs {
             let word = &mut self.free[leg * words + seat / 64];
@@ -114,51 +123,55 @@ impl SeatBlock {
         }
     }
 
+    fn set_taken(&mut self, seat: usize, mask: u128) {
+        let width = self.width();
+        self.taken[seat * width..][..width].copy_from_slice(&mask.to_le_bytes()[..width]);
+    }
+
+    /// The words that say of a seat whether it is free, one for each leg of a trip.
+    fn free_words(&mut self, seat: usize, trip: Trip) -> impl Iterator<Item = &mut u64> {
+        let words = self.words();
+        let legs = &mut self.free[trip.from() * words..trip.to() * words];
+        legs.chunks_exact_mut(words).map(move |leg| &mut leg[seat / 64])
+    }
+
     /// Takes a trip's legs on a seat. False if one of them was taken: nothing changes then, and I1 is in danger.
     pub(crate) fn take(&mut self, seat: usize, trip: Trip) -> bool {
         let mask = self.mask(seat);
         let free = mask & trip.mask() == 0;
         if free {
-            self.set_mask(seat, mask | trip.mask());
+            self.set_taken(seat, mask | trip.mask());
+            self.free_words(seat, trip)
+                .for_each(|word| *word &= !(1 << (seat % 64)));
         }
         free
     }
 
     /// Gives a trip's legs on a seat back.
     pub(crate) fn release(&mut self, seat: usize, trip: Trip) {
-        self.set_mask(seat, self.mask(seat) & !trip.mask());
-    }
-
-    /// The seats that fit a trip: none of its legs is taken (R5).
-    pub(crate) fn fitting(&self, trip: Trip) -> SeatSet {
-        let words = self.words();
-        let mut fit = SeatSet::from_slice(&self.free[trip.from() * words..][..words]);
-        for leg in trip.from() + 1..trip.to() {
-            for (word, free) in fit.iter_mut().zip(&self.free[leg * words..][..words]) {
-                *word &= free;
-            }
-        }
-        fit
+        self.set_taken(seat, self.mask(seat) & !trip.mask());
+        self.free_words(seat, trip).for_each(|word| *word |= 1 << (seat % 64));
     }
 
     /// How many seats fit a trip (R6).
     pub(crate) fn available(&self, trip: Trip) -> usize {
-        count(&self.fitting(trip))
+        Fitting::new(self, trip).count()
     }
 
     /// How many seats are free on one leg.
     pub(crate) fn free_on_leg(&self, leg: usize) -> usize {
-        let words = self.words();
-        count(&self.free[leg * words..][..words])
+        count(self.free_of(leg))
     }
 
-    /// The free legs directly before and after a trip that fits: what best fit keeps small (R7).
-    pub(crate) fn gap_around(&self, seat: usize, trip: Trip) -> u32 {
-        let mask = self.mask(seat);
-        let before = mask & !(u128::MAX << trip.from());
-        let left = trip.from() as u32 - (u128::BITS - before.leading_zeros());
-        let right = (mask >> trip.to()).trailing_zeros().min((self.legs - trip.to()) as u32);
-        left + right
+    /// The seats that are free on one leg.
+    pub(crate) fn free_of(&self, leg: usize) -> &[u64] {
+        let words = self.words();
+        &self.free[leg * words..][..words]
+    }
+
+    /// Number of legs.
+    pub(crate) fn legs(&self) -> usize {
+        self.legs
     }
 
     /// Bytes it takes in memory.
@@ -175,6 +188,10 @@ impl SeatBlock {
         self.seats.div_ceil(64)
     }
 }
+
+mod fitting;
+
+pub(crate) use fitting::Fitting;
 
 /// Number of seats in a set.
 pub(crate) fn count(set: &[u64]) -> usize {
@@ -246,16 +263,6 @@ mod tests {
         assert_eq!(block.free_on_leg(126), 130);
         block.release(129, trip(3, 126));
         assert_eq!(block, SeatBlock::new(130, 127));
-    }
-
-    #[test]
-    fn the_gap_is_what_lies_free_beside_the_trip() {
-        let mut block = SeatBlock::new(1, 10);
-        assert_eq!(block.gap_around(0, trip(4, 6)), 8);
-        block.take(0, trip(1, 2));
-        block.take(0, trip(7, 8));
-        assert_eq!(block.gap_around(0, trip(4, 6)), 3);
-        assert_eq!(block.gap_around(0, trip(2, 7)), 0);
     }
 
     #[test]

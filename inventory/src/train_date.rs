@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
-use interlock_schemas::{Berth, Date, TimestampMs};
+use interlock_schemas::{Berth, Date, Text, TimestampMs};
 use rustc_hash::FxHashSet;
 
 use crate::outcome::{Answer, Booking, Outcome};
@@ -23,7 +23,7 @@ pub struct TrainDate {
     pub(crate) open: Option<Open>,
     /// Hashed with a key of this process, so that no choice of request ids can make look-ups slow. Nothing may depend on
     /// the order.
-    pub(crate) outcomes: HashMap<Arc<str>, Outcome>,
+    pub(crate) outcomes: HashMap<Text, Outcome>,
     /// Fingerprints of the request ids whose outcomes were left in the store. Two ids may share one: that costs a read.
     pub(crate) stored: FxHashSet<u64>,
 }
@@ -106,13 +106,12 @@ impl TrainDate {
 
     /// Lets go of an outcome that the store has, unless somebody of it waits.
     pub(crate) fn leave_in_store(&mut self, request_id: &str) {
-        let is_settled = self
-            .outcomes
-            .get(request_id)
-            .is_some_and(|outcome| !outcome.is_waiting());
-        if is_settled {
-            self.outcomes.remove(request_id);
-            self.mark_stored(request_id);
+        match self.outcomes.remove_entry(request_id) {
+            Some((request_id, outcome)) if outcome.is_waiting() => {
+                self.outcomes.insert(request_id, outcome);
+            }
+            Some(_) => self.mark_stored(request_id),
+            None => {}
         }
     }
 
@@ -143,7 +142,7 @@ impl TrainDate {
     pub fn outcomes(&self) -> impl ExactSizeIterator<Item = (&str, &Outcome)> {
         self.outcomes
             .iter()
-            .map(|(request_id, outcome)| (&**request_id, outcome))
+            .map(|(request_id, outcome)| (request_id.as_str(), outcome))
     }
 
     /// An accepted booking.

@@ -5,8 +5,7 @@
 //! the *first* position is issued once and never again; the *current* one is the place among those who still wait, so it
 //! isn't stored but counted.
 
-use std::sync::Arc;
-
+use interlock_schemas::Text;
 use smallvec::SmallVec;
 
 use crate::outcome::{Booking, Place};
@@ -56,7 +55,7 @@ impl FromIterator<u8> for Party {
 /// Passengers who are served together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    pub(crate) request_id: Arc<str>,
+    pub(crate) request_id: Text,
     pub(crate) trip: Trip,
     pub(crate) party: Party,
 }
@@ -76,9 +75,9 @@ impl Waitlist {
     }
 
     /// Takes passengers of a booking off the list.
-    pub(crate) fn remove(&mut self, request_id: &str, party: Party) {
+    pub(crate) fn remove(&mut self, request_id: &Text, party: Party) {
         self.entries.retain_mut(|entry| {
-            if *entry.request_id == *request_id {
+            if entry.request_id == *request_id {
                 entry.party = entry.party.without(party);
             }
             !entry.party.is_empty()
@@ -87,14 +86,14 @@ impl Waitlist {
 }
 
 /// The entries of a booking's waiting passengers: each alone, or all together (R12).
-pub(crate) fn entries_of(request_id: &Arc<str>, booking: &Booking) -> Vec<Entry> {
+pub(crate) fn entries_of(request_id: &Text, booking: &Booking) -> Vec<Entry> {
     let waiting = booking
         .travellers
         .iter()
         .filter(|traveller| traveller.place == Place::Waiting);
     let waiting: Party = waiting.map(|traveller| traveller.index).collect();
     let entry = |party| Entry {
-        request_id: Arc::clone(request_id),
+        request_id: request_id.clone(),
         trip: booking.trip,
         party,
     };

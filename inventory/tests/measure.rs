@@ -17,8 +17,8 @@ fn train() -> TrainService {
     let mut plan = support::service();
     plan.route = (0..STOPS as i32)
         .map(|number| Stop {
-            code: format!("ST{number}"),
-            name: String::new(),
+            code: format!("ST{number}").into(),
+            name: Text::default(),
             arrival_s: 36_000 + number * 3_600,
             departure_s: 36_000 + number * 3_600,
             distance_m: i64::from(number) * 100_000,
@@ -70,7 +70,7 @@ fn decisions() {
             next_sequence: events.len() as i64 + 1,
             source_offset: offset as i64,
             time: DEPARTURE - 1_000_000_000,
-            token: "token",
+            token: &"token".into(),
         };
         let start = std::time::Instant::now();
         let caused = black_box(decide(&ledger, command, Some(&plan), &at));

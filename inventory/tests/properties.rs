@@ -82,7 +82,7 @@ prop_compose! {
         let mut plan = support::service();
         plan.route = (0..stops as i32).map(|number| Stop {
             code: STATIONS[number as usize].into(),
-            name: String::new(),
+            name: Text::default(),
             arrival_s: 36_000 + number * 3_600,
             departure_s: 36_000 + number * 3_600,
             distance_m: i64::from(number) * 70_000,
@@ -95,7 +95,7 @@ prop_compose! {
         plan.coaches = (0..coaches).map(|number| support::coach(&format!("S{number}"))).collect();
         for number in 0..chairs.1 {
             plan.coaches.insert(number * 2, Coach {
-                name: format!("C{number}"), travel_class: "CC".into(), layout: "chairs".into(),
+                name: format!("C{number}").into(), travel_class: "CC".into(), layout: "chairs".into(),
             });
         }
         let (fare_minor, fee, tax_bp, flat, clerkage) = prices;
@@ -183,7 +183,7 @@ impl Run {
                     .unwrap_or(&nobody)
                     .clone();
                 let mut request = support::cancellation(&format!("c{}", self.commands.len()), &booking, passengers);
-                request.user_id = if *stranger { "stranger".into() } else { user };
+                request.user_id = if *stranger { "stranger".into() } else { user.into() };
                 Command::Cancel(request)
             }
             Deed::Again { .. } if self.commands.is_empty() => return,
@@ -219,8 +219,8 @@ impl Run {
         request.travel_class = ["SL", "SL", "SL", "SL", "CC", "CC", "CC", "2A"][*class].into();
         request.quota = ["GN", "GN", "GN", "GN", "TQ", "TQ", "LD", "XX"][*quota].into();
         request.partial_confirmation = *partial;
-        request.user_id = format!("u{}", self.commands.len() % 3);
-        self.bookings.push((id, request.user_id.clone()));
+        request.user_id = format!("u{}", self.commands.len() % 3).into();
+        self.bookings.push((id, request.user_id.to_string()));
         request
     }
 
@@ -264,7 +264,7 @@ impl Run {
         let waiters: Vec<_> = waiters
             .map(|w| {
                 (
-                    w.request_id.to_owned(),
+                    w.request_id.into(),
                     i32::from(w.index),
                     w.first_position as i32,
                     w.current_position as i32,
@@ -317,7 +317,7 @@ fn hear(event: &Event) -> Option<Told> {
     assert_eq!(event.header().travel_date, ORIGIN_DATE);
     Some(match event {
         Event::Opened(_) => return None,
-        Event::Rejected(rejected) => Told::Refused(rejected.code.clone().leak()),
+        Event::Rejected(rejected) => Told::Refused(rejected.code.to_string().leak()),
         Event::Confirmed(confirmed) => {
             let seats = confirmed
                 .passengers

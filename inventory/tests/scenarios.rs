@@ -140,7 +140,7 @@ fn plan(options: &[&str]) -> Result<TrainService, String> {
             ("allocation", "first") => plan.allocation = Allocation::FirstFit,
             ("sale", days) => {
                 plan.sale = vec![SaleWindow {
-                    quota: String::new(),
+                    quota: Text::default(),
                     opens_days_before: number(days)?,
                     opens_at_s: 8 * 3_600,
                 }];

@@ -172,7 +172,7 @@ impl<A: Aggregate> LedgerProcessor for Aggregates<A> {
         let mut documents: Vec<Bytes> = self.changed.drain().collect();
         documents.sort_unstable();
         let write = |document: Bytes| FieldWrite {
-            value: Some(Json.serialize(&self.values[&document])),
+            value: Some(Json.to_bytes(&self.values[&document])),
             document,
             field: VALUE,
         };

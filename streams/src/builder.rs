@@ -387,6 +387,7 @@ impl<T: Send + 'static> Stream<T> {
                 serializer: serializer.clone(),
                 policy,
                 keep_partition,
+                room: 0,
             })
         });
     }

@@ -118,7 +118,8 @@ where
         self.load_fields(missing, session).await?;
         ctx.watch.lap(Stage::Load);
 
-        let mut messages = Vec::with_capacity(commands.len());
+        // Most commands cause one event, some a few: room for these, so that a batch is not moved when it is almost full.
+        let mut messages = Vec::with_capacity(commands.len() + commands.len() / 8);
         let mut events = Vec::new();
         for command in commands {
             let (key, timestamp, offset) = (command.key.clone(), command.timestamp, command.offset);

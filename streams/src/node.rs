@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::ledger::LedgerError;
 use crate::log::LogError;
@@ -328,6 +329,8 @@ pub(crate) struct ToNode<T, S> {
     pub(crate) policy: OnError,
     /// Write to the task's own partition rather than the one that the key belongs to.
     pub(crate) keep_partition: bool,
+    /// Bytes of the last batch's values: about what the next will need.
+    pub(crate) room: usize,
 }
 
 #[async_trait]
@@ -335,12 +338,22 @@ impl<T: Send + 'static, S: Serializer<T>> Node for ToNode<T, S> {
     async fn process(&mut self, input: AnyBatch, ctx: &mut Context<'_>) -> Result<(), ProcessError> {
         let messages = downcast::<T>(input)?;
         ctx.outputs.reserve(messages.len());
-        for message in messages {
+        let mut values = Vec::with_capacity(self.room);
+        let mut ends = Vec::with_capacity(messages.len());
+        for message in &messages {
+            self.serializer.serialize(&message.value, &mut values);
+            ends.push(values.len());
+        }
+        self.room = values.len();
+        let (values, mut start) = (Bytes::from(values), 0);
+        for (message, end) in messages.into_iter().zip(ends) {
+            let value = values.slice(start..end);
+            start = end;
             let output = OutputRecord {
                 topic: (self.topic)(&message.value),
                 partition: self.keep_partition.then_some(ctx.source.partition),
                 timestamp: Some(message.timestamp),
-                value: Some(self.serializer.serialize(&message.value)),
+                value: Some(value),
                 key: message.key,
                 headers: message.headers,
             };

@@ -72,8 +72,15 @@ pub(crate) async fn decode<T>(
 
 /// Encodes the values of a topic.
 pub trait Serializer<T>: Send + Sync + 'static {
-    /// The record's value.
-    fn serialize(&self, value: &T) -> Bytes;
+    /// Appends a record's value: those of a batch lie in one buffer.
+    fn serialize(&self, value: &T, out: &mut Vec<u8>);
+
+    /// A record's value by itself.
+    fn to_bytes(&self, value: &T) -> Bytes {
+        let mut out = Vec::new();
+        self.serialize(value, &mut out);
+        out.into()
+    }
 }
 
 /// UTF-8 text.
@@ -93,8 +100,8 @@ impl Deserializer<String> for Utf8 {
 }
 
 impl Serializer<String> for Utf8 {
-    fn serialize(&self, value: &String) -> Bytes {
-        Bytes::copy_from_slice(value.as_bytes())
+    fn serialize(&self, value: &String, out: &mut Vec<u8>) {
+        out.extend_from_slice(value.as_bytes());
     }
 }
 
@@ -116,8 +123,7 @@ impl<T: DeserializeOwned> Deserializer<T> for Json {
 impl<T: Serialize> Serializer<T> for Json {
     /// # Panics
     /// Where the type can't be JSON, such as a map whose keys aren't text: a mistake of the program, not of its input.
-    fn serialize(&self, value: &T) -> Bytes {
-        let json = serde_json::to_vec(value).expect("a type that can be written as JSON");
-        Bytes::from(json)
+    fn serialize(&self, value: &T, out: &mut Vec<u8>) {
+        serde_json::to_writer(out, value).expect("a type that can be written as JSON");
     }
 }

@@ -158,7 +158,9 @@ impl Sender {
         };
         let mut value = Vec::new();
         self.encoder.encode(&planned.command, &mut value)?;
-        let mut record = BaseRecord::to(topics::BOOKING_REQUESTS).key(&key).payload(&value);
+        let mut record = BaseRecord::to(topics::BOOKING_REQUESTS)
+            .key(key.as_str())
+            .payload(&value);
         while let Err((error, unsent)) = self.producer.send(record) {
             if error.rdkafka_error_code() != Some(RDKafkaErrorCode::QueueFull) {
                 return Err(error).context("send a request");

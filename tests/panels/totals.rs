@@ -61,7 +61,7 @@ impl Totals {
         if !header.currency.is_empty()
             && matches!(event, Event::Confirmed(_) | Event::Waitlisted(_) | Event::Cancelled(_))
         {
-            let money = self.money.entry(header.currency.clone()).or_default();
+            let money = self.money.entry(header.currency.to_string()).or_default();
             money.collected_minor += header.amount_minor.max(0);
             money.refunded_minor += (-header.amount_minor).max(0);
             let accepted: Vec<i32> = match event {

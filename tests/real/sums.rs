@@ -37,7 +37,7 @@ impl Sums {
     fn add(&mut self, event: &Event) {
         let header = event.header();
         if header.amount_minor != 0 {
-            let (collected, refunded) = self.money.entry(header.currency.clone()).or_default();
+            let (collected, refunded) = self.money.entry(header.currency.to_string()).or_default();
             *collected += header.amount_minor.max(0);
             *refunded += (-header.amount_minor).max(0);
         }

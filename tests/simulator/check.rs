@@ -11,7 +11,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use interlock_inventory::invariants::{EventAuditor, same_state};
 use interlock_inventory::{Ledger, Plan, Provenance, TrainDate, command_key, decide, evolve};
-use interlock_schemas::{Command, Decoder, Event, topics, train_date_key};
+use interlock_schemas::{Command, Decoder, Event, Text, topics, train_date_key};
 use interlock_streams::ledger::LedgerStore as _;
 use interlock_streams::ledger::memory::MemoryLedgerStore;
 use interlock_streams::log::memory::MemoryLog;
@@ -120,10 +120,10 @@ impl Remains<'_> {
     /// Decides the commands of a ledger once more.
     async fn compare_with_oracle(&self, ledger: i32, events: &[Event]) -> Result<(), Violation> {
         // Which version of a plan a train-date was opened with depends on who read it when; the event says it.
-        let mut sold_by: BTreeMap<String, Arc<Plan>> = BTreeMap::new();
+        let mut sold_by: BTreeMap<Text, Arc<Plan>> = BTreeMap::new();
         for event in events {
             if let Event::Opened(opened) = event {
-                let mut service = opened.plan.clone();
+                let mut service = (*opened.plan).clone();
                 service.running_dates = vec![opened.header.travel_date];
                 let key = train_date_key(&opened.header.train_id, opened.header.travel_date);
                 let plan = Plan::compile(service).map_err(|error| {
@@ -135,7 +135,7 @@ impl Remains<'_> {
                 sold_by.insert(key, Arc::new(plan));
             }
         }
-        let first: BTreeMap<String, Arc<Plan>> = plans(self.seed, 1)
+        let first: BTreeMap<Text, Arc<Plan>> = plans(self.seed, 1)
             .into_iter()
             .filter_map(|plan| Some((plan.train_id.clone(), Arc::new(Plan::compile(plan).ok()?))))
             .collect();
@@ -160,7 +160,7 @@ impl Remains<'_> {
                 next_sequence: sequence + 1,
                 source_offset: record.offset,
                 time: record.timestamp,
-                token: "oracle",
+                token: &"oracle".into(),
             };
             let plan = sold_by.get(&key).or_else(|| first.get(train_id));
             for expected in decide(&oracle, &command, plan, &provenance) {

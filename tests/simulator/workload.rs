@@ -64,7 +64,12 @@ pub(super) fn plans(seed: u64, version: i32) -> Vec<TrainService> {
 pub(super) fn plan_record(plan: &TrainService) -> Result<OutputRecord> {
     let mut value = Vec::new();
     Encoder::new(contract().1).encode(plan, &mut value)?;
-    Ok(record(topics::TRAIN_SERVICES, Some(0), plan.train_id.clone(), value))
+    Ok(record(
+        topics::TRAIN_SERVICES,
+        Some(0),
+        plan.train_id.to_string(),
+        value,
+    ))
 }
 
 /// The records of a schedule, in bursts.
@@ -87,7 +92,7 @@ pub(super) fn bursts(schedule: &Schedule) -> Result<Vec<Vec<OutputRecord>>> {
         let key = command_key(&planned.command);
         let anywhere = random.below(schedule.partitions as u64) as i32;
         let misplaced = random.chance(schedule.rates.misplaced).then_some(anywhere);
-        let mut sent = record(topics::BOOKING_REQUESTS, misplaced, key, value);
+        let mut sent = record(topics::BOOKING_REQUESTS, misplaced, key.to_string(), value);
         if random.chance(schedule.rates.garbage) {
             spoil(&mut sent, &mut random, anywhere).context("nothing to spoil")?;
         }

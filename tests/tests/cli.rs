@@ -33,7 +33,7 @@ async fn requests(installation: &Installation, count: u64) -> Result<Vec<(String
     let encoded = bookings.into_iter().map(|booking| {
         let (command, mut value) = (Command::Book(booking), Vec::new());
         Encoder::new(ids).encode(&command, &mut value)?;
-        Ok((command_key(&command), value))
+        Ok((command_key(&command).to_string(), value))
     });
     encoded.collect()
 }

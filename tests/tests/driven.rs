@@ -51,14 +51,19 @@ impl Sale {
         plan.quotas.clear();
         let mut value = Vec::new();
         sale.encoder.encode(&plan, &mut value)?;
-        sale.pipe(topics::TRAIN_SERVICES, None, plan.train_id, value)?;
+        sale.pipe(topics::TRAIN_SERVICES, None, plan.train_id.to_string(), value)?;
         Ok(sale)
     }
 
     fn ask(&self, partition: Option<i32>, command: &Command) -> Result<()> {
         let mut value = Vec::new();
         self.encoder.encode(command, &mut value)?;
-        self.pipe(topics::BOOKING_REQUESTS, partition, command_key(command), value)
+        self.pipe(
+            topics::BOOKING_REQUESTS,
+            partition,
+            command_key(command).to_string(),
+            value,
+        )
     }
 
     fn pipe(&self, topic: &str, partition: Option<i32>, key: String, value: Vec<u8>) -> Result<()> {
@@ -80,7 +85,7 @@ impl Sale {
         for record in self.driver.records(topic)? {
             let value = record.value.unwrap_or_default();
             let event = futures::executor::block_on(decoder.decode(&value))?;
-            about.push(event.header().request_id.clone());
+            about.push(event.header().request_id.to_string());
         }
         Ok(about)
     }

@@ -97,7 +97,7 @@ async fn confirmed(installation: &Installation, python: &str, request: &str) -> 
 }
 
 fn key(date: i32) -> String {
-    train_date_key(TRAIN, date)
+    train_date_key(TRAIN, date).to_string()
 }
 
 fn date(date: i32) -> String {

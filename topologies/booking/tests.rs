@@ -11,8 +11,8 @@ use super::*;
 /// A request that is rejected, as nothing is on sale: the cheapest outcome.
 fn request(number: usize, train: usize) -> Message<Command> {
     let request = BookingRequest {
-        request_id: format!("r{number}"),
-        train_id: format!("T{train}"),
+        request_id: format!("r{number}").into(),
+        train_id: format!("T{train}").into(),
         travel_date: 20_750,
         user_id: "u".into(),
         from_station: "A".into(),
@@ -33,7 +33,7 @@ fn request(number: usize, train: usize) -> Message<Command> {
 }
 
 fn key(train: usize) -> Bytes {
-    train_date_key(&format!("T{train}"), 20_750).into()
+    bytes_of(&train_date_key(&format!("T{train}"), 20_750))
 }
 
 /// A processor and what its store has, driven as the engine does it.

@@ -177,7 +177,7 @@ async fn an_answer_says_the_same_as_its_request() {
     let report = edited(|events| {
         events
             .iter_mut()
-            .for_each(|event| event.header_mut().request_digest = "0".repeat(32))
+            .for_each(|event| event.header_mut().request_digest = "0".repeat(32).into())
     });
     let report = report.await;
     assert!(
@@ -201,7 +201,7 @@ async fn an_answer_says_the_same_as_its_request() {
     let report = edited(|events| {
         events
             .iter_mut()
-            .for_each(|event| event.header_mut().cause_request_id = "b7".to_owned());
+            .for_each(|event| event.header_mut().cause_request_id = "b7".to_owned().into());
     });
     let report = report.await;
     assert!(

@@ -30,7 +30,7 @@ fn events(commands: &[Command]) -> Vec<Event> {
             next_sequence: events.len() as i64 + 1,
             source_offset: offset,
             time: NOON + 1_500 + offset * 60_000,
-            token: "t",
+            token: &"t".into(),
         };
         let decided = decide(&ledger, command, Some(&plan), &at);
         decided.iter().for_each(|event| evolve(&mut ledger, event));

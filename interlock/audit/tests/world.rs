@@ -203,7 +203,7 @@ impl World {
             next_sequence: worked.sequence + 1,
             source_offset,
             time: NOW,
-            token: TOKEN,
+            token: &TOKEN.into(),
         };
         let events = decide(&worked.state, command, Some(&self.plan), &at);
         for event in &events {
@@ -217,9 +217,9 @@ impl World {
     pub(super) async fn apply(&mut self, ledger: i32, offset: i64, events: &[Event]) {
         let worked = &mut self.ledgers[ledger as usize];
         let write = |change: interlock_inventory::Change| FieldWrite {
-            document: change.document.into(),
-            field: change.field.into(),
-            value: change.value.map(Bytes::from),
+            document: Bytes::copy_from_slice(change.document.as_bytes()),
+            field: change.field,
+            value: change.value,
         };
         let commit = LedgerCommit {
             expected_watermark: worked.watermark,

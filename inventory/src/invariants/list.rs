@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use interlock_schemas::PromotionPolicy;
+use interlock_schemas::{PromotionPolicy, Text};
 
 /// Passengers who are served together, as the auditor sees them.
 #[derive(Debug)]
 pub(super) struct Waiter {
-    pub(super) request_id: String,
+    pub(super) request_id: Text,
     pub(super) from: usize,
     pub(super) to: usize,
     /// Index and first position of each.

@@ -2,7 +2,7 @@
 
 use interlock_schemas::{
     BookingCancelled, BookingConfirmed, BookingWaitlisted, Event, EventHeader, EventKind, PositionMove,
-    PromotionPolicy, TrainService,
+    PromotionPolicy, Text, TrainService,
 };
 use rustc_hash::FxHashMap;
 
@@ -10,20 +10,20 @@ use super::list::{List, Waiter, legs};
 use super::{Found, is_first_answer};
 
 /// Class and quota.
-type Scope = (String, String);
+type Scope = (Text, Text);
 
 /// A train-date as far as its events tell.
 #[derive(Debug, Default)]
 pub(super) struct View {
     policy: PromotionPolicy,
-    stops: FxHashMap<String, usize>,
+    stops: FxHashMap<Text, usize>,
     /// Coach and number to the row in the list that sells it.
-    seats: FxHashMap<(String, i32), (Scope, usize)>,
+    seats: FxHashMap<(Text, i32), (Scope, usize)>,
     lists: FxHashMap<Scope, List>,
     /// Who sits where: booking and index to seat and legs.
-    seated: FxHashMap<(String, i32), ((String, i32), u128)>,
+    seated: FxHashMap<(Text, i32), ((Text, i32), u128)>,
     /// Requests with a first answer, and the offset of its command.
-    answered: FxHashMap<String, i64>,
+    answered: FxHashMap<Text, i64>,
     /// Passengers named by the first answer to the command that is being read.
     named: Vec<i32>,
 }
@@ -143,7 +143,7 @@ impl View {
             let coaches = plan.coaches.iter().filter(|coach| coach.travel_class == *class);
             let seats =
                 coaches.flat_map(|coach| (1..=seats_of(&coach.layout)).map(|number| (coach.name.clone(), number)));
-            let mut rest: Vec<(String, i32)> = seats.collect();
+            let mut rest: Vec<(Text, i32)> = seats.collect();
             for quota in plan.quotas.iter().filter(|quota| quota.travel_class == *class) {
                 for _ in 0..quota.seats {
                     if let Some(seat) = rest.pop() {
@@ -152,12 +152,12 @@ impl View {
                 }
             }
             for seat in rest {
-                self.sell(seat, (class.clone(), "GN".to_owned()));
+                self.sell(seat, (class.clone(), "GN".into()));
             }
         }
     }
 
-    fn sell(&mut self, seat: (String, i32), scope: Scope) {
+    fn sell(&mut self, seat: (Text, i32), scope: Scope) {
         let rows = &mut self.lists.entry(scope.clone()).or_default().rows;
         self.seats.insert(seat, (scope, rows.len()));
         rows.push(0);
@@ -189,7 +189,7 @@ impl View {
         }
     }
 
-    fn sit(&mut self, header: &EventHeader, seat: &(String, i32), trip: u128) -> Result<(), String> {
+    fn sit(&mut self, header: &EventHeader, seat: &(Text, i32), trip: u128) -> Result<(), String> {
         let (scope, row) = self.seats.get(seat).ok_or("the plan has no such seat")?;
         if (&scope.0, &scope.1) != (&header.travel_class, &header.quota) {
             return Err(format!("it is sold as {} {}", scope.0, scope.1));

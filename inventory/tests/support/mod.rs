@@ -67,7 +67,7 @@ impl World {
             next_sequence: self.events.len() as i64 + 1,
             source_offset: self.offset,
             time: self.time,
-            token: "token",
+            token: &"token".into(),
         };
         let events = decide(&self.ledger, command, self.plan.as_ref(), &at);
         assert_eq!(
@@ -96,10 +96,10 @@ impl World {
         assert_eq!(changes, self.lean.take_changes());
         self.lean.leave_in_store();
         for change in changes {
-            let document = self.store.entry(change.document).or_default();
+            let document = self.store.entry(change.document.to_string()).or_default();
             match change.value {
-                Some(value) => document.insert(change.field, value),
-                None => document.remove(&change.field),
+                Some(value) => document.insert(change.field.to_vec(), value.to_vec()),
+                None => document.remove(&*change.field),
             };
         }
         events
@@ -114,7 +114,7 @@ impl World {
             .map(settled_field)
             .collect();
         for field in needed {
-            if let Some(value) = self.store.get(&key).and_then(|stored| stored.get(&field)) {
+            if let Some(value) = self.store.get(key.as_str()).and_then(|stored| stored.get(&field)) {
                 self.lean.load_outcome(&key, &field, value).unwrap();
             }
         }
@@ -235,7 +235,7 @@ pub const DEPARTURE: TimestampMs = ORIGIN_DATE as i64 * 86_400_000 + (10 * 60 - 
 
 pub fn booking(request_id: &str, from: &str, to: &str, passengers: usize) -> BookingRequest {
     let passenger = |number: usize| Passenger {
-        name: format!("Passenger {number} of {request_id}"),
+        name: format!("Passenger {number} of {request_id}").into(),
         age: 30,
         berth_preference: BerthPreference::None,
         preference_is_hard: false,

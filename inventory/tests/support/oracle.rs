@@ -12,16 +12,16 @@ use interlock_schemas::*;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
     /// Index, coach, seat of each; tier.
-    Seated(Vec<(i32, String, i32)>, Tier),
+    Seated(Vec<(i32, Text, i32)>, Tier),
     /// Index, first, current of each.
     Waits(Vec<(i32, i32, i32)>),
     Refused(&'static str),
     /// Index, refund, gone before.
     GaveBack(Vec<(i32, Minor, bool)>),
     /// Booking and as in `Seated`.
-    Promoted(String, Vec<(i32, String, i32)>, Tier),
+    Promoted(Text, Vec<(i32, Text, i32)>, Tier),
     /// Booking, index, first, current.
-    Moved(Vec<(String, i32, i32, i32)>),
+    Moved(Vec<(Text, i32, i32, i32)>),
     Again(Vec<Told>),
 }
 
@@ -31,8 +31,8 @@ struct Seat {
     number: i32,
     bay: i32,
     berth: Berth,
-    class: String,
-    quota: String,
+    class: Text,
+    quota: Text,
     taken: Vec<bool>,
 }
 
@@ -44,7 +44,7 @@ enum State {
 }
 
 struct Person {
-    booking: String,
+    booking: Text,
     index: i32,
     state: State,
     paid: Minor,
@@ -53,16 +53,16 @@ struct Person {
 }
 
 struct Booked {
-    user: String,
-    scope: (String, String),
+    user: Text,
+    scope: (Text, Text),
     from: usize,
     to: usize,
 }
 
 /// People who are served at once, in order of arrival.
 struct Waiting {
-    scope: (String, String),
-    booking: String,
+    scope: (Text, Text),
+    booking: Text,
     people: Vec<usize>,
 }
 
@@ -70,10 +70,10 @@ pub struct Oracle {
     plan: TrainService,
     seats: Vec<Seat>,
     people: Vec<Person>,
-    bookings: HashMap<String, Booked>,
+    bookings: HashMap<Text, Booked>,
     list: Vec<Waiting>,
-    issued: HashMap<(String, String), i32>,
-    answers: HashMap<String, (Command, Vec<Told>)>,
+    issued: HashMap<(Text, Text), i32>,
+    answers: HashMap<Text, (Command, Vec<Told>)>,
     /// Fares collected less refunds.
     pub balance: Minor,
 }
@@ -168,8 +168,8 @@ impl Oracle {
     }
 
     /// Waiters in order: booking, index, first, current.
-    pub fn waiters(&self, class: &str, quota: &str) -> Vec<(String, i32, i32, i32)> {
-        let scope = (class.to_string(), quota.to_string());
+    pub fn waiters(&self, class: &str, quota: &str) -> Vec<(Text, i32, i32, i32)> {
+        let scope = (class.into(), quota.into());
         let people = self
             .list
             .iter()
@@ -401,7 +401,7 @@ impl Oracle {
     }
 
     /// To a fixpoint, taken literally: the first entry of the list that may be served is served, until there is none.
-    fn promote(&mut self, scope: &(String, String), told: &mut Vec<Told>) {
+    fn promote(&mut self, scope: &(Text, Text), told: &mut Vec<Told>) {
         let first_servable = |oracle: &Oracle| {
             (0..oracle.list.len()).find(|&place| {
                 let waiting = &oracle.list[place];
@@ -431,7 +431,7 @@ impl Oracle {
     }
 
     /// R16: it fits; under LEG_STRICT every leg also keeps a seat for each passenger ahead.
-    fn may_be_served(&self, scope: &(String, String), from: usize, to: usize, size: usize, place: usize) -> bool {
+    fn may_be_served(&self, scope: &(Text, Text), from: usize, to: usize, size: usize, place: usize) -> bool {
         let fits = self.fitting(scope, from, to).len() >= size;
         let strict = self.plan.promotion == PromotionPolicy::LegStrict;
         fits && (!strict
@@ -450,7 +450,7 @@ impl Oracle {
             }))
     }
 
-    fn fitting(&self, scope: &(String, String), from: usize, to: usize) -> Vec<usize> {
+    fn fitting(&self, scope: &(Text, Text), from: usize, to: usize) -> Vec<usize> {
         let fits =
             |seat: &Seat| seat.class == scope.0 && seat.quota == scope.1 && !seat.taken[from..to].contains(&true);
         (0..self.seats.len()).filter(|&seat| fits(&self.seats[seat])).collect()
@@ -459,7 +459,7 @@ impl Oracle {
     /// R7 as the crate documents its reading of it.
     fn choose(
         &self,
-        scope: &(String, String),
+        scope: &(Text, Text),
         from: usize,
         to: usize,
         wishes: &[(BerthPreference, bool)],
@@ -565,7 +565,7 @@ impl Oracle {
         }
     }
 
-    fn places(&self, first_index: i32, seats: &[usize]) -> Vec<(i32, String, i32)> {
+    fn places(&self, first_index: i32, seats: &[usize]) -> Vec<(i32, Text, i32)> {
         let name = |seat: usize| self.plan.coaches[self.seats[seat].coach].name.clone();
         (first_index..)
             .zip(seats)
@@ -573,13 +573,13 @@ impl Oracle {
             .collect()
     }
 
-    fn issue(&mut self, scope: &(String, String)) -> i32 {
+    fn issue(&mut self, scope: &(Text, Text)) -> i32 {
         let issued = self.issued.entry(scope.clone()).or_default();
         *issued += 1;
         *issued
     }
 
-    fn default_cap(&self, scope: &(String, String)) -> usize {
+    fn default_cap(&self, scope: &(Text, Text)) -> usize {
         let seats = self
             .seats
             .iter()
@@ -593,7 +593,7 @@ impl Oracle {
         (seats as f64 * share + 0.5 + 1e-9).floor() as usize
     }
 
-    fn fare(&self, scope: &(String, String), from: usize, to: usize) -> Minor {
+    fn fare(&self, scope: &(Text, Text), from: usize, to: usize) -> Minor {
         let fare = self
             .plan
             .fares

@@ -69,7 +69,7 @@ impl Mirror for bool {
     }
 }
 
-impl Mirror for String {
+impl Mirror for Text {
     fn arbitrary(source: &mut Source<'_>) -> Self {
         const CHARACTERS: [char; 8] = ['a', 'Z', '7', '|', '\0', 'é', 'ह', '🚆'];
         let length = match source.byte() {
@@ -81,7 +81,7 @@ impl Mirror for String {
             .collect()
     }
     fn value(&self) -> Value {
-        Value::String(self.clone())
+        Value::String(self.to_string())
     }
 }
 
@@ -108,6 +108,15 @@ macro_rules! mirror_symbols {
             }
         }
     };
+}
+
+impl<T: Mirror> Mirror for Box<T> {
+    fn arbitrary(source: &mut Source<'_>) -> Self {
+        Box::new(T::arbitrary(source))
+    }
+    fn value(&self) -> Value {
+        T::value(self)
+    }
 }
 
 macro_rules! mirror_record {

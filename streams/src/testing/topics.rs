@@ -67,7 +67,7 @@ impl<T, S: Serializer<T>> TestInput<'_, T, S> {
             partition: None,
             timestamp: Some(timestamp),
             key: Some(key.into()),
-            value: Some(self.serializer.serialize(&value.into())),
+            value: Some(self.serializer.to_bytes(&value.into())),
             headers: Vec::new(),
         }
     }

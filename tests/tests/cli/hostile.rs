@@ -21,7 +21,7 @@ fn encoded(ids: Ids, booking: BookingRequest) -> Result<Raw> {
     let (command, mut value) = (Command::Book(booking), Vec::new());
     Encoder::new(ids).encode(&command, &mut value)?;
     Ok(Raw {
-        key: Some(command_key(&command).into_bytes()),
+        key: Some(command_key(&command).as_bytes().to_vec()),
         value: Some(value),
         ..Raw::default()
     })
@@ -42,7 +42,10 @@ async fn answers(installation: &Installation) -> Result<BTreeMap<String, Event>>
         let header = event.header();
         if header.kind == EventKind::Answer && !header.replay {
             let id = header.cause_request_id.clone();
-            ensure!(answers.insert(id.clone(), event).is_none(), "{id} is answered twice");
+            ensure!(
+                answers.insert(id.to_string(), event).is_none(),
+                "{id} is answered twice"
+            );
         }
     }
     Ok(answers)
@@ -158,14 +161,14 @@ fn oversized(bookings: &[BookingRequest]) -> Vec<(&'static str, BookingRequest)>
         }),
         of("MALFORMED_REQUEST", &|booking| {
             booking.passengers = vec![Passenger {
-                name: long(),
+                name: long().into(),
                 ..passenger.clone()
             }];
         }),
-        of("MALFORMED_REQUEST", &|booking| booking.user_id = long()),
-        of("MALFORMED_REQUEST", &|booking| booking.from_station = long()),
+        of("MALFORMED_REQUEST", &|booking| booking.user_id = long().into()),
+        of("MALFORMED_REQUEST", &|booking| booking.from_station = long().into()),
         of("MALFORMED_REQUEST", &|booking| {
-            booking.quota = "\0\u{202e}".repeat(100_000)
+            booking.quota = "\0\u{202e}".repeat(100_000).into()
         }),
         of("MALFORMED_REQUEST", &|booking| booking.passengers[0].age = i32::MIN),
     ]
@@ -185,7 +188,7 @@ async fn oversized_requests_and_clocks_that_are_wrong_by_years() -> Result<()> {
         }
         // Under such an id nothing can be answered.
         let unanswerable = |end: &str| BookingRequest {
-            request_id: format!("{}{end}", "ü".repeat(TEXT_BYTES / 2)),
+            request_id: format!("{}{end}", "ü".repeat(TEXT_BYTES / 2)).into(),
             ..all[0].clone()
         };
         let mut letters = Vec::new();
@@ -310,7 +313,7 @@ async fn older_and_newer_versions_of_the_schema_are_answered() -> Result<()> {
         let answers = answers(installation).await?;
         for booking in &all {
             let answer = answers
-                .get(&booking.request_id)
+                .get(booking.request_id.as_str())
                 .with_context(|| booking.request_id.clone())?;
             ensure!(answer.header().user_id == booking.user_id, "{answer:?} of {booking:?}");
         }

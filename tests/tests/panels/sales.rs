@@ -50,8 +50,8 @@ fn command(number: i64, trains: &[TrainService]) -> Command {
     if number % 9 == 8 {
         // A command some time ago, if it was a booking of this train-date: else a refusal.
         return Command::Cancel(CancellationRequest {
-            request_id: format!("r-{number}"),
-            booking_request_id: format!("r-{}", number - 66),
+            request_id: format!("r-{number}").into(),
+            booking_request_id: format!("r-{}", number - 66).into(),
             train_id,
             travel_date,
             passengers: if number % 2 == 0 { vec![0] } else { vec![] },
@@ -60,7 +60,7 @@ fn command(number: i64, trains: &[TrainService]) -> Command {
         });
     }
     let passenger = |number: i64| Passenger {
-        name: format!("Passenger {number}"),
+        name: format!("Passenger {number}").into(),
         age: 30,
         berth_preference: BerthPreference::None,
         preference_is_hard: false,
@@ -70,7 +70,7 @@ fn command(number: i64, trains: &[TrainService]) -> Command {
     let stations = ["A", "B", "C", "D", if number % 50 == 49 { "NOWHERE" } else { "E" }];
     Command::Book(BookingRequest {
         // Every 40th is asked twice.
-        request_id: format!("r-{}", if number % 40 == 39 { number - 66 } else { number }),
+        request_id: format!("r-{}", if number % 40 == 39 { number - 66 } else { number }).into(),
         train_id,
         travel_date,
         user_id: "ada".into(),
@@ -101,7 +101,7 @@ pub(crate) fn history() -> (Vec<Event>, TimeRange) {
             next_sequence: 1 + events.len() as i64,
             source_offset: number,
             time: begin + number * STEP_MS,
-            token: "panels",
+            token: &"panels".into(),
         };
         let train_id = match &command {
             Command::Book(request) => &request.train_id,

@@ -2,7 +2,7 @@
 
 use interlock_schemas::{
     Allocation, Berth, BerthPreference, BookingRejected, CancelledPassenger, Coach, Layout, PositionMove,
-    PromotionPolicy, SeatedPassenger, Stop, Tier, TrainDateOpened, WaitingPassenger,
+    PromotionPolicy, SeatedPassenger, Stop, Text, Tier, TrainDateOpened, WaitingPassenger,
 };
 
 use super::super::*;
@@ -40,18 +40,18 @@ fn header(short: &Short, kind: EventKind) -> EventHeader {
         source_offset: 0,
         kind,
         replay: short.replay,
-        token: String::new(),
-        cause_request_id: String::new(),
-        request_id: String::new(),
-        request_digest: String::new(),
-        pnr: String::new(),
+        token: Text::default(),
+        cause_request_id: Text::default(),
+        request_id: Text::default(),
+        request_digest: Text::default(),
+        pnr: Text::default(),
         train_id: "12951".into(),
         travel_date: DAY,
         travel_class: "SL".into(),
         quota: short.quota.into(),
-        user_id: String::new(),
-        from_station: String::new(),
-        to_station: String::new(),
+        user_id: Text::default(),
+        from_station: Text::default(),
+        to_station: Text::default(),
         plan_version: 1,
         event_time: short.at,
         amount_minor: short.amount_minor,
@@ -62,7 +62,7 @@ fn header(short: &Short, kind: EventKind) -> EventHeader {
 fn seated(indices: std::ops::Range<i32>) -> Vec<SeatedPassenger> {
     let seated = |index| SeatedPassenger {
         index,
-        name: String::new(),
+        name: Text::default(),
         age: 30,
         coach: "S1".into(),
         seat_number: 1 + index,
@@ -75,7 +75,7 @@ fn seated(indices: std::ops::Range<i32>) -> Vec<SeatedPassenger> {
 fn waiting(indices: std::ops::Range<i32>) -> Vec<WaitingPassenger> {
     let waiting = |index| WaitingPassenger {
         index,
-        name: String::new(),
+        name: Text::default(),
         age: 30,
         berth_preference: BerthPreference::None,
         fare_minor: 60_000,
@@ -98,8 +98,8 @@ pub(super) fn event(short: &Short) -> Event {
     };
     let waitlisted = |kind, passengers, moved: i32| {
         let place = |index| PositionMove {
-            pnr: String::new(),
-            request_id: String::new(),
+            pnr: Text::default(),
+            request_id: Text::default(),
             index,
             first_position: 2,
             current_position: 1,
@@ -121,7 +121,7 @@ pub(super) fn event(short: &Short) -> Event {
         What::Cancelled(seated, waited, before) => {
             let given = |(was_confirmed, already_cancelled)| CancelledPassenger {
                 index: 0,
-                coach: String::new(),
+                coach: Text::default(),
                 seat_number: 0,
                 was_confirmed,
                 already_cancelled,
@@ -143,11 +143,11 @@ pub(super) fn event(short: &Short) -> Event {
         }
         What::Rejected(passenger_count, code) => Event::Rejected(BookingRejected {
             header: EventHeader {
-                currency: String::new(),
+                currency: Text::default(),
                 ..header(short, EventKind::Answer)
             },
             code: code.into(),
-            message: String::new(),
+            message: Text::default(),
             passenger_count,
         }),
     }
@@ -180,12 +180,12 @@ pub(super) fn opened() -> Event {
     };
     Event::Opened(TrainDateOpened {
         header: EventHeader {
-            travel_class: String::new(),
+            travel_class: Text::default(),
             ..header(&short, EventKind::Opened)
         },
-        plan: TrainService {
+        plan: Box::new(TrainService {
             train_id: "12951".into(),
-            name: String::new(),
+            name: Text::default(),
             version: 1,
             time_zone: "Asia/Kolkata".into(),
             running_dates: vec![],
@@ -204,7 +204,7 @@ pub(super) fn opened() -> Event {
             allocation: Allocation::BestFit,
             promotion: PromotionPolicy::FifoSkip,
             currency: "INR".into(),
-        },
+        }),
     })
 }
 

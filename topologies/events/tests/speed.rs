@@ -22,7 +22,7 @@ fn speed() {
         .map(|i| {
             let mut event = event(&short((i as i64 % 3) * 60_000, "GN", kinds[i % kinds.len()], 60_000));
             let header = event.header_mut();
-            header.train_id = format!("{}", 12_000 + i % 97);
+            header.train_id = format!("{}", 12_000 + i % 97).into();
             header.travel_date += (i % 7) as Date;
             header.travel_class = ["SL", "3A", "2A"][i % 3].into();
             event

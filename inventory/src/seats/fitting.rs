@@ -1,0 +1,129 @@
+//! The seats that fit a trip, and which of them leaves the smallest gap (R5, R7).
+//!
+//! A seat's gap is the run of free legs directly before the trip plus that directly after it. Seats with equal runs on one
+//! side form a set, made by AND with the free seats of one leg after another; the smallest gap is then found between the
+//! sets of both sides, 64 seats at a time, instead of by a look at each seat.
+
+use smallvec::SmallVec;
+
+use super::{SeatBlock, SeatSet, Trip, both, count, members};
+
+/// The seats of a block none of whose legs on a trip is taken.
+pub(crate) struct Fitting<'a> {
+    pub(crate) block: &'a SeatBlock,
+    pub(crate) trip: Trip,
+    pub(crate) seats: SeatSet,
+}
+
+/// Seats with the same number of free legs on one side of the trip.
+type Runs = SmallVec<[(usize, SeatSet); 4]>;
+
+impl<'a> Fitting<'a> {
+    /// The seats that fit a trip.
+    pub(crate) fn new(block: &'a SeatBlock, trip: Trip) -> Fitting<'a> {
+        let mut seats = SeatSet::from_slice(block.free_of(trip.from()));
+        for leg in trip.from() + 1..trip.to() {
+            retain(&mut seats, block.free_of(leg));
+        }
+        Fitting { block, trip, seats }
+    }
+
+    /// How many there are (R6).
+    pub(crate) fn count(&self) -> usize {
+        count(&self.seats)
+    }
+
+    /// Of some of them the first with the smallest gap.
+    pub(crate) fn tightest(&self, set: &[u64]) -> Option<usize> {
+        let before = self.runs(set, (0..self.trip.from()).rev());
+        let after = self.runs(set, self.trip.to()..self.block.legs());
+        let mut best: Option<(usize, usize)> = None;
+        for (left, seats_left) in &before {
+            for (right, seats_right) in &after {
+                let gap = left + right;
+                if best.is_some_and(|(smallest, _)| gap > smallest) {
+                    // Runs ascend: the others on this side leave larger gaps still.
+                    break;
+                }
+                let first = members(&both(seats_left, seats_right)).next();
+                best = best.into_iter().chain(first.map(|seat| (gap, seat))).min();
+            }
+        }
+        best.map(|(_, seat)| seat)
+    }
+
+    /// The free legs directly before and after the trip on a seat that fits.
+    pub(crate) fn gap_around(&self, seat: usize) -> u32 {
+        let (mask, trip) = (self.block.mask(seat), self.trip);
+        let before = mask & !(u128::MAX << trip.from());
+        let left = trip.from() as u32 - (u128::BITS - before.leading_zeros());
+        let right = (mask >> trip.to())
+            .trailing_zeros()
+            .min((self.block.legs() - trip.to()) as u32);
+        left + right
+    }
+
+    /// The seats of a set by how many of these legs are free before the first taken one; runs ascend, none is empty.
+    fn runs(&self, set: &[u64], legs: impl ExactSizeIterator<Item = usize>) -> Runs {
+        let (mut runs, mut rest, all) = (Runs::new(), SeatSet::from_slice(set), legs.len());
+        for (length, leg) in legs.enumerate() {
+            let free = self.block.free_of(leg);
+            let ends: SeatSet = rest.iter().zip(free).map(|(seats, free)| seats & !free).collect();
+            if ends.iter().any(|word| *word != 0) {
+                runs.push((length, ends));
+                retain(&mut rest, free);
+            }
+        }
+        if rest.iter().any(|word| *word != 0) {
+            runs.push((all, rest));
+        }
+        runs
+    }
+}
+
+fn retain(seats: &mut [u64], others: &[u64]) {
+    seats
+        .iter_mut()
+        .zip(others)
+        .for_each(|(seats, others)| *seats &= others);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trip(from: u8, to: u8) -> Trip {
+        Trip::new(from, to).unwrap()
+    }
+
+    #[test]
+    fn the_gap_is_what_lies_free_beside_the_trip() {
+        let mut block = SeatBlock::new(1, 10);
+        assert_eq!(Fitting::new(&block, trip(4, 6)).gap_around(0), 8);
+        block.take(0, trip(1, 2));
+        block.take(0, trip(7, 8));
+        assert_eq!(Fitting::new(&block, trip(4, 6)).gap_around(0), 3);
+        assert_eq!(Fitting::new(&block, trip(2, 7)).gap_around(0), 0);
+    }
+
+    #[test]
+    fn the_tightest_is_the_first_of_those_with_the_smallest_gap() {
+        let mut state = 1_u64;
+        let mut below = move |end: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % end
+        };
+        for (seats, legs) in [(1, 1), (5, 3), (70, 9), (130, 20), (90, 127)] {
+            let mut block = SeatBlock::new(seats, legs);
+            for _ in 0..seats * 3 {
+                let from = below(legs as u64) as u8;
+                let to = from + 1 + below((legs - usize::from(from)).min(4) as u64) as u8;
+                block.take(below(seats as u64) as usize, trip(from, to));
+                let wanted = below(legs as u64) as u8;
+                let fitting = Fitting::new(&block, trip(wanted, wanted + 1));
+                let by_looking = members(&fitting.seats).min_by_key(|seat| (fitting.gap_around(*seat), *seat));
+                assert_eq!(fitting.tightest(&fitting.seats), by_looking);
+            }
+        }
+    }
+}
