@@ -154,7 +154,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "While there is a backlog, outcomes become visible after this time at the latest; with none they do at once."),
     setting("run.commit_records_max", "INTERLOCK_RUN_COMMIT_RECORDS_MAX", Number, "20000", "records",
         "Input records that one transaction holds at most."),
-    setting("run.batch_records_max", "INTERLOCK_RUN_BATCH_RECORDS_MAX", Number, "4000", "records",
+    setting("run.batch_records_max", "INTERLOCK_RUN_BATCH_RECORDS_MAX", Number, "2000", "records",
         "Input records that are decided in one round at most: bounds the memory, and Redis' pause for one commit."),
     setting("run.check_interval", "INTERLOCK_RUN_CHECK_INTERVAL", Text, "1s", "duration",
         "How often an idle worker looks whether its ledgers are as it left them."),

@@ -53,7 +53,7 @@ impl RuntimeConfig {
             commit_interval: Duration::from_millis(100),
             sink_interval: Duration::from_millis(500),
             commit_records_max: 20_000,
-            batch_records_max: 4_000,
+            batch_records_max: 2_000,
             check_interval: Duration::from_secs(1),
             backoff: (Duration::from_millis(50), Duration::from_secs(2)),
             tokens: Arc::new(random_token),

@@ -9,13 +9,13 @@ use std::collections::VecDeque;
 use crate::record::{PartitionRecords, Record, TopicPartition};
 
 /// Bytes of keys and values after which nothing more is collected.
-const BYTES_MAX: usize = 8 * 1024 * 1024;
+const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Records after which nothing more is collected.
-const RECORDS_MAX: usize = 32_768;
+const RECORDS_MAX: usize = 16_384;
 
 /// Bytes of keys and values after which a batch ends, so that large records don't pile up.
-const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+const BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Records by partition, in order.
 #[derive(Debug, Default)]

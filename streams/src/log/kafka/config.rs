@@ -227,8 +227,10 @@ impl KafkaConfig {
         config.set("fetch.error.backoff.ms", "50");
         // A partition just started waits for the running fetch to end, at most this long.
         config.set("fetch.wait.max.ms", "100");
-        // What a worker keeps in memory beyond the batch it works on.
-        config.set("queued.max.messages.kbytes", "16384");
+        // What is kept beyond the batches collected for each partition (`ahead`), uncompressed and with 250 bytes for each
+        // record: a fetch of librdkafka's megabyte for each partition, and 16 MiB of queue, took 60 MiB and saved nothing.
+        config.set("queued.max.messages.kbytes", "2048");
+        config.set("max.partition.fetch.bytes", "131072");
         config
     }
 
