@@ -11,7 +11,7 @@ measure_drain() {
   options=(--threads "$threads") audit=()
   [[ $topology == all ]] || { options+=(--topology "$topology"); audit=(--skip-windows); }
 
-  prepare "${of[brokers]}" "${of[masters]}" "${of[partitions]}" "${of[trains]}"
+  prepare "$topology" "${of[brokers]}" "${of[masters]}" "${of[partitions]}" "${of[trains]}"
   sizes >"$work/empty"
   if ((of[before] > 0)); then
     backlog "${of[before]}" $((repeat + 1000))
@@ -31,13 +31,13 @@ measure_drain() {
   figures "$row" "${of[requests]}" --before "${of[before]}" --drain "$work/drain"
 }
 
-# prepare BROKERS MASTERS PARTITIONS TRAINS: fresh servers with a timetable on sale.
+# prepare TOPOLOGY BROKERS MASTERS PARTITIONS TRAINS: fresh servers with a timetable on sale.
 prepare() {
-  start_servers "$1" "$2"
-  export INTERLOCK_TOPICS_REPLICATION=$1 INTERLOCK_TOPICS_PARTITIONS=$3
-  [[ -d $work/feed-$4 ]] || "$scripts/bench.d/timetable" "$work/feed-$4" "$4"
+  start_servers "$1" "$2" "$3"
+  export INTERLOCK_TOPICS_REPLICATION=$2 INTERLOCK_TOPICS_PARTITIONS=$4
+  [[ -d $work/feed-$5 ]] || "$scripts/bench.d/timetable" "$work/feed-$5" "$5"
   : >"$work/worker.log"
-  "$interlock" seed --gtfs "$work/feed-$4" >"$work/seed.log" 2>&1 || give_up "the timetable was not seeded" "$work/seed.log"
+  "$interlock" seed --gtfs "$work/feed-$5" >"$work/seed.log" 2>&1 || give_up "the timetable was not seeded" "$work/seed.log"
 }
 
 # backlog REQUESTS SEED

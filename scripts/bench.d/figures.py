@@ -60,7 +60,7 @@ def steady(report: dict) -> dict[str, float]:
 def costs(work: Path, requests: int, earlier: int) -> dict[str, float]:
     """CPU seconds per million requests, the largest worker's memory, what a booking takes in Redis and a request in Kafka."""
     empty, before, after = (table(work / name) for name in ("empty", "before", "after"))
-    figures = {f"{part}_cpu_s": (after[part] - before.get(part, 0)) / requests * 1e6 for part in CPU}
+    figures = {f"{part}_cpu_s": (after[part] - before.get(part, 0)) / requests * 1e6 for part in CPU if part in after}
     figures["worker_peak_mib"] = after["worker_peak_mib"]
     audit = json.loads((work / "audit").read_text())
     bookings = audit["totals"]["bookings"]

@@ -14,14 +14,15 @@ own_servers() {
   stop_servers # of a run that was broken off
 }
 
-# start_servers BROKERS MASTERS: empty ones. With several masters Redis is a cluster of as many, without replicas.
+# start_servers TOPOLOGY BROKERS MASTERS: empty ones. With several masters Redis is a cluster of as many, without replicas.
 start_servers() {
   stop_servers
   # What somebody named before, or the row before did, would be used instead.
   unset INTERLOCK_REDIS_CLUSTER "${address_variable[@]}"
-  export INTERLOCK_BROKERS=$1
-  master_count=$2
-  local services=(kafka registry postgres)
+  export INTERLOCK_BROKERS=$2
+  master_count=$3
+  local services=(kafka registry)
+  [[ $1 != all ]] || services+=(postgres)
   ((master_count > 1)) || services+=(redis)
   "$scripts/services" start --fresh "${services[@]}" >/dev/null
   eval "$("$scripts/services" env)"
@@ -123,7 +124,7 @@ costs() {
     echo "kafka $(cpu_of $(pids_of kafka-))"
     echo "redis $(cpu_of $(pids_of redis) $(pids_of master-))"
     # A session that was closed is counted with its parent.
-    echo "postgres $(cpu_of $(pids_of postgres) $(pgrep -P "$(pids_of postgres)"))"
+    [[ -z $(pids_of postgres) ]] || echo "postgres $(cpu_of $(pids_of postgres) $(pgrep -P "$(pids_of postgres)"))"
     echo "worker $(cpu_of "${worker_pids[@]}")"
   }
   for pid in "${worker_pids[@]}"; do

@@ -22,7 +22,7 @@ measure_steady() {
 
 # steady RATE THREADS SEED: false if the rate was not kept up.
 steady() {
-  prepare 1 1 8 500
+  prepare booking 1 1 8 500
   sizes >"$work/empty"
   start_workers 1 --topology booking --threads "$2"
   until workers_are_ready; do workers_live || give_up "the worker did not start" "$work/worker.log"; sleep 0.1; done

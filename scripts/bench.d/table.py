@@ -32,8 +32,6 @@ COLUMNS = {
 }
 # Time that passed, during which the thread may have worked on something else.
 WAITS = ("poll", "blocked", "load", "ledger_commit", "transaction")
-# What a short drain doesn't have.
-MIDDLE = ("requests_per_s_mid", "worker_cpu_s_mid")
 BOUNDS = {"<=": operator.le, ">=": operator.ge}
 
 
@@ -138,16 +136,16 @@ def print_targets(targets: list[dict], rows: dict) -> None:
 
 
 def print_figures(rows: dict) -> None:
-    """One table for each set of figures: drains, a steady load, a fail-over."""
-    kinds: dict[tuple[str, ...], list[list[str]]] = {}
-    for name, row in rows.items():
-        drains = "requests_per_s_whole" in row["figures"]
-        columns = tuple(column for column in COLUMNS if column in row["figures"] or (drains and column in MIDDLE))
-        if not columns:
+    """One table for each kind of row: drains, a steady load, a fail-over."""
+    for first in ("requests_per_s_whole", "answers_per_s", "few_s"):
+        kind = {name: row for name, row in rows.items() if first in row["figures"]}
+        if not kind:
             continue
-        cells = [cell(row["figures"].get(column)) for column in columns]
-        kinds.setdefault(columns, []).append([name, str(row["runs"]), *cells])
-    for columns, lines in kinds.items():
+        columns = [column for column in COLUMNS if any(column in row["figures"] for row in kind.values())]
+        lines = [
+            [name, str(row["runs"]), *(cell(row["figures"].get(column)) for column in columns)]
+            for name, row in kind.items()
+        ]
         print_table(["row", "n", *(COLUMNS[column] for column in columns)], lines)
 
 
