@@ -178,13 +178,18 @@ pub struct Sale {
 
 impl Sale {
     /// Nothing is sold yet.
+    pub fn new() -> Sale {
+        Sale::of(train())
+    }
+
+    /// Nothing of this train is sold yet.
     ///
     /// # Panics
-    /// Never: the plan is a valid one.
-    #[expect(clippy::expect_used, reason = "the plan is written above")]
-    pub fn new() -> Sale {
+    /// If nothing can be sold by the plan.
+    #[expect(clippy::expect_used, reason = "the plan of a benchmark")]
+    pub fn of(train: TrainService) -> Sale {
         Sale {
-            plan: Arc::new(Plan::compile(train()).expect("a valid plan")),
+            plan: Arc::new(Plan::compile(train).expect("a valid plan")),
             ledger: Ledger::new(0, 1),
             events: Vec::new(),
         }

@@ -12,7 +12,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use interlock_benches::{Sale, booking};
 use interlock_schemas::registry::{Ids, MemoryRegistry, Registry, register_all};
 use interlock_schemas::topics::contract;
-use interlock_schemas::{Command, Decoder, Encoder, Event, Payload as _};
+use interlock_schemas::{Command, Decoder, Encoder, Event, Payload as _, RecordType};
 
 fn contract_in_memory() -> (Arc<dyn Registry>, Ids) {
     let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::default());
@@ -52,21 +52,25 @@ fn codec(criterion: &mut Criterion) {
 
     let mut events = Decoder::<Event>::new(registry);
     let sale = Sale::after(4_000);
-    for name in ["BookingConfirmed", "BookingWaitlisted", "BookingRejected"] {
+    for kind in [
+        RecordType::BookingConfirmed,
+        RecordType::BookingWaitlisted,
+        RecordType::BookingRejected,
+    ] {
         let mut newest_first = sale.events.iter().rev();
-        let event = newest_first.find(|event| event.record_type().to_string() == name);
+        let event = newest_first.find(|event| event.record_type() == kind);
         let event = event.expect("the sale has one of each");
         let mut value = Vec::new();
         encoder.encode(event, &mut value).expect("registered");
         runtime.block_on(events.decode(&value)).expect("it is ours");
         group.throughput(Throughput::Bytes(value.len() as u64));
-        group.bench_function(BenchmarkId::new("encode", name), |b| {
+        group.bench_function(BenchmarkId::new("encode", kind), |b| {
             b.iter(|| {
                 value.clear();
                 encoder.encode(event, &mut value)
             });
         });
-        group.bench_function(BenchmarkId::new("decode", name), |b| {
+        group.bench_function(BenchmarkId::new("decode", kind), |b| {
             b.iter(|| black_box(events.try_decode(&value)));
         });
     }

@@ -66,6 +66,7 @@ def costs(work: Path, requests: int, earlier: int) -> dict[str, float]:
     bookings = audit["totals"]["bookings"]
     if bookings:
         figures["redis_bytes_per_booking"] = (after["redis_bytes"] - empty["redis_bytes"]) / bookings
+    figures["redis_bytes_per_request"] = (after["redis_bytes"] - empty["redis_bytes"]) / (requests + earlier)
     figures["kafka_bytes_per_request"] = (after["kafka_bytes"] - empty["kafka_bytes"]) / (requests + earlier)
     rows = sum(line["checked"] for line in audit["invariants"] if line["invariant"] == "I6")
     return figures | ({"window_rows": rows} if rows else {})

@@ -48,6 +48,7 @@ def units(rows: dict) -> dict[str, float]:
         "one thread, requests/s": rows["booking:1"]["figures"].get("requests_per_s_mid", {}).get("median")
         or of("booking:1", "requests_per_s_whole"),
         "Redis, bytes of a live booking": of("booking:4", "redis_bytes_per_booking"),
+        "Redis, bytes of any request": of("booking:4", "redis_bytes_per_request"),
         "Kafka, bytes of one copy": of("booking:4", "kafka_bytes_per_request"),
     }
 
@@ -63,19 +64,22 @@ def print_units(unit: dict[str, float]) -> None:
 
 
 def print_needs(unit: dict[str, float]) -> None:
-    print("\n| requests | stream threads, with windows | partitions at least | Redis masters, by CPU | Kafka cores | brokers | TimescaleDB cores | Kafka disk a day, 3 copies |")
-    print("| --- | --: | --: | --: | --: | --: | --: | --: |")
+    print("\n| requests | stream threads, with windows | partitions at least | Redis masters, by CPU | Kafka cores | brokers | TimescaleDB cores | Kafka disk a day, 3 copies | Redis grows a day |")
+    print("| --- | --: | --: | --: | --: | --: | --: | --: | --: |")
     for name, rate in RATES.items():
         threads = ceil(cores(rate, unit["with windows, µs"]))
-        # A ledger is one thread; twice as many, so that they can be spread evenly.
-        partitions = max(8, 2 ** ceil(log2(2 * threads)))
+        # A ledger is one thread: twice as many, so that they can be spread evenly, and a hot one is half as busy as it can be.
+        ledgers = max(4, threads, rate / unit["one thread, requests/s"])
+        partitions = 2 ** ceil(log2(2 * ledgers))
         masters = ceil(cores(rate, unit["Redis CPU, µs"]))
         kafka = cores(rate, unit["Kafka CPU, one broker, µs"]) * REPLICAS
         database = cores(rate, unit["TimescaleDB CPU, µs"])
-        disk = rate * BUSY_HOURS * 3600 * unit["Kafka, bytes of one copy"] * REPLICAS / 1e9
-        says = "–" if name.startswith("burst") else f"{disk:,.0f} GB"
+        a_day = rate * BUSY_HOURS * 3600
+        disk = a_day * unit["Kafka, bytes of one copy"] * REPLICAS / 1e9
+        memory = a_day * unit["Redis, bytes of any request"] / 1e9
+        grows = "– | –" if name.startswith("burst") else f"{disk:,.0f} GB | {memory:,.0f} GB"
         brokers = max(REPLICAS, ceil(kafka / BROKER_CORES))
-        print(f"| {name} | {threads} | {partitions} | {masters} | {kafka:.1f} | {brokers} | {database:.1f} | {says} |")
+        print(f"| {name} | {threads} | {partitions} | {masters} | {kafka:.1f} | {brokers} | {database:.1f} | {grows} |")
 
 
 def print_stock(unit: dict[str, float]) -> None:

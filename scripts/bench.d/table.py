@@ -23,6 +23,7 @@ COLUMNS = {
     "postgres_cpu_s": "PostgreSQL",
     "worker_peak_mib": "worker peak MiB",
     "redis_bytes_per_booking": "Redis bytes/booking",
+    "redis_bytes_per_request": "Redis bytes/request",
     "kafka_bytes_per_request": "Kafka bytes/request",
     "window_rows": "window rows",
     "few_bookings": "few bookings",
@@ -154,9 +155,10 @@ def print_stages(rows: dict) -> None:
     lines = []
     for name, row in rows.items():
         for topology, stages in row["stages"].items():
-            shown = [f"{stage} {spent:.2f}" for stage, spent in stages.items() if stage not in WAITS]
-            waits = [f"{stage} {spent:.2f}" for stage, spent in stages.items() if stage in WAITS]
-            lines.append([name, topology, ", ".join(shown), ", ".join(waits)])
+            most_first = sorted(stages.items(), key=lambda stage: -stage[1])
+            own = [f"{stage} {spent:.2f}" for stage, spent in most_first if stage not in WAITS]
+            waits = [f"{stage} {spent:.2f}" for stage, spent in most_first if stage in WAITS]
+            lines.append([name, topology, ", ".join(own), ", ".join(waits)])
     if lines:
         print_table(["row", "topology", "own work, thread-seconds per million", "waits, which overlap"], lines)
 

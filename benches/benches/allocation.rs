@@ -1,0 +1,158 @@
+//! How full a train gets, by the rule that chooses seats, on the same demand: `cargo bench --bench allocation` prints a
+//! table.
+//!
+//! What could have been sold is known: where seats are numbered only when the sale is over, trips are intervals, and those on
+//! each leg can be seated as long as none has more of them than seats (an interval graph needs as many colours as its
+//! largest clique). Two such references: bookings taken in the same order as long as they can be seated late, and the
+//! bound that no rule can pass, on each leg its demand or all seats.
+#![allow(clippy::expect_used, reason = "a benchmark ends where something is wrong")]
+
+use interlock_benches::{STOPS, Sale, TRAVEL_DATE, booking, train};
+use interlock_schemas::{Allocation, Command, TrainService, WaitlistCap, train_date_key};
+
+const LEGS: usize = STOPS - 1;
+/// Of a coach.
+const SEATS: usize = 72;
+const SEEDS: u64 = 20;
+/// Seat-legs asked for, by those that there are.
+const DEMANDS: [f64; 4] = [0.8, 1.0, 1.5, 2.0];
+
+/// A party and its trip, from one stop to another.
+#[derive(Clone, Copy)]
+struct Party {
+    passengers: usize,
+    from: usize,
+    to: usize,
+}
+
+/// Which trips are wanted.
+#[derive(Clone, Copy)]
+enum Trips {
+    /// Any two stops.
+    Any,
+    /// Half of all trips the whole route, three in ten from its first stop or to its last, the rest between.
+    Long,
+}
+
+/// A fixed sequence of numbers that looks random.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: usize) -> usize {
+        // Knuth's multiplier for a linear congruential generator of 64 bits.
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 33) as usize % end
+    }
+
+    fn trip(&mut self, trips: Trips) -> (usize, usize) {
+        let kind = match trips {
+            Trips::Any => 9,
+            Trips::Long => self.below(10),
+        };
+        match kind {
+            0..=4 => (0, LEGS),
+            5 | 6 if self.below(2) == 0 => (0, 1 + self.below(LEGS)),
+            5..=7 => (self.below(LEGS), LEGS),
+            _ => {
+                let (one, other) = (self.below(STOPS), self.below(LEGS));
+                let other = other + usize::from(other >= one);
+                (one.min(other), one.max(other))
+            }
+        }
+    }
+}
+
+/// Parties until so many seat-legs are asked for.
+fn demand(seed: u64, coaches: usize, trips: Trips, alone: bool, factor: f64) -> Vec<Party> {
+    let mut numbers = Numbers(seed);
+    let mut wanted = (factor * (coaches * SEATS * LEGS) as f64) as usize;
+    let mut parties = Vec::new();
+    while wanted > 0 {
+        let (from, to) = numbers.trip(trips);
+        let passengers = match (alone, numbers.below(100)) {
+            (true, _) | (_, ..50) => 1,
+            (_, ..80) => 2,
+            (_, ..92) => 3,
+            _ => 4,
+        };
+        wanted = wanted.saturating_sub(passengers * (to - from));
+        parties.push(Party { passengers, from, to });
+    }
+    parties
+}
+
+/// The load factor of a sale by Interlock's own rules. Nobody waits: nothing is given back anyway.
+fn sold(coaches: usize, parties: &[Party], allocation: Allocation) -> f64 {
+    let nobody = WaitlistCap {
+        travel_class: "SL".into(),
+        quota: "GN".into(),
+        passengers: 0,
+    };
+    let mut train = TrainService {
+        allocation,
+        waitlist_caps: vec![nobody],
+        ..train()
+    };
+    train.coaches.truncate(coaches);
+    let mut sale = Sale::of(train);
+    for (number, party) in parties.iter().enumerate() {
+        sale.apply(&Command::Book(booking(number, party.from, party.to, party.passengers)));
+    }
+    let train_date = sale.ledger.get(&train_date_key("12951", TRAVEL_DATE));
+    let train_date = train_date.expect("it was on sale");
+    assert_eq!(
+        train_date.seat_metres_offered("SL"),
+        (coaches * SEATS * LEGS) as i64 * 100_000
+    );
+    train_date.seat_metres_sold("SL") as f64 / train_date.seat_metres_offered("SL") as f64
+}
+
+/// The load factor where seats are numbered late.
+fn numbered_late(coaches: usize, parties: &[Party]) -> f64 {
+    let mut load = [0; LEGS];
+    for party in parties {
+        let legs = &mut load[party.from..party.to];
+        if legs.iter().all(|load| load + party.passengers <= coaches * SEATS) {
+            legs.iter_mut().for_each(|load| *load += party.passengers);
+        }
+    }
+    load.iter().sum::<usize>() as f64 / (coaches * SEATS * LEGS) as f64
+}
+
+/// What no rule can pass.
+fn bound(coaches: usize, parties: &[Party]) -> f64 {
+    let mut wanted = [0; LEGS];
+    for party in parties {
+        wanted[party.from..party.to]
+            .iter_mut()
+            .for_each(|leg| *leg += party.passengers);
+    }
+    let seated = wanted.iter().map(|wanted| (*wanted).min(coaches * SEATS));
+    seated.sum::<usize>() as f64 / (coaches * SEATS * LEGS) as f64
+}
+
+fn main() {
+    println!("{LEGS} legs, means of {SEEDS} seeds: share of the seat-legs that is sold\n");
+    println!("| seats | trips | parties | demand | first fit | best fit | numbered late | bound |");
+    println!("| --: | --- | --- | --: | --: | --: | --: | --: |");
+    for coaches in [1, 10] {
+        for (trips, says) in [(Trips::Any, "any two stops"), (Trips::Long, "half the whole route")] {
+            for (alone, who) in [(true, "one"), (false, "one to four")] {
+                for factor in DEMANDS {
+                    let mean = |share: &dyn Fn(&[Party]) -> f64| {
+                        let shares = (1..=SEEDS).map(|seed| share(&demand(seed, coaches, trips, alone, factor)));
+                        100.0 * shares.sum::<f64>() / SEEDS as f64
+                    };
+                    println!(
+                        "| {} | {says} | {who} | {factor:.1} | {:.1} % | {:.1} % | {:.1} % | {:.1} % |",
+                        coaches * SEATS,
+                        mean(&|parties| sold(coaches, parties, Allocation::FirstFit)),
+                        mean(&|parties| sold(coaches, parties, Allocation::BestFit)),
+                        mean(&|parties| numbered_late(coaches, parties)),
+                        mean(&|parties| bound(coaches, parties)),
+                    );
+                }
+            }
+        }
+    }
+}
