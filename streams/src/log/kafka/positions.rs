@@ -33,15 +33,16 @@ impl Member<'_> {
             self.ahead.drop_partition(name);
         }
         let failed = |error: KafkaError| from_kafka(format!("start partitions of {}", self.start.name), &error);
+        // A pause outlives even the loss of the partition. It is ended before the start, which wakes librdkafka's fetcher:
+        // one that finds the partition paused then sleeps for up to a second, and the end of a pause doesn't wake it.
+        for list in [&assign, &seek].into_iter().filter(|list| list.count() > 0) {
+            self.consumer.resume(list).map_err(failed)?;
+        }
         if assign.count() > 0 {
             self.consumer.incremental_assign(&assign).map_err(failed)?;
         }
         if seek.count() > 0 {
-            self.seek(seek.clone())?;
-        }
-        // A pause outlives even the loss of the partition.
-        for list in [assign, seek].iter().filter(|list| list.count() > 0) {
-            self.consumer.resume(list).map_err(failed)?;
+            self.seek(seek)?;
         }
         Ok(())
     }
