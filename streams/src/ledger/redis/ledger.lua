@@ -1,4 +1,4 @@
-#!lua name=interlock_ledger_2
+#!lua name=interlock_ledger_3
 
 -- The writes of a ledger, each all or nothing. Library and functions carry the version of what they store: two versions
 -- of the program may run side by side. What is stored and why: ledger/redis.rs.
@@ -9,7 +9,7 @@
 --   * Numbers stay text: as a Lua number an offset beyond 2^53 would equal its neighbour.
 --   * Without `allow-oom` a function is refused as a whole when maxmemory is reached; once begun, it isn't interrupted.
 --     What gives up, drains or takes over a ledger is small and must be possible then, too.
---   * No function is `no-writes`, not even `state` or `load`: a replica refuses them all, so it can't answer for its master.
+--   * No function is `no-writes`, not even `state`: a replica refuses them all, so it can't answer for its master.
 --
 -- KEYS: meta, then (where documents are written) the set of documents, the outbox, the documents themselves.
 -- ARGV: application, then (where the ledger must be held) epoch and token, then what the function needs.
@@ -21,7 +21,7 @@ local FORMAT = '1'
 -- How many values unpack() may put on Lua's stack (limit: 8,000); even, so that no field is parted from its value.
 local CHUNK = 7000
 
--- All that the functions call.
+-- All that the functions call, and what is read beside them: who may not is told before anything is written.
 local RIGHTS = {
   'EXISTS', 'HDEL', 'HGET', 'HGETALL', 'HINCRBY', 'HKEYS', 'HMGET', 'HSET', 'SADD', 'SCARD', 'SISMEMBER', 'SREM',
   'UNLINK',
@@ -88,36 +88,6 @@ end
 local function state(keys, args)
   local _, refusal = head(keys, args)
   return refusal or { 'ok', redis.call('HGETALL', keys[META]) }
-end
-
--- KEYS: meta, documents. ARGV: application, what the names of fields begin with whose values stay empty. Answers the
--- documents, each fields and values in turn.
-local function load(keys, args)
-  local _, refusal = head(keys, args)
-  if refusal then
-    return refusal
-  end
-  local prefix, documents = args[2], {}
-  for k = 2, #keys do
-    local document, wanted = {}, {}
-    for _, field in ipairs(redis.call('HKEYS', keys[k])) do
-      if string.sub(field, 1, #prefix) == prefix then
-        document[#document + 1] = field
-        document[#document + 1] = ''
-      else
-        wanted[#wanted + 1] = field
-      end
-    end
-    for first = 1, #wanted, CHUNK do
-      local last = math.min(first + CHUNK - 1, #wanted)
-      for i, value in ipairs(redis.call('HMGET', keys[k], unpack(wanted, first, last))) do
-        document[#document + 1] = wanted[first + i - 1]
-        document[#document + 1] = value
-      end
-    end
-    documents[k - 1] = document
-  end
-  return { 'ok', documents }
 end
 
 -- ARGV: application, owner, token. Answers `meta` with the new epoch and owners and, in `earlier_token`, the token
@@ -249,7 +219,7 @@ local function rebuild_finish(keys, args)
 end
 
 local function register(name, callback, flags)
-  redis.register_function({ function_name = 'interlock_ledger_2_' .. name, callback = callback, flags = flags })
+  redis.register_function({ function_name = 'interlock_ledger_3_' .. name, callback = callback, flags = flags })
 end
 
 -- Redis asks for the user's right at each call, so a user who lacks one would leave half of a batch: all are looked at first.
@@ -266,7 +236,6 @@ local function register_writing(name, callback, flags)
 end
 
 register('state', state, { 'allow-oom' })
-register('load', load, { 'allow-oom' })
 register_writing('acquire', acquire, { 'allow-oom' })
 register_writing('forget_owners', forget_owners, { 'allow-oom' })
 register_writing('release', release, { 'allow-oom' })

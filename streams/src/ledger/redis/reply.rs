@@ -92,14 +92,6 @@ pub(super) fn fields(ledger: i32, value: Value) -> Result<Fields, LedgerError> {
     Ok(fields)
 }
 
-/// Reads documents that a function answered.
-pub(super) fn documents(ledger: i32, value: Value) -> Result<Vec<Fields>, LedgerError> {
-    list(ledger, value)?
-        .into_iter()
-        .map(|document| fields(ledger, document))
-        .collect()
-}
-
 /// Reads the value of a field, if there is one.
 pub(super) fn field(ledger: i32, value: Value) -> Result<Option<Bytes>, LedgerError> {
     match value {
@@ -146,7 +138,8 @@ fn pairs(ledger: i32, value: Value) -> Result<Fields, LedgerError> {
     Ok(pairs)
 }
 
-fn list(ledger: i32, value: Value) -> Result<Vec<Value>, LedgerError> {
+/// Reads a list.
+pub(super) fn list(ledger: i32, value: Value) -> Result<Vec<Value>, LedgerError> {
     match value {
         Value::Array(values) | Value::Set(values) => Ok(values),
         other => Err(unexpected(ledger, "a list", &other)),
