@@ -61,7 +61,7 @@ impl Pnr {
 
 impl fmt::Display for Pnr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:010}", self.0)
+        f.write_str(&self.to_text())
     }
 }
 

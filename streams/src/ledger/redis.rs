@@ -8,7 +8,8 @@
 //! | `{il:7}:outbox` | hash | last offset of a batch → its outputs |
 //!
 //! Each write is one call of a function (`redis/ledger.lua`) that checks, then writes. Reads are plain commands, but in
-//! one go with a function that only a master answers and that knows whose ledger it is. The keys of a ledger share a hash tag (`redis/keys.rs`).
+//! one go with a function that only a master answers and that knows whose ledger it is. The keys of a ledger share a hash
+//! tag (`redis/keys.rs`).
 //!
 //! An error of the connection says nothing about whether a write happened: the store doesn't repeat it, the caller
 //! acquires again and finds out by the watermark.
@@ -102,8 +103,7 @@ impl RedisLedgerStore {
     }
 
     async fn document_keys(&self, ledger: i32) -> Result<Vec<Bytes>, LedgerError> {
-        let mut list = redis::cmd("SMEMBERS");
-        list.arg(self.keys(ledger).documents());
+        let list = Cmd::smembers(self.keys(ledger).documents());
         let mut answers = self.read(ledger, [list]).await?;
         reply::members(ledger, answers.pop().unwrap_or_default())
     }
@@ -165,11 +165,7 @@ impl RedisLedgerStore {
     /// long for a name as Redis itself, and a document that sold well has hundreds that only say that they are there.
     async fn load_lazily(&self, ledger: i32, documents: &[Bytes], lazy: &[u8]) -> Result<Vec<Fields>, LedgerError> {
         let keys = self.keys(ledger);
-        let names = |document: &Bytes| {
-            let mut read = redis::cmd("HKEYS");
-            read.arg(keys.document(document));
-            read
-        };
+        let names = |document: &Bytes| Cmd::hkeys(keys.document(document));
         let names = self.read_each(ledger, documents, DOCUMENTS_PER_READ, names).await?;
         let mut loaded: Vec<Fields> = Vec::with_capacity(documents.len());
         let mut eager = Vec::new();
@@ -182,12 +178,8 @@ impl RedisLedgerStore {
             loaded.push(lazy.into_iter().map(|name| (name, Bytes::new())).collect());
         }
         let values = |(_, document, wanted): &(usize, &Bytes, Vec<Bytes>)| {
-            let mut read = redis::cmd("HMGET");
-            read.arg(keys.document(document));
-            for name in wanted {
-                read.arg(name.as_ref());
-            }
-            read
+            let wanted: Vec<&[u8]> = wanted.iter().map(Bytes::as_ref).collect();
+            Cmd::hmget(keys.document(document), wanted)
         };
         let values = self.read_each(ledger, &eager, DOCUMENTS_PER_READ, values).await?;
         for ((at, _, wanted), values) in eager.into_iter().zip(values) {
@@ -264,22 +256,14 @@ impl LedgerStore for RedisLedgerStore {
             return self.load_lazily(ledger, documents, lazy).await;
         }
         let keys = self.keys(ledger);
-        let read = |document: &Bytes| {
-            let mut read = redis::cmd("HGETALL");
-            read.arg(keys.document(document));
-            read
-        };
+        let read = |document: &Bytes| Cmd::hgetall(keys.document(document));
         let answers = self.read_each(ledger, documents, DOCUMENTS_PER_READ, read).await?;
         answers.into_iter().map(|value| reply::fields(ledger, value)).collect()
     }
 
     async fn load_fields(&self, ledger: i32, fields: &[FieldName]) -> Result<Vec<Option<Bytes>>, LedgerError> {
         let keys = self.keys(ledger);
-        let read = |name: &FieldName| {
-            let mut read = redis::cmd("HGET");
-            read.arg(keys.document(&name.document)).arg(name.field.as_ref());
-            read
-        };
+        let read = |name: &FieldName| Cmd::hget(keys.document(&name.document), name.field.as_ref());
         let answers = self.read_each(ledger, fields, FIELDS_PER_READ, read).await?;
         answers.into_iter().map(|value| reply::field(ledger, value)).collect()
     }
@@ -290,8 +274,7 @@ impl LedgerStore for RedisLedgerStore {
     }
 
     async fn outbox(&self, ledger: i32) -> Result<Vec<OutboxEntry>, LedgerError> {
-        let mut read = redis::cmd("HGETALL");
-        read.arg(self.keys(ledger).outbox());
+        let read = Cmd::hgetall(self.keys(ledger).outbox());
         let mut answers = self.read(ledger, [read]).await?;
         reply::outbox(ledger, answers.pop().unwrap_or_default())
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::TaskError;
+use super::stages::Stages;
 use super::task::TaskId;
 use crate::ledger::Token;
 use crate::log::Log;
@@ -88,6 +89,7 @@ pub(crate) struct TaskConfig {
     pub(crate) tokens: TokenSource,
     /// Source topic → number of partitions.
     pub(crate) partitions: Arc<BTreeMap<String, i32>>,
+    pub(crate) stages: Arc<Stages>,
 }
 
 impl TaskConfig {

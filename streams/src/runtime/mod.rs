@@ -53,6 +53,7 @@ use crate::sink::{Sink, SinkError};
 use crate::topology::Topology;
 use config::TaskConfig;
 use sinking::Sinking;
+use stages::Stages;
 use tasks::Tasks;
 use thread::{Connected, StreamThread};
 use transactional::Transactional;
@@ -302,6 +303,7 @@ async fn prepare(
     show_counters(topology);
     let partitions = check_topics(topology, &*services.log).await?;
     let group = config.group(topology.name());
+    let stages = Stages::new(topology.name());
     let tasks = TaskConfig {
         topology: topology.clone(),
         log: services.log.clone(),
@@ -309,6 +311,7 @@ async fn prepare(
         transactional_id: member.to_owned(),
         tokens: config.tokens.clone(),
         partitions: Arc::new(partitions),
+        stages: stages.clone(),
     };
     let tasks: Box<dyn Tasks> = if topology.has_sink() {
         let connect = services.sink.as_ref().ok_or_else(|| {
@@ -336,6 +339,7 @@ async fn prepare(
         consumer: log.consumer(&consumer).await?,
         log,
         tasks,
+        stages,
     })
 }
 

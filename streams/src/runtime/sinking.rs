@@ -80,7 +80,7 @@ impl Tasks for Sinking {
             positions.push((source.clone(), stored));
             self.tasks
                 .entry(part)
-                .or_insert_with(|| Task::new(&self.config.topology, part, None));
+                .or_insert_with(|| Task::new(&self.config, part, None));
             let reached = stored;
             self.sources.insert(source.clone(), Source { token, stored, reached });
         }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::config::TaskConfig;
 use super::error::TaskError;
 use super::outbox;
 use super::session::LedgerSession;
@@ -24,13 +25,13 @@ pub(crate) struct Task {
 }
 
 impl Task {
-    pub(crate) fn new(topology: &Arc<Topology>, part: usize, session: Option<LedgerSession>) -> Self {
+    pub(crate) fn new(config: &TaskConfig, part: usize, session: Option<LedgerSession>) -> Self {
         Self {
-            topology: topology.clone(),
+            topology: config.topology.clone(),
             part,
-            nodes: topology.instantiate(part),
+            nodes: config.topology.instantiate(part),
             session,
-            stages: Stages::new(topology.name()),
+            stages: config.stages.clone(),
         }
     }
 

@@ -58,6 +58,7 @@ pub(crate) struct Connected {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) consumer: Box<dyn Consumer>,
     pub(crate) tasks: Box<dyn Tasks>,
+    pub(crate) stages: Arc<Stages>,
 }
 
 /// A consumer, its tasks and their commits.
@@ -98,9 +99,13 @@ impl<'a> StreamThread<'a> {
         health: Health,
         shutdown: watch::Receiver<bool>,
     ) -> Self {
-        let Connected { log, consumer, tasks } = connected;
+        let Connected {
+            log,
+            consumer,
+            tasks,
+            stages,
+        } = connected;
         let check_at = Instant::now() + config.check_interval;
-        let stages = Stages::new(&topology);
         Self {
             name,
             topology,

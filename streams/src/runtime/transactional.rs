@@ -15,7 +15,7 @@ use super::mutation::{Clause, left_out};
 use super::outbox;
 use super::rebuild::Rebuild;
 use super::session::LedgerSession;
-use super::stages::{Stage, Stages};
+use super::stages::Stage;
 use super::task::{Task, TaskId};
 use super::tasks::Tasks;
 use crate::ledger::{Claim, LedgerStore, Release};
@@ -56,12 +56,10 @@ pub(crate) struct Transactional {
     /// In the transaction that is being committed.
     in_flight: Positions,
     uncommitted: usize,
-    stages: Arc<Stages>,
 }
 
 impl Transactional {
     pub(crate) fn new(config: TaskConfig, store: Option<Arc<dyn LedgerStore>>) -> Self {
-        let stages = Stages::new(config.topology.name());
         Self {
             config,
             store,
@@ -71,7 +69,6 @@ impl Transactional {
             open: Positions::new(),
             in_flight: Positions::new(),
             uncommitted: 0,
-            stages,
         }
     }
 
@@ -107,7 +104,7 @@ impl Transactional {
             let id = self.config.task_id(source)?;
             self.tasks
                 .entry(id)
-                .or_insert_with(|| Task::new(&self.config.topology, id.0, None));
+                .or_insert_with(|| Task::new(&self.config, id.0, None));
             positions.push((source.clone(), offset));
         }
         Ok(positions)
@@ -182,7 +179,7 @@ impl Transactional {
         );
         let ledgers = self.config.partitions_of(&source.topic)?;
         let session = LedgerSession::new(store.clone(), claim, ledgers, state, metadata.clone());
-        let mut task = Task::new(&self.config.topology, part, Some(session));
+        let mut task = Task::new(&self.config, part, Some(session));
         let Some((session, side)) = task.ledger() else {
             return Err(TaskError::Fatal(format!("{source} is read by a part without a ledger")));
         };
@@ -367,7 +364,7 @@ impl Tasks for Transactional {
             })
         });
         let turns = join_all(turns).await;
-        let mut watch = self.stages.watch();
+        let mut watch = self.config.stages.watch();
         for done in turns {
             for (id, source, last, records, outputs) in done? {
                 self.uncommitted += records;
@@ -405,15 +402,23 @@ impl Tasks for Transactional {
         for source in partitions {
             let id = self.config.task_id(source)?;
             if let Some(session) = self.tasks.get(&id).and_then(|task| task.session.as_ref()) {
-                releases.push((session.claim.clone(), self.release_of(session)));
-            } else if let Some((claim, release)) = self.abandoned.remove(&id)
-                && let Err(error) = store.release(&claim, &release).await
-            {
-                // It may have been abandoned for just this. The next owner fences where nothing is released.
-                tracing::debug!(ledger = claim.ledger, %error, "an abandoned ledger could not be released");
+                releases.push((session.claim.clone(), self.release_of(session), false));
+            } else if let Some((claim, release)) = self.abandoned.remove(&id) {
+                releases.push((claim, release, true));
             }
         }
-        try_join_all(releases.iter().map(|(claim, release)| store.release(claim, release))).await?;
+        // All at once: the group waits for us, and the store may be what is down.
+        let releases = releases.iter().map(|(claim, release, is_abandoned)| async {
+            match store.release(claim, release).await {
+                // It may have been abandoned for just this. The next owner fences where nothing is released.
+                Err(error) if *is_abandoned => {
+                    tracing::debug!(ledger = claim.ledger, %error, "an abandoned ledger could not be released");
+                    Ok(())
+                }
+                result => result,
+            }
+        });
+        try_join_all(releases).await?;
         Ok(())
     }
 
