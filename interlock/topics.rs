@@ -7,7 +7,8 @@
 //! | the dead letters | `max.message.bytes=2097152` | the longest record that a broker takes fits in, with the reason |
 //! | the events, requests, dead letters | `retention.ms` as configured, for ever by default | a ledger is rebuilt from its events |
 //!
-//! All have the same number of partitions: a partition of each belongs to one ledger.
+//! All but the plans have the same number of partitions: a partition of each belongs to one ledger. Plans are read whole by
+//! every worker; theirs never grow, as a train's plans would then lie in two partitions.
 
 use std::time::Duration;
 
@@ -85,6 +86,14 @@ pub(crate) async fn require(log: &dyn Log) -> anyhow::Result<i32> {
     Ok(common(&existing)?.unwrap_or_default())
 }
 
+/// The topics whose partitions belong to ledgers, the requests last.
+pub(crate) fn of_ledgers() -> impl Iterator<Item = String> {
+    let all = TOPICS.iter().rev().map(|(topic, _)| *topic);
+    let of_ledgers = all.filter(|topic| *topic != TRAIN_SERVICES && *topic != BOOKING_REQUESTS);
+    let others = of_ledgers.flat_map(|topic| [topic.to_owned(), dlq(topic)]);
+    others.chain([dlq(BOOKING_REQUESTS), BOOKING_REQUESTS.to_owned()])
+}
+
 async fn existing(log: &dyn Log) -> anyhow::Result<Vec<(String, i32)>> {
     let mut existing = Vec::new();
     for name in TOPICS.iter().flat_map(|(topic, _)| [(*topic).to_owned(), dlq(topic)]) {
@@ -96,20 +105,22 @@ async fn existing(log: &dyn Log) -> anyhow::Result<Vec<(String, i32)>> {
 }
 
 fn common(existing: &[(String, i32)]) -> anyhow::Result<Option<i32>> {
-    let Some((_, partitions)) = existing.first() else {
+    let of_ledgers = |(name, _): &&(String, i32)| *name != TRAIN_SERVICES && *name != dlq(TRAIN_SERVICES);
+    let mut existing = existing.iter().filter(of_ledgers).peekable();
+    let Some((_, partitions)) = existing.peek().copied() else {
         return Ok(None);
     };
-    let differ = existing.iter().any(|(_, other)| other != partitions);
+    let differ = existing.clone().any(|(_, other)| other != partitions);
     let list = || {
         existing
-            .iter()
             .map(|(name, partitions)| format!("{name} {partitions}"))
             .collect::<Vec<_>>()
             .join(", ")
     };
     ensure!(
         !differ,
-        "all topics must have the same number of partitions, but they have: {}",
+        "all topics must have the same number of partitions, but they have: {}; if `interlock replay --repartition` was interrupted, run \
+         it again",
         list()
     );
     Ok(Some(*partitions))

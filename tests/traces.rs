@@ -114,7 +114,7 @@ pub struct Workers {
 
 struct Life {
     task: JoinHandle<Result<(), TaskError>>,
-    _shutdown: watch::Sender<bool>,
+    shutdown: watch::Sender<bool>,
 }
 
 impl Workers {
@@ -168,7 +168,7 @@ impl Workers {
         let run = async move { run_here(&config, &topology, &services, &Health::default(), stopped).await };
         let life = Life {
             task: self.runtime.spawn(run),
-            _shutdown: shutdown,
+            shutdown,
         };
         self.running.insert(name, life);
         Ok(())
@@ -180,6 +180,17 @@ impl Workers {
             life.task.abort();
             // It was cancelled, which is what was asked for.
             let _gone = self.runtime.block_on(life.task);
+        }
+    }
+
+    /// Stops a worker as an administrator does: it commits, releases its ledgers and leaves.
+    pub fn stop(&mut self, name: &str) -> Result<()> {
+        match self.running.remove(name) {
+            None => Ok(()),
+            Some(life) => {
+                life.shutdown.send_replace(true);
+                Ok(self.runtime.block_on(life.task)??)
+            }
         }
     }
 

@@ -208,6 +208,12 @@ impl LedgerProcessor for Seats {
         Ok(())
     }
 
+    fn renumber(&mut self, first: i64) {
+        self.ledger.renumber(first);
+        // What the store has of the ledger-wide document is what an earlier layout left.
+        self.restored = true;
+    }
+
     fn take_changes(&mut self) -> Vec<FieldWrite> {
         let (mut key, mut document) = (Text::default(), Bytes::new());
         let write = |change: interlock_inventory::Change| {

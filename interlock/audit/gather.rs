@@ -10,6 +10,7 @@ use interlock_streams::dead_letter;
 use interlock_streams::log::Log;
 use interlock_streams::log::murmur2::partition_for_key;
 use interlock_streams::record::TopicPartition;
+use interlock_streams::runtime::Layouts;
 use tokio::time::{Instant, sleep};
 
 use super::dead_letter::DeadLetter;
@@ -68,8 +69,10 @@ pub(crate) async fn gather(
     wait: Duration,
 ) -> anyhow::Result<Gathered> {
     let mut reading = Vec::with_capacity(ledgers as usize);
-    for partition in 0..ledgers {
-        reading.push(RequestReader::open(log, registry, partition, ledgers).await?);
+    for (partition, committed) in (0..).zip(read_committed(log, group, ledgers).await?) {
+        let layouts = committed.layouts().cloned();
+        let layouts = layouts.unwrap_or_else(|| Arc::new(Layouts::first(ledgers)));
+        reading.push(RequestReader::open(log, registry, partition, layouts).await?);
     }
     let until = Instant::now() + wait;
     let committed = loop {
@@ -118,12 +121,17 @@ pub(crate) async fn read_committed(log: &dyn Log, group: &str, ledgers: i32) -> 
 struct RequestReader {
     reader: PartitionReader,
     decoder: Decoder<Command>,
-    ledgers: i32,
+    layouts: Arc<Layouts>,
     requests: Requests,
 }
 
 impl RequestReader {
-    async fn open(log: &dyn Log, registry: &Arc<dyn Registry>, partition: i32, ledgers: i32) -> anyhow::Result<Self> {
+    async fn open(
+        log: &dyn Log,
+        registry: &Arc<dyn Registry>,
+        partition: i32,
+        layouts: Arc<Layouts>,
+    ) -> anyhow::Result<Self> {
         let reader = PartitionReader::open(log, topics::BOOKING_REQUESTS, partition).await?;
         let requests = Requests {
             partition,
@@ -134,7 +142,7 @@ impl RequestReader {
         Ok(RequestReader {
             reader,
             decoder: Decoder::new(Arc::clone(registry)),
-            ledgers,
+            layouts,
             requests,
         })
     }
@@ -144,7 +152,8 @@ impl RequestReader {
         while let Some(records) = self.reader.next().await? {
             for record in records {
                 let command = decode(&mut self.decoder, &record).await?.ok();
-                let home = record.key.as_deref().map(|key| partition_for_key(key, self.ledgers));
+                let ledgers = self.layouts.ledgers_at(record.offset);
+                let home = record.key.as_deref().map(|key| partition_for_key(key, ledgers));
                 let elsewhere = home.filter(|home| *home != self.requests.partition);
                 self.requests
                     .records

@@ -1,11 +1,15 @@
 //! One ledger: its events in the order of their sequence, each given to everything that judges or sums them.
 
+use std::sync::Arc;
+
 use interlock_inventory::invariants::EventAuditor;
 use interlock_inventory::{Ledger, Plan, evolve};
 use interlock_schemas::{Event, EventHeader, RecordType, topics, train_date_key};
 use interlock_streams::log::murmur2::partition_for_key;
+use interlock_streams::runtime::{ForeignMetadata, Layouts, OffsetMetadata};
 
 use super::findings::{Findings, Invariant, Place};
+use super::reading::Found;
 use super::requests::Requests;
 use super::totals::Totals;
 use super::windows::{WindowSums, Writer};
@@ -16,35 +20,37 @@ pub(crate) struct Committed {
     /// Offset of the next record to apply; 0 where nothing was ever committed.
     pub(crate) offset: i64,
     /// What its metadata says; none where nothing was ever committed, or by a stranger.
-    pub(crate) metadata: Option<CommittedBy>,
+    pub(crate) metadata: Option<OffsetMetadata>,
     /// Why the metadata could not be read.
-    pub(crate) foreign: Option<String>,
-}
-
-/// Metadata of a committed offset.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct CommittedBy {
-    /// Sequence of the last event below the offset.
-    pub(crate) sequence: i64,
-    /// Token of the acquisition that decided it; empty before the first.
-    pub(crate) token: String,
+    pub(crate) foreign: Option<ForeignMetadata>,
 }
 
 impl Committed {
-    /// Reads `il1 <sequence> <token> <transactional.id>`.
+    /// An offset, and what was stored beside it.
     pub(crate) fn new(offset: i64, metadata: &str) -> Committed {
-        let mut fields = metadata.splitn(4, ' ');
-        let version = fields.next().filter(|version| *version == "il1");
-        let sequence = version.and(fields.next()).and_then(|field| field.parse().ok());
-        let token = fields.next().filter(|_| fields.next().is_some());
-        let metadata_read = sequence.zip(token).map(|(sequence, token)| CommittedBy {
-            sequence,
-            token: if token == "-" { String::new() } else { token.to_owned() },
-        });
+        let (metadata, foreign) = match metadata.parse() {
+            Ok(metadata) => (Some(metadata), None),
+            Err(foreign) => (None, Some(foreign)),
+        };
         Committed {
             offset,
-            foreign: metadata_read.is_none().then(|| metadata.to_owned()),
-            metadata: metadata_read,
+            metadata,
+            foreign,
+        }
+    }
+
+    /// How ledgers are laid out, where they were laid out anew.
+    pub(crate) fn layouts(&self) -> Option<&Arc<Layouts>> {
+        let layouts = self.metadata.as_ref()?.layouts.as_ref();
+        layouts.filter(|layouts| !layouts.past.is_empty())
+    }
+
+    /// Token that decided the last event. Where no event came after the ledgers were laid out anew, it is that of who did
+    /// this.
+    pub(crate) fn token_of<'a>(&'a self, last: &'a LastEvent) -> &'a str {
+        match (&self.metadata, self.layouts()) {
+            (Some(metadata), Some(layouts)) if layouts.began_after() == last.sequence => &metadata.token.0,
+            _ => &last.token,
         }
     }
 }
@@ -61,7 +67,7 @@ pub(crate) struct LastEvent {
 /// Judges one ledger's events.
 pub(crate) struct LedgerCheck {
     ledger: i32,
-    ledgers: i32,
+    layouts: Arc<Layouts>,
     committed: i64,
     auditor: EventAuditor,
     /// The fold of the events.
@@ -86,12 +92,13 @@ pub(crate) struct LedgerCheck {
 
 impl LedgerCheck {
     /// Before the first event.
-    pub(crate) fn new(ledgers: i32, requests: Requests, committed: i64, violations_max: usize) -> LedgerCheck {
+    pub(crate) fn new(ledgers: i32, requests: Requests, committed: &Committed, violations_max: usize) -> LedgerCheck {
         let ledger = requests.partition;
+        let layouts = committed.layouts().cloned();
         LedgerCheck {
             ledger,
-            ledgers,
-            committed,
+            layouts: layouts.unwrap_or_else(|| Arc::new(Layouts::first(ledgers))),
+            committed: committed.offset,
             auditor: EventAuditor::new(),
             state: Ledger::new(ledger, ledgers),
             unfoldable: None,
@@ -108,18 +115,31 @@ impl LedgerCheck {
         }
     }
 
+    /// Reads the next event, or that there is one which can't be read.
+    pub(crate) fn read(&mut self, found: &Found) {
+        match &found.event {
+            Ok(event) => self.observe(found.topic, found.offset, event),
+            Err(reason) => self.unreadable(found.topic, found.offset, reason),
+        }
+    }
+
     /// Reads the next event, found at this offset of its topic.
-    pub(crate) fn observe(&mut self, topic: &str, offset: i64, event: &Event) {
+    fn observe(&mut self, topic: &str, offset: i64, event: &Event) {
         let header = event.header();
         self.count(event);
         self.belongs_here(topic, offset, event);
-        for violation in self.auditor.observe(event) {
-            self.report(violation);
-        }
+        let is_here = self.is_here(event);
+        let violations = match is_here {
+            true => self.auditor.observe(event),
+            false => self.auditor.pass_over(event),
+        };
+        violations.into_iter().for_each(|violation| self.report(violation));
         self.requests.caused(event, &mut self.findings);
         self.windows.add(event, &Writer::ALL);
         self.totals.count(event);
-        self.fold(event);
+        if is_here {
+            self.fold(event);
+        }
         self.last = LastEvent {
             sequence: header.sequence,
             token: header.token.to_string(),
@@ -130,8 +150,30 @@ impl LedgerCheck {
         self.source_offset_max = self.source_offset_max.max(Some(header.source_offset));
     }
 
+    /// Reads an event that another ledger decided before there were as many as now; those of train-dates that didn't come
+    /// here are no business of this ledger.
+    pub(crate) fn observe_elsewhere(&mut self, event: &Event) {
+        if self.is_here(event) {
+            let violations = self.auditor.observe_elsewhere(event);
+            violations.into_iter().for_each(|violation| self.report(violation));
+            self.fold(event);
+        }
+    }
+
+    /// All that was decided before there were as many ledgers as now has been read.
+    pub(crate) fn begin_layout(&mut self) {
+        self.state.renumber(self.layouts.first_number);
+    }
+
+    /// Does the train-date belong here now?
+    fn is_here(&self, event: &Event) -> bool {
+        let header = event.header();
+        let key = train_date_key(&header.train_id, header.travel_date);
+        self.layouts.past.is_empty() || self.layouts.ledger_of(key.as_bytes()) == self.ledger
+    }
+
     /// An event that can't be decoded.
-    pub(crate) fn unreadable(&mut self, topic: &str, offset: i64, reason: &str) {
+    fn unreadable(&mut self, topic: &str, offset: i64, reason: &str) {
         let place = Place {
             ledger: Some(self.ledger),
             ..Place::record(topic, self.ledger, offset)
@@ -140,6 +182,12 @@ impl LedgerCheck {
             .get_or_insert_with(|| format!("{place} can't be decoded"));
         self.findings
             .violation(Invariant::I4, place, format!("the event can't be decoded: {reason}"));
+    }
+
+    /// What another ledger decided can't be decoded.
+    pub(crate) fn cannot_be_folded(&mut self, holder: i32, reason: &str) {
+        self.unfoldable
+            .get_or_insert_with(|| format!("an event of ledger {holder} can't be decoded: {reason}"));
     }
 
     /// There are no more events: what the last command left broken is said.
@@ -193,7 +241,7 @@ impl LedgerCheck {
             self.findings.violation(Invariant::I4, place.clone(), detail);
         }
         let key = train_date_key(&header.train_id, header.travel_date);
-        let home = partition_for_key(key.as_bytes(), self.ledgers);
+        let home = partition_for_key(key.as_bytes(), self.layouts.ledgers_at(header.source_offset));
         if home != self.ledger {
             let detail = format!("{key} is sold here and belongs to ledger {home}");
             self.findings.violation(Invariant::I1, place, detail);
@@ -216,7 +264,7 @@ impl LedgerCheck {
         let place = Place {
             sequence: Some(violation.sequence),
             document: Some(violation.train_date.to_string()),
-            ..Place::ledger(self.ledger)
+            ..Place::ledger(violation.ledger)
         };
         if matches!(invariant, Invariant::I1 | Invariant::I4) {
             // To fold on would take a seat that is taken, or miss one that is.

@@ -20,6 +20,7 @@ mod dead_letter;
 mod findings;
 mod gather;
 mod ledger;
+mod past;
 mod reading;
 mod report;
 mod requests;
@@ -185,11 +186,12 @@ async fn read_ledgers(audit: &Arc<Audit>, gathered: Gathered, findings: &mut Fin
         }
     }
     let (mut tasks, mut done) = (JoinSet::new(), Vec::new());
-    for (requests, committed) in requests.into_iter().zip(gathered.committed) {
+    let committed = Arc::new(gathered.committed);
+    for requests in requests {
         if tasks.len() >= audit.options.parallel.max(1) {
             done.extend(tasks.join_next().await.transpose()?);
         }
-        tasks.spawn(audit_ledger(Arc::clone(audit), requests, committed));
+        tasks.spawn(audit_ledger(Arc::clone(audit), requests, Arc::clone(&committed)));
     }
     while let Some(ledger) = tasks.join_next().await {
         done.push(ledger?);

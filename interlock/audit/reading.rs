@@ -54,6 +54,14 @@ struct Source {
 }
 
 impl Source {
+    /// Is its next event one that follows from a record below this offset? Nobody knows it of one that can't be decoded.
+    fn is_ready(&self, below: i64) -> bool {
+        let is_below = |event: &Event| event.header().source_offset < below;
+        self.ready
+            .front()
+            .is_some_and(|(_, event)| event.as_ref().map_or(true, is_below))
+    }
+
     /// Its next event's sequence. One that can't be decoded comes at once.
     fn sequence(&self) -> Option<i64> {
         let (_, event) = self.ready.front()?;
@@ -122,6 +130,11 @@ impl LedgerEvents {
 
     /// The next event; none at the end.
     pub(crate) async fn next(&mut self) -> anyhow::Result<Option<Found>> {
+        self.next_below(i64::MAX).await
+    }
+
+    /// The next event that follows from a record below this offset; none where there are no more of these.
+    pub(crate) async fn next_below(&mut self, source_offset: i64) -> anyhow::Result<Option<Found>> {
         self.fill().await?;
         let (expected, looked_again) = self.expected;
         let next = self.sources.iter().filter_map(Source::sequence).min();
@@ -130,7 +143,7 @@ impl LedgerEvents {
             self.extend().await?;
             self.fill().await?;
         }
-        Ok(self.take())
+        Ok(self.take(source_offset))
     }
 
     async fn fill(&mut self) -> anyhow::Result<()> {
@@ -143,8 +156,8 @@ impl LedgerEvents {
         Ok(())
     }
 
-    fn take(&mut self) -> Option<Found> {
-        let ready = self.sources.iter_mut().filter(|source| !source.ready.is_empty());
+    fn take(&mut self, below: i64) -> Option<Found> {
+        let ready = self.sources.iter_mut().filter(|source| source.is_ready(below));
         let source = ready.min_by_key(|source| source.sequence())?;
         let (offset, event) = source.ready.pop_front()?;
         source.after_last = offset + 1;

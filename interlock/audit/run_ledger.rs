@@ -17,7 +17,8 @@ use tokio::time::{Instant, sleep};
 
 use super::Audit;
 use super::findings::{Findings, Invariant};
-use super::ledger::{Committed, LedgerCheck};
+use super::ledger::{Committed, LastEvent, LedgerCheck};
+use super::past::Past;
 use super::reading::{LedgerEvents, Reached};
 use super::requests::Requests;
 use super::state::{Documents, check_committed, check_meta};
@@ -61,17 +62,28 @@ pub(crate) struct Audited {
     pub(crate) truncated: bool,
 }
 
-/// Reads and judges a ledger.
+/// Reads and judges a ledger. `committed` are the positions of all.
 pub(crate) async fn audit_ledger(
     audit: Arc<Audit>,
     requests: Requests,
-    committed: Committed,
+    committed: Arc<Vec<Committed>>,
 ) -> anyhow::Result<Audited> {
     let ledger = requests.partition;
-    let mut events = LedgerEvents::open(Arc::clone(&audit.log), Arc::clone(&audit.registry), ledger).await?;
-    let mut check = LedgerCheck::new(audit.ledgers, requests, committed.offset, audit.options.violations_max);
-    let cut = events.reached(ledger).into_iter().find(|reached| reached.low > 0);
-    if let Some(Reached { topic, low, .. }) = &cut {
+    let own = usize::try_from(ledger)
+        .ok()
+        .and_then(|ledger| committed.get(ledger))
+        .cloned();
+    let own = own.unwrap_or_default();
+    let open = |ledger| LedgerEvents::open(Arc::clone(&audit.log), Arc::clone(&audit.registry), ledger);
+    let mut events = open(ledger).await?;
+    let mut past = Past::open(ledger, &committed, open).await?;
+    let mut check = LedgerCheck::new(audit.ledgers, requests, &own, audit.options.violations_max);
+    let reached = past.reached().chain(events.reached(ledger));
+    let cut = reached.into_iter().find(|reached| reached.low > 0);
+    if let Some(Reached {
+        topic, partition, low, ..
+    }) = &cut
+    {
         for invariant in [
             Invariant::I1,
             Invariant::I2,
@@ -81,20 +93,21 @@ pub(crate) async fn audit_ledger(
             Invariant::I6,
         ] {
             let reason = format!(
-                "{topic}[{ledger}] begins at offset {low}: older events of ledger {ledger} are gone. The retention of the \
+                "{topic}[{partition}] begins at offset {low}: older events of ledger {partition} are gone. The retention of the \
                  event topics must outlive the sale (topics.retention)"
             );
             check.findings.inconclusive(invariant, reason);
         }
     } else {
+        past.read(&mut events, &mut check).await?;
         read_to_end(&mut events, &mut check).await?;
-        check_committed(ledger, &committed, &check.last_committed, &mut check.findings);
-        compare(&audit, &mut events, &mut check, committed.offset).await?;
+        check_committed(ledger, &own, &check.last_committed, &mut check.findings);
+        compare(&audit, &mut events, &mut check, &own).await?;
         check.finish();
     }
     check.release();
     Ok(Audited {
-        committed: committed.offset,
+        committed: own.offset,
         reached: events.reached(ledger),
         truncated: cut.is_some(),
         check,
@@ -107,10 +120,7 @@ async fn read_to_end(events: &mut LedgerEvents, check: &mut LedgerCheck) -> anyh
         let mut is_new = false;
         while let Some(found) = events.next().await? {
             is_new = true;
-            match &found.event {
-                Ok(event) => check.observe(found.topic, found.offset, event),
-                Err(reason) => check.unreadable(found.topic, found.offset, reason),
-            }
+            check.read(&found);
         }
         if !is_new {
             break;
@@ -125,7 +135,7 @@ async fn compare(
     audit: &Audit,
     events: &mut LedgerEvents,
     check: &mut LedgerCheck,
-    committed: i64,
+    committed: &Committed,
 ) -> anyhow::Result<()> {
     let until = Instant::now() + audit.options.wait;
     loop {
@@ -158,7 +168,7 @@ async fn compare(
 async fn compare_once(
     audit: &Audit,
     check: &LedgerCheck,
-    committed: i64,
+    committed: &Committed,
     last: bool,
 ) -> anyhow::Result<Result<Findings, String>> {
     let (ledger, folded) = (check.state.number, check.last.sequence);
@@ -203,7 +213,11 @@ async fn compare_once(
         .flatten()
         .next()
         .map_or(0, |committed| committed.offset);
-    check_meta(ledger, (&state, &outbox), &check.last, (committed, since), &mut found);
+    let last = LastEvent {
+        token: committed.token_of(&check.last).to_owned(),
+        ..check.last
+    };
+    check_meta(ledger, (&state, &outbox), &last, (committed.offset, since), &mut found);
     Ok(Ok(found))
 }
 

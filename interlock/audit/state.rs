@@ -77,16 +77,19 @@ pub(crate) fn check_committed(ledger: i32, committed: &Committed, last: &LastEve
         ..Place::ledger(ledger)
     };
     if let Some(foreign) = &committed.foreign {
-        let detail =
-            format!("its metadata is {foreign:?}, not `il1 sequence token transactional.id`: who committed it?");
+        let detail = format!(
+            "its metadata is {:?}, which no worker writes: who committed it?",
+            foreign.0
+        );
         return findings.violation(Invariant::I5, place, detail);
     }
     let Some(by) = &committed.metadata else { return };
-    if (by.sequence, &by.token) != (last.sequence, &last.token) && (by.sequence, last.sequence) != (0, 0) {
+    let token = committed.token_of(last);
+    if (by.sequence, by.token.0.as_str()) != (last.sequence, token) && (by.sequence, last.sequence) != (0, 0) {
         let offset = committed.offset;
         let detail = format!(
             "its metadata says event {} by token {}; the last event below offset {offset} is {} by {}",
-            by.sequence, by.token, last.sequence, last.token
+            by.sequence, by.token, last.sequence, token
         );
         findings.violation(Invariant::I5, place, detail);
     }

@@ -1,17 +1,18 @@
 //! `interlock replay`: what is derived from the events is derived from them once more.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use interlock_schemas::topics::BOOKING_REQUESTS;
 use interlock_sinks::timescale::{TimescaleOptions, TimescaleSink};
 use interlock_streams::ledger::redis::RedisLedgerStore;
-use interlock_streams::runtime::RuntimeConfig;
+use interlock_streams::runtime::{Repartition, RuntimeConfig};
 
 use crate::cli::Replay as Arguments;
 use crate::commands::topology::shapes;
 use crate::config::{Config, PATIENCE};
-use crate::replay::{Ledgers, Outcome, Windows};
+use crate::replay::{Growth, Ledgers, Outcome, Windows};
 use crate::services::{self, patiently, say_waiting};
 use crate::{Status, topics};
 
@@ -21,12 +22,8 @@ pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Sta
     let outcome = match (what.ledgers, what.windows, what.repartition) {
         (true, ..) => services::block_on(ledgers(arguments, config))??,
         (_, true, _) => services::block_on(windows(arguments, config))??,
-        (.., partitions) => bail!(
-            "the number of partitions is not changed to {}: a partition is a ledger, and a ledger's events have sequences of their \
-             own in its own partitions. Moved to others they would be other events: consumers would see each twice, no \
-             ledger could be rebuilt from both. See \"The number of partitions\" in docs/operating.md",
-            partitions.unwrap_or_default()
-        ),
+        (.., Some(partitions)) => services::block_on(repartition(arguments, config, partitions))??,
+        (.., None) => bail!("one of --ledgers, --windows and --repartition is needed"),
     };
     match outcome {
         Outcome::Done => Ok(Status::Held),
@@ -60,6 +57,24 @@ async fn ledgers(arguments: &Arguments, config: &Config) -> anyhow::Result<Outco
     ledgers
         .rebuild(&chosen, |ledger| eprintln!("ledger {ledger} is rebuilt"))
         .await
+}
+
+async fn repartition(arguments: &Arguments, config: &Config, partitions: i32) -> anyhow::Result<Outcome> {
+    let log = services::log_once_up(config).await?;
+    let redis = services::redis(config)?;
+    let connect = async || Ok(RedisLedgerStore::connect(redis.clone()).await?);
+    let store = Arc::new(patiently(Some(PATIENCE), say_waiting, connect).await?);
+    let booking = shapes()?.into_iter().find(|topology| topology.has_ledger());
+    let booking = Arc::new(booking.context("no topology has ledgers")?);
+    let runtime = RuntimeConfig::new(config.application.id.clone(), "");
+    let wait = Duration::from_secs(arguments.wait);
+    let growth = Growth {
+        ledgers: Repartition::new(&runtime, &booking, log.clone(), store.clone(), wait),
+        log,
+        store,
+        topics: topics::of_ledgers().collect(),
+    };
+    growth.to(partitions, |step| eprintln!("{step}")).await
 }
 
 async fn windows(arguments: &Arguments, config: &Config) -> anyhow::Result<Outcome> {

@@ -2,9 +2,11 @@
 //!
 //! Nothing is written beside the workers. A ledger is marked, or windows and positions are removed together, in one step
 //! that fences whoever holds them; the workers then do what they do after a loss. So it is as safe as the loss of a server,
-//! may be interrupted at any moment, and goes on while the rest works.
+//! may be interrupted at any moment, and goes on while the rest works. Only a change of the number of ledgers needs all workers
+//! to have stopped.
 
 mod ledgers;
+mod repartition;
 mod windows;
 
 use std::ops::RangeInclusive;
@@ -14,6 +16,7 @@ use std::time::Duration;
 use interlock_streams::ledger::Token;
 
 pub(crate) use ledgers::Ledgers;
+pub(crate) use repartition::Growth;
 pub(crate) use windows::Windows;
 
 /// Pause between two looks at how far workers are.

@@ -42,20 +42,40 @@ pub struct Violation {
 }
 
 /// Checks the events of one ledger, fed in the order of their sequence.
+///
+/// Where there are more ledgers than before, train-dates have moved: what others decided of those that came here is fed to
+/// [`EventAuditor::observe_elsewhere`] first, and what was decided here of those that left to [`EventAuditor::pass_over`].
 #[derive(Debug, Default)]
 pub struct EventAuditor {
+    numbered: Option<Numbered>,
     last: Option<Last>,
     views: FxHashMap<Text, View>,
     revenue: FxHashMap<Text, i64>,
     found: Vec<Found>,
 }
 
-/// The event before: its command may go on.
-#[derive(Debug)]
-struct Last {
+/// The event of this ledger before.
+#[derive(Clone, Copy, Debug)]
+struct Numbered {
     ledger: i32,
     sequence: i64,
     source_offset: i64,
+}
+
+impl Numbered {
+    fn of(header: &EventHeader) -> Self {
+        Self {
+            ledger: header.ledger,
+            sequence: header.sequence,
+            source_offset: header.source_offset,
+        }
+    }
+}
+
+/// The event before, of whichever ledger: its command may go on.
+#[derive(Debug)]
+struct Last {
+    event: Numbered,
     train_date: Text,
 }
 
@@ -74,30 +94,52 @@ impl EventAuditor {
 
     /// Reads the next event; gives what it breaks, and what the command before left broken.
     pub fn observe(&mut self, event: &Event) -> Vec<Violation> {
+        let mut violations = self.begin(event);
+        self.sequence_goes_on(event.header());
+        self.view(event);
+        self.report(&mut violations);
+        violations
+    }
+
+    /// Reads an event that another ledger decided, before its train-date came to this one.
+    pub fn observe_elsewhere(&mut self, event: &Event) -> Vec<Violation> {
+        let mut violations = self.begin(event);
+        self.view(event);
+        self.report(&mut violations);
+        violations
+    }
+
+    /// Reads an event whose train-date has gone to another ledger since, which judges it: here it only counts.
+    pub fn pass_over(&mut self, event: &Event) -> Vec<Violation> {
+        let mut violations = self.begin(event);
+        self.sequence_goes_on(event.header());
+        self.report(&mut violations);
+        violations
+    }
+
+    /// A command may begin, so that another has ended.
+    fn begin(&mut self, event: &Event) -> Vec<Violation> {
         let header = event.header();
-        let mut violations = Vec::new();
-        if self
-            .last
-            .as_ref()
-            .is_some_and(|last| last.source_offset != header.source_offset)
-        {
-            violations = self.finish();
-        }
-        self.sequence_goes_on(header);
+        let began = Numbered::of(header);
+        let same = |last: &Last| (last.event.ledger, last.event.source_offset) == (began.ledger, began.source_offset);
+        let violations = match self.last.as_ref().is_some_and(same) {
+            true => Vec::new(),
+            false => self.finish(),
+        };
+        self.last = Some(Last {
+            event: began,
+            train_date: train_date_key(&header.train_id, header.travel_date),
+        });
+        violations
+    }
+
+    fn view(&mut self, event: &Event) {
+        let header = event.header();
         let key = train_date_key(&header.train_id, header.travel_date);
-        let view = self.views.entry(key.clone()).or_default();
-        view.observe(event, &mut self.found);
+        self.views.entry(key).or_default().observe(event, &mut self.found);
         if header.amount_minor != 0 {
             *self.revenue.entry(header.currency.clone()).or_default() += header.amount_minor;
         }
-        self.last = Some(Last {
-            ledger: header.ledger,
-            sequence: header.sequence,
-            source_offset: header.source_offset,
-            train_date: key,
-        });
-        self.report(&mut violations);
-        violations
     }
 
     /// Ends the last command, so that what it left broken is said; call it when there are no more events.
@@ -121,11 +163,11 @@ impl EventAuditor {
 
     /// Sequence of the last event.
     pub fn last_sequence(&self) -> Option<i64> {
-        self.last.as_ref().map(|last| last.sequence)
+        self.numbered.map(|event| event.sequence)
     }
 
     fn sequence_goes_on(&mut self, header: &EventHeader) {
-        let (sequence, ledger, offset) = match &self.last {
+        let (sequence, ledger, offset) = match self.numbered.replace(Numbered::of(header)) {
             Some(last) => (last.sequence + 1, last.ledger, last.source_offset),
             None => (1, header.ledger, i64::MIN),
         };
@@ -154,8 +196,8 @@ impl EventAuditor {
         let Some(last) = &self.last else { return };
         violations.extend(self.found.drain(..).map(|found| Violation {
             invariant: found.invariant,
-            ledger: last.ledger,
-            sequence: last.sequence,
+            ledger: last.event.ledger,
+            sequence: last.event.sequence,
             train_date: last.train_date.clone(),
             detail: found.detail,
         }));

@@ -115,6 +115,13 @@ impl Ledger {
         })
     }
 
+    /// There are more ledgers than before: all count bookings from here on, so that no PNR is given twice
+    /// ([`crate::first_booking`]).
+    pub fn renumber(&mut self, bookings: i64) {
+        self.bookings = bookings;
+        self.bookings_touched = true;
+    }
+
     /// Whether a train-date is loaded.
     pub fn contains(&self, key: &str) -> bool {
         self.train_dates.contains_key(key)

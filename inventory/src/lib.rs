@@ -71,7 +71,7 @@ pub use plan_check::{
     AMOUNT_MAX_MINOR, BASIS_POINTS_MAX, COACH_SEATS_MAX, COACHES_MAX, CODE_CHARS_MAX, DISTANCE_MAX_M, PlanError,
     TIME_OF_DAY_MAX_S,
 };
-pub use pnr::Pnr;
+pub use pnr::{Pnr, first_booking};
 pub use rejection::RejectionCode;
 pub use seats::{LEGS_MAX, Trip};
 pub use train_date::{SeatView, TrainDate, WaiterView};

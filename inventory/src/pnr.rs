@@ -27,6 +27,16 @@ const ROUND_KEYS: [u32; 6] = [
     0xf3a2_7251,
 ];
 
+/// From which counter all ledgers must go on when there become `ledgers` of them, so that no PNR is given twice. `counters` are
+/// the counters of those that there are, in order.
+pub fn first_booking(counters: &[i64], ledgers: i32) -> i64 {
+    let before = counters.len() as i64;
+    let used = counters.iter().zip(0..).filter(|(counter, _)| **counter > 0);
+    let used = used.map(|(counter, ledger)| (counter - 1) * before + ledger + 1).max();
+    let ledgers = i64::from(ledgers.max(1));
+    (used.unwrap_or(0) + ledgers - 1) / ledgers
+}
+
 /// The number of a booking as printed on the ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Pnr(u64);
@@ -125,6 +135,34 @@ mod tests {
             .flat_map(|ledger| (0..5_000).map(move |n| Pnr::new(n, ledger, 12)))
             .collect();
         assert_eq!(seen.len(), 60_000);
+    }
+
+    #[test]
+    fn more_ledgers_go_on_where_no_number_was_given() {
+        let counters = [5, 0, 917, 40];
+        let mut seen: HashSet<Pnr> = counters
+            .iter()
+            .zip(0..)
+            .flat_map(|(&counter, ledger)| (0..counter).map(move |n| Pnr::new(n, ledger, 4)))
+            .collect();
+        let (mut before, mut ledgers) = (counters.to_vec(), 4);
+        for more in [6, 7, 16] {
+            let first = first_booking(&before, more);
+            let given: i64 = before.iter().max().unwrap() * i64::from(ledgers);
+            assert!(
+                first * i64::from(more) <= given + i64::from(more),
+                "{first} wastes numbers"
+            );
+            before = (0..more).map(|ledger| first + i64::from(ledger % 5) * 20).collect();
+            for (counter, ledger) in before.iter().zip(0..) {
+                assert!(
+                    (first..*counter).all(|n| seen.insert(Pnr::new(n, ledger, more))),
+                    "{more}"
+                );
+            }
+            ledgers = more;
+        }
+        assert_eq!(first_booking(&[0, 0], 4), 0);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::message::{Message, trace_context};
 use crate::node::{AnyBatch, Context, Node, ProcessError, downcast};
 use crate::processor::{Corrupt, LedgerEvent, LedgerProcessor, Provenance};
 use crate::record::Record;
+use crate::runtime::Layouts;
 use crate::runtime::mutation::{Clause, left_out};
 use crate::runtime::session::LedgerSession;
 use crate::runtime::stages::Stage;
@@ -22,7 +23,15 @@ pub(crate) struct PastEvent {
     pub(crate) sequence: i64,
     pub(crate) source_offset: i64,
     pub(crate) token: Token,
+    key: Option<Bytes>,
     event: Box<dyn Any + Send>,
+}
+
+impl PastEvent {
+    /// Does its key belong to this ledger now?
+    pub(crate) fn is_of(&self, ledger: i32, layouts: &Layouts) -> bool {
+        self.key.as_deref().is_some_and(|key| layouts.ledger_of(key) == ledger)
+    }
 }
 
 /// What the protocol asks of a ledger's node, with the types erased.
@@ -32,6 +41,8 @@ pub(crate) trait LedgerSide: Send {
     async fn decode_event(&mut self, record: &Record) -> Result<PastEvent, ProcessError>;
     /// Folds an event of the log into the cached documents, loading them first where `load` says so.
     async fn fold(&mut self, event: PastEvent, session: &LedgerSession, load: bool) -> Result<(), ProcessError>;
+    /// What ledgers number together goes on from here.
+    fn renumber(&mut self, first: i64);
     /// What changed in the documents since the last call.
     fn take_changes(&mut self) -> Vec<FieldWrite>;
     /// Lets go of documents beyond the cache's budget.
@@ -172,6 +183,7 @@ where
             sequence: event.sequence(),
             source_offset: event.source_offset(),
             token: Token(event.token().to_owned()),
+            key: record.key.clone(),
             event: Box::new(event),
         })
     }
@@ -206,6 +218,10 @@ where
                 session.claim.ledger, past.sequence
             ))
         })
+    }
+
+    fn renumber(&mut self, first: i64) {
+        self.processor.renumber(first);
     }
 
     fn take_changes(&mut self) -> Vec<FieldWrite> {

@@ -121,6 +121,10 @@ pub trait LedgerProcessor: Send + 'static {
     /// Applies an event of the log to the cached documents, when a ledger is rebuilt.
     fn evolve(&mut self, event: &Self::Event) -> Result<(), Corrupt>;
 
+    /// There are more ledgers than before: what they number together, each for itself and never twice (such as `counter ·
+    /// ledgers + ledger`), goes on from this count in all of them. Called once, between the last event before and the first after.
+    fn renumber(&mut self, _first: i64) {}
+
     /// What changed in the cached documents since the last call.
     fn take_changes(&mut self) -> Vec<FieldWrite>;
 

@@ -61,6 +61,9 @@ impl Log for Kept {
     async fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
         self.log.create_topics(topics).await
     }
+    async fn create_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
+        self.log.create_partitions(topic, partitions).await
+    }
 }
 
 fn at(partition: i32) -> TopicPartition {
@@ -160,6 +163,21 @@ async fn a_transaction_and_its_offsets_come_back_together_and_an_open_one_does_n
     let places = Log::append(&log, vec![record(1, "later")]).await.unwrap();
     assert!(places[0].1 > kept.offset);
     assert_eq!(values(&log, 1).await, ["b", "alone", "later"]);
+}
+
+#[tokio::test]
+async fn a_topic_that_grew_comes_back_as_large() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = open(folder.path()).unwrap();
+    topic(&log, &[("retention.records", "1")]).await;
+    log.create_partitions("t", 4).await.unwrap();
+    Log::append(&log, vec![record(3, "a")]).await.unwrap();
+    drop(log);
+    let log = open(folder.path()).unwrap();
+    assert_eq!(log.partitions("t").await.unwrap(), Some(4));
+    assert_eq!(values(&log, 3).await, ["a"]);
+    Log::append(&log, vec![record(3, "b")]).await.unwrap();
+    assert_eq!(values(&log, 3).await, ["b"], "its settings came back as well");
 }
 
 #[tokio::test]

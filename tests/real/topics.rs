@@ -135,7 +135,7 @@ impl Installation {
     pub async fn read(&self, topic: &str) -> Result<Vec<Read>> {
         let log = self.log()?;
         let mut read = Vec::new();
-        for partition in 0..self.partitions() {
+        for partition in 0..log.partitions(topic).await?.unwrap_or(0) {
             let records = read_partition(&log, &TopicPartition::new(topic, partition)).await?;
             read.extend(records.into_iter().map(|record| {
                 Read {
@@ -172,7 +172,7 @@ impl Installation {
     pub async fn each_event(&self, mut what: impl FnMut(Event)) -> Result<()> {
         let (log, mut decoder) = (self.log()?, Decoder::<Event>::new(self.registry().await?.0));
         for topic in topics::EVENTS {
-            for partition in 0..self.partitions() {
+            for partition in 0..log.partitions(topic).await?.unwrap_or(0) {
                 for record in read_partition(&log, &TopicPartition::new(topic, partition)).await? {
                     what(decoder.decode(record.value.as_deref().unwrap_or_default()).await?);
                 }

@@ -47,7 +47,7 @@ impl fmt::Display for Violation {
 }
 
 /// What a run amounted to, so that one that shows nothing is noticed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Amounts {
     /// Events of all kinds.
     pub events: u64,
@@ -57,6 +57,58 @@ pub struct Amounts {
     pub replays: u64,
     /// Acquisitions whose events were committed: distinct tokens.
     pub tokens: u64,
+    /// Bookings that each ledger has counted.
+    pub bookings: Vec<i64>,
+}
+
+/// A layout of ledgers.
+#[derive(Clone, Debug)]
+pub(super) struct Stage {
+    pub(super) ledgers: i32,
+    /// From where they count bookings.
+    pub(super) first_booking: i64,
+    /// The offset up to which each decided under it; none as long as they do.
+    pub(super) ends: Vec<i64>,
+}
+
+impl Stage {
+    pub(super) fn first(ledgers: i32) -> Self {
+        Self {
+            ledgers,
+            first_booking: 0,
+            ends: Vec::new(),
+        }
+    }
+
+    /// Is a ledger's record or event of this offset from before the end of this layout?
+    fn is_before_end(&self, ledger: i32, source_offset: i64) -> bool {
+        let end = usize::try_from(ledger).ok().and_then(|ledger| self.ends.get(ledger));
+        self.ends.is_empty() || end.is_some_and(|end| source_offset < *end)
+    }
+
+    fn ledger_of(&self, key: &[u8]) -> i32 {
+        partition_for_key(key, self.ledgers)
+    }
+
+    /// The same train-dates in the ledgers of this layout.
+    fn lay_out(&self, before: Vec<Ledger>) -> Vec<Ledger> {
+        let mut ledgers: Vec<Ledger> = (0..self.ledgers)
+            .map(|number| {
+                let mut ledger = Ledger::new(number, self.ledgers);
+                ledger.bookings = self.first_booking;
+                ledger
+            })
+            .collect();
+        for mut ledger in before {
+            let keys: Vec<String> = ledger.keys().map(str::to_owned).collect();
+            for key in keys {
+                if let Some(train_date) = ledger.remove(&key) {
+                    ledgers[self.ledger_of(key.as_bytes()) as usize].insert(key.as_str(), train_date);
+                }
+            }
+        }
+        ledgers
+    }
 }
 
 /// The world as it is left behind.
@@ -66,7 +118,8 @@ pub(super) struct Remains<'a> {
     /// Where windows are kept.
     pub(super) sink: Option<&'a MemorySink>,
     pub(super) seed: u64,
-    pub(super) partitions: i32,
+    /// Layouts of ledgers, the present one last.
+    pub(super) stages: &'a [Stage],
 }
 
 impl Remains<'_> {
@@ -74,29 +127,95 @@ impl Remains<'_> {
     pub(super) async fn check(&self) -> Result<Result<Amounts, Violation>> {
         let mut amounts = Amounts::default();
         let mut tokens = std::collections::BTreeSet::new();
-        for ledger in 0..self.partitions {
-            let events = self.events(ledger).await?;
-            let checked = async {
-                audit(&events)?;
-                self.compare_with_oracle(ledger, &events).await?;
-                self.compare_with_store(ledger, &events).await
-            };
-            if let Err(violation) = checked.await {
-                return Ok(Err(violation));
+        let mut events = Vec::new();
+        for ledger in 0..self.partitions() {
+            events.push(self.events(ledger).await?);
+        }
+        let folded = self.fold(&events);
+        let checked = async {
+            self.compare_with_oracle(&events).await?;
+            self.audit(&events)?;
+            for (folded, events) in folded.iter().zip(&events) {
+                self.compare_with_store(folded, events).await?;
             }
-            for event in &events {
-                let header = event.header();
-                amounts.events += 1;
-                amounts.promotions += u64::from(header.kind == interlock_schemas::EventKind::Promotion);
-                amounts.replays += u64::from(header.replay);
-                tokens.insert(header.token.clone());
-            }
+            Ok(())
+        };
+        if let Err(violation) = checked.await {
+            return Ok(Err(violation));
+        }
+        for event in events.iter().flatten() {
+            let header = event.header();
+            amounts.events += 1;
+            amounts.promotions += u64::from(header.kind == interlock_schemas::EventKind::Promotion);
+            amounts.replays += u64::from(header.replay);
+            tokens.insert(header.token.clone());
         }
         amounts.tokens = tokens.len() as u64;
+        amounts.bookings = folded.iter().map(|ledger| ledger.bookings).collect();
         if let Err(violation) = self.compare_with_windows().await? {
             return Ok(Err(violation));
         }
         Ok(self.records_sent_on().await.map(|()| amounts))
+    }
+
+    pub(super) fn partitions(&self) -> i32 {
+        self.stages.last().map_or(0, |stage| stage.ledgers)
+    }
+
+    /// Ledgers as the events make them, layout by layout.
+    fn fold(&self, events: &[Vec<Event>]) -> Vec<Ledger> {
+        let mut rest: Vec<_> = events.iter().map(|events| events.iter().peekable()).collect();
+        let mut folded = Vec::new();
+        for stage in self.stages {
+            folded = stage.lay_out(folded);
+            for (ledger, rest) in folded.iter_mut().zip(&mut rest) {
+                let number = ledger.number;
+                while let Some(event) = rest.next_if(|event| stage.is_before_end(number, event.header().source_offset))
+                {
+                    evolve(ledger, event);
+                }
+            }
+        }
+        folded
+    }
+
+    /// I1 to I4: each ledger judges the events of the train-dates that are its own now, whoever decided them, and the numbers
+    /// of all that it decided.
+    fn audit(&self, events: &[Vec<Event>]) -> Result<(), Violation> {
+        let Some(present) = self.stages.last() else {
+            return Ok(());
+        };
+        for ledger in 0..present.ledgers {
+            let (mut auditor, mut violations) = (EventAuditor::new(), Vec::new());
+            let mut rest: Vec<_> = (0..)
+                .zip(events.iter().map(|events| events.iter().peekable()))
+                .collect();
+            for stage in self.stages {
+                for (decider, rest) in rest.iter_mut().take(stage.ledgers as usize) {
+                    while let Some(event) =
+                        rest.next_if(|event| stage.is_before_end(*decider, event.header().source_offset))
+                    {
+                        let header = event.header();
+                        let key = train_date_key(&header.train_id, header.travel_date);
+                        let is_here = present.ledger_of(key.as_bytes()) == ledger;
+                        violations.extend(match (*decider == ledger, is_here) {
+                            (true, true) => auditor.observe(event),
+                            (true, false) => auditor.pass_over(event),
+                            (false, true) => auditor.observe_elsewhere(event),
+                            (false, false) => Vec::new(),
+                        });
+                    }
+                }
+            }
+            violations.extend(auditor.finish());
+            if let Some(first) = violations.first() {
+                return Err(Violation::new(
+                    first.invariant,
+                    format!("{} violations, the first: {first:?}", violations.len()),
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn records(&self, topic: &str, partition: i32) -> Vec<Record> {
@@ -117,73 +236,70 @@ impl Remains<'_> {
         Ok(events)
     }
 
-    /// Decides the commands of a ledger once more.
-    async fn compare_with_oracle(&self, ledger: i32, events: &[Event]) -> Result<(), Violation> {
-        // Which version of a plan a train-date was opened with depends on who read it when; the event says it.
-        let mut sold_by: BTreeMap<Text, Arc<Plan>> = BTreeMap::new();
-        for event in events {
-            if let Event::Opened(opened) = event {
-                let mut service = (*opened.plan).clone();
-                service.running_dates = vec![opened.header.travel_date];
-                let key = train_date_key(&opened.header.train_id, opened.header.travel_date);
-                let plan = Plan::compile(service).map_err(|error| {
-                    Violation::new(
-                        "oracle",
-                        format!("ledger {ledger}: {key} is opened by a wrong plan: {error}"),
-                    )
-                })?;
-                sold_by.insert(key, Arc::new(plan));
-            }
-        }
+    /// Decides all commands once more, layout by layout.
+    async fn compare_with_oracle(&self, events: &[Vec<Event>]) -> Result<(), Violation> {
+        let sold_by = plans_of(events)?;
         let first: BTreeMap<Text, Arc<Plan>> = plans(self.seed, 1)
             .into_iter()
             .filter_map(|plan| Some((plan.train_id.clone(), Arc::new(Plan::compile(plan).ok()?))))
             .collect();
-        let mut oracle = Ledger::new(ledger, self.partitions);
-        let mut found = events.iter();
-        let mut sequence = 0;
-        let mut dead = Vec::new();
+        let mut found: Vec<_> = events.iter().map(|events| events.iter()).collect();
+        let mut commands: Vec<_> = (0..self.partitions())
+            .map(|ledger| self.records(topics::BOOKING_REQUESTS, ledger).into_iter().peekable())
+            .collect();
+        let mut sequences = vec![0; commands.len()];
+        let mut dead = vec![Vec::new(); commands.len()];
         let mut decoder = Decoder::<Command>::new(contract().0.clone());
-        for record in self.records(topics::BOOKING_REQUESTS, ledger) {
-            let Some(command) = decode(&mut decoder, &record).await else {
-                dead.push(record);
-                continue;
-            };
-            let key = command_key(&command);
-            if partition_for_key(key.as_bytes(), self.partitions) != ledger {
-                continue;
-            }
-            let (Command::Book(interlock_schemas::BookingRequest { train_id, .. })
-            | Command::Cancel(interlock_schemas::CancellationRequest { train_id, .. })) = &command;
-            let provenance = Provenance {
-                ledger,
-                next_sequence: sequence + 1,
-                source_offset: record.offset,
-                time: record.timestamp,
-                token: &"oracle".into(),
-            };
-            let plan = sold_by.get(&key).or_else(|| first.get(train_id));
-            for expected in decide(&oracle, &command, plan, &provenance) {
-                evolve(&mut oracle, &expected);
-                sequence += 1;
-                let mut actual = found.next().cloned();
-                if let Some(actual) = &mut actual {
-                    actual.header_mut().token = "oracle".into();
-                }
-                if actual.as_ref() != Some(&expected) {
-                    let detail = format!(
-                        "ledger {ledger}, offset {}, sequence {sequence}:\nexpected {expected:?}\nfound    {actual:?}",
-                        record.offset
-                    );
-                    return Err(Violation::new("oracle", detail));
+        let mut oracles = Vec::new();
+        for stage in self.stages {
+            oracles = stage.lay_out(oracles);
+            for (at, oracle) in oracles.iter_mut().enumerate() {
+                let ledger = oracle.number;
+                while let Some(record) = commands[at].next_if(|record| stage.is_before_end(ledger, record.offset)) {
+                    let Some(command) = decode(&mut decoder, &record).await else {
+                        dead[at].push(record);
+                        continue;
+                    };
+                    let key = command_key(&command);
+                    if stage.ledger_of(key.as_bytes()) != ledger {
+                        continue;
+                    }
+                    let (Command::Book(interlock_schemas::BookingRequest { train_id, .. })
+                    | Command::Cancel(interlock_schemas::CancellationRequest { train_id, .. })) = &command;
+                    let provenance = Provenance {
+                        ledger,
+                        next_sequence: sequences[at] + 1,
+                        source_offset: record.offset,
+                        time: record.timestamp,
+                        token: &"oracle".into(),
+                    };
+                    let plan = sold_by.get(&key).or_else(|| first.get(train_id));
+                    for expected in decide(oracle, &command, plan, &provenance) {
+                        evolve(oracle, &expected);
+                        sequences[at] += 1;
+                        let mut actual = found[at].next().cloned();
+                        if let Some(actual) = &mut actual {
+                            actual.header_mut().token = "oracle".into();
+                        }
+                        if actual.as_ref() != Some(&expected) {
+                            let detail = format!(
+                                "ledger {ledger}, offset {}, sequence {}:\nexpected {expected:?}\nfound    {actual:?}",
+                                record.offset, sequences[at]
+                            );
+                            return Err(Violation::new("oracle", detail));
+                        }
+                    }
                 }
             }
         }
-        if let Some(more) = found.next() {
-            let detail = format!("ledger {ledger}: nothing causes {more:?}");
-            return Err(Violation::new("oracle", detail));
+        for ((ledger, mut found), dead) in (0..).zip(found).zip(&dead) {
+            if let Some(more) = found.next() {
+                let detail = format!("ledger {ledger}: nothing causes {more:?}");
+                return Err(Violation::new("oracle", detail));
+            }
+            self.dead_letters(ledger, dead)?;
         }
-        self.dead_letters(ledger, &dead)
+        Ok(())
     }
 
     /// Every record that can't be decoded has one dead letter, byte for byte.
@@ -225,11 +341,15 @@ impl Remains<'_> {
     async fn records_sent_on(&self) -> Result<(), Violation> {
         let mut decoder = Decoder::<Command>::new(contract().0.clone());
         let mut copies: BTreeMap<(Option<Bytes>, Option<Bytes>), i64> = BTreeMap::new();
-        for ledger in 0..self.partitions {
+        for ledger in 0..self.partitions() {
             for record in self.records(topics::BOOKING_REQUESTS, ledger) {
+                let stage = self
+                    .stages
+                    .iter()
+                    .find(|stage| stage.is_before_end(ledger, record.offset));
                 let Some(key) = record.key.clone() else { continue };
                 let is_copy = record.headers.iter().any(|(name, _)| &**name == HOPS_HEADER);
-                let is_home = partition_for_key(&key, self.partitions) == ledger;
+                let is_home = stage.is_some_and(|stage| stage.ledger_of(&key) == ledger);
                 if decode(&mut decoder, &record).await.is_none() {
                     continue;
                 }
@@ -247,12 +367,9 @@ impl Remains<'_> {
     }
 
     /// I5, and whether the store and the committed offset are where the events are.
-    async fn compare_with_store(&self, ledger: i32, events: &[Event]) -> Result<(), Violation> {
+    async fn compare_with_store(&self, folded: &Ledger, events: &[Event]) -> Result<(), Violation> {
+        let ledger = folded.number;
         let wrong = |detail: String| Violation::new("I5", format!("ledger {ledger}: {detail}"));
-        let mut folded = Ledger::new(ledger, self.partitions);
-        for event in events {
-            evolve(&mut folded, event);
-        }
         let names = self.store.documents(ledger);
         let loaded = self
             .store
@@ -274,7 +391,7 @@ impl Remains<'_> {
         for (name, fields) in names.iter().zip(loaded) {
             let name = String::from_utf8_lossy(name);
             if name.is_empty() {
-                let counter = Ledger::restore(ledger, self.partitions, fields).map_err(|e| wrong(e.to_string()))?;
+                let counter = Ledger::restore(ledger, self.partitions(), fields).map_err(|e| wrong(e.to_string()))?;
                 if counter.bookings != folded.bookings {
                     return Err(wrong(format!(
                         "{} bookings, the events say {}",
@@ -296,21 +413,20 @@ impl Remains<'_> {
     }
 }
 
-/// I1 to I4.
-fn audit(events: &[Event]) -> Result<(), Violation> {
-    let mut auditor = EventAuditor::new();
-    let mut violations = Vec::new();
-    for event in events {
-        violations.extend(auditor.observe(event));
+/// The plan of each train-date. Which version it was opened with depends on who read it when; the event says it.
+fn plans_of(events: &[Vec<Event>]) -> Result<BTreeMap<Text, Arc<Plan>>, Violation> {
+    let mut sold_by = BTreeMap::new();
+    for event in events.iter().flatten() {
+        if let Event::Opened(opened) = event {
+            let mut service = (*opened.plan).clone();
+            service.running_dates = vec![opened.header.travel_date];
+            let key = train_date_key(&opened.header.train_id, opened.header.travel_date);
+            let plan = Plan::compile(service)
+                .map_err(|error| Violation::new("oracle", format!("{key} is opened by a wrong plan: {error}")))?;
+            sold_by.insert(key, Arc::new(plan));
+        }
     }
-    violations.extend(auditor.finish());
-    match violations.first() {
-        None => Ok(()),
-        Some(first) => Err(Violation::new(
-            first.invariant,
-            format!("{} violations, the first: {first:?}", violations.len()),
-        )),
-    }
+    Ok(sold_by)
 }
 
 /// The command of a record, if it is one and lies under its train-date's key.

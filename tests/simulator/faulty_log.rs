@@ -104,6 +104,15 @@ impl Log for FaultyLog {
     async fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
         self.log.create_topics(topics).await
     }
+
+    async fn create_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
+        call(
+            &self.site,
+            "create_partitions",
+            self.log.create_partitions(topic, partitions),
+        )
+        .await
+    }
 }
 
 struct FaultyConsumer {

@@ -35,6 +35,9 @@ pub struct Schedule {
     pub actions: Vec<Action>,
     /// What is left out of the runtime on purpose.
     pub left_out: Option<Clause>,
+    /// After all of it there become so many ledgers, and it begins once more: other commands and some of the same, other
+    /// things that happen.
+    pub grows_to: Option<i32>,
 }
 
 /// How many calls in ten thousand go wrong, by kind.
@@ -118,9 +121,7 @@ impl Schedule {
         let rates = Rates::draw(&mut random);
         let batch_records_max = *random.pick(&[1, 3, 10, 50, 4_000]);
         let commit_records_max = *random.pick(&[1, 5, 30, 200, 20_000]);
-        let mut actions = actions(&mut random, workers, partitions);
-        actions.extend(deaf(seed, workers));
-        actions.sort_by_key(|action| action.at_ms);
+        let actions = actions(&mut random, (seed, 5), workers, partitions);
         Self {
             seed,
             commands,
@@ -132,7 +133,26 @@ impl Schedule {
             rates,
             actions,
             left_out: None,
+            grows_to: None,
         }
+    }
+
+    /// The run of a seed in which there become more ledgers.
+    pub fn growing(seed: u64, commands: u64) -> Self {
+        let schedule = Self::of(seed, commands);
+        let more = Random::new(seed, 6).between(1, 5) as i32;
+        Self {
+            grows_to: Some(schedule.partitions + more),
+            ..schedule
+        }
+    }
+
+    /// What happens when it begins once more.
+    pub(super) fn actions_after_growth(&self, partitions: i32) -> Vec<Action> {
+        if self.actions.is_empty() {
+            return Vec::new();
+        }
+        actions(&mut Random::new(self.seed, 7), (self.seed, 8), self.workers, partitions)
     }
 }
 
@@ -158,7 +178,14 @@ impl Rates {
     }
 }
 
-fn actions(random: &mut Random, workers: usize, partitions: i32) -> Vec<Action> {
+fn actions(random: &mut Random, deafness: (u64, u64), workers: usize, partitions: i32) -> Vec<Action> {
+    let mut actions = faults(random, workers, partitions);
+    actions.extend(deaf(deafness, workers));
+    actions.sort_by_key(|action| action.at_ms);
+    actions
+}
+
+fn faults(random: &mut Random, workers: usize, partitions: i32) -> Vec<Action> {
     const KINDS: usize = 12;
     let enabled: Vec<usize> = (0..KINDS).filter(|_| random.chance(4_000)).collect();
     let mut actions = Vec::new();
@@ -216,8 +243,8 @@ fn actions(random: &mut Random, workers: usize, partitions: i32) -> Vec<Action> 
 }
 
 /// In some schedules, workers that the group gives up, and that go on reading.
-fn deaf(seed: u64, workers: usize) -> Vec<Action> {
-    let mut random = Random::new(seed, 5);
+fn deaf((seed, stream): (u64, u64), workers: usize) -> Vec<Action> {
+    let mut random = Random::new(seed, stream);
     let often = if random.chance(2_500) { random.between(1, 4) } else { 0 };
     let action = |_| Action {
         at_ms: random.below(SPAN_MS),
@@ -236,6 +263,9 @@ impl fmt::Display for Schedule {
             "seed {}: {} commands, {} partitions, {} workers, batches of {}, transactions of {}",
             self.seed, self.commands, self.partitions, self.workers, self.batch_records_max, self.commit_records_max
         )?;
+        if let Some(ledgers) = self.grows_to {
+            writeln!(f, "then {ledgers} ledgers, and once more")?;
+        }
         writeln!(f, "{:?}", self.rates)?;
         for action in &self.actions {
             writeln!(f, "{:>7} {:?}", action.at_ms, action.what)?;

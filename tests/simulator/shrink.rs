@@ -61,6 +61,9 @@ fn candidates(from: &Schedule) -> Vec<Schedule> {
             smaller.actions.remove(index);
         });
     }
+    if from.grows_to.is_some() {
+        with(&|smaller| smaller.grows_to = None);
+    }
     if from.partitions > 1 {
         with(&|smaller| smaller.partitions = 1);
     }

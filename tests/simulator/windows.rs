@@ -49,7 +49,7 @@ impl Remains<'_> {
             }
         }
         let mut expected = Money::default();
-        for ledger in 0..self.partitions {
+        for ledger in 0..self.partitions() {
             for event in self.events(ledger).await? {
                 let header = event.header();
                 if !header.replay {

@@ -72,12 +72,27 @@ pub(super) fn plan_record(plan: &TrainService) -> Result<OutputRecord> {
     ))
 }
 
-/// The records of a schedule, in bursts.
-pub(super) fn bursts(schedule: &Schedule) -> Result<Vec<Vec<OutputRecord>>> {
+/// The records of a schedule after its ledgers have become more: new ones, and some of those before.
+pub(super) fn bursts_after_growth(schedule: &Schedule) -> Result<Vec<Vec<OutputRecord>>> {
+    let later = Schedule {
+        seed: schedule.seed.wrapping_add(1 << 40),
+        ..schedule.clone()
+    };
+    let mut random = Random::new(schedule.seed, 9);
+    let mut bursts_later = bursts(&later, schedule.seed)?;
+    let repeated = bursts(schedule, schedule.seed)?
+        .into_iter()
+        .filter(|_| random.chance(2_000));
+    bursts_later.extend(repeated);
+    Ok(bursts_later)
+}
+
+/// The records of a schedule for the trains of a seed, in bursts.
+pub(super) fn bursts(schedule: &Schedule, trains: u64) -> Result<Vec<Vec<OutputRecord>>> {
     let mut random = Random::new(schedule.seed, 3);
     let workload = Workload::new(
         &Profile::named("burst")?,
-        &plans(schedule.seed, 1),
+        &plans(trains, 1),
         schedule.commands,
         None,
         schedule.seed,

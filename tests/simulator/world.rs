@@ -1,5 +1,6 @@
 //! Drives one run: the log, the ledger store, the workers' lives, and what the schedule does to them.
 
+mod growth;
 mod settling;
 
 use std::collections::BTreeMap;
@@ -22,14 +23,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::check::{Amounts, Remains, Violation};
+use super::check::{Amounts, Remains, Stage, Violation};
 use super::faulty_ledgers::FaultyLedgers;
 use super::faulty_log::FaultyLog;
 use super::faulty_sink::FaultySink;
-use super::schedule::{SPAN_MS, Schedule, What};
+use super::schedule::{Action, SPAN_MS, Schedule, What};
 use super::site::Site;
 use super::trace::Trace;
-use super::workload::{START_MS, bursts, contract, plan_record, plans};
+use super::workload::{START_MS, bursts, bursts_after_growth, contract, plan_record, plans};
 use crate::random::Random;
 
 /// Time-outs of the log: Kafka's, in the same order, only shorter.
@@ -81,6 +82,8 @@ pub(super) struct World<'a> {
     entries: u64,
     /// How far the events could be read when this was last looked at.
     stable: BTreeMap<TopicPartition, i64>,
+    /// How ledgers are laid out, and were.
+    stages: Vec<Stage>,
 }
 
 impl<'a> World<'a> {
@@ -96,7 +99,7 @@ impl<'a> World<'a> {
         for plan in plans(schedule.seed, 1) {
             log.append(vec![plan_record(&plan)?])?;
         }
-        let mut world = Self {
+        Ok(Self {
             schedule,
             trace: Trace::new(is_traced),
             began: Instant::now(),
@@ -109,30 +112,33 @@ impl<'a> World<'a> {
             agenda: BTreeMap::new(),
             entries: 0,
             stable: BTreeMap::new(),
-        };
-        world.plan()?;
-        Ok(world)
+            stages: vec![Stage::first(schedule.partitions)],
+        })
     }
 
-    /// Enters everything that is known beforehand.
-    fn plan(&mut self) -> Result<()> {
+    /// Enters everything that is known beforehand; returns when it is over.
+    fn plan(&mut self, bursts: Vec<Vec<OutputRecord>>, actions: &[Action]) -> u64 {
+        let from_ms = self.trace.now_ms();
         for worker in 0..self.schedule.workers {
-            self.enter(0, Next::Start(worker));
+            self.enter(from_ms, Next::Start(worker));
         }
         let mut random = Random::new(self.schedule.seed, 4);
-        let mut bursts = bursts(self.schedule)?;
         let mut moments: Vec<u64> = bursts.iter().map(|_| random.below(SPAN_MS)).collect();
         moments.sort_unstable();
-        for (at_ms, burst) in moments.into_iter().zip(bursts.drain(..)) {
-            self.enter(at_ms, Next::Burst(burst));
+        for (at_ms, burst) in moments.into_iter().zip(bursts) {
+            self.enter(from_ms + at_ms, Next::Burst(burst));
         }
-        for action in &self.schedule.actions {
-            self.enter(action.at_ms, Next::Act(action.what.clone()));
+        for action in actions {
+            self.enter(from_ms + action.at_ms, Next::Act(action.what.clone()));
         }
         for at_ms in (500..SPAN_MS).step_by(500) {
-            self.enter(at_ms, Next::Look);
+            self.enter(from_ms + at_ms, Next::Look);
         }
-        Ok(())
+        from_ms + SPAN_MS
+    }
+
+    fn partitions(&self) -> i32 {
+        self.stages.last().map_or(0, |stage| stage.ledgers)
     }
 
     fn enter(&mut self, at_ms: u64, next: Next) {
@@ -142,8 +148,23 @@ impl<'a> World<'a> {
 
     /// Runs it all, and looks whether everything holds.
     pub(super) async fn run(&mut self) -> Result<Result<Amounts, Violation>> {
+        let end_ms = self.plan(bursts(self.schedule, self.schedule.seed)?, &self.schedule.actions);
+        let first = self.run_until(end_ms).await?;
+        let (Ok(amounts), Some(ledgers)) = (&first, self.schedule.grows_to) else {
+            return Ok(first);
+        };
+        let first_booking = interlock_inventory::first_booking(&amounts.bookings, ledgers);
+        if let Err(violation) = self.grow(ledgers, first_booking).await? {
+            return Ok(Err(violation));
+        }
+        let actions = self.schedule.actions_after_growth(ledgers);
+        let end_ms = self.plan(bursts_after_growth(self.schedule)?, &actions);
+        self.run_until(end_ms).await
+    }
+
+    async fn run_until(&mut self, end_ms: u64) -> Result<Result<Amounts, Violation>> {
         while let Some(((at_ms, _), next)) = self.agenda.pop_first() {
-            if at_ms > SPAN_MS {
+            if at_ms > end_ms {
                 // What is held is released when everything is healed.
                 self.enter(at_ms, next);
                 break;
@@ -178,7 +199,7 @@ impl<'a> World<'a> {
             topics::dlq(topics::BOOKING_REQUESTS),
         ]);
         let partitions = written.flat_map(|topic| {
-            (0..self.schedule.partitions).map(move |partition| TopicPartition::new(topic.as_str(), partition))
+            (0..self.partitions()).map(move |partition| TopicPartition::new(topic.as_str(), partition))
         });
         let count = |partition| {
             self.log
@@ -194,7 +215,7 @@ impl<'a> World<'a> {
             store: &self.store,
             sink: self.schedule.windows.then_some(&*self.sink),
             seed: self.schedule.seed,
-            partitions: self.schedule.partitions,
+            stages: &self.stages,
         }
     }
 
@@ -271,7 +292,7 @@ impl<'a> World<'a> {
             }
             What::Forked { worker, for_ms } => {
                 let fork = MemoryLedgerStore::default();
-                for ledger in 0..self.schedule.partitions {
+                for ledger in 0..self.partitions() {
                     fork.restore(ledger, self.store.snapshot(ledger));
                 }
                 if let Some(life) = self.life(worker) {

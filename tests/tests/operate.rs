@@ -1,7 +1,9 @@
 //! What operators do when something went wrong, against real servers: dead letters are looked at and sent again, ledgers and
 //! windows are derived once more, open transactions are ended; and what a worker refuses to start with.
 
-use anyhow::{Context as _, Result, ensure};
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result, bail, ensure};
 use interlock_schemas::topics;
 use interlock_tests::real::{Finished, Installation, PATIENCE, Raw, Sums, in_installation, wait_for};
 use rdkafka::ClientConfig;
@@ -181,8 +183,93 @@ async fn ledgers_and_windows_are_derived_once_more_while_others_go_on() -> Resul
 
         let unknown = call(installation, &["replay", "--ledgers", "--partitions", "99"], 1).await?;
         ensure!(unknown.error.contains("99"), "{unknown:?}");
-        let refused = call(installation, &["replay", "--repartition", "12"], 1).await?;
-        ensure!(refused.error.contains("docs/operating.md"), "{refused:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// No PNR stands for two bookings.
+async fn pnrs_are_unique(installation: &Installation) -> Result<()> {
+    let mut booked = BTreeMap::new();
+    for event in installation.events().await? {
+        let header = event.header();
+        let (pnr, request_id) = (header.pnr.clone(), header.request_id.clone());
+        if !pnr.is_empty() && *booked.entry(pnr.clone()).or_insert_with(|| request_id.clone()) != request_id {
+            bail!("PNR {pnr} stands for {request_id} and for {}", booked[&pnr]);
+        }
+    }
+    ensure!(booked.len() > 1_000, "{} bookings only", booked.len());
+    Ok(())
+}
+
+#[tokio::test]
+async fn more_ledgers_know_what_was_sold() -> Result<()> {
+    in_installation("repartition", async |installation| {
+        installation.seed(3).await?;
+        let before = installation.partitions();
+        let worker = installation.worker().await?;
+        installation.load(3_000).await?;
+        let grow = async |partitions: i32, status| {
+            let partitions = partitions.to_string();
+            call(
+                installation,
+                &["replay", "--repartition", &partitions, "--wait", "15"],
+                status,
+            )
+            .await
+        };
+        let refused = grow(before + 3, 1).await?;
+        ensure!(refused.error.contains("stop all workers"), "{refused:?}");
+        // A worker that is killed leaves what a next one must settle.
+        let load = installation.start_load(2_000, Some(1_000))?;
+        wait_for("something is decided", PATIENCE, async || {
+            Ok((worker.applied().await? > 3_500.0).then_some(()))
+        })
+        .await?;
+        let mut worker = worker;
+        worker.kill()?;
+        let refused = grow(before + 3, 1).await?;
+        ensure!(
+            refused.error.contains("start workers") || refused.error.contains("stop all workers"),
+            "{refused:?}"
+        );
+        let worker = installation.worker().await?;
+        load.finish().await?;
+        all_holds(installation).await?;
+        worker.stop().await?;
+
+        // No multiple of what there was, so that train-dates move between old ledgers as well; begun twice, killed once.
+        let mut killed = installation.command(&["replay", "--repartition", &(before + 3).to_string()])?;
+        let mut killed = installation.spawn(&mut killed, "repartition")?;
+        wait_for("the topics have grown", PATIENCE, async || {
+            Ok(killed.log().contains("every topic").then_some(()))
+        })
+        .await?;
+        killed.kill()?;
+        let grown = grow(before + 3, 0).await?;
+        ensure!(grown.error.contains("laid out"), "{grown:?}");
+        let again = grow(before + 3, 0).await?;
+        ensure!(again.error.contains("already"), "{again:?}");
+        let refused = grow(before, 1).await?;
+        ensure!(refused.error.contains("can't shrink"), "{refused:?}");
+
+        let workers = [installation.worker().await?, installation.worker().await?];
+        all_holds(installation).await?;
+        installation.load(3_000).await?;
+        all_holds(installation).await?;
+        for worker in workers {
+            worker.stop().await?;
+        }
+        installation.flush_redis().await?;
+        let worker = installation.worker().await?;
+        all_holds(installation).await?;
+        worker.stop().await?;
+        grow(2 * (before + 3), 0).await?;
+        let worker = installation.worker().await?;
+        installation.load(3_000).await?;
+        all_holds(installation).await?;
+        pnrs_are_unique(installation).await?;
+        worker.stop().await?;
         Ok(())
     })
     .await

@@ -2,7 +2,8 @@
 //!
 //! Settings, for `scripts/simulate`: `SIMULATE_SEEDS` (how many), `SIMULATE_FIRST` (the first), `SIMULATE_COMMANDS`
 //! (of each), `SIMULATE_TRACE` (lines printed of a failing one). Besides, `SIMULATE_WINDOW_SEEDS` (how many in which the
-//! workers keep windows) and `SIMULATE_MUTATION_SEEDS` (how many for each clause that is left out).
+//! workers keep windows), `SIMULATE_GROWING_SEEDS` (how many in which there become more ledgers) and
+//! `SIMULATE_MUTATION_SEEDS` (how many for each clause that is left out).
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -19,6 +20,9 @@ const COMMANDS: u64 = 500;
 /// Schedules in which the workers keep windows, and commands of each.
 const WINDOW_SEEDS: u64 = 40;
 const WINDOW_COMMANDS: u64 = 120;
+/// Schedules in which there become more ledgers, and commands of each half.
+const GROWING_SEEDS: u64 = 200;
+const GROWING_COMMANDS: u64 = 250;
 /// Failures described; more are counted.
 const DESCRIBED_MAX: usize = 1;
 
@@ -138,6 +142,15 @@ fn windows_hold_what_the_events_add_up_to() {
         windows: true,
         ..Schedule::of(seed, WINDOW_COMMANDS)
     });
+}
+
+#[test]
+fn more_ledgers_know_what_was_decided() {
+    let (seeds, first) = (
+        setting("SIMULATE_GROWING_SEEDS", GROWING_SEEDS),
+        setting("SIMULATE_FIRST", 0),
+    );
+    all_hold(first, seeds, |seed| Schedule::growing(seed, GROWING_COMMANDS));
 }
 
 /// The simulator notices when a clause of the protocol is left out.

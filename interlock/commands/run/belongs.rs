@@ -3,7 +3,7 @@
 //!
 //! | found | so |
 //! | --- | --- |
-//! | a train-date's events lie where its key no longer leads | the number of partitions was changed after the first booking: its requests would go to a ledger that doesn't know it |
+//! | as many partitions as ledgers were not laid out for, or a train-date's events where its key no longer leads | the number of partitions was changed by hand after the first booking: requests would go to ledgers that don't know their train-dates |
 //! | events, and no committed offset | another application decided them, or the group's offsets were lost: all requests would be decided anew |
 //! | a ledger of another application | two applications share a namespace |
 //! | a ledger beyond the last partition | the topics were made anew, with fewer partitions |
@@ -18,6 +18,7 @@ use interlock_streams::ledger::LedgerStore;
 use interlock_streams::log::Log;
 use interlock_streams::log::murmur2::partition_for_key;
 use interlock_streams::record::TopicPartition;
+use interlock_streams::runtime::Layouts;
 
 /// Train-dates that are looked at. If the number of partitions was changed, each has at least every second chance to lie
 /// in the wrong one; if all that there are lie right, nothing is wrong.
@@ -26,8 +27,23 @@ const KEYS_ENOUGH: usize = 64;
 /// How long one look at a partition may take.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// Refuses topics whose number of partitions was changed after the first booking.
-pub(super) async fn check_keys(log: &dyn Log, partitions: i32) -> anyhow::Result<()> {
+/// Refuses topics whose number of partitions was changed by hand after the first booking.
+pub(super) async fn check_layout(log: &dyn Log, group: &str, partitions: i32) -> anyhow::Result<()> {
+    let Some(layouts) = Layouts::written_down(log, group, BOOKING_REQUESTS, partitions).await? else {
+        return check_keys(log, partitions).await;
+    };
+    ensure!(
+        layouts.ledgers == partitions,
+        "the number of partitions was changed after the first booking: ledgers are laid out for {}, and the topics have \
+         {partitions}. Seats would be sold twice. `interlock replay --repartition {partitions}` lays the ledgers out anew; see \"The \
+         number of partitions\" in docs/operating.md",
+        layouts.ledgers
+    );
+    Ok(())
+}
+
+/// The same for positions of a version that did not write down how ledgers are laid out.
+async fn check_keys(log: &dyn Log, partitions: i32) -> anyhow::Result<()> {
     let mut seen = 0;
     for partition in 0..partitions {
         let source = TopicPartition::new(TRAIN_DATES, partition);
@@ -132,8 +148,29 @@ mod tests {
         log.append(vec![record]).unwrap();
     }
 
+    async fn commit_position(log: &MemoryLog, metadata: &str) {
+        let member = ConsumerConfig {
+            group: GROUP.to_owned(),
+            topics: vec![BOOKING_REQUESTS.to_owned()],
+            client_id: "worker".to_owned(),
+            instance_id: None,
+        };
+        let mut consumer = log.consumer(&member).await.unwrap();
+        while !matches!(consumer.poll(1, LOOK).await.unwrap(), Polled::Assigned(_)) {}
+        let commit = OffsetCommit {
+            source: TopicPartition::new(BOOKING_REQUESTS, 1),
+            committed: CommittedOffset {
+                offset: 0,
+                metadata: metadata.to_owned(),
+            },
+        };
+        let group = consumer.group_metadata().await.unwrap();
+        let mut producer = log.producer("p").await.unwrap();
+        producer.commit(vec![commit], group).await.unwrap();
+    }
+
     #[tokio::test]
-    async fn a_changed_number_of_partitions_is_noticed() {
+    async fn a_changed_number_of_partitions_is_noticed_by_the_keys() {
         let (before, now) = (log(4).await, log(6).await);
         let keys: Vec<String> = (0..40).map(|number| format!("{number}|2026-12-01")).collect();
         for key in &keys {
@@ -158,25 +195,24 @@ mod tests {
             "{error}"
         );
 
-        let member = ConsumerConfig {
-            group: GROUP.to_owned(),
-            topics: vec![BOOKING_REQUESTS.to_owned()],
-            client_id: "worker".to_owned(),
-            instance_id: None,
-        };
-        let mut consumer = log.consumer(&member).await.unwrap();
-        while !matches!(consumer.poll(1, LOOK).await.unwrap(), Polled::Assigned(_)) {}
-        let commit = OffsetCommit {
-            source: TopicPartition::new(BOOKING_REQUESTS, 1),
-            committed: CommittedOffset {
-                offset: 0,
-                metadata: String::new(),
-            },
-        };
-        let group = consumer.group_metadata().await.unwrap();
-        let mut producer = log.producer("p").await.unwrap();
-        producer.commit(vec![commit], group).await.unwrap();
+        commit_position(&log, "").await;
         check_positions(&log, GROUP, 2).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_changed_number_of_partitions_is_noticed_by_what_is_written_down() {
+        let log = log(4).await;
+        commit_position(&log, "il2 0 - 4@0 worker").await;
+        check_layout(&log, GROUP, 4).await.unwrap();
+        let error = check_layout(&log, GROUP, 6).await.unwrap_err().to_string();
+        assert!(error.contains("interlock replay --repartition 6"), "{error}");
+        // What the layout before left where keys no longer lead is no reason.
+        let key = (0..)
+            .map(|number| format!("{number}|2026-12-01"))
+            .find(|key| partition_for_key(key.as_bytes(), 4) != partition_for_key(key.as_bytes(), 2))
+            .unwrap();
+        put(&log, TRAIN_DATES, partition_for_key(key.as_bytes(), 2), &key);
+        check_layout(&log, GROUP, 4).await.unwrap();
     }
 
     #[tokio::test]

@@ -49,7 +49,7 @@ pub(super) async fn start(config: &Config, definitions: &[Definition], health: &
         .await?;
         let group = runtime.group(BOOKING);
         until_up(health, async || {
-            belongs::check_keys(&*log, ledgers).await?;
+            belongs::check_layout(&*log, &group, ledgers).await?;
             Ok(belongs::check_positions(&*log, &group, ledgers).await?)
         })
         .await?;

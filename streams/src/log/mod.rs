@@ -228,4 +228,8 @@ pub trait Log: Send + Sync {
 
     /// Creates the topics that don't exist yet; leaves the others alone.
     async fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError>;
+
+    /// Adds empty partitions to a topic until it has so many; leaves it alone where it has. Records stay where they are: from
+    /// now on a key may belong to another partition than its earlier records.
+    async fn create_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError>;
 }

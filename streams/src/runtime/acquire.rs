@@ -7,6 +7,7 @@ use futures::future::try_join_all;
 
 use super::config::TaskConfig;
 use super::error::TaskError;
+use super::layout::Layouts;
 use super::metadata::OffsetMetadata;
 use super::mutation::{Clause, left_out};
 use crate::ledger::{Claim, LedgerState, LedgerStore, Release, Token};
@@ -134,4 +135,49 @@ pub(crate) async fn read_committed(
         })?;
     }
     Ok(())
+}
+
+/// Refuses partitions that there weren't when the worker started: it would keep ledgers for them in a layout that nobody
+/// wrote down.
+pub(crate) fn check_partitions(config: &TaskConfig, partitions: &[TopicPartition]) -> Result<(), TaskError> {
+    partitions.iter().try_for_each(|source| {
+        let count = config.partitions_of(&source.topic)?;
+        check_count(source, count, count.max(source.partition + 1))
+    })
+}
+
+/// Refuses ledgers of another layout: keys would be decided in them that belong to others. A layout that is not written down
+/// yet is the present one, unless another partition knows better.
+pub(crate) async fn check_layouts(config: &TaskConfig, ledgers: &mut [Acquisition]) -> Result<(), TaskError> {
+    for ledger in ledgers {
+        let source = &ledger.source;
+        let count = config.partitions_of(&source.topic)?;
+        let laid_out = match &ledger.metadata.layouts {
+            Some(layouts) => Some(layouts.clone()),
+            None => Layouts::written_down(&*config.log, &config.group, &source.topic, count).await?,
+        };
+        let laid_out = laid_out.unwrap_or_else(|| Arc::new(Layouts::first(count)));
+        check_count(source, laid_out.ledgers, count)?;
+        if ledger.metadata.layouts.is_none() && !laid_out.past.is_empty() {
+            return Err(TaskError::Fatal(format!(
+                "{source}: the ledgers were laid out anew, which committed an offset for every partition, and group {} has none for this \
+                 one: it was lost; restore it",
+                config.group
+            )));
+        }
+        ledger.metadata.layouts = Some(laid_out);
+    }
+    Ok(())
+}
+
+fn check_count(source: &TopicPartition, laid_out: i32, partitions: i32) -> Result<(), TaskError> {
+    if laid_out == partitions {
+        return Ok(());
+    }
+    Err(TaskError::Fatal(format!(
+        "{source}: the ledgers are laid out for {laid_out} partitions, and topic {} has {partitions}: it was grown, or the ledgers were \
+         laid out anew, since this worker started, or the topic was grown by hand. Start the worker once more; if it says this \
+         again, lay the ledgers out anew",
+        source.topic
+    )))
 }

@@ -40,9 +40,10 @@ pub(crate) fn compare(state: &LedgerState, committed: i64, metadata: &OffsetMeta
     } else if watermark == committed - 1 && state.sequence == metadata.sequence {
         Verdict::Continue
     } else {
-        // With the sequences crossed (such as W ≥ C with fewer events) nothing of the ledger can be trusted.
+        // With the sequences crossed (such as W ≥ C with fewer events) nothing of the ledger can be trusted. One without
+        // events has nothing to keep, and may lack what other ledgers decided of its keys under an earlier layout.
         Verdict::Rebuild {
-            keep: watermark < committed - 1 && state.sequence <= metadata.sequence,
+            keep: watermark < committed - 1 && (1..=metadata.sequence).contains(&state.sequence),
         }
     }
 }
@@ -50,8 +51,10 @@ pub(crate) fn compare(state: &LedgerState, committed: i64, metadata: &OffsetMeta
 /// Did the same acquisitions decide both, as far as both reach?
 fn agrees(state: &LedgerState, metadata: &OffsetMetadata) -> bool {
     if state.sequence >= metadata.sequence {
-        // Nothing was ever committed: there is nothing that the ledger could disagree with.
-        metadata.sequence == 0 || state.lineage.token_at(metadata.sequence) == Some(&metadata.token)
+        // Nothing was ever committed: there is nothing that the ledger could disagree with. A new layout names its token
+        // before the first event, and only a ledger that was rebuilt since knows it.
+        let is_first = metadata.sequence == 0 && metadata.token.0.is_empty();
+        is_first || state.lineage.token_at(metadata.sequence) == Some(&metadata.token)
     } else {
         // The metadata's sequence lies beyond the ledger: only its own last token can tell. An empty ledger agrees.
         state.sequence == 0 || left_out(Clause::AgreeByLastToken) || state.lineage.last() == Some(&metadata.token)
@@ -82,6 +85,7 @@ mod tests {
             sequence,
             token: Token(token.into()),
             transactional_id: "x".into(),
+            layouts: None,
         }
     }
 
@@ -123,7 +127,7 @@ mod tests {
         );
         assert_eq!(
             compare(&state(-1, 0, &[]), 10, &metadata(10, "a")),
-            Verdict::Rebuild { keep: true }
+            Verdict::Rebuild { keep: false }
         );
     }
 
@@ -144,7 +148,29 @@ mod tests {
         assert_eq!(compare(&state(4, 0, &[]), 5, &metadata(0, "")), Verdict::Continue);
         assert_eq!(
             compare(&state(2, 0, &[]), 5, &metadata(0, "")),
-            Verdict::Rebuild { keep: true }
+            Verdict::Rebuild { keep: false }
+        );
+    }
+
+    #[test]
+    fn a_new_layout_is_known_to_ledgers_that_were_rebuilt_under_it_only() {
+        let switched = metadata(10, "switch");
+        let rebuild = Verdict::Rebuild { keep: false };
+        assert_eq!(compare(&state(9, 10, &[(1, "a")]), 10, &switched), rebuild);
+        assert_eq!(
+            compare(&state(9, 10, &[(1, "a"), (10, "switch")]), 10, &switched),
+            Verdict::Continue
+        );
+        assert_eq!(
+            compare(&state(12, 14, &[(10, "switch"), (11, "b")]), 10, &switched),
+            Verdict::Resend
+        );
+        // A ledger that there wasn't before.
+        let switched = metadata(0, "switch");
+        assert_eq!(compare(&state(-1, 0, &[]), 0, &switched), rebuild);
+        assert_eq!(
+            compare(&state(-1, 0, &[(0, "switch")]), 0, &switched),
+            Verdict::Continue
         );
     }
 

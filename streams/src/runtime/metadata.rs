@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
+use super::layout::Layouts;
 use crate::ledger::Token;
 
-/// Metadata of a ledger's committed offset. Written as `il1 <sequence> <token> <transactional.id>`; a token that is not
-/// there yet is written as `-`.
+/// Metadata of a ledger's committed offset. Written as `il2 <sequence> <token> <layouts> <transactional.id>`; a token that is not
+/// there yet is written as `-`. Earlier versions wrote `il1 <sequence> <token> <transactional.id>`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OffsetMetadata {
     /// Sequence of the last event of the records below the offset; 0 before the first.
@@ -15,20 +17,33 @@ pub struct OffsetMetadata {
     pub token: Token,
     /// `transactional.id` that committed the offset.
     pub transactional_id: String,
+    /// How keys are and were laid out; none where that was never written down.
+    pub layouts: Option<Arc<Layouts>>,
 }
 
 const VERSION: &str = "il1";
+const VERSION_WITH_LAYOUTS: &str = "il2";
 
 impl fmt::Display for OffsetMetadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let token = if self.token.0.is_empty() { "-" } else { &self.token.0 };
-        write!(f, "{VERSION} {} {token} {}", self.sequence, self.transactional_id)
+        let (sequence, transactional_id) = (self.sequence, &self.transactional_id);
+        match &self.layouts {
+            None => write!(f, "{VERSION} {sequence} {token} {transactional_id}"),
+            Some(layouts) => write!(
+                f,
+                "{VERSION_WITH_LAYOUTS} {sequence} {token} {layouts} {transactional_id}"
+            ),
+        }
     }
 }
 
 /// The metadata is not ours: some other program committed the offset.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("offset metadata {0:?} is not of the form `{VERSION} sequence token transactional.id`")]
+#[error(
+    "offset metadata {0:?} is not of the form `{VERSION} sequence token transactional.id` or `{VERSION_WITH_LAYOUTS} sequence token \
+     layouts transactional.id`"
+)]
 pub struct ForeignMetadata(pub String);
 
 impl FromStr for OffsetMetadata {
@@ -36,20 +51,28 @@ impl FromStr for OffsetMetadata {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let foreign = || ForeignMetadata(text.to_owned());
-        let mut fields = text.splitn(4, ' ');
+        let (version, rest) = text.split_once(' ').ok_or_else(foreign)?;
+        let has_layouts = match version {
+            VERSION => false,
+            VERSION_WITH_LAYOUTS => true,
+            _ => return Err(foreign()),
+        };
+        let mut fields = rest.splitn(if has_layouts { 4 } else { 3 }, ' ');
         let mut next = || fields.next().ok_or_else(foreign);
-        if next()? != VERSION {
-            return Err(foreign());
-        }
         let sequence = next()?.parse().map_err(|_| foreign())?;
         let token = match next()? {
             "-" => String::new(),
             token => token.to_owned(),
         };
+        let layouts = match has_layouts {
+            true => Some(Arc::new(next()?.parse().map_err(|_| foreign())?)),
+            false => None,
+        };
         Ok(Self {
             sequence,
             token: Token(token),
             transactional_id: next()?.to_owned(),
+            layouts,
         })
     }
 }
@@ -66,6 +89,13 @@ mod tests {
                 sequence: 42,
                 token: Token("t0".into()),
                 transactional_id: "app booking 1".into(),
+                layouts: None,
+            },
+            OffsetMetadata {
+                sequence: 42,
+                token: Token::default(),
+                transactional_id: "app booking 1".into(),
+                layouts: Some(Arc::new("4:7:9,8@3".parse().unwrap())),
             },
         ] {
             assert_eq!(metadata.to_string().parse(), Ok(metadata));
@@ -74,7 +104,15 @@ mod tests {
 
     #[test]
     fn foreign_metadata_is_told_apart() {
-        for text in ["", "il1", "il1 x t id", "il2 1 t id", "something else"] {
+        for text in [
+            "",
+            "il1",
+            "il1 x t id",
+            "il2 1 t id",
+            "il2 1 t 4:7,8 id",
+            "il3 1 t id",
+            "something else",
+        ] {
             assert!(text.parse::<OffsetMetadata>().is_err(), "{text:?}");
         }
     }

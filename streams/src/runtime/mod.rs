@@ -12,7 +12,8 @@
 //! | settle, claim, send again | `transactional` |
 //! | compare | `compare`, `lineage`, `metadata` |
 //! | what is sent again | `outbox` |
-//! | rebuild | `rebuild` |
+//! | rebuild | `rebuild`, `history` |
+//! | lay out anew | `layout`, `repartition` |
 //! | decide, commit to the ledger, lost replies, trim | `task`, `session` |
 //! | send, commit, revoke, back off, idle check | `thread` |
 
@@ -21,12 +22,15 @@ mod compare;
 mod config;
 mod error;
 mod health;
+mod history;
+mod layout;
 mod lineage;
 mod metadata;
 #[doc(hidden)]
 pub mod mutation;
 mod outbox;
 mod rebuild;
+mod repartition;
 pub(crate) mod session;
 mod sinking;
 pub(crate) mod stages;
@@ -44,7 +48,9 @@ use tokio::sync::watch;
 pub use config::{RuntimeConfig, TokenSource};
 pub use error::TaskError;
 pub use health::Health;
+pub use layout::{Layouts, NoLayouts, PastLayout};
 pub use metadata::{ForeignMetadata, OffsetMetadata};
+pub use repartition::{Repartition, RepartitionError, Taken};
 
 use crate::ledger::{LedgerError, LedgerStore};
 use crate::log::{ConsumerConfig, Log};

@@ -4,26 +4,26 @@
 //! them: a commit whose marker has reached the offsets but not yet the event topics, or a transaction that hangs, holds
 //! the position back until it is settled. Only events of input records below C are folded; W becomes C − 1 and not the
 //! last event's offset, because dead letters and forwarded records leave no event.
+//!
+//! Where ledgers were laid out anew (`layout`), what others decided of this ledger's keys before comes first, layout by
+//! layout; and of its own events those of keys that went to others are counted and not folded.
 
-use std::collections::VecDeque;
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use tokio::time::Instant;
 
 use super::error::TaskError;
+use super::history::History;
+use super::layout::{Layouts, PastLayout};
 use super::metadata::OffsetMetadata;
 use super::mutation::{Clause, left_out};
 use super::session::LedgerSession;
 use crate::ledger::{Lineage, RebuildStep, Token};
-use crate::ledger_node::{LedgerSide, PastEvent};
-use crate::log::{Log, Reader};
+use crate::ledger_node::LedgerSide;
+use crate::log::Log;
 use crate::metric_definitions::{REBUILD_SECONDS, REBUILDS};
 use crate::record::TopicPartition;
 
-/// Events taken from a topic at once.
-const READ_RECORDS_MAX: usize = 5_000;
-/// How long one read waits before it says what it waits for.
-const READ_WAIT: Duration = Duration::from_secs(5);
 /// Fields written to the store at once: bounds the store's pause.
 const WRITE_FIELDS_MAX: usize = 5_000;
 
@@ -31,6 +31,9 @@ const WRITE_FIELDS_MAX: usize = 5_000;
 pub(crate) struct Rebuild<'a> {
     pub(crate) log: &'a dyn Log,
     pub(crate) event_topics: &'a [String],
+    /// The group, and the input partition of the ledger.
+    pub(crate) group: &'a str,
+    pub(crate) source: &'a TopicPartition,
     /// C: events of input records below it are folded.
     pub(crate) committed: i64,
     pub(crate) metadata: &'a OffsetMetadata,
@@ -83,53 +86,100 @@ impl Rebuild<'_> {
         side: &mut dyn LedgerSide,
     ) -> Result<(i64, Lineage, Option<i64>), TaskError> {
         let ledger = session.claim.ledger;
-        let mut topics = self.open(ledger).await?;
-        let (mut sequence, mut lineage) = if self.keep {
-            (session.sequence, session.lineage.clone())
-        } else {
-            (0, Lineage::default())
+        let (after, lineage) = match self.keep {
+            true => (session.sequence, session.lineage.clone()),
+            false => (0, Lineage::default()),
         };
-        let mut last_offset = None;
-        while let Some(event) = next_event(&mut topics, side).await? {
-            let is_committed = event.source_offset < self.committed || left_out(Clause::FoldBelowCommitted);
-            if !is_committed || (self.keep && event.sequence <= session.sequence) {
-                continue;
-            }
-            if event.sequence != sequence + 1 {
-                return Err(TaskError::Fatal(format!(
-                    "ledger {ledger} can't be rebuilt: event {} follows event {sequence} in the topics {:?}; \
-                     events are missing or repeated there (their retention must outlive the sale)",
-                    event.sequence, self.event_topics
-                )));
-            }
-            sequence = event.sequence;
-            last_offset = Some(event.source_offset);
-            lineage.extend(sequence, &event.token);
-            side.fold(event, session, self.keep).await?;
+        let history = History::open(self.log, self.event_topics, ledger, after).await?;
+        let mut own = Own {
+            history,
+            lineage,
+            last_offset: None,
+        };
+        // What is kept was laid out as it is now, or the lineage would not agree.
+        let layouts = self.metadata.layouts.as_deref();
+        if let Some(layouts) = layouts.filter(|layouts| !self.keep && !layouts.past.is_empty()) {
+            self.fold_past(layouts, &mut own, session, side).await?;
+            side.renumber(layouts.first_number);
         }
-        lineage.prune(sequence);
-        Ok((sequence, lineage, last_offset))
+        let below = match left_out(Clause::FoldBelowCommitted) {
+            true => i64::MAX,
+            false => self.committed,
+        };
+        own.fold(below, layouts, session, side, self.keep).await?;
+        let Own {
+            history,
+            mut lineage,
+            last_offset,
+        } = own;
+        if history.sequence == self.metadata.sequence && !self.metadata.token.0.is_empty() {
+            // Nothing was decided since the ledgers were laid out anew: the token that did it is in no event.
+            lineage.extend(history.sequence, &self.metadata.token);
+        }
+        lineage.prune(history.sequence);
+        Ok((history.sequence, lineage, last_offset))
     }
 
-    async fn open(&self, ledger: i32) -> Result<Vec<EventTopic>, TaskError> {
-        let mut topics = Vec::with_capacity(self.event_topics.len());
-        // All marks are taken before the first read: what comes after them was not committed below C.
-        for topic in self.event_topics {
-            let source = TopicPartition::new(topic.as_str(), ledger);
-            let (low, high) = self.log.watermarks(&source).await?;
-            topics.push((source, low, high));
+    /// Folds what was decided of this ledger's keys before the present layout, by whichever ledger.
+    async fn fold_past(
+        &self,
+        layouts: &Layouts,
+        own: &mut Own,
+        session: &LedgerSession,
+        side: &mut dyn LedgerSide,
+    ) -> Result<(), TaskError> {
+        let ledger = session.claim.ledger;
+        let ends = self.ends_of_past(layouts).await?;
+        let mut others: BTreeMap<i32, History> = BTreeMap::new();
+        for (index, past) in layouts.past.iter().enumerate() {
+            for holder in layouts.holders(past, ledger) {
+                let end = ends.get(&holder).and_then(|past| past.get(index)).ok_or_else(|| {
+                    TaskError::Fatal(format!(
+                        "the offset of partition {holder} that group {} committed says nothing of the {} ledgers there were; \
+                         restore it",
+                        self.group, past.ledgers
+                    ))
+                })?;
+                let reached = if holder == ledger {
+                    own.fold(end.end_offset, Some(layouts), session, side, false).await?;
+                    own.history.sequence
+                } else {
+                    let history = match others.remove(&holder) {
+                        Some(history) => history,
+                        None => History::open(self.log, self.event_topics, holder, 0).await?,
+                    };
+                    let history = others.entry(holder).or_insert(history);
+                    while let Some(event) = history.next(end.end_offset, side).await? {
+                        if event.is_of(ledger, layouts) {
+                            side.fold(event, session, false).await?;
+                        }
+                    }
+                    history.sequence
+                };
+                if reached != end.end_sequence {
+                    return Err(TaskError::Fatal(format!(
+                        "ledger {ledger} can't be rebuilt: of the events that ledger {holder} decided before there were more than \
+                         {} ledgers, the topics {:?} hold those up to {reached} and not up to {}; restore them from a backup \
+                         (their retention must outlive the sale)",
+                        past.ledgers, self.event_topics, end.end_sequence
+                    )));
+                }
+            }
         }
-        let mut open = Vec::with_capacity(topics.len());
-        for (source, low, high) in topics {
-            let reader = self.log.reader(&source, low).await?;
-            open.push(EventTopic {
-                source,
-                reader,
-                high,
-                events: VecDeque::new(),
-            });
-        }
-        Ok(open)
+        Ok(())
+    }
+
+    /// Where past layouts ended in each partition: never changes once it is written.
+    async fn ends_of_past(&self, layouts: &Layouts) -> Result<BTreeMap<i32, Vec<PastLayout>>, TaskError> {
+        let sources: Vec<TopicPartition> = (0..layouts.ledgers)
+            .map(|partition| TopicPartition::new(&*self.source.topic, partition))
+            .collect();
+        let committed = self.log.committed_unstable(self.group, &sources).await?;
+        let ends = sources.iter().zip(committed).filter_map(|(source, committed)| {
+            let metadata: OffsetMetadata = committed?.metadata.parse().ok()?;
+            Some((source.partition, metadata.layouts?.past.clone()))
+        });
+        Ok(ends.collect())
     }
 
     async fn write(
@@ -170,48 +220,30 @@ impl Rebuild<'_> {
     }
 }
 
-/// An event topic's partition, read up to the high watermark that it had at the beginning.
-struct EventTopic {
-    source: TopicPartition,
-    reader: Box<dyn Reader>,
-    high: i64,
-    events: VecDeque<PastEvent>,
+/// The ledger's own events as they are folded.
+struct Own {
+    history: History,
+    lineage: Lineage,
+    /// Offset of the record that caused the last event.
+    last_offset: Option<i64>,
 }
 
-/// The event with the lowest sequence among all topics: each topic holds its own in ascending order.
-async fn next_event(topics: &mut [EventTopic], side: &mut dyn LedgerSide) -> Result<Option<PastEvent>, TaskError> {
-    for topic in topics.iter_mut() {
-        while topic.events.is_empty() && topic.reader.position() < topic.high {
-            let records = topic.reader.next(READ_RECORDS_MAX, READ_WAIT).await?;
-            if records.is_empty() && left_out(Clause::RebuildToHighWatermark) {
-                break;
-            }
-            if records.is_empty() && topic.reader.position() < topic.high {
-                tracing::warn!(
-                    source = %topic.source,
-                    position = topic.reader.position(),
-                    high = topic.high,
-                    "waiting for an open transaction to end before the ledger can be rebuilt"
-                );
-            }
-            for record in records {
-                let event = side
-                    .decode_event(&record)
-                    .await
-                    .map_err(|error| match TaskError::from(error) {
-                        TaskError::Fatal(reason) => TaskError::Fatal(format!(
-                            "{}@{} is no event that this program can read: {reason}",
-                            topic.source, record.offset
-                        )),
-                        other => other,
-                    })?;
-                topic.events.push_back(event);
+impl Own {
+    async fn fold(
+        &mut self,
+        below: i64,
+        layouts: Option<&Layouts>,
+        session: &LedgerSession,
+        side: &mut dyn LedgerSide,
+        load: bool,
+    ) -> Result<(), TaskError> {
+        while let Some(event) = self.history.next(below, side).await? {
+            self.last_offset = Some(event.source_offset);
+            self.lineage.extend(event.sequence, &event.token);
+            if layouts.is_none_or(|layouts| event.is_of(session.claim.ledger, layouts)) {
+                side.fold(event, session, load).await?;
             }
         }
+        Ok(())
     }
-    let next = topics
-        .iter_mut()
-        .filter(|topic| !topic.events.is_empty())
-        .min_by_key(|topic| topic.events.front().map(|event| event.sequence));
-    Ok(next.and_then(|topic| topic.events.pop_front()))
 }

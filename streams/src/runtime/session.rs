@@ -79,6 +79,7 @@ impl LedgerSession {
             sequence: self.sequence,
             token: self.lineage.last().cloned().unwrap_or_default(),
             transactional_id: transactional_id.to_owned(),
+            layouts: self.committed.layouts.clone(),
         }
     }
 

@@ -117,9 +117,11 @@ impl Transactional {
         store: &Arc<dyn LedgerStore>,
         partitions: &[TopicPartition],
     ) -> Result<Vec<(TopicPartition, i64)>, TaskError> {
+        acquire::check_partitions(&self.config, partitions)?;
         let mut ledgers = acquire::claim(&self.config, store, partitions).await?;
         acquire::fence(&self.config, store, &ledgers).await?;
         acquire::read_committed(&self.config, consumer, &mut ledgers).await?;
+        acquire::check_layouts(&self.config, &mut ledgers).await?;
         // C exists and names the present owner from here on, even if the store is lost.
         let claims = ledgers.iter().map(|ledger| {
             let metadata = OffsetMetadata {
@@ -220,6 +222,8 @@ impl Transactional {
                 let rebuild = Rebuild {
                     log: &*self.config.log,
                     event_topics: self.config.topology.event_topics(part),
+                    group: &self.config.group,
+                    source: &source,
                     committed,
                     metadata: &metadata,
                     keep,

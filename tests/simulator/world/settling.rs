@@ -24,7 +24,7 @@ impl World<'_> {
     pub(super) async fn heal(&mut self) -> Result<()> {
         self.trace.line(format_args!("everything is healed"));
         self.healed.store(true, Ordering::Relaxed);
-        for partition in 0..self.schedule.partitions {
+        for partition in 0..self.partitions() {
             for topic in topics::EVENTS.iter().chain([&topics::BOOKING_REQUESTS]) {
                 self.log.release_markers(&TopicPartition::new(*topic, partition));
             }
@@ -82,7 +82,7 @@ impl World<'_> {
 
     /// What is not done yet.
     async fn missing(&mut self) -> Result<Option<String>> {
-        let sources: Vec<TopicPartition> = (0..self.schedule.partitions)
+        let sources: Vec<TopicPartition> = (0..self.partitions())
             .map(|partition| TopicPartition::new(topics::BOOKING_REQUESTS, partition))
             .collect();
         let offsets = self.log.committed_unstable(&self.group(), &sources).await?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataPartition;
@@ -157,14 +157,8 @@ impl Inquirer {
         if missing.is_empty() {
             return Ok(());
         }
-        let admin: AdminClient<Context> = self
-            .config
-            .inquirer()
-            .create_with_context(Context::new("interlock-admin"))
-            .map_err(|error| from_kafka("create topics", &error))?;
         let specs: Vec<NewTopic<'_>> = missing.iter().map(|topic| to_new_topic(topic)).collect();
-        let timeout = Some(self.config.call_deadline);
-        let options = AdminOptions::new().operation_timeout(timeout).request_timeout(timeout);
+        let (admin, options) = self.admin("create topics")?;
         let created = admin.create_topics(&specs, &options).await;
         for result in created.map_err(|error| self.unanswered("create topics".into(), &error, None))? {
             match result {
@@ -172,14 +166,49 @@ impl Inquirer {
                 Err((name, code)) => return Err(from_code(action(&name), code, code)),
             }
         }
-        let until = Instant::now() + self.config.call_deadline;
         for topic in missing {
-            while self.partitions(&topic.name).await?.is_none() {
-                if Instant::now() > until {
-                    return Err(retriable(action(&topic.name), "created, but not to be seen yet"));
-                }
-                tokio::time::sleep(LOOK_AGAIN).await;
+            self.await_partitions(&topic.name, 1, action(&topic.name)).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn create_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
+        let action = format!("grow topic \"{topic}\" to {partitions} partitions");
+        if self.partitions(topic).await?.is_some_and(|count| count >= partitions) {
+            return Ok(());
+        }
+        let (admin, options) = self.admin(&action)?;
+        let count = usize::try_from(partitions).unwrap_or(0);
+        let grown = admin
+            .create_partitions(&[NewPartitions::new(topic, count)], &options)
+            .await;
+        for result in grown.map_err(|error| self.unanswered(action.clone(), &error, None))? {
+            if let Err((_, code)) = result {
+                return Err(from_code(action, code, code));
             }
+        }
+        self.await_partitions(topic, partitions, action).await
+    }
+
+    fn admin(&self, action: &str) -> Result<(AdminClient<Context>, AdminOptions), LogError> {
+        let admin = self
+            .config
+            .inquirer()
+            .create_with_context(Context::new("interlock-admin"))
+            .map_err(|error| from_kafka(action, &error))?;
+        let timeout = Some(self.config.call_deadline);
+        let options = AdminOptions::new().operation_timeout(timeout).request_timeout(timeout);
+        Ok((admin, options))
+    }
+
+    /// What the controller has done is seen a moment later.
+    async fn await_partitions(&self, topic: &str, partitions: i32, action: String) -> Result<(), LogError> {
+        let until = Instant::now() + self.config.call_deadline;
+        while self.partitions(topic).await?.is_none_or(|count| count < partitions) {
+            if Instant::now() > until {
+                return Err(retriable(action, "done, but not to be seen yet"));
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
         Ok(())
     }

@@ -116,4 +116,8 @@ impl Log for KafkaLog {
     async fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
         self.inquirer.create_topics(topics).await
     }
+
+    async fn create_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
+        self.inquirer.create_partitions(topic, partitions).await
+    }
 }

@@ -65,6 +65,8 @@ pub(super) struct State {
 /// A topic and the settings that matter here.
 pub(super) struct Topic {
     pub(super) name: Arc<str>,
+    /// As it was asked for, with the present number of partitions: what a journal keeps.
+    spec: TopicSpec,
     pub(super) partitions: Vec<Partition>,
     pub(super) retention: Retention,
     log_append_time: bool,
@@ -135,16 +137,38 @@ impl State {
         }
         let topic = Topic::new(spec)?;
         self.topics.insert(Arc::clone(&topic.name), topic);
+        self.journal_topic(spec.clone());
+        Ok(true)
+    }
+
+    /// Adds partitions to a topic until it has so many; false where it has.
+    pub(super) fn grow_topic(&mut self, name: &str, partitions: i32) -> Result<bool, LogError> {
+        let Some(topic) = self.topics.get_mut(name) else {
+            return Err(LogError::Fatal {
+                action: format!("grow topic {name} to {partitions} partitions"),
+                reason: "there is no such topic".to_owned(),
+            });
+        };
+        let count = usize::try_from(partitions).unwrap_or(0);
+        if topic.partitions.len() >= count {
+            return Ok(false);
+        }
+        topic.partitions.resize_with(count, Partition::default);
+        topic.spec.partitions = partitions;
+        let spec = topic.spec.clone();
+        self.journal_topic(spec);
+        Ok(true)
+    }
+
+    fn journal_topic(&self, spec: TopicSpec) {
         if let Some(journal) = &self.journal {
-            let topics = vec![spec.clone()];
             let change = Change {
-                topics,
+                topics: vec![spec],
                 ..Change::default()
             };
             // The writer thread is there as long as there is a sender.
             let _ = journal.send((change, Then::Nothing));
         }
-        Ok(true)
     }
 
     /// Takes over what a journal has kept.
@@ -172,7 +196,7 @@ impl State {
         partitions.map(Partition::bytes).sum()
     }
 
-    /// Gives the partitions of new topics to those who are subscribed to them already.
+    /// Gives new partitions of topics to those who are subscribed to them already.
     pub(super) fn announce(&mut self, topics: &BTreeSet<&str>) {
         let subscribed = |group: &Group| topics.iter().any(|topic| group.subscribes_to(topic));
         let groups = self.groups.iter().filter(|(_, group)| subscribed(group));
@@ -251,6 +275,7 @@ impl Topic {
         }
         let mut topic = Self {
             name: Arc::from(spec.name.as_str()),
+            spec: spec.clone(),
             partitions: std::iter::repeat_with(Partition::default).take(count).collect(),
             retention: Retention::default(),
             log_append_time: false,

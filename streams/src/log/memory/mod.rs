@@ -200,4 +200,16 @@ impl Log for MemoryLog {
         yield_now().await;
         Ok(())
     }
+
+    async fn create_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
+        yield_now().await;
+        {
+            let mut state = self.shared.lock();
+            if state.grow_topic(topic, partitions)? {
+                state.announce(&BTreeSet::from([topic]));
+            }
+        }
+        yield_now().await;
+        Ok(())
+    }
 }

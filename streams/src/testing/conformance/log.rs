@@ -27,6 +27,7 @@ macro_rules! log_conformance {
     ($log:path) => {
         $crate::log_conformance!($log =>
             creates_topics_once,
+            grows_topics_and_moves_nothing,
             keeps_records_as_they_are,
             keeps_a_large_batch_in_order,
             reads_from_any_offset,

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
-use super::support::{commit, high_watermark, output, producer, read_all, read_values, topic, value, within, write};
+use super::support::{
+    Member, commit, high_watermark, output, producer, read_all, read_values, topic, value, within, write,
+};
 use crate::log::murmur2::partition_for_key;
 use crate::log::{Log, LogError};
 use crate::record::{OutputRecord, TopicPartition};
@@ -26,6 +28,26 @@ pub async fn creates_topics_once(log: &dyn Log, name: &str) {
         .await
         .expect("has watermarks");
     assert_eq!(watermarks, (0, 0));
+}
+
+/// A topic that grows keeps its records where they are; keys find their partition among all from then on, and nothing shrinks.
+pub async fn grows_topics_and_moves_nothing(log: &dyn Log, name: &str) {
+    topic(log, name, 2).await;
+    write(log, name, name, 1, &["before"]).await;
+    for (wanted, is) in [(5, 5), (5, 5), (3, 5)] {
+        within("grow", log.create_partitions(name, wanted))
+            .await
+            .expect("grows");
+        assert_eq!(log.partitions(name).await.expect("answers"), Some(is));
+    }
+    assert_eq!(read_values(log, &TopicPartition::new(name, 1)).await, ["before"]);
+    write(log, name, name, 4, &["after"]).await;
+    assert_eq!(read_values(log, &TopicPartition::new(name, 4)).await, ["after"]);
+    let mut member = Member::join(log, name, &[name]).await;
+    member.gets(5).await;
+    member.consumer.close().await.expect("leaves");
+    let missing = within("grow", log.create_partitions(&format!("{name}-missing"), 3)).await;
+    assert!(missing.is_err(), "a topic that doesn't exist can't grow");
 }
 
 /// Keys, values and headers come back byte for byte; none and empty are not the same.

@@ -1,0 +1,71 @@
+//! More ledgers: topics grow, and the train-dates' history so far is said to lie where it lies.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use interlock_inventory::{Ledger, first_booking};
+use interlock_streams::ledger::LedgerStore;
+use interlock_streams::log::Log;
+use interlock_streams::runtime::Repartition;
+
+use super::Outcome;
+
+/// Ledgers of an application, and the topics whose partitions belong to them.
+pub(crate) struct Growth {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) store: Arc<dyn LedgerStore>,
+    pub(crate) ledgers: Repartition,
+    /// The requests last: nothing is asked of a ledger before it has a partition in every topic.
+    pub(crate) topics: Vec<String>,
+}
+
+impl Growth {
+    /// Lays out so many ledgers, and tells of each step.
+    pub(crate) async fn to(&self, partitions: i32, mut tell: impl FnMut(String)) -> anyhow::Result<Outcome> {
+        for topic in &self.topics {
+            let count = self.log.partitions(topic).await?;
+            let count = count
+                .with_context(|| format!("there is no topic {topic}; run `interlock seed`, or start a worker once"))?;
+            ensure!(
+                count <= partitions,
+                "--repartition: topic {topic} has {count} partitions, and a topic can't shrink to {partitions}"
+            );
+        }
+        let before = self.ledgers.ledgers().await?;
+        if before != partitions && before > 0 {
+            // Before anything is changed; and once more when nobody can come in between.
+            self.ledgers.take().await?.give_back().await?;
+        }
+        for topic in &self.topics {
+            self.log.create_partitions(topic, partitions).await?;
+        }
+        tell(format!("every topic of the ledgers has {partitions} partitions"));
+        if before == partitions {
+            tell(format!("{partitions} ledgers were laid out already"));
+        } else if before == 0 {
+            tell("no worker was ever started: there is nothing to lay out anew".to_owned());
+        } else {
+            let taken = self.ledgers.take().await?;
+            let first = first_booking(&self.counters(before).await?, partitions);
+            taken.lay_out(first).await?;
+            tell(format!(
+                "{partitions} ledgers are laid out where there were {before}; start the workers, which rebuild each from its events, and \
+                 start gateways anew"
+            ));
+        }
+        Ok(Outcome::Done)
+    }
+
+    /// Bookings that each ledger has counted.
+    async fn counters(&self, ledgers: i32) -> anyhow::Result<Vec<i64>> {
+        let mut counters = Vec::new();
+        for ledger in 0..ledgers {
+            let own = self.store.load(ledger, &[Bytes::new()], None).await?;
+            let fields = own.into_iter().flatten();
+            let restored = Ledger::restore(ledger, ledgers, fields).with_context(|| format!("ledger {ledger}"))?;
+            counters.push(restored.bookings);
+        }
+        Ok(counters)
+    }
+}

@@ -1,0 +1,128 @@
+//! Between two halves of a run: there become more ledgers, by an operator whose calls fail like everybody's, who is interrupted,
+//! and who tries again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::Result;
+use bytes::Bytes;
+use interlock_inventory::Ledger;
+use interlock_schemas::topics;
+use interlock_streams::ledger::LedgerStore as _;
+use interlock_streams::log::Log as _;
+use interlock_streams::record::TopicPartition;
+use interlock_streams::runtime::{Repartition, RepartitionError, RuntimeConfig, TaskError};
+use tokio::time::{sleep, timeout};
+
+use super::super::faulty_ledgers::FaultyLedgers;
+use super::super::faulty_log::FaultyLog;
+use super::super::site::Site;
+use super::{Stage, Violation, World, tokens, topology};
+use crate::random::Random;
+
+/// Attempts that fail or are interrupted, before everything is healed.
+const FAULTY_ATTEMPTS: u64 = 6;
+/// Longer than any time-out of the log's.
+const PAUSE: Duration = Duration::from_secs(12);
+/// How long the group may take to give all partitions away.
+const WAIT: Duration = Duration::from_secs(20);
+
+impl World<'_> {
+    /// Lays out more ledgers. Everything is decided, and all workers have stopped.
+    pub(super) async fn grow(&mut self, ledgers: i32, first_booking: i64) -> Result<Result<(), Violation>> {
+        let sources: Vec<TopicPartition> = (0..self.partitions())
+            .map(|partition| TopicPartition::new(topics::BOOKING_REQUESTS, partition))
+            .collect();
+        let ends = self.log.committed_unstable(&self.group(), &sources).await?;
+        let ends = ends.iter().map(|end| end.as_ref().map_or(0, |end| end.offset));
+        if let Some(last) = self.stages.last_mut() {
+            last.ends = ends.collect();
+        }
+        self.healed.store(false, Ordering::Relaxed);
+        let mut random = Random::new(self.schedule.seed, 10);
+        for attempt in 0.. {
+            if attempt == FAULTY_ATTEMPTS {
+                self.healed.store(true, Ordering::Relaxed);
+            }
+            if attempt > 2 * FAULTY_ATTEMPTS {
+                return Ok(Err(Violation::new(
+                    "progress",
+                    format!("{ledgers} ledgers can't be laid out"),
+                )));
+            }
+            let name = format!("operator/{attempt}");
+            let site = Arc::new(Site::new(
+                name.clone(),
+                Random::new(self.schedule.seed, 5_000 + attempt),
+                self.schedule.rates,
+                self.trace.clone(),
+                self.healed.clone(),
+                self.store.clone(),
+            ));
+            let patience = match attempt < FAULTY_ATTEMPTS && random.chance(5_000) {
+                true => Duration::from_millis(random.below(3_000)),
+                false => Duration::from_secs(300),
+            };
+            match timeout(patience, self.attempt(&site, &name, ledgers)).await {
+                Ok(Ok(())) => break,
+                Err(_) => site.say(format_args!("is interrupted")),
+                Ok(Err(error)) => {
+                    site.say(format_args!("{error}"));
+                    let may_be_tried_again = matches!(
+                        error,
+                        RepartitionError::NotAlone { .. } | RepartitionError::Task(TaskError::Migrated { .. })
+                    );
+                    if !may_be_tried_again {
+                        return Ok(Err(Violation::new("stopped", format!("{name}: {error}"))));
+                    }
+                }
+            }
+            sleep(PAUSE).await;
+        }
+        self.healed.store(false, Ordering::Relaxed);
+        self.stages.push(Stage {
+            ledgers,
+            first_booking,
+            ends: Vec::new(),
+        });
+        Ok(Ok(()))
+    }
+
+    /// What `interlock replay --repartition` does.
+    async fn attempt(&self, site: &Arc<Site>, name: &str, partitions: i32) -> Result<(), RepartitionError> {
+        let log = Arc::new(FaultyLog {
+            site: site.clone(),
+            log: self.log.clone(),
+        });
+        let store = Arc::new(FaultyLedgers(site.clone()));
+        let config = RuntimeConfig {
+            tokens: tokens(name),
+            ..self.config("operator")
+        };
+        let booking = Arc::new(topology("booking").map_err(|error| TaskError::Fatal(error.to_string()))?);
+        let repartition = Repartition::new(&config, &booking, log.clone(), store.clone(), WAIT);
+        let before = repartition.ledgers().await?;
+        if before == partitions {
+            return Ok(());
+        }
+        let of_ledgers = topics::EVENTS.into_iter().map(str::to_owned);
+        let of_ledgers = of_ledgers.chain([
+            topics::dlq(topics::BOOKING_REQUESTS),
+            topics::BOOKING_REQUESTS.to_owned(),
+        ]);
+        for topic in of_ledgers {
+            log.create_partitions(&topic, partitions).await?;
+        }
+        let taken = repartition.take().await?;
+        let mut counters = Vec::new();
+        for ledger in 0..before {
+            let own = store.load(ledger, &[Bytes::new()], None).await?;
+            let restored = Ledger::restore(ledger, before, own.into_iter().flatten());
+            counters.push(restored.map_err(|error| TaskError::Fatal(error.to_string()))?.bookings);
+        }
+        taken
+            .lay_out(interlock_inventory::first_booking(&counters, partitions))
+            .await
+    }
+}
