@@ -168,7 +168,7 @@ impl LedgerStore for FaultyLedgers {
     async fn rebuild(&self, claim: &Claim, step: &RebuildStep) -> Result<(), LedgerError> {
         let name = match step {
             RebuildStep::Begin { token, keep, .. } => self.0.text(format_args!("begin {token} keep {keep}")),
-            RebuildStep::Write(writes) => self.0.text(format_args!("write {}", writes.len())),
+            RebuildStep::Write { writes, .. } => self.0.text(format_args!("write {}", writes.len())),
             RebuildStep::Finish {
                 watermark, sequence, ..
             } => self.0.text(format_args!("finish W {watermark:?} sequence {sequence}")),

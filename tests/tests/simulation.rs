@@ -30,7 +30,7 @@ const DESCRIBED_MAX: usize = 1;
 const MUTATION_SEEDS: u64 = 40;
 const MUTATION_COMMANDS: u64 = 150;
 /// Where the schedules above miss a clause: a seed that doesn't, and its commands. Found when the clause was missing.
-const CAUGHT_BY: &[(Clause, u64, u64)] = &[(Clause::JudgeAsHolder, 8, COMMANDS)];
+const CAUGHT_BY: &[(Clause, u64, u64)] = &[(Clause::JudgeAsHolder, 203, COMMANDS)];
 /// Clauses that schedules within the budget don't miss. They are tried here only where `SIMULATE_MUTATION_SEEDS` asks for
 /// it: each is noticed by a trace of its own, in `protocol_traces.rs`.
 const NOT_CAUGHT: &[Clause] = &[

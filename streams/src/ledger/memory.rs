@@ -31,6 +31,8 @@ pub struct LedgerSnapshot(Ledger);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Ledger {
     state: LedgerState,
+    /// Writes of the rebuild that was begun.
+    rebuild_writes: u64,
     /// The token before the present one: the answer if the acquisition is asked for again.
     earlier_token: Token,
     owners: BTreeSet<String>,
@@ -174,6 +176,15 @@ impl Ledger {
         })
     }
 
+    /// No write of the rebuild is missing, as it would be where another master took over.
+    fn expect_rebuilt_so_far(&self, ledger: i32, writes: u64) -> Result<(), LedgerError> {
+        self.expect_rebuilding(ledger, true)?;
+        match self.rebuild_writes == writes {
+            true => Ok(()),
+            false => Err(self.behind(ledger, None)),
+        }
+    }
+
     fn apply(&mut self, writes: &[FieldWrite]) {
         for write in writes {
             let fields = self.documents.entry(write.document.clone()).or_default();
@@ -278,19 +289,22 @@ impl LedgerStore for MemoryLedgerStore {
                 ledger.outbox.clear();
                 ledger.state.token = token.clone();
                 ledger.state.rebuilding = true;
+                ledger.rebuild_writes = 0;
                 Ok(())
             }
-            RebuildStep::Write(writes) => {
-                ledger.expect_rebuilding(claim.ledger, true)?;
+            RebuildStep::Write { after, writes } => {
+                ledger.expect_rebuilt_so_far(claim.ledger, *after)?;
                 ledger.apply(writes);
+                ledger.rebuild_writes += 1;
                 Ok(())
             }
             RebuildStep::Finish {
+                after,
                 watermark,
                 sequence,
                 lineage,
             } => {
-                ledger.expect_rebuilding(claim.ledger, true)?;
+                ledger.expect_rebuilt_so_far(claim.ledger, *after)?;
                 ledger.state.watermark = *watermark;
                 ledger.state.sequence = *sequence;
                 ledger.state.lineage = lineage.clone();

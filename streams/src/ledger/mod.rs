@@ -170,6 +170,9 @@ pub struct LedgerCommit {
 }
 
 /// A step of a rebuild. A rebuild that is not finished leaves `rebuilding` set, and the next owner starts anew.
+///
+/// Each step says how many writes came before it, and is refused as [`LedgerError::Behind`] where there were not so many: between two
+/// steps another master may have taken over that lacks one, and the rebuild would end with documents missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RebuildStep {
     /// Refuses unless the watermark is the one that was read, takes the new token, empties the outbox and, unless
@@ -183,9 +186,16 @@ pub enum RebuildStep {
         keep: bool,
     },
     /// Writes some of the documents.
-    Write(Vec<FieldWrite>),
+    Write {
+        /// Writes of this rebuild before this one.
+        after: u64,
+        /// What is written.
+        writes: Vec<FieldWrite>,
+    },
     /// Ends the rebuild.
     Finish {
+        /// Writes of this rebuild.
+        after: u64,
         /// W := C − 1; none where C is 0.
         watermark: Option<i64>,
         /// Sequence of the last event folded.

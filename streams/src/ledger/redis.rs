@@ -289,15 +289,19 @@ impl LedgerStore for RedisLedgerStore {
             } => {
                 return self.begin(claim, *expected_watermark, token, *keep).await;
             }
-            RebuildStep::Write(writes) => request::rebuild_write(&self.application, &keys, claim, writes),
+            RebuildStep::Write { after, writes } => {
+                request::rebuild_write(&self.application, &keys, claim, *after, writes)
+            }
             RebuildStep::Finish {
+                after,
                 watermark,
                 sequence,
                 lineage,
             } => {
                 let meta = keys.meta();
                 let mut call = request::claimed("rebuild_finish", &self.application, &[meta.as_bytes()], claim);
-                call.arg(request::optional(*watermark))
+                call.arg(*after)
+                    .arg(request::optional(*watermark))
                     .arg(*sequence)
                     .arg(request::lineage(lineage));
                 call

@@ -198,11 +198,12 @@ impl Rebuild<'_> {
         session.store.rebuild(&session.claim, &begin).await?;
         session.claim.token = self.token.clone();
         let writes = side.take_changes();
+        let mut after = 0;
         for chunk in writes.chunks(WRITE_FIELDS_MAX) {
-            session
-                .store
-                .rebuild(&session.claim, &RebuildStep::Write(chunk.to_vec()))
-                .await?;
+            let writes = chunk.to_vec();
+            let write = RebuildStep::Write { after, writes };
+            session.store.rebuild(&session.claim, &write).await?;
+            after += 1;
         }
         let watermark = if left_out(Clause::WatermarkBelowCommitted) {
             last_offset
@@ -210,6 +211,7 @@ impl Rebuild<'_> {
             (self.committed > 0).then(|| self.committed - 1)
         };
         let finish = RebuildStep::Finish {
+            after,
             watermark,
             sequence,
             lineage: lineage.clone(),

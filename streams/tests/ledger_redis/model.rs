@@ -39,10 +39,12 @@ enum Call {
     },
     Write {
         claim: u8,
+        after: u64,
         writes: Vec<(u8, u8, Option<u8>)>,
     },
     Finish {
         claim: u8,
+        after: u64,
         watermark: Option<i64>,
     },
     Release {
@@ -63,8 +65,9 @@ fn call() -> impl Strategy<Value = Call> {
             .prop_map(|(claim, right, by, writes, trim)| Call::Commit { claim, right, by, writes, trim }),
         2 => (claim(), right(), any::<u8>(), any::<bool>())
             .prop_map(|(claim, right, token, keep)| Call::Begin { claim, right, token, keep }),
-        2 => (claim(), writes()).prop_map(|(claim, writes)| Call::Write { claim, writes }),
-        2 => (claim(), prop::option::of(0..40_i64)).prop_map(|(claim, watermark)| Call::Finish { claim, watermark }),
+        2 => (claim(), 0..2_u64, writes()).prop_map(|(claim, after, writes)| Call::Write { claim, after, writes }),
+        2 => (claim(), 0..2_u64, prop::option::of(0..40_i64))
+            .prop_map(|(claim, after, watermark)| Call::Finish { claim, after, watermark }),
         1 => (claim(), 0..3_u8).prop_map(|(claim, owner)| Call::Release { claim, owner }),
     ]
 }
@@ -137,11 +140,18 @@ async fn make(store: &dyn LedgerStore, claim: &Claim, watermark: Option<i64>, ca
             };
             comparable(store.rebuild(claim, &step).await)
         }
-        Call::Write { writes: changed, .. } => {
-            comparable(store.rebuild(claim, &RebuildStep::Write(writes(changed))).await)
+        Call::Write {
+            after, writes: changed, ..
+        } => {
+            let step = RebuildStep::Write {
+                after: *after,
+                writes: writes(changed),
+            };
+            comparable(store.rebuild(claim, &step).await)
         }
-        Call::Finish { watermark, .. } => {
+        Call::Finish { after, watermark, .. } => {
             let step = RebuildStep::Finish {
+                after: *after,
                 watermark: *watermark,
                 sequence: 3,
                 lineage: Lineage::default(),

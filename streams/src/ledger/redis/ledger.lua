@@ -1,4 +1,4 @@
-#!lua name=interlock_ledger_3
+#!lua name=interlock_ledger_4
 
 -- The writes of a ledger, each all or nothing. Library and functions carry the version of what they store: two versions
 -- of the program may run side by side. What is stored and why: ledger/redis.rs.
@@ -43,7 +43,8 @@ local function head(keys, args)
     epoch = found[3] or '0',
     token = found[4] or '',
     watermark = found[5] or '',
-    rebuilding = found[6] and true or false,
+    -- How many writes of a rebuild that was begun there were; none where there is no such.
+    rebuilding = found[6],
   }
 end
 
@@ -180,46 +181,52 @@ local function rebuild_begin(keys, args)
     redis.call('UNLINK', keys[DOCUMENTS])
   end
   redis.call('UNLINK', keys[OUTBOX])
-  redis.call('HSET', keys[META], 'token', args[5], 'rebuilding', '1')
+  redis.call('HSET', keys[META], 'token', args[5], 'rebuilding', '0')
   return { 'ok' }
 end
 
+-- Was a rebuild begun, and are all of its writes there that the caller (args[4]) says were made? Another master may have taken
+-- over that lacks one.
 local function rebuilding(keys, args)
   local found, refusal = held(keys, args)
   if found and not found.rebuilding then
     return nil, { 'refused', 'no rebuild was begun' }
   end
+  if found and found.rebuilding ~= args[4] then
+    return nil, { 'behind', found.watermark }
+  end
   return found, refusal
 end
 
--- ARGV: application, epoch, token, documents as in write_documents.
+-- ARGV: application, epoch, token, writes before, documents as in write_documents.
 local function rebuild_write(keys, args)
   local found, refusal = rebuilding(keys, args)
   if not found then
     return refusal
   end
-  write_documents(keys, args, 4)
+  write_documents(keys, args, 5)
+  redis.call('HINCRBY', keys[META], 'rebuilding', 1)
   return { 'ok' }
 end
 
--- ARGV: application, epoch, token, watermark, sequence, lineage.
+-- ARGV: application, epoch, token, writes before, watermark, sequence, lineage.
 local function rebuild_finish(keys, args)
   local found, refusal = rebuilding(keys, args)
   if not found then
     return refusal
   end
-  if args[4] == '' then
+  if args[5] == '' then
     redis.call('HDEL', keys[META], 'watermark')
   else
-    redis.call('HSET', keys[META], 'watermark', args[4])
+    redis.call('HSET', keys[META], 'watermark', args[5])
   end
-  redis.call('HSET', keys[META], 'sequence', args[5], 'lineage', args[6])
+  redis.call('HSET', keys[META], 'sequence', args[6], 'lineage', args[7])
   redis.call('HDEL', keys[META], 'rebuilding')
   return { 'ok' }
 end
 
 local function register(name, callback, flags)
-  redis.register_function({ function_name = 'interlock_ledger_3_' .. name, callback = callback, flags = flags })
+  redis.register_function({ function_name = 'interlock_ledger_4_' .. name, callback = callback, flags = flags })
 end
 
 -- Redis asks for the user's right at each call, so a user who lacks one would leave half of a batch: all are looked at first.

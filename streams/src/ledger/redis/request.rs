@@ -41,9 +41,10 @@ pub(super) fn commit(application: &str, keys: &Keys, claim: &Claim, commit: &Led
 }
 
 /// Writes some documents of a rebuild.
-pub(super) fn rebuild_write(application: &str, keys: &Keys, claim: &Claim, writes: &[FieldWrite]) -> Cmd {
+pub(super) fn rebuild_write(application: &str, keys: &Keys, claim: &Claim, after: u64, writes: &[FieldWrite]) -> Cmd {
     let documents = group(writes);
     let mut cmd = with_documents("rebuild_write", application, keys, claim, &documents, 0);
+    cmd.arg(after);
     append(&mut cmd, &documents);
     cmd
 }

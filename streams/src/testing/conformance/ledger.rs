@@ -48,6 +48,7 @@ macro_rules! ledger_conformance {
             rebuild::starts_empty_unless_kept,
             rebuild::writes_in_steps_and_finishes,
             rebuild::of_a_lost_ledger_to_before_the_first_record,
+            rebuild::step_refused_where_one_before_is_missing,
             rebuild::interrupted_is_visible_and_starts_anew,
             rebuild::step_refused_to_a_zombie,
             rebuild::begin_refused_on_another_watermark,

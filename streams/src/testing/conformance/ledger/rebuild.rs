@@ -4,7 +4,7 @@ use super::{
     LEDGER, acquire, assert_behind, assert_fatal, assert_fenced, batch, delete, everything, expected, fields, lineage,
     outbox, set, state, token,
 };
-use crate::ledger::{Claim, LedgerState, LedgerStore, RebuildStep, demand_rebuild};
+use crate::ledger::{Claim, FieldWrite, LedgerState, LedgerStore, RebuildStep, demand_rebuild};
 
 fn begin(expected_watermark: Option<i64>, text: &str, keep: bool) -> RebuildStep {
     RebuildStep::Begin {
@@ -14,8 +14,13 @@ fn begin(expected_watermark: Option<i64>, text: &str, keep: bool) -> RebuildStep
     }
 }
 
-fn finish(watermark: Option<i64>, sequence: i64, text: &str) -> RebuildStep {
+fn write(after: u64, writes: Vec<FieldWrite>) -> RebuildStep {
+    RebuildStep::Write { after, writes }
+}
+
+fn finish(after: u64, watermark: Option<i64>, sequence: i64, text: &str) -> RebuildStep {
     RebuildStep::Finish {
+        after,
         watermark,
         sequence,
         lineage: lineage(&[(1, text)]),
@@ -80,10 +85,10 @@ pub async fn writes_in_steps_and_finishes(store: &dyn LedgerStore) {
         ..old.clone()
     };
     let steps = [
-        RebuildStep::Write(vec![set("d1", "f", "10"), set("d1", "g", "11")]),
-        RebuildStep::Write(Vec::new()),
-        RebuildStep::Write(vec![delete("d1", "g"), set("d3", "f", "12")]),
-        finish(Some(7), 20, "x"),
+        write(0, vec![set("d1", "f", "10"), set("d1", "g", "11")]),
+        write(1, Vec::new()),
+        write(2, vec![delete("d1", "g"), set("d3", "f", "12")]),
+        finish(3, Some(7), 20, "x"),
     ];
     for step in &steps {
         assert_fenced(store.rebuild(&old, step).await, &claim);
@@ -107,6 +112,33 @@ pub async fn writes_in_steps_and_finishes(store: &dyn LedgerStore) {
         .expect("commit");
 }
 
+/// Between two steps another master took over, which lacks one that was acknowledged: the rebuild doesn't end without it.
+pub async fn step_refused_where_one_before_is_missing(store: &dyn LedgerStore) {
+    let claim = ledger_at_5(store).await;
+    store.rebuild(&claim, &begin(Some(5), "b", false)).await.expect("begin");
+    let claim = Claim {
+        token: token("b"),
+        ..claim
+    };
+    let behind = async |step| assert_behind(store.rebuild(&claim, &step).await, Some(5), None);
+    behind(write(1, vec![set("d2", "f", "2")])).await;
+    behind(finish(1, Some(9), 9, "b")).await;
+    store
+        .rebuild(&claim, &write(0, vec![set("d1", "f", "1")]))
+        .await
+        .expect("write");
+    // The same write once more, late: it is there already.
+    behind(write(0, vec![set("d1", "f", "0")])).await;
+    behind(finish(0, Some(9), 9, "b")).await;
+    behind(finish(2, Some(9), 9, "b")).await;
+    assert_eq!(fields(store, "d1").await, expected(&[("f", "1")]));
+    assert!(state(store).await.rebuilding);
+    store
+        .rebuild(&claim, &finish(1, Some(9), 9, "b"))
+        .await
+        .expect("finish");
+}
+
 /// C = 0: no record was ever committed, so the watermark is none again.
 pub async fn of_a_lost_ledger_to_before_the_first_record(store: &dyn LedgerStore) {
     let claim = ledger_at_5(store).await;
@@ -116,6 +148,7 @@ pub async fn of_a_lost_ledger_to_before_the_first_record(store: &dyn LedgerStore
         ..claim
     };
     let last = RebuildStep::Finish {
+        after: 0,
         watermark: None,
         sequence: 0,
         lineage: lineage(&[]),
@@ -138,7 +171,7 @@ pub async fn interrupted_is_visible_and_starts_anew(store: &dyn LedgerStore) {
         ..claim
     };
     store
-        .rebuild(&claim, &RebuildStep::Write(vec![set("half", "f", "v")]))
+        .rebuild(&claim, &write(0, vec![set("half", "f", "v")]))
         .await
         .expect("write");
 
@@ -146,7 +179,7 @@ pub async fn interrupted_is_visible_and_starts_anew(store: &dyn LedgerStore) {
     let found = state(store).await;
     assert!(found.rebuilding);
     assert_eq!(found.watermark, Some(5));
-    assert_fenced(store.rebuild(&claim, &finish(Some(9), 9, "b")).await, &next);
+    assert_fenced(store.rebuild(&claim, &finish(0, Some(9), 9, "b")).await, &next);
     assert_fatal(&store.rebuild(&next, &begin(Some(5), "d", true)).await);
     store.rebuild(&next, &begin(Some(5), "d", false)).await.expect("begin");
     assert!(fields(store, "half").await.is_empty());
@@ -154,7 +187,7 @@ pub async fn interrupted_is_visible_and_starts_anew(store: &dyn LedgerStore) {
         token: token("d"),
         ..next
     };
-    store.rebuild(&next, &finish(Some(9), 9, "c")).await.expect("finish");
+    store.rebuild(&next, &finish(0, Some(9), 9, "c")).await.expect("finish");
     assert!(!state(store).await.rebuilding);
 }
 
@@ -172,8 +205,8 @@ pub async fn step_refused_to_a_zombie(store: &dyn LedgerStore) {
     ] {
         for step in [
             begin(Some(5), "z", false),
-            RebuildStep::Write(vec![delete("d1", "f")]),
-            finish(Some(1), 1, "z"),
+            write(0, vec![delete("d1", "f")]),
+            finish(0, Some(1), 1, "z"),
         ] {
             assert_fenced(store.rebuild(&claim, &step).await, &holder);
         }
@@ -195,12 +228,8 @@ pub async fn begin_refused_on_another_watermark(store: &dyn LedgerStore) {
 pub async fn steps_need_a_beginning(store: &dyn LedgerStore) {
     let claim = ledger_at_5(store).await;
     let before = everything(store, &["d1", "d2"]).await;
-    assert_fatal(
-        &store
-            .rebuild(&claim, &RebuildStep::Write(vec![delete("d1", "f")]))
-            .await,
-    );
-    assert_fatal(&store.rebuild(&claim, &finish(Some(9), 9, "a")).await);
+    assert_fatal(&store.rebuild(&claim, &write(0, vec![delete("d1", "f")])).await);
+    assert_fatal(&store.rebuild(&claim, &finish(0, Some(9), 9, "a")).await);
     assert_eq!(everything(store, &["d1", "d2"]).await, before);
 }
 
