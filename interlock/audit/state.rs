@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use interlock_inventory::{Ledger, TrainDate};
+use interlock_inventory::{Ledger, TrainDate, readable_field};
 use interlock_streams::ledger::{Fields, LedgerState, OutboxEntry};
 
 use super::findings::{Findings, Invariant, Place};
@@ -187,7 +187,7 @@ fn compare_train_date(ledger: i32, key: &str, folded: &TrainDate, fields: &Field
             continue;
         }
         differs += 1;
-        let name = String::from_utf8_lossy(field);
+        let name = readable_field(field);
         let events = describe(Some(folded), &name, expected.get(field));
         let redis = describe(readable.as_ref(), &name, stored.get(field));
         let detail = format!("Redis has {redis}; the events give {events}");

@@ -3,11 +3,13 @@
 //! | field | value, after the format byte |
 //! | --- | --- |
 //! | `p` | the plan, as postcard |
-//! | `s\|S1` | a coach's seats: for each its taken legs, `ceil(legs / 8)` bytes, little end first |
+//! | `s\|S1` | a coach's seats: for each its taken legs, `ceil(legs / 8)` bytes, little end first, without the zeros at the end |
 //! | `w\|SL\|GN` | a waitlist: the first position issued last, as postcard |
 //! | `q\|<request id>` | a booking of which somebody waits, as postcard |
 //! | `r\|<request id>` | any other outcome of a request, as postcard |
 //! | `bookings` (document `""`) | the booking counter, as postcard |
+//!
+//! A request id that is a UUID is packed (`fields/name.rs`).
 //!
 //! A waitlist's entries aren't written again beside the bookings they belong to: the passengers who wait, in the order of
 //! their first positions, *are* the list (R15: it is never reordered). So a new waiter costs one small field, however long
@@ -31,7 +33,7 @@ use crate::train_date::{Open, TrainDate, first_position};
 use crate::waitlist::{Party, entries_of};
 
 /// First byte of every value: the format of what follows.
-pub const FIELD_FORMAT: u8 = 2;
+pub const FIELD_FORMAT: u8 = 3;
 
 /// What the fields of settled outcomes begin with: nobody of them waits.
 pub const SETTLED: &str = "r|";
@@ -42,8 +44,10 @@ const WAITLIST: &str = "w|";
 const QUEUED: &str = "q|";
 const BOOKINGS: &str = "bookings";
 
+mod name;
 mod write;
 
+pub use name::readable_field;
 pub(crate) use write::Changes;
 
 /// Why a stored train-date can't be read back. The ledger must be rebuilt from its events.
@@ -117,7 +121,9 @@ pub(crate) fn read<F: AsRef<[u8]>, V: AsRef<[u8]>>(
 
 /// The field of an outcome that is left in the store.
 pub fn settled_field(request_id: &str) -> Vec<u8> {
-    [SETTLED, request_id].concat().into_bytes()
+    let mut field = SETTLED.as_bytes().to_vec();
+    name::append_id(request_id, &mut field);
+    field
 }
 
 /// Reads a settled outcome into its train-date; returns its request id.
@@ -136,7 +142,7 @@ pub(crate) fn read_outcome(
     let read = reader.field(field, value);
     *train_date = reader.train_date;
     read?;
-    Ok(lossy(field).strip_prefix(SETTLED).unwrap_or_default().into())
+    Ok(request_of(field, SETTLED).unwrap_or_default())
 }
 
 /// The booking counter from the ledger's own fields; 0 if it was never written.
@@ -174,6 +180,11 @@ fn read_value<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
     }
 }
 
+/// The request whose outcome a field is.
+fn request_of(field: &[u8], prefix: &str) -> Option<Text> {
+    field.strip_prefix(prefix.as_bytes()).and_then(name::read_id)
+}
+
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -194,21 +205,25 @@ impl Reader<'_> {
     }
 
     fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), FieldError> {
-        let field = std::str::from_utf8(name).map_err(|_| self.error(&lossy(name), "has a name that is no text"))?;
-        let read = if field == PLAN {
+        let read = match (request_of(name, SETTLED), request_of(name, QUEUED)) {
+            (Some(request_id), _) => self.outcome(request_id, value, false),
+            (_, Some(request_id)) => self.outcome(request_id, value, true),
+            (None, None) => self.other(name, value),
+        };
+        read.map_err(|problem| self.error(&readable_field(name), problem))
+    }
+
+    fn other(&mut self, name: &[u8], value: &[u8]) -> Result<(), String> {
+        let field = std::str::from_utf8(name).map_err(|_| "has a name that is no text")?;
+        if field == PLAN {
             self.plan(value)
         } else if let Some(coach) = field.strip_prefix(SEATS) {
             self.seats(coach, value)
         } else if let Some(scope) = field.strip_prefix(WAITLIST) {
             self.waitlist(scope, value)
-        } else if let Some(request_id) = field.strip_prefix(SETTLED) {
-            self.outcome(request_id, value, false)
-        } else if let Some(request_id) = field.strip_prefix(QUEUED) {
-            self.outcome(request_id, value, true)
         } else {
             Err("is not known to this version".to_owned())
-        };
-        read.map_err(|problem| self.error(field, problem))
+        }
     }
 
     fn plan(&mut self, value: &[u8]) -> Result<(), String> {
@@ -233,12 +248,12 @@ impl Reader<'_> {
         let coach = open.plan.coach_index(coach).ok_or("the plan has no such coach")?;
         let (seats, width) = (open.plan.seats_of_coach(coach), open.plan.legs().div_ceil(8));
         let masks = content(value)?;
-        if masks.len() != seats.len() * width {
+        if masks.len() > seats.len() * width {
             return Err(format!("has {} bytes for {} seats", masks.len(), seats.len()));
         }
         for (seat, packed) in seats.zip(masks.chunks(width)) {
             let mut bytes = [0; 16];
-            bytes[..width].copy_from_slice(packed);
+            bytes[..packed.len()].copy_from_slice(packed);
             let mask = u128::from_le_bytes(bytes);
             if mask >> open.plan.legs() != 0 {
                 return Err("has legs that the route doesn't have".to_owned());
@@ -260,9 +275,9 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn outcome(&mut self, request_id: &str, value: &[u8], is_waiting: bool) -> Result<(), String> {
+    fn outcome(&mut self, request_id: Text, value: &[u8], is_waiting: bool) -> Result<(), String> {
         if value.is_empty() && !is_waiting {
-            self.train_date.mark_stored(request_id);
+            self.train_date.mark_stored(&request_id);
             return Ok(());
         }
         let outcome: Outcome = read_value(value)?;
@@ -272,7 +287,7 @@ impl Reader<'_> {
         if !matches!(outcome, Outcome::Rejection(_)) {
             self.is_possible(&outcome)?;
         }
-        self.train_date.outcomes.insert(request_id.into(), outcome);
+        self.train_date.outcomes.insert(request_id, outcome);
         Ok(())
     }
 

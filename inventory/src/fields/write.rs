@@ -7,6 +7,7 @@ use interlock_schemas::Text;
 use postcard::ser_flavors::Flavor;
 use serde::Serialize;
 
+use super::name::append_id;
 use super::{BOOKINGS, FIELD_FORMAT, PLAN, QUEUED, SEATS, SETTLED, WAITLIST};
 use crate::ledger::{Change, Touched};
 use crate::train_date::{Open, TrainDate};
@@ -52,11 +53,12 @@ impl Changes {
         for request_id in &touched.outcomes {
             if let Some(outcome) = train_date.outcomes.get(request_id) {
                 let prefix = if outcome.is_waiting() { QUEUED } else { SETTLED };
-                self.put(document, &[prefix, request_id], |value| append(outcome, value));
+                let field = self.name_of_outcome(prefix, request_id);
+                self.put_value(document, field, |value| append(outcome, value));
             }
         }
         for request_id in &touched.settled {
-            let field = self.name(&[QUEUED, request_id]);
+            let field = self.name_of_outcome(QUEUED, request_id);
             self.written.push(Written {
                 document: document.clone(),
                 field,
@@ -78,6 +80,10 @@ impl Changes {
 
     fn put(&mut self, document: &Text, name: &[&str], value: impl FnOnce(&mut Vec<u8>)) {
         let field = self.name(name);
+        self.put_value(document, field, value);
+    }
+
+    fn put_value(&mut self, document: &Text, field: Range<usize>, value: impl FnOnce(&mut Vec<u8>)) {
         self.buffer.push(FIELD_FORMAT);
         value(&mut self.buffer);
         self.written.push(Written {
@@ -92,6 +98,12 @@ impl Changes {
         parts
             .iter()
             .for_each(|part| self.buffer.extend_from_slice(part.as_bytes()));
+        start..self.buffer.len()
+    }
+
+    fn name_of_outcome(&mut self, prefix: &str, request_id: &str) -> Range<usize> {
+        let start = self.name(&[prefix]).start;
+        append_id(request_id, &mut self.buffer);
         start..self.buffer.len()
     }
 }
@@ -124,7 +136,10 @@ impl Flavor for Appended<'_> {
 }
 
 fn append_seats(open: &Open, coach: u16, value: &mut Vec<u8>) {
+    let start = value.len();
     for (scope, seats) in open.plan.runs_of_coach(usize::from(coach)) {
         value.extend_from_slice(open.scopes[*scope].block.packed(seats.clone()));
     }
+    let taken = value[start..].iter().rposition(|legs| *legs != 0);
+    value.truncate(start + taken.map_or(0, |last| last + 1));
 }

@@ -11,7 +11,7 @@ use interlock_streams::ledger::{
 use crate::server::{Server, eventually};
 use crate::store::available;
 
-const LIBRARY: &str = "interlock_ledger_4";
+const LIBRARY: &str = "interlock_ledger_5";
 
 pub(crate) async fn acquire(store: &RedisLedgerStore, ledger: i32, text: &str) -> Result<Claim, LedgerError> {
     let token = Token(text.to_owned());

@@ -1,4 +1,4 @@
-#!lua name=interlock_ledger_4
+#!lua name=interlock_ledger_5
 
 -- The writes of a ledger, each all or nothing. Library and functions carry the version of what they store: two versions
 -- of the program may run side by side. What is stored and why: ledger/redis.rs.
@@ -12,13 +12,14 @@
 --   * No function is `no-writes`, not even `state`: a replica refuses them all, so it can't answer for its master.
 --
 -- KEYS: meta, then (where documents are written) the set of documents, the outbox, the documents themselves.
+-- A document of more fields than one command takes is there more than once.
 -- ARGV: application, then (where the ledger must be held) epoch and token, then what the function needs.
 -- Answers: {'ok', ..}, {'fenced', epoch, token}, {'behind', watermark}, {'application', name}, {'format', version},
 -- {'refused', reason}, {'documents'}; '' stands for none.
 
 local FORMAT = '1'
 
--- How many values unpack() may put on Lua's stack (limit: 8,000); even, so that no field is parted from its value.
+-- How many values unpack() may put on Lua's stack (limit: 8,000).
 local CHUNK = 7000
 
 -- All that the functions call, and what is read beside them: who may not is told before anything is written.
@@ -65,22 +66,28 @@ local function call_in_chunks(command, key, values, first, last)
   end
 end
 
--- Writes documents. For each of the keys from FIRST_DOCUMENT on, args from `at` has: how many values follow to be set
--- (fields and values in turn), how many fields to delete, these values, these fields.
+-- Writes documents. args from `at` has for each of the keys from FIRST_DOCUMENT on one packed list (MessagePack) of what is
+-- set, fields and values in turn; then, in pairs, the index of a key and a packed list of its fields to delete.
+--
+-- Redis makes a string of each argument, puts it into a table, and hashes every byte of it for Lua: one list for each document
+-- takes 8 % fewer of Redis' instructions than an argument for each value with their counts in between.
 local function write_documents(keys, args, at)
+  local call, unpacked = redis.call, cmsgpack.unpack
   -- One call for all of them: those already known cost next to nothing and aren't replicated.
   call_in_chunks('SADD', keys[DOCUMENTS], keys, FIRST_DOCUMENT, #keys)
   for k = FIRST_DOCUMENT, #keys do
-    local set, delete = tonumber(args[at]), tonumber(args[at + 1])
+    local set = args[at]
+    at = at + 1
+    if set ~= '' then
+      call('HSET', keys[k], unpacked(set))
+    end
+  end
+  while args[at] do
+    local key = keys[tonumber(args[at])]
+    call('HDEL', key, unpacked(args[at + 1]))
     at = at + 2
-    call_in_chunks('HSET', keys[k], args, at, at + set - 1)
-    at = at + set
-    if delete > 0 then
-      call_in_chunks('HDEL', keys[k], args, at, at + delete - 1)
-      at = at + delete
-      if redis.call('EXISTS', keys[k]) == 0 then
-        redis.call('SREM', keys[DOCUMENTS], keys[k])
-      end
+    if call('EXISTS', key) == 0 then
+      call('SREM', keys[DOCUMENTS], key)
     end
   end
 end
@@ -226,7 +233,7 @@ local function rebuild_finish(keys, args)
 end
 
 local function register(name, callback, flags)
-  redis.register_function({ function_name = 'interlock_ledger_4_' .. name, callback = callback, flags = flags })
+  redis.register_function({ function_name = 'interlock_ledger_5_' .. name, callback = callback, flags = flags })
 end
 
 -- Redis asks for the user's right at each call, so a user who lacks one would leave half of a batch: all are looked at first.

@@ -13,7 +13,7 @@ use super::connection::Connection;
 pub(super) const CODE: &str = include_str!("ledger.lua");
 
 /// Name of the library, and what its functions' names begin with.
-pub(super) const NAME: &str = "interlock_ledger_4";
+pub(super) const NAME: &str = "interlock_ledger_5";
 
 /// The full name of a function.
 pub(super) fn function(name: &str) -> String {

@@ -1,14 +1,23 @@
 //! Calls of the library's functions, packed for the wire.
 //!
-//! A batch is one call. Each touched document is one key and one run of arguments, so that the function hands slices of
-//! its arguments on to `HSET` and builds nothing of its own.
+//! A batch is one call. Each touched document is one key and one argument, a list that the function unpacks straight into
+//! `HSET`'s arguments: what it builds itself, Redis pays for.
 
-use redis::Cmd;
+use std::io::Write as _;
+
+use redis::{Cmd, RedisWrite, ToRedisArgs};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::keys::Keys;
 use super::library::function;
 use crate::ledger::{Claim, FieldWrite, LedgerCommit, Lineage};
+
+/// How many fields one list may have: names and values go through Lua's stack, which takes 8,000. A document of which more
+/// changes is among the keys more than once.
+const FIELDS_PER_LIST: usize = 3_000;
+
+/// Keys before the documents: `meta`, the set of documents, the outbox.
+const KEYS_BEFORE_DOCUMENTS: usize = 3;
 
 /// Starts a call with these keys; arguments follow, the application first.
 pub(super) fn fcall(name: &str, application: &str, keys: &[&[u8]]) -> Cmd {
@@ -64,13 +73,13 @@ pub(super) fn lineage(lineage: &Lineage) -> String {
     serde_json::json!(entries).to_string()
 }
 
-/// What one document's run of arguments is made of.
+/// What changes in a document, or in some of its fields.
 #[derive(Debug, Default)]
 struct DocumentWrites<'a> {
     document: &'a [u8],
     /// In the order given; a field may be there twice, `HSET` lets the last one win.
     sets: Vec<(&'a [u8], &'a [u8])>,
-    /// Applied after the sets, so a field that is set after its deletion isn't among them any more.
+    /// Applied after all sets, so a field that is set after its deletion isn't among them any more.
     deletes: FxHashSet<&'a [u8]>,
 }
 
@@ -99,6 +108,14 @@ fn group(writes: &[FieldWrite]) -> Vec<DocumentWrites<'_>> {
     documents
 }
 
+impl<'a> DocumentWrites<'a> {
+    /// What is set, in as many lists as it takes; at least one, since each key has one.
+    fn lists(&self) -> impl Iterator<Item = &[(&'a [u8], &'a [u8])]> {
+        let empty = self.sets.is_empty().then_some(&[] as &[_]);
+        self.sets.chunks(FIELDS_PER_LIST).chain(empty)
+    }
+}
+
 fn with_documents(
     name: &str,
     application: &str,
@@ -107,18 +124,18 @@ fn with_documents(
     documents: &[DocumentWrites<'_>],
     extra: usize,
 ) -> Cmd {
-    let values = |document: &DocumentWrites<'_>| document.sets.len() * 2 + document.deletes.len() + 3;
-    let size = |(field, value): &(&[u8], &[u8])| field.len() + value.len();
+    let size = |(field, value): &(&[u8], &[u8])| field.len() + value.len() + 6;
     let bytes = |document: &DocumentWrites<'_>| document.sets.iter().map(size).sum::<usize>() + 64;
     let mut cmd = Cmd::with_capacity(
-        documents.iter().map(values).sum::<usize>() + 32,
+        documents.len() * 2 + 32,
         documents.iter().map(bytes).sum::<usize>() + extra + 512,
     );
     let (meta, set, outbox) = (keys.meta(), keys.documents(), keys.outbox());
-    let names: Vec<Vec<u8>> = documents
-        .iter()
-        .map(|document| keys.document(document.document))
-        .collect();
+    let names = documents.iter().flat_map(|document| {
+        let key = keys.document(document.document);
+        document.lists().map(move |_| key.clone())
+    });
+    let names: Vec<Vec<u8>> = names.collect();
     let mut all: Vec<&[u8]> = vec![meta.as_bytes(), set.as_bytes(), outbox.as_bytes()];
     all.extend(names.iter().map(Vec::as_slice));
     start(&mut cmd, name, application, &all);
@@ -136,12 +153,42 @@ fn start(cmd: &mut Cmd, name: &str, application: &str, keys: &[&[u8]]) {
 
 fn append(cmd: &mut Cmd, documents: &[DocumentWrites<'_>]) {
     for document in documents {
-        cmd.arg(document.sets.len() * 2).arg(document.deletes.len());
-        for (field, value) in &document.sets {
-            cmd.arg(*field).arg(*value);
+        for list in document.lists() {
+            cmd.arg(Packed(list.iter().flat_map(|(field, value)| [*field, *value])));
         }
-        for field in &document.deletes {
-            cmd.arg(*field);
+    }
+    let mut key = KEYS_BEFORE_DOCUMENTS + 1;
+    for document in documents {
+        let deletes: Vec<&[u8]> = document.deletes.iter().copied().collect();
+        for fields in deletes.chunks(FIELDS_PER_LIST) {
+            cmd.arg(key).arg(Packed(fields.iter().copied()));
         }
+        key += document.lists().count();
+    }
+}
+
+/// Byte strings one after the other in MessagePack, as one argument.
+struct Packed<I>(I);
+
+impl<'a, I: Iterator<Item = &'a [u8]> + Clone> ToRedisArgs for Packed<I> {
+    fn write_redis_args<W: ?Sized + RedisWrite>(&self, out: &mut W) {
+        let mut out = out.writer_for_next_arg();
+        for bytes in self.0.clone() {
+            let (head, length) = head(bytes.len());
+            // Writing to memory can't fail.
+            let written = out.write_all(&head[..length]).and_then(|()| out.write_all(bytes));
+            debug_assert!(written.is_ok(), "{written:?}");
+        }
+    }
+}
+
+/// What a string of so many bytes begins with, and how long that is. The types of before 2013: Redis' library knows no other.
+fn head(length: usize) -> ([u8; 5], usize) {
+    let [a, b, c, d] = (length as u32).to_be_bytes();
+    match length {
+        0..=0x1f => ([0xa0 | d, 0, 0, 0, 0], 1),
+        0x20..=0xff => ([0xd9, d, 0, 0, 0], 2),
+        0x100..=0xffff => ([0xda, c, d, 0, 0], 3),
+        _ => ([0xdb, a, b, c, d], 5),
     }
 }
