@@ -10,8 +10,10 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use crate::ledger::OutboxEntry;
 use crate::record::OutputRecord;
 
-const VERSION: u8 = 1;
-const NONE: u32 = u32::MAX;
+const VERSION: u8 = 2;
+/// No byte of LZ4 stands for more: what claims to is damaged, and no room is made for it.
+const LZ4_RATIO_MAX: u64 = 255;
+const ENDS_EARLY: &str = "it ends early";
 
 /// A batch as it is kept in the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,74 +35,121 @@ pub(crate) enum OutboxError {
     Short { found: Option<i64>, watermark: i64 },
 }
 
+/// Numbers are varints, zero stands for none, a topic is named once, and a timestamp says how much later it is than the one before:
+/// the store copies every byte of this several times, so that what a batch shares is told once.
 pub(crate) fn encode(previous: Option<i64>, outputs: &[OutputRecord]) -> Bytes {
     let size: usize = outputs
         .iter()
-        .map(|o| 64 + o.value.as_ref().map_or(0, Bytes::len))
+        .map(|o| 24 + o.key.as_ref().map_or(0, Bytes::len) + o.value.as_ref().map_or(0, Bytes::len))
         .sum();
-    let mut out = BytesMut::with_capacity(size);
-    out.put_u8(VERSION);
+    let mut out = BytesMut::with_capacity(size + 64);
     out.put_i64(previous.unwrap_or(-1));
-    out.put_u32(outputs.len() as u32);
-    let mut last_topic: Option<&Arc<str>> = None;
+    put_number(&mut out, outputs.len() as u64);
+    let mut topics: Vec<&Arc<str>> = Vec::new();
+    let mut time = 0;
     for output in outputs {
-        // Most neighbours share a topic: an empty name stands for the one before.
-        let same = last_topic.is_some_and(|topic| topic == &output.topic);
-        put_bytes(&mut out, Some(if same { b"" } else { output.topic.as_bytes() }));
-        last_topic = Some(&output.topic);
-        out.put_i32(output.partition.unwrap_or(-1));
-        out.put_i64(output.timestamp.unwrap_or(-1));
+        let known = topics.iter().position(|topic| *topic == &output.topic);
+        put_number(&mut out, known.unwrap_or(topics.len()) as u64);
+        if known.is_none() {
+            put_bytes(&mut out, Some(output.topic.as_bytes()));
+            topics.push(&output.topic);
+        }
+        put_number(&mut out, output.partition.map_or(0, |partition| partition as u64 + 1));
+        // Neither is negative, so the difference is never so small that there is no room for one more.
+        let timestamp = output.timestamp.filter(|timestamp| *timestamp >= 0);
+        put_number(&mut out, timestamp.map_or(0, |timestamp| zigzag(timestamp - time) + 1));
+        time = timestamp.unwrap_or(time);
         put_bytes(&mut out, output.key.as_deref());
         put_bytes(&mut out, output.value.as_deref());
-        out.put_u32(output.headers.len() as u32);
+        put_number(&mut out, output.headers.len() as u64);
         for (name, value) in &output.headers {
             put_bytes(&mut out, Some(name.as_bytes()));
             put_bytes(&mut out, Some(value));
         }
     }
+    compressed(&out)
+}
+
+/// Events repeat much of one another. To halve them here costs less than the store's only thread spends on the other half.
+fn compressed(content: &[u8]) -> Bytes {
+    let block = lz4_flex::block::compress(content);
+    let mut out = BytesMut::with_capacity(block.len() + 16);
+    out.put_u8(VERSION);
+    put_number(&mut out, content.len() as u64);
+    out.put_slice(&block);
     out.freeze()
 }
 
-fn put_bytes(out: &mut BytesMut, bytes: Option<&[u8]>) {
-    match bytes {
-        None => out.put_u32(NONE),
-        Some(bytes) => {
-            out.put_u32(bytes.len() as u32);
-            out.put_slice(bytes);
-        }
+fn decompressed(mut bytes: Bytes) -> Result<Bytes, &'static str> {
+    if bytes.try_get_u8().map_err(|_| "it is empty")? != VERSION {
+        return Err("it was written by another version");
     }
+    let length = get_number(&mut bytes)?;
+    if length > bytes.len() as u64 * LZ4_RATIO_MAX {
+        return Err(ENDS_EARLY);
+    }
+    match lz4_flex::block::decompress(&bytes, length as usize) {
+        Ok(content) if content.len() as u64 == length => Ok(content.into()),
+        _ => Err("it can't be decompressed"),
+    }
+}
+fn put_bytes(out: &mut BytesMut, bytes: Option<&[u8]>) {
+    put_number(out, bytes.map_or(0, |bytes| bytes.len() as u64 + 1));
+    out.put_slice(bytes.unwrap_or_default());
+}
+
+/// Seven bits a byte, the lowest first; the highest bit says that there are more.
+fn put_number(out: &mut BytesMut, mut number: u64) {
+    while number >= 0x80 {
+        out.put_u8(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.put_u8(number as u8);
+}
+
+/// Small numbers for what is close to zero.
+fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)) as u64
+}
+
+fn unzigzag(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
 }
 
 pub(crate) fn decode(entry: &OutboxEntry) -> Result<Batch, OutboxError> {
     read(entry.value.clone()).map_err(|what| OutboxError::Unreadable(entry.last_offset, what))
 }
 
-fn read(mut bytes: Bytes) -> Result<Batch, &'static str> {
-    if bytes.try_get_u8().map_err(|_| "it is empty")? != VERSION {
-        return Err("it was written by another version");
-    }
-    let previous = bytes.try_get_i64().map_err(|_| "it ends early")?;
-    let count = bytes.try_get_u32().map_err(|_| "it ends early")?;
+fn read(bytes: Bytes) -> Result<Batch, &'static str> {
+    let mut bytes = decompressed(bytes)?;
+    let previous = bytes.try_get_i64().map_err(|_| ENDS_EARLY)?;
+    let mut topics: Vec<Arc<str>> = Vec::new();
+    let mut time: i64 = 0;
     let mut outputs: Vec<OutputRecord> = Vec::new();
-    for _ in 0..count {
-        let topic = get_text(&mut bytes)?.ok_or("a topic is missing")?;
-        let topic = match outputs.last() {
-            Some(last) if topic.is_empty() => last.topic.clone(),
-            _ => topic,
+    for _ in 0..get_number(&mut bytes)? {
+        let topic = usize::try_from(get_number(&mut bytes)?).map_err(|_| "a topic is missing")?;
+        if topic == topics.len() {
+            topics.push(get_text(&mut bytes)?.ok_or("a topic is missing")?);
+        }
+        let topic = topics.get(topic).ok_or("a topic is missing")?.clone();
+        let partition = match get_number(&mut bytes)?.checked_sub(1) {
+            Some(partition) => Some(i32::try_from(partition).map_err(|_| "there is no such partition")?),
+            None => None,
         };
-        let partition = bytes.try_get_i32().map_err(|_| "it ends early")?;
-        let timestamp = bytes.try_get_i64().map_err(|_| "it ends early")?;
+        let later = get_number(&mut bytes)?.checked_sub(1).map(unzigzag);
+        let timestamp = later.map(|later| time.wrapping_add(later));
+        time = timestamp.unwrap_or(time);
         let key = get_bytes(&mut bytes)?;
         let value = get_bytes(&mut bytes)?;
         let mut headers = Vec::new();
-        for _ in 0..bytes.try_get_u32().map_err(|_| "it ends early")? {
+        for _ in 0..get_number(&mut bytes)? {
             let name = get_text(&mut bytes)?.ok_or("a header's name is missing")?;
             headers.push((name, get_bytes(&mut bytes)?.unwrap_or_default()));
         }
         outputs.push(OutputRecord {
             topic,
-            partition: (partition >= 0).then_some(partition),
-            timestamp: (timestamp >= 0).then_some(timestamp),
+            partition,
+            timestamp,
             key,
             value,
             headers,
@@ -116,15 +165,25 @@ fn read(mut bytes: Bytes) -> Result<Batch, &'static str> {
 }
 
 fn get_bytes(bytes: &mut Bytes) -> Result<Option<Bytes>, &'static str> {
-    let length = bytes.try_get_u32().map_err(|_| "it ends early")?;
-    if length == NONE {
+    let Some(length) = get_number(bytes)?.checked_sub(1) else {
         return Ok(None);
+    };
+    match usize::try_from(length) {
+        Ok(length) if length <= bytes.remaining() => Ok(Some(bytes.split_to(length))),
+        _ => Err(ENDS_EARLY),
     }
-    let length = length as usize;
-    if bytes.remaining() < length {
-        return Err("it ends early");
+}
+
+fn get_number(bytes: &mut Bytes) -> Result<u64, &'static str> {
+    let mut number = 0;
+    for shift in (0..u64::BITS).step_by(7) {
+        let byte = bytes.try_get_u8().map_err(|_| ENDS_EARLY)?;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Ok(number);
+        }
     }
-    Ok(Some(bytes.split_to(length)))
+    Err("a number has no end")
 }
 
 fn get_text(bytes: &mut Bytes) -> Result<Option<Arc<str>>, &'static str> {
@@ -195,7 +254,15 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_read_back() {
-        let outputs = vec![output("a", Some("")), output("a", None), output("b", Some("x"))];
+        let mut outputs = vec![output("a", Some("")), output("b", None), output("a", Some("x"))];
+        outputs[1].timestamp = Some(i64::MAX);
+        outputs[2].timestamp = None;
+        outputs.push(OutputRecord {
+            partition: Some(i32::MAX),
+            timestamp: Some(0),
+            value: Some(Bytes::from(vec![7; 20_000])),
+            ..output("b", None)
+        });
         let entry = OutboxEntry {
             last_offset: 9,
             value: encode(Some(4), &outputs),
