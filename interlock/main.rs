@@ -49,7 +49,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 /// Every record is a handful of small texts; mimalloc hands them out for a quarter less of all CPU time than the system's
-/// allocator.
+/// allocator. It asks for no huge pages (`no_thp`): a worker with four threads takes a fifth less memory without.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
