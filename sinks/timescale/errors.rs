@@ -48,7 +48,8 @@ fn passes(code: &str, message: &str) -> bool {
         "25P03" | "25P04" => true, // idle in transaction or transaction for too long: we were away
         "25006" => true,           // read-only: a standby that is about to be promoted
         "55P03" => true,           // lock not available
-        "XX000" => message.contains("concurrently"), // "tuple concurrently updated"
+        // "tuple concurrently updated", and "cache lookup failed for relation": somebody dropped it meanwhile.
+        "XX000" => message.contains("concurrently") || message.starts_with("cache lookup failed"),
         _ => matches!(code.get(..2), Some("08" | "40" | "53" | "57" | "58")),
     }
 }
@@ -87,6 +88,7 @@ mod tests {
             assert!(!passes(code, ""), "{code}");
         }
         assert!(passes("XX000", "tuple concurrently updated"));
+        assert!(passes("XX000", "cache lookup failed for relation 60460"));
     }
 
     #[test]

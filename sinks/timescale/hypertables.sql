@@ -17,7 +17,8 @@ BEGIN
     FOREACH name IN ARRAY ARRAY['occupancy_minute', 'rejections_minute', 'revenue_minute'] LOOP
         IF NOT EXISTS (
             SELECT FROM timescaledb_information.hypertables h
-            WHERE format('%I.%I', h.hypertable_schema, h.hypertable_name)::regclass = name::regclass
+            -- Not a cast to regclass, which fails where another schema's table is dropped meanwhile.
+            WHERE to_regclass(format('%I.%I', h.hypertable_schema, h.hypertable_name)) = name::regclass
         ) THEN
             EXECUTE format(
                 'SELECT %I.create_hypertable(%L::regclass, %L::name, chunk_time_interval => interval ''7 days'', migrate_data => true)',

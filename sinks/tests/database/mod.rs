@@ -107,7 +107,11 @@ impl Database {
         self.texts(&format!("{end} '{application}'")).await.len()
     }
 
+    /// Drops the schema under the lock of `hypertables.sql`: TimescaleDB looks at the hypertables of all schemas
+    /// meanwhile, and fails with "cache lookup failed for relation" where another test's appear or go.
     pub(crate) async fn drop_schema(&self) {
-        self.execute(&format!("DROP SCHEMA {} CASCADE", self.quoted())).await;
+        let lock = "SELECT pg_advisory_xact_lock(hashtext('interlock hypertables'))";
+        self.execute(&format!("{lock}; DROP SCHEMA {} CASCADE", self.quoted()))
+            .await;
     }
 }
