@@ -8,7 +8,6 @@ use interlock_schemas::registry::Registry;
 use interlock_schemas::{Command, Decoder, topics};
 use interlock_streams::dead_letter;
 use interlock_streams::log::Log;
-use interlock_streams::log::murmur2::partition_for_key;
 use interlock_streams::record::TopicPartition;
 use interlock_streams::runtime::Layouts;
 use tokio::time::{Instant, sleep};
@@ -70,8 +69,7 @@ pub(crate) async fn gather(
 ) -> anyhow::Result<Gathered> {
     let mut reading = Vec::with_capacity(ledgers as usize);
     for (partition, committed) in (0..).zip(read_committed(log, group, ledgers).await?) {
-        let layouts = committed.layouts().cloned();
-        let layouts = layouts.unwrap_or_else(|| Arc::new(Layouts::first(ledgers)));
+        let layouts = committed.layouts_of(ledgers);
         reading.push(RequestReader::open(log, registry, partition, layouts).await?);
     }
     let until = Instant::now() + wait;
@@ -103,9 +101,7 @@ pub(crate) async fn gather(
 
 /// The group's positions; 0 where it has none.
 pub(crate) async fn read_committed(log: &dyn Log, group: &str, ledgers: i32) -> anyhow::Result<Vec<Committed>> {
-    let sources: Vec<TopicPartition> = (0..ledgers)
-        .map(|partition| TopicPartition::new(topics::BOOKING_REQUESTS, partition))
-        .collect();
+    let sources = TopicPartition::all(topics::BOOKING_REQUESTS, ledgers);
     let found = log
         .committed_unstable(group, &sources)
         .await
@@ -152,8 +148,10 @@ impl RequestReader {
         while let Some(records) = self.reader.next().await? {
             for record in records {
                 let command = decode(&mut self.decoder, &record).await?.ok();
-                let ledgers = self.layouts.ledgers_at(record.offset);
-                let home = record.key.as_deref().map(|key| partition_for_key(key, ledgers));
+                let home = record
+                    .key
+                    .as_deref()
+                    .map(|key| self.layouts.ledger_at(record.offset, key));
                 let elsewhere = home.filter(|home| *home != self.requests.partition);
                 self.requests
                     .records

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use interlock_inventory::invariants::EventAuditor;
 use interlock_inventory::{Ledger, Plan, evolve};
 use interlock_schemas::{Event, EventHeader, RecordType, topics, train_date_key};
-use interlock_streams::log::murmur2::partition_for_key;
 use interlock_streams::runtime::{ForeignMetadata, Layouts, OffsetMetadata};
 
 use super::findings::{Findings, Invariant, Place};
@@ -43,6 +42,12 @@ impl Committed {
     pub(crate) fn layouts(&self) -> Option<&Arc<Layouts>> {
         let layouts = self.metadata.as_ref()?.layouts.as_ref();
         layouts.filter(|layouts| !layouts.past.is_empty())
+    }
+
+    /// How ledgers are laid out, of which there are so many.
+    pub(crate) fn layouts_of(&self, ledgers: i32) -> Arc<Layouts> {
+        let layouts = self.layouts().cloned();
+        layouts.unwrap_or_else(|| Arc::new(Layouts::first(ledgers)))
     }
 
     /// Token that decided the last event. Where no event came after the ledgers were laid out anew, it is that of who did
@@ -94,10 +99,9 @@ impl LedgerCheck {
     /// Before the first event.
     pub(crate) fn new(ledgers: i32, requests: Requests, committed: &Committed, violations_max: usize) -> LedgerCheck {
         let ledger = requests.partition;
-        let layouts = committed.layouts().cloned();
         LedgerCheck {
             ledger,
-            layouts: layouts.unwrap_or_else(|| Arc::new(Layouts::first(ledgers))),
+            layouts: committed.layouts_of(ledgers),
             committed: committed.offset,
             auditor: EventAuditor::new(),
             state: Ledger::new(ledger, ledgers),
@@ -241,7 +245,7 @@ impl LedgerCheck {
             self.findings.violation(Invariant::I4, place.clone(), detail);
         }
         let key = train_date_key(&header.train_id, header.travel_date);
-        let home = partition_for_key(key.as_bytes(), self.layouts.ledgers_at(header.source_offset));
+        let home = self.layouts.ledger_at(header.source_offset, key.as_bytes());
         if home != self.ledger {
             let detail = format!("{key} is sold here and belongs to ledger {home}");
             self.findings.violation(Invariant::I1, place, detail);

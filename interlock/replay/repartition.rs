@@ -16,7 +16,6 @@ pub(crate) struct Growth {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) store: Arc<dyn LedgerStore>,
     pub(crate) ledgers: Repartition,
-    /// The requests last: nothing is asked of a ledger before it has a partition in every topic.
     pub(crate) topics: Vec<String>,
 }
 
@@ -32,28 +31,19 @@ impl Growth {
                 "--repartition: topic {topic} has {count} partitions, and a topic can't shrink to {partitions}"
             );
         }
-        let before = self.ledgers.ledgers().await?;
-        if before != partitions && before > 0 {
-            // Before anything is changed; and once more when nobody can come in between.
-            self.ledgers.take().await?.give_back().await?;
-        }
-        for topic in &self.topics {
-            self.log.create_partitions(topic, partitions).await?;
-        }
+        let taken = self.ledgers.grow(&self.topics, partitions).await?;
         tell(format!("every topic of the ledgers has {partitions} partitions"));
-        if before == partitions {
-            tell(format!("{partitions} ledgers were laid out already"));
-        } else if before == 0 {
-            tell("no worker was ever started: there is nothing to lay out anew".to_owned());
-        } else {
-            let taken = self.ledgers.take().await?;
-            let first = first_booking(&self.counters(before).await?, partitions);
-            taken.lay_out(first).await?;
-            tell(format!(
-                "{partitions} ledgers are laid out where there were {before}; start the workers, which rebuild each from its events, and \
-                 start gateways anew"
-            ));
-        }
+        let Some(taken) = taken else {
+            tell("there is nothing to lay out anew: it was done already, or no worker was ever started".to_owned());
+            return Ok(Outcome::Done);
+        };
+        let before = taken.ledgers();
+        let first = first_booking(&self.counters(before).await?, partitions);
+        taken.lay_out(first).await?;
+        tell(format!(
+            "{partitions} ledgers are laid out where there were {before}; start the workers, which rebuild each from its events, and \
+             start gateways anew"
+        ));
         Ok(Outcome::Done)
     }
 

@@ -22,6 +22,14 @@ impl TopicPartition {
             partition,
         }
     }
+
+    /// All partitions of a topic that has so many.
+    pub fn all(topic: impl Into<Arc<str>>, partitions: i32) -> Vec<Self> {
+        let topic = topic.into();
+        (0..partitions)
+            .map(|partition| Self::new(topic.clone(), partition))
+            .collect()
+    }
 }
 
 impl fmt::Display for TopicPartition {

@@ -138,7 +138,7 @@ impl<'a> World<'a> {
     }
 
     fn partitions(&self) -> i32 {
-        self.stages.last().map_or(0, |stage| stage.ledgers)
+        self.remains().partitions()
     }
 
     fn enter(&mut self, at_ms: u64, next: Next) {

@@ -85,14 +85,10 @@ impl World {
     /// What an operator does.
     async fn grow(&self, partitions: i32) -> Result<(), RepartitionError> {
         let repartition = self.repartition().expect("the topology is built");
-        if repartition.ledgers().await? == partitions {
-            return Ok(());
+        match repartition.grow(&TOPICS.map(str::to_owned), partitions).await? {
+            Some(taken) => taken.lay_out(0).await,
+            None => Ok(()),
         }
-        repartition.take().await?.give_back().await?;
-        for topic in TOPICS {
-            self.workers.log.create_partitions(topic, partitions).await?;
-        }
-        repartition.take().await?.lay_out(0).await
     }
 
     fn events(&self, ledger: i32) -> Result<Vec<Event<String>>> {

@@ -75,9 +75,7 @@ async fn check_keys(log: &dyn Log, partitions: i32) -> anyhow::Result<()> {
 
 /// Refuses events without a position of the group that must have decided them.
 pub(super) async fn check_positions(log: &dyn Log, group: &str, partitions: i32) -> anyhow::Result<()> {
-    let sources: Vec<TopicPartition> = (0..partitions)
-        .map(|partition| TopicPartition::new(BOOKING_REQUESTS, partition))
-        .collect();
+    let sources = TopicPartition::all(BOOKING_REQUESTS, partitions);
     let committed = log.committed_unstable(group, &sources).await?;
     for (source, committed) in sources.iter().zip(committed) {
         if committed.is_some() {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::metadata::OffsetMetadata;
 use crate::log::murmur2::partition_for_key;
-use crate::log::{Log, LogError};
+use crate::log::{CommittedOffset, Log, LogError};
 use crate::record::TopicPartition;
 
 /// The layouts of a topic's ledgers, as one of its partitions has seen them.
@@ -57,15 +57,24 @@ impl Layouts {
         topic: &str,
         partitions: i32,
     ) -> Result<Option<Arc<Self>>, LogError> {
-        let sources: Vec<TopicPartition> = (0..partitions)
-            .map(|partition| TopicPartition::new(topic, partition))
-            .collect();
+        let all = Self::of_partitions(log, group, topic, partitions).await?;
+        Ok(all.into_iter().flatten().next())
+    }
+
+    /// What each of a topic's partitions has seen, as far as its committed offset says it.
+    pub(crate) async fn of_partitions(
+        log: &dyn Log,
+        group: &str,
+        topic: &str,
+        partitions: i32,
+    ) -> Result<Vec<Option<Arc<Self>>>, LogError> {
+        let sources = TopicPartition::all(topic, partitions);
         let committed = log.committed_unstable(group, &sources).await?;
-        let layouts = committed.into_iter().flatten().find_map(|committed| {
-            let metadata: OffsetMetadata = committed.metadata.parse().ok()?;
+        let layouts = |committed: Option<CommittedOffset>| {
+            let metadata: OffsetMetadata = committed?.metadata.parse().ok()?;
             metadata.layouts
-        });
-        Ok(layouts)
+        };
+        Ok(committed.into_iter().map(layouts).collect())
     }
 
     /// The ledger that a key belongs to.
@@ -73,8 +82,12 @@ impl Layouts {
         partition_for_key(key, self.ledgers)
     }
 
-    /// How many ledgers there were for the input record at this offset.
-    pub fn ledgers_at(&self, offset: i64) -> i32 {
+    /// The ledger that a key belonged to when the input record at this offset was decided.
+    pub fn ledger_at(&self, offset: i64, key: &[u8]) -> i32 {
+        partition_for_key(key, self.ledgers_at(offset))
+    }
+
+    fn ledgers_at(&self, offset: i64) -> i32 {
         let decided_under = self.past.iter().find(|past| offset < past.end_offset);
         decided_under.map_or(self.ledgers, |past| past.ledgers)
     }

@@ -93,6 +93,7 @@ fn decompressed(mut bytes: Bytes) -> Result<Bytes, &'static str> {
         _ => Err("it can't be decompressed"),
     }
 }
+
 fn put_bytes(out: &mut BytesMut, bytes: Option<&[u8]>) {
     put_number(out, bytes.map_or(0, |bytes| bytes.len() as u64 + 1));
     out.put_slice(bytes.unwrap_or_default());

@@ -9,12 +9,13 @@
 //! layout; and of its own events those of keys that went to others are counted and not folded.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use tokio::time::Instant;
 
 use super::error::TaskError;
 use super::history::History;
-use super::layout::{Layouts, PastLayout};
+use super::layout::Layouts;
 use super::metadata::OffsetMetadata;
 use super::mutation::{Clause, left_out};
 use super::session::LedgerSession;
@@ -129,11 +130,14 @@ impl Rebuild<'_> {
         side: &mut dyn LedgerSide,
     ) -> Result<(), TaskError> {
         let ledger = session.claim.ledger;
-        let ends = self.ends_of_past(layouts).await?;
+        // Where past layouts ended never changes once it is written.
+        let topic = &self.source.topic;
+        let ends = Layouts::of_partitions(self.log, self.group, topic, layouts.ledgers).await?;
         let mut others: BTreeMap<i32, History> = BTreeMap::new();
         for (index, past) in layouts.past.iter().enumerate() {
             for holder in layouts.holders(past, ledger) {
-                let end = ends.get(&holder).and_then(|past| past.get(index)).ok_or_else(|| {
+                let seen = ends.get(holder as usize).and_then(Option::as_ref);
+                let end = seen.and_then(|layouts| layouts.past.get(index)).ok_or_else(|| {
                     TaskError::Fatal(format!(
                         "the offset of partition {holder} that group {} committed says nothing of the {} ledgers there were; \
                          restore it",
@@ -144,11 +148,12 @@ impl Rebuild<'_> {
                     own.fold(end.end_offset, Some(layouts), session, side, false).await?;
                     own.history.sequence
                 } else {
-                    let history = match others.remove(&holder) {
-                        Some(history) => history,
-                        None => History::open(self.log, self.event_topics, holder, 0).await?,
+                    let history = match others.entry(holder) {
+                        Entry::Occupied(open) => open.into_mut(),
+                        Entry::Vacant(closed) => {
+                            closed.insert(History::open(self.log, self.event_topics, holder, 0).await?)
+                        }
                     };
-                    let history = others.entry(holder).or_insert(history);
                     while let Some(event) = history.next(end.end_offset, side).await? {
                         if event.is_of(ledger, layouts) {
                             side.fold(event, session, false).await?;
@@ -167,19 +172,6 @@ impl Rebuild<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Where past layouts ended in each partition: never changes once it is written.
-    async fn ends_of_past(&self, layouts: &Layouts) -> Result<BTreeMap<i32, Vec<PastLayout>>, TaskError> {
-        let sources: Vec<TopicPartition> = (0..layouts.ledgers)
-            .map(|partition| TopicPartition::new(&*self.source.topic, partition))
-            .collect();
-        let committed = self.log.committed_unstable(self.group, &sources).await?;
-        let ends = sources.iter().zip(committed).filter_map(|(source, committed)| {
-            let metadata: OffsetMetadata = committed?.metadata.parse().ok()?;
-            Some((source.partition, metadata.layouts?.past.clone()))
-        });
-        Ok(ends.collect())
     }
 
     async fn write(

@@ -79,7 +79,7 @@ pub enum RepartitionError {
         /// Ledgers laid out.
         ledgers: i32,
     },
-    /// There are as many or more.
+    /// There are more.
     #[error("there are {ledgers} ledgers: their number can only grow, and {wanted} was asked for")]
     Shrinks {
         /// Ledgers laid out.
@@ -149,18 +149,45 @@ impl Repartition {
         if let Some(layouts) = Layouts::written_down(&**log, group, &self.topic, partitions).await? {
             return Ok(layouts.ledgers);
         }
-        let committed = log.committed_unstable(group, &self.sources(partitions)).await?;
+        let committed = log
+            .committed_unstable(group, &TopicPartition::all(self.topic.as_str(), partitions))
+            .await?;
         let last = committed.iter().rposition(Option::is_some);
         Ok(last.map_or(0, |last| last as i32 + 1))
     }
 
+    /// Grows these topics, in this order, to so many partitions (the commands last: nothing is asked of a ledger before it has a
+    /// partition in every topic), and takes all ledgers so that they can be laid out. None where they are laid out so already, or
+    /// there never was one.
+    pub async fn grow(&self, topics: &[String], partitions: i32) -> Result<Option<Taken<'_>>, RepartitionError> {
+        let ledgers = self.ledgers().await?;
+        if ledgers > partitions {
+            return Err(RepartitionError::Shrinks {
+                ledgers,
+                wanted: partitions,
+            });
+        }
+        let is_to_be_laid_out = (1..partitions).contains(&ledgers);
+        if is_to_be_laid_out {
+            // Before anything is changed; and once more when nobody can come in between.
+            self.take().await?.give_back().await?;
+        }
+        for topic in topics {
+            self.tasks.log.create_partitions(topic, partitions).await?;
+        }
+        match is_to_be_laid_out {
+            true => Ok(Some(self.take().await?)),
+            false => Ok(None),
+        }
+    }
+
     /// Takes all ledgers, and makes sure that nothing is left to be decided or sent.
-    pub async fn take(&self) -> Result<Taken<'_>, RepartitionError> {
+    async fn take(&self) -> Result<Taken<'_>, RepartitionError> {
         let (ledgers, partitions) = (self.ledgers().await?, self.partitions().await?);
         // What an earlier attempt left open is settled before anything is acquired.
         let producer = self.tasks.log.producer(&self.tasks.transactional_id).await?;
         let mut consumer = self.join(partitions).await?;
-        let sources = self.sources(partitions);
+        let sources = TopicPartition::all(self.topic.as_str(), partitions);
         let mut taken = acquire::claim(&self.tasks, &self.store, &sources).await?;
         acquire::fence(&self.tasks, &self.store, &taken).await?;
         acquire::read_committed(&self.tasks, consumer.as_mut(), &mut taken).await?;
@@ -178,12 +205,6 @@ impl Repartition {
 
     async fn partitions(&self) -> Result<i32, RepartitionError> {
         Ok(self.tasks.log.partitions(&self.topic).await?.unwrap_or(0))
-    }
-
-    fn sources(&self, partitions: i32) -> Vec<TopicPartition> {
-        (0..partitions)
-            .map(|partition| TopicPartition::new(self.topic.as_str(), partition))
-            .collect()
     }
 
     /// Joins the group and waits until it has given every partition.
@@ -260,8 +281,13 @@ pub struct Taken<'a> {
 }
 
 impl Taken<'_> {
+    /// How many are laid out.
+    pub fn ledgers(&self) -> i32 {
+        self.ledgers
+    }
+
     /// Gives them back as they were.
-    pub async fn give_back(self) -> Result<(), RepartitionError> {
+    async fn give_back(self) -> Result<(), RepartitionError> {
         Ok(self.consumer.close().await?)
     }
 
@@ -269,12 +295,6 @@ impl Taken<'_> {
     /// (`LedgerProcessor::renumber`).
     pub async fn lay_out(mut self, first_number: i64) -> Result<(), RepartitionError> {
         let now = i32::try_from(self.taken.len()).unwrap_or(i32::MAX);
-        if now <= self.ledgers {
-            return Err(RepartitionError::Shrinks {
-                ledgers: self.ledgers,
-                wanted: now,
-            });
-        }
         let group = self.consumer.group_metadata().await?;
         let earlier = self.earlier();
         let offset = |found: &Acquisition| {

@@ -281,9 +281,7 @@ impl TopologyTestDriver {
             action: format!("reading {topic}"),
             reason: format!("topology {} has no such topic", self.worker.borrow().topology.name()),
         })?;
-        Ok((0..count)
-            .map(|partition| TopicPartition::new(topic, partition))
-            .collect())
+        Ok(TopicPartition::all(topic, count))
     }
 
     fn start(&self, topology: Arc<Topology>) -> Result<(), DriverError> {

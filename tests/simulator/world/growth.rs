@@ -31,9 +31,7 @@ const WAIT: Duration = Duration::from_secs(20);
 impl World<'_> {
     /// Lays out more ledgers. Everything is decided, and all workers have stopped.
     pub(super) async fn grow(&mut self, ledgers: i32, first_booking: i64) -> Result<Result<(), Violation>> {
-        let sources: Vec<TopicPartition> = (0..self.partitions())
-            .map(|partition| TopicPartition::new(topics::BOOKING_REQUESTS, partition))
-            .collect();
+        let sources = TopicPartition::all(topics::BOOKING_REQUESTS, self.partitions());
         let ends = self.log.committed_unstable(&self.group(), &sources).await?;
         let ends = ends.iter().map(|end| end.as_ref().map_or(0, |end| end.offset));
         if let Some(last) = self.stages.last_mut() {
@@ -102,19 +100,16 @@ impl World<'_> {
         };
         let booking = Arc::new(topology("booking").map_err(|error| TaskError::Fatal(error.to_string()))?);
         let repartition = Repartition::new(&config, &booking, log.clone(), store.clone(), WAIT);
-        let before = repartition.ledgers().await?;
-        if before == partitions {
-            return Ok(());
-        }
         let of_ledgers = topics::EVENTS.into_iter().map(str::to_owned);
         let of_ledgers = of_ledgers.chain([
             topics::dlq(topics::BOOKING_REQUESTS),
             topics::BOOKING_REQUESTS.to_owned(),
         ]);
-        for topic in of_ledgers {
-            log.create_partitions(&topic, partitions).await?;
-        }
-        let taken = repartition.take().await?;
+        let of_ledgers: Vec<String> = of_ledgers.collect();
+        let Some(taken) = repartition.grow(&of_ledgers, partitions).await? else {
+            return Ok(());
+        };
+        let before = taken.ledgers();
         let mut counters = Vec::new();
         for ledger in 0..before {
             let own = store.load(ledger, &[Bytes::new()], None).await?;

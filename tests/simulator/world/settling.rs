@@ -82,9 +82,7 @@ impl World<'_> {
 
     /// What is not done yet.
     async fn missing(&mut self) -> Result<Option<String>> {
-        let sources: Vec<TopicPartition> = (0..self.partitions())
-            .map(|partition| TopicPartition::new(topics::BOOKING_REQUESTS, partition))
-            .collect();
+        let sources = TopicPartition::all(topics::BOOKING_REQUESTS, self.partitions());
         let offsets = self.log.committed_unstable(&self.group(), &sources).await?;
         for (source, committed) in sources.iter().zip(offsets) {
             let Some(committed) = committed else {

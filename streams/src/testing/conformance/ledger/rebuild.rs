@@ -42,6 +42,16 @@ async fn ledger_at_5(store: &dyn LedgerStore) -> Claim {
     claim
 }
 
+/// The same, of which a rebuild under the token `b` was begun.
+async fn begun_at_5(store: &dyn LedgerStore) -> Claim {
+    let claim = ledger_at_5(store).await;
+    store.rebuild(&claim, &begin(Some(5), "b", false)).await.expect("begin");
+    Claim {
+        token: token("b"),
+        ..claim
+    }
+}
+
 /// `Begin` takes the new token, empties the outbox and says so; the watermark stays until the end.
 pub async fn starts_empty_unless_kept(store: &dyn LedgerStore) {
     let claim = ledger_at_5(store).await;
@@ -114,12 +124,7 @@ pub async fn writes_in_steps_and_finishes(store: &dyn LedgerStore) {
 
 /// Between two steps another master took over, which lacks one that was acknowledged: the rebuild doesn't end without it.
 pub async fn step_refused_where_one_before_is_missing(store: &dyn LedgerStore) {
-    let claim = ledger_at_5(store).await;
-    store.rebuild(&claim, &begin(Some(5), "b", false)).await.expect("begin");
-    let claim = Claim {
-        token: token("b"),
-        ..claim
-    };
+    let claim = begun_at_5(store).await;
     let behind = async |step| assert_behind(store.rebuild(&claim, &step).await, Some(5), None);
     behind(write(1, vec![set("d2", "f", "2")])).await;
     behind(finish(1, Some(9), 9, "b")).await;
@@ -141,12 +146,7 @@ pub async fn step_refused_where_one_before_is_missing(store: &dyn LedgerStore) {
 
 /// C = 0: no record was ever committed, so the watermark is none again.
 pub async fn of_a_lost_ledger_to_before_the_first_record(store: &dyn LedgerStore) {
-    let claim = ledger_at_5(store).await;
-    store.rebuild(&claim, &begin(Some(5), "b", false)).await.expect("begin");
-    let claim = Claim {
-        token: token("b"),
-        ..claim
-    };
+    let claim = begun_at_5(store).await;
     let last = RebuildStep::Finish {
         after: 0,
         watermark: None,
@@ -164,12 +164,7 @@ pub async fn of_a_lost_ledger_to_before_the_first_record(store: &dyn LedgerStore
 
 /// The next owner sees it, can't keep what is there, and starts anew from nothing.
 pub async fn interrupted_is_visible_and_starts_anew(store: &dyn LedgerStore) {
-    let claim = ledger_at_5(store).await;
-    store.rebuild(&claim, &begin(Some(5), "b", false)).await.expect("begin");
-    let claim = Claim {
-        token: token("b"),
-        ..claim
-    };
+    let claim = begun_at_5(store).await;
     store
         .rebuild(&claim, &write(0, vec![set("half", "f", "v")]))
         .await
