@@ -108,6 +108,8 @@ pub fn judge(log: &MemoryLog, ledgers: &MemoryLedgerStore, partition: i32) -> Re
 pub struct Workers {
     /// The log.
     pub log: MemoryLog,
+    /// Each command is a round of workers started from now on, and two are a commit: the third is decided meanwhile.
+    pub has_backlog: bool,
     runtime: Runtime,
     running: BTreeMap<&'static str, Life>,
 }
@@ -134,6 +136,7 @@ impl Workers {
         runtime.block_on(log.create_topics(&topics))?;
         Ok(Self {
             log,
+            has_backlog: false,
             runtime,
             running: BTreeMap::new(),
         })
@@ -157,6 +160,14 @@ impl Workers {
         let config = RuntimeConfig {
             tokens: Arc::new(tokens),
             ..RuntimeConfig::new("test", name)
+        };
+        let config = match self.has_backlog {
+            false => config,
+            true => RuntimeConfig {
+                batch_records_max: 1,
+                commit_records_max: 2,
+                ..config
+            },
         };
         let services = Services::shared(
             Arc::new(self.log.clone()),

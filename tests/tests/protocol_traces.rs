@@ -68,12 +68,19 @@ fn the_other_branch_comes_back(driver: &TopologyTestDriver, meanwhile: &[&str]) 
 #[test]
 fn trim_only_below_an_acknowledged_commit() {
     needs(Clause::TrimBelowAcknowledged, "answers would be lost", || {
-        let driver = driver()?;
-        driver.log().hold_commits(&driver.transactional_id());
-        command(&driver, "first")?;
-        command(&driver, "second")?;
-        driver.inject(Failure::Crash)?;
-        judge(&driver)
+        let ledgers = MemoryLedgerStore::default();
+        let mut workers = Workers::new(1)?;
+        workers.has_backlog = true;
+        workers.start("a", &ledgers)?;
+        workers.pass(SECOND)?;
+        workers.log.hold_commits(&Workers::id("a"));
+        workers.command(0, "first")?;
+        workers.command(0, "second")?;
+        workers.pass(SECOND / 10)?;
+        workers.kill("a");
+        workers.start("b", &ledgers)?;
+        workers.pass(SECOND * 120)?;
+        traces::judge(&workers.log, &ledgers, 0)
     });
 }
 
@@ -208,6 +215,7 @@ fn settle_before_a_revocation_is_completed() {
     needs(Clause::SettleBeforeRevocation, "I4", || {
         let ledgers = MemoryLedgerStore::default();
         let mut workers = Workers::new(2)?;
+        workers.has_backlog = true;
         workers.start("a", &ledgers)?;
         workers.pass(SECOND)?;
         workers.command(MOVES, "first")?;
@@ -218,8 +226,8 @@ fn settle_before_a_revocation_is_completed() {
         // One commit is under way, and more is applied.
         workers.log.hold_commits(&Workers::id("a"));
         workers.command(MOVES, "second")?;
-        workers.pass(SECOND / 10)?;
         workers.command(MOVES, "third")?;
+        workers.command(MOVES, "fourth")?;
         workers.pass(SECOND / 10)?;
         ledgers.restore(MOVES, replica.snapshot(MOVES));
         workers.start("b", &ledgers)?;

@@ -78,8 +78,8 @@ pub(crate) struct StreamThread<'a> {
     /// When the first record of the uncommitted ones was applied, and its timestamp.
     uncommitted_since: Option<Instant>,
     oldest: Option<i64>,
-    /// The last poll brought nothing: there is no backlog.
-    drained: bool,
+    /// The last poll brought more than half of what a round takes: there is more. Else it brought all that there was.
+    backlog: bool,
     check_at: Instant,
     /// Next offset to read of each assigned partition, for the lag.
     positions: BTreeMap<TopicPartition, i64>,
@@ -121,7 +121,7 @@ impl<'a> StreamThread<'a> {
             attempts: 0,
             uncommitted_since: None,
             oldest: None,
-            drained: false,
+            backlog: false,
             check_at,
             positions: BTreeMap::new(),
             lag_at: Instant::now(),
@@ -171,7 +171,10 @@ impl<'a> StreamThread<'a> {
             return Input::CheckDue;
         }
         let wait = self.wait(now);
-        let full = self.commit.is_some() && self.tasks.uncommitted() >= self.config.commit_records_max;
+        // What comes during a commit can't be committed before that has ended. A backlog is worked off meanwhile; without one
+        // what comes is taken together afterwards, as many small rounds would keep the store and the log busy for nothing.
+        let full = !self.backlog || self.tasks.uncommitted() >= self.config.commit_records_max;
+        let full = full && self.commit.is_some();
         let commit = async {
             match &mut self.commit {
                 Some(commit) => (&mut commit.result).await,
@@ -194,7 +197,7 @@ impl<'a> StreamThread<'a> {
             return false;
         };
         self.commit.is_none()
-            && ((self.drained && self.tasks.commits_when_drained())
+            && ((!self.backlog && self.tasks.commits_when_drained())
                 || self.tasks.uncommitted() >= self.config.commit_records_max
                 || now >= since + self.commit_interval())
     }
@@ -227,7 +230,8 @@ impl<'a> StreamThread<'a> {
         if let Some(pause) = &mut self.backing_off {
             pause.polled = true;
         }
-        self.drained = matches!(polled, Polled::Nothing);
+        self.backlog =
+            matches!(&polled, Polled::Records(batches) if count(batches) >= self.config.batch_records_max / 2);
         match polled {
             Polled::Nothing => Ok(()),
             // What was fetched before the trouble is read again.
@@ -241,7 +245,7 @@ impl<'a> StreamThread<'a> {
 
     async fn apply(&mut self, batches: Vec<PartitionRecords>) -> Result<(), TaskError> {
         let began = Instant::now();
-        let records: usize = batches.iter().map(|batch| batch.records.len()).sum();
+        let records = count(&batches);
         let oldest = batches
             .iter()
             .filter_map(|batch| Some(batch.records.first()?.timestamp))
@@ -482,6 +486,10 @@ impl<'a> StreamThread<'a> {
             tracing::warn!(thread = self.name, %error, "the group could not be left; it will notice by time-out");
         }
     }
+}
+
+fn count(batches: &[PartitionRecords]) -> usize {
+    batches.iter().map(|batch| batch.records.len()).sum()
 }
 
 fn lag(topology: &str, partition: &TopicPartition) -> metrics::Gauge {

@@ -7,9 +7,8 @@
 //!       └───────── Item (one at a time) ────┘
 //! ```
 //!
-//! The thread fetches the next batch while the stream thread works on the last one, and stops there (credit of one): what
-//! piles up stays in librdkafka's bounded queue. It also means that the thread stops polling when nobody takes the batch,
-//! so that `max.poll.interval.ms` notices a hung stream thread.
+//! The thread answers each question with all that has come until then, at most a batch, and polls only while it is asked:
+//! what piles up stays in librdkafka's bounded queue, and `max.poll.interval.ms` notices a hung stream thread.
 //!
 //! Each `start` and `stop` has a number; an item carries the number of the last one the thread had seen. A record is
 //! delivered only if its item is at least as new as the last `start` or `stop` of its partition. So what was fetched
@@ -39,10 +38,8 @@ const OVERSLEPT_MARGIN: Duration = Duration::from_secs(1);
 
 /// What the consumer thread is asked.
 pub(super) enum Command {
-    /// One more item may be sent, with at most so many records.
-    Continue {
-        max_records: usize,
-    },
+    /// Asks for an item.
+    Take(Take),
     Start {
         number: u64,
         positions: Vec<(TopicPartition, i64)>,
@@ -68,10 +65,22 @@ pub(super) enum Command {
     },
 }
 
+/// Asks for one item. A newer question takes the place of one that has no answer yet.
+#[derive(Clone, Copy)]
+pub(super) struct Take {
+    /// Counts the questions.
+    pub(super) question: u64,
+    pub(super) max_records: usize,
+    /// Answer when there is something; else at once, with [`Polled::Nothing`] if need be.
+    pub(super) waits: bool,
+}
+
 pub(super) type Reply<T> = oneshot::Sender<Result<T, LogError>>;
 
 /// What the consumer thread sends.
 pub(super) struct Item {
+    /// The last question that the thread had heard.
+    pub(super) question: u64,
     /// Number of the last `start` or `stop` before it.
     pub(super) number: u64,
     pub(super) polled: Result<Polled, LogError>,
@@ -84,8 +93,9 @@ pub(super) struct KafkaConsumer {
     commands: mpsc::Sender<Command>,
     waker: Waker,
     items: async_mpsc::UnboundedReceiver<Item>,
-    /// Whether the thread may send an item that we have not taken yet.
-    credit: bool,
+    /// The last question asked, and the last one answered.
+    asked: Option<Take>,
+    answered: u64,
     /// The rest of a batch that was larger than the caller wanted.
     rest: VecDeque<Item>,
     /// Number of the last `start` or `stop`, of all and of each partition.
@@ -129,7 +139,8 @@ impl KafkaConsumer {
             commands,
             waker,
             items,
-            credit: false,
+            asked: None,
+            answered: 0,
             rest: VecDeque::new(),
             number: 0,
             numbers,
@@ -157,12 +168,19 @@ impl KafkaConsumer {
         }
     }
 
-    fn grant(&mut self, max_records: usize) -> Result<(), LogError> {
-        if !self.credit {
-            self.tell(Command::Continue { max_records })?;
-            self.credit = true;
+    /// Asks for an item, unless an answer is sure to come: one that is waited for is of no use to who can't wait.
+    fn ask_for_item(&mut self, max_records: usize, waits: bool) -> Result<(), LogError> {
+        let pending = self.asked.filter(|take| take.question > self.answered);
+        if pending.is_some_and(|take| waits || !take.waits) {
+            return Ok(());
         }
-        Ok(())
+        let take = Take {
+            question: self.asked.map_or(0, |take| take.question) + 1,
+            max_records,
+            waits,
+        };
+        self.asked = Some(take);
+        self.tell(Command::Take(take))
     }
 
     /// A number for a `start` or `stop` of these partitions: from now on, older records of them are dropped.
@@ -176,8 +194,12 @@ impl KafkaConsumer {
 
     /// What of an item may be delivered now; more records than wanted are kept for the next time.
     fn deliver(&mut self, item: Item, max_records: usize) -> Result<Option<Polled>, LogError> {
-        let number = item.number;
-        let mut parts = match item.polled? {
+        let Item {
+            question,
+            number,
+            polled,
+        } = item;
+        let mut parts = match polled? {
             Polled::Records(parts) => parts,
             event => return Ok(Some(event)),
         };
@@ -185,6 +207,7 @@ impl KafkaConsumer {
         let rest = split(&mut parts, max_records.max(1));
         if !rest.is_empty() {
             self.rest.push_front(Item {
+                question,
                 number,
                 polled: Ok(Polled::Records(rest)),
             });
@@ -219,15 +242,17 @@ impl Consumer for KafkaConsumer {
             let item = match self.rest.pop_front() {
                 Some(item) => item,
                 None => {
-                    self.grant(max_records)?;
-                    let left = until.saturating_duration_since(Instant::now());
+                    self.ask_for_item(max_records, !wait.is_zero())?;
+                    // Who can't wait is answered at once, if the thread lives.
+                    let left = match wait.is_zero() {
+                        true => self.deadline + GRACE,
+                        false => until.saturating_duration_since(Instant::now()),
+                    };
                     match tokio::time::timeout(left, self.items.recv()).await {
                         Err(_) => return Ok(Polled::Nothing),
                         Ok(None) => return Err(fatal(format!("poll {}", self.name), "its thread ended")),
                         Ok(Some(item)) => {
-                            // The thread fetches the next while our caller works on this one.
-                            self.credit = false;
-                            self.grant(max_records)?;
+                            self.answered = item.question;
                             item
                         }
                     }

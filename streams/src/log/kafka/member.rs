@@ -15,7 +15,7 @@ use tokio::sync::{mpsc::UnboundedSender, oneshot};
 use super::ahead::Ahead;
 use super::batch::Copier;
 use super::config::GroupProtocol;
-use super::consumer::{Command, Item};
+use super::consumer::{Command, Item, Take};
 use super::context::Context;
 use super::errors::{fatal, from_kafka, is_hopeless, retriable};
 use super::ffi::{Event, EventQueue, Message, Waker};
@@ -127,10 +127,11 @@ impl Member<'_> {
         commands: &Receiver<Command>,
         items: &UnboundedSender<Item>,
     ) -> Option<oneshot::Sender<Result<(), LogError>>> {
-        let mut credit = None;
+        let mut question = 0;
+        let mut asked: Option<Take> = None;
         loop {
-            // With credit, wait for Kafka (a command wakes us); without, for commands.
-            let command = match credit {
+            // While something is asked for, wait for Kafka (a command wakes us); else for commands.
+            let command = match asked {
                 Some(_) => match commands.try_recv() {
                     Ok(command) => Some(command),
                     Err(TryRecvError::Empty) => None,
@@ -138,22 +139,27 @@ impl Member<'_> {
                 },
                 None => Some(commands.recv().ok()?),
             };
-            match command {
-                Some(Command::Continue { max_records }) => credit = Some(max_records),
-                Some(Command::Close { reply }) => return Some(reply),
-                Some(command) => self.obey(command),
-                None => {
-                    let polled = self.poll(credit.unwrap_or(1)).transpose();
-                    if let Some(polled) = polled {
-                        credit = None;
+            match (command, asked) {
+                (Some(Command::Take(take)), _) => {
+                    question = take.question;
+                    asked = Some(take);
+                }
+                (Some(Command::Close { reply }), _) => return Some(reply),
+                (Some(command), _) => self.obey(command),
+                (None, Some(take)) => {
+                    if let Some(polled) = self.poll(take).transpose() {
+                        asked = None;
+                        let number = self.number;
                         items
                             .send(Item {
-                                number: self.number,
+                                question,
+                                number,
                                 polled,
                             })
                             .ok()?;
                     }
                 }
+                (None, None) => {}
             }
         }
     }
@@ -186,28 +192,35 @@ impl Member<'_> {
             Command::Committed { partitions, reply } => {
                 let _ = reply.send(self.committed(&partitions));
             }
-            Command::Continue { .. } | Command::Close { .. } => {}
+            Command::Take(_) | Command::Close { .. } => {}
         }
     }
 
-    fn poll(&mut self, max_records: usize) -> Result<Option<Polled>, LogError> {
+    fn poll(&mut self, take: Take) -> Result<Option<Polled>, LogError> {
         let event = match self.later.take() {
             Some(event) => event,
             None => {
                 self.overslept |= self.last_poll.elapsed() >= self.start.overslept_after;
-                let wait = if self.ahead.is_empty() { POLL } else { Duration::ZERO };
+                let wait = if take.waits && self.ahead.is_empty() {
+                    POLL
+                } else {
+                    Duration::ZERO
+                };
                 let event = self.queue.poll(wait);
                 self.last_poll = Instant::now();
                 match event {
                     Some(event) => event,
-                    None => return Ok(self.batch(max_records)),
+                    None => {
+                        let nothing = || (!take.waits).then_some(Polled::Nothing);
+                        return Ok(self.batch(take.max_records).or_else(nothing));
+                    }
                 }
             }
         };
         match event {
             Event::Message(message) => {
                 self.collect(message);
-                Ok(self.batch(max_records))
+                Ok(self.batch(take.max_records))
             }
             Event::Assigned(partitions) => self.assigned(partitions),
             Event::Revoked(partitions) => self.revoked(partitions),
