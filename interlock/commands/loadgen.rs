@@ -74,7 +74,7 @@ async fn load(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> 
         pace: Pace::Intended,
         timeout,
     };
-    let outlet = Box::new(KafkaOutlet::new(&kafka)?);
+    let outlet = Box::new(KafkaOutlet::connect(&kafka).await?);
     let interrupt = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
     let measured = load::run(load, outlet, inlet, interrupt).await?;
     let mut out = io::stdout().lock();

@@ -14,7 +14,8 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Message as _};
 use rdkafka::producer::{BaseRecord, NoCustomPartitioner, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode as Code;
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::{ClientContext, Offset, Statistics, TopicPartitionList};
+use tokio::sync::oneshot;
 
 use super::{ANSWERS, Inlet, Look, Outlet, Refused};
 use crate::services;
@@ -23,6 +24,8 @@ use crate::services;
 const CLIENT: &str = "interlock-loadgen";
 /// Pause while the client's queue is full.
 const QUEUE_FULL: Duration = Duration::from_millis(1);
+/// How often the client tells its state: it sends nothing before it has a producer id, and asks for one twice a second.
+const STATE_MS: &str = "100";
 /// Kafka's client gives a request up after this time.
 const DELIVERY: Duration = Duration::from_secs(60);
 
@@ -33,18 +36,31 @@ pub(crate) struct KafkaOutlet {
 }
 
 impl KafkaOutlet {
-    /// Creates the producer; it connects in the background.
-    pub(crate) fn new(kafka: &KafkaConfig) -> anyhow::Result<Self> {
+    /// Connects: what is sent afterwards goes out at once, so that no request is charged for the client's start.
+    pub(crate) async fn connect(kafka: &KafkaConfig) -> anyhow::Result<Self> {
+        let (ready, is_ready) = oneshot::channel();
         let failures = Arc::new(Failures::default());
         let mut client = services::plain_producer(kafka, CLIENT);
         client
-            .set("linger.ms", "2")
+            .set("linger.ms", "5")
+            .set("statistics.interval.ms", STATE_MS)
             .set("batch.size", "1000000")
             .set("queue.buffering.max.messages", "200000")
             .set("message.timeout.ms", DELIVERY.as_millis().to_string())
             .set("delivery.report.only.error", "true");
-        let deliveries = Deliveries(failures.clone());
+        let deliveries = Deliveries {
+            failures: failures.clone(),
+            ready: Mutex::new(Some(ready)),
+        };
         let producer = client.create_with_context(deliveries).context("no Kafka producer")?;
+        let connected = tokio::time::timeout(DELIVERY, is_ready).await;
+        connected.with_context(|| {
+            let seconds = DELIVERY.as_secs();
+            format!(
+                "Kafka at {} gave no producer id within {seconds} s",
+                kafka.bootstrap_servers
+            )
+        })??;
         Ok(Self { producer, failures })
     }
 }
@@ -62,7 +78,7 @@ impl Outlet for KafkaOutlet {
         Ok(())
     }
 
-    /// The client lingers 2 ms at most.
+    /// The client lingers 5 ms at most.
     fn flush(&mut self) -> anyhow::Result<()> {
         Ok(())
     }
@@ -91,9 +107,23 @@ struct Failures {
 }
 
 /// Counts what Kafka does not take; successes are not reported.
-struct Deliveries(Arc<Failures>);
+struct Deliveries {
+    failures: Arc<Failures>,
+    /// Told once that the client may send.
+    ready: Mutex<Option<oneshot::Sender<()>>>,
+}
 
 impl ClientContext for Deliveries {
+    fn stats(&self, statistics: Statistics) {
+        // None where somebody's settings turn idempotence off.
+        let may_send = statistics.eos.is_none_or(|state| state.idemp_state == "Assigned");
+        let ready = || self.ready.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ready) = may_send.then(ready).flatten() {
+            // Nobody waits any more where it took too long.
+            let _ = ready.send(());
+        }
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         eprintln!("warning: Kafka: {error}: {reason}");
     }
@@ -104,8 +134,8 @@ impl ProducerContext<NoCustomPartitioner> for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, _)) = result {
-            self.0.count.fetch_add(1, Ordering::Relaxed);
-            let mut first = self.0.first.lock().unwrap_or_else(PoisonError::into_inner);
+            self.failures.count.fetch_add(1, Ordering::Relaxed);
+            let mut first = self.failures.first.lock().unwrap_or_else(PoisonError::into_inner);
             first.get_or_insert_with(|| error.to_string());
         }
     }
