@@ -31,13 +31,19 @@ measure_drain() {
   figures "$row" "${of[requests]}" --before "${of[before]}" --drain "$work/drain"
 }
 
-# prepare TOPOLOGY BROKERS MASTERS PARTITIONS TRAINS: fresh servers with a timetable on sale.
+# prepare TOPOLOGY BROKERS MASTERS PARTITIONS TRAINS: empty servers with a timetable on sale.
 prepare() {
+  stop_stores
   start_servers "$1" "$2" "$3"
   export INTERLOCK_TOPICS_REPLICATION=$2 INTERLOCK_TOPICS_PARTITIONS=$4
-  [[ -d $work/feed-$5 ]] || "$scripts/bench.d/timetable" "$work/feed-$5" "$5"
+  put_on_sale "$5"
+}
+
+# put_on_sale TRAINS
+put_on_sale() {
+  [[ -d $work/feed-$1 ]] || "$scripts/bench.d/timetable" "$work/feed-$1" "$1"
   : >"$work/worker.log"
-  "$interlock" seed --gtfs "$work/feed-$5" >"$work/seed.log" 2>&1 || give_up "the timetable was not seeded" "$work/seed.log"
+  "$interlock" seed --gtfs "$work/feed-$1" >"$work/seed.log" 2>&1 || give_up "the timetable was not seeded" "$work/seed.log"
 }
 
 # backlog REQUESTS SEED

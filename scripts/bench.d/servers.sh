@@ -3,30 +3,60 @@
 # shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see scripts/bench and settings.sh
 
 readonly first_master_port=16380
+readonly warm_up_s=60
 
 own_servers() {
   unset INTERLOCK_CONFIG
   export INTERLOCK_STATE=$cache/bench INTERLOCK_SERVICES=packages
   export INTERLOCK_KAFKA_PORT=19092 INTERLOCK_REGISTRY_PORT=18081 INTERLOCK_REDIS_PORT=16379 INTERLOCK_POSTGRES_PORT=15432
   export INTERLOCK_LOG=warn
-  state=$INTERLOCK_STATE worker_pids=() master_count=1
+  state=$INTERLOCK_STATE worker_pids=() master_count=1 rows_run=0
   trap stop_everything EXIT
   stop_servers # of a run that was broken off
 }
 
-# start_servers TOPOLOGY BROKERS MASTERS: empty ones. With several masters Redis is a cluster of as many, without replicas.
+# start_servers TOPOLOGY BROKERS MASTERS: empty ones, but with Kafka and the registry as they are where they have run for a while.
+# With several masters Redis is a cluster of as many, without replicas.
 start_servers() {
-  stop_servers
   # What somebody named before, or the row before did, would be used instead.
   unset INTERLOCK_REDIS_CLUSTER "${address_variable[@]}"
-  export INTERLOCK_BROKERS=$2
+  if [[ ${warm:-} != "$2" ]]; then
+    stop_servers
+    export INTERLOCK_BROKERS=$2
+    warm_up
+    warm=$2
+  fi
   master_count=$3
-  local services=(kafka registry)
-  [[ $1 != all ]] || services+=(postgres)
-  ((master_count > 1)) || services+=(redis)
-  "$scripts/services" start --fresh "${services[@]}" >/dev/null
+  # Kafka may still remove what it has of a group that is called the same.
+  export INTERLOCK_APPLICATION_ID=bench-$((++rows_run))
+  local stores=()
+  [[ $1 != all ]] || stores+=(postgres)
+  ((master_count > 1)) || stores+=(redis)
+  ((${#stores[@]} == 0)) || "$scripts/services" start --fresh "${stores[@]}" >/dev/null
   eval "$("$scripts/services" env)"
+  remove_topics
   ((master_count == 1)) || start_masters
+}
+
+# A broker that was just started spends more on compiling itself than on its work: 25 and 7 CPU-seconds for a million requests were
+# measured before and after this.
+warm_up() {
+  master_count=1
+  export INTERLOCK_APPLICATION_ID=bench-warm-up INTERLOCK_TOPICS_REPLICATION=$INTERLOCK_BROKERS INTERLOCK_TOPICS_PARTITIONS=8
+  "$scripts/services" start --fresh kafka registry redis >/dev/null
+  eval "$("$scripts/services" env)"
+  put_on_sale 500
+  start_workers 1 --topology booking --threads 4
+  steady_load 20000 "$warm_up_s" 0 >/dev/null
+  stop_workers TERM
+  stop_stores
+}
+
+# Topics and what they hold; the next row makes them anew.
+remove_topics() {
+  local tool=(kafka_java org.apache.kafka.tools.TopicCommand --bootstrap-server "$INTERLOCK_BOOTSTRAP_SERVERS") topics
+  topics=$("${tool[@]}" --list 2>/dev/null | grep -v '^__' | paste -sd '|')
+  [[ -z $topics ]] || "${tool[@]}" --delete --topic "$topics" >"$work/topics.log" 2>&1 || give_up "the topics were not removed" "$work/topics.log"
 }
 
 start_masters() {
@@ -55,8 +85,14 @@ start_masters() {
 }
 
 stop_servers() {
+  warm=''
+  "$scripts/services" stop --wipe kafka registry >/dev/null
+  stop_stores
+}
+
+stop_stores() {
   local number
-  "$scripts/services" stop --wipe kafka registry redis postgres >/dev/null
+  "$scripts/services" stop --wipe redis postgres >/dev/null
   for number in 0 1 2 3 4 5; do
     halt "master-$number" TERM
     remove_tree "$state/master-$number"
@@ -133,10 +169,11 @@ costs() {
   sizes
 }
 
-# What Redis and Kafka hold. Kafka's index files have holes, so that their length says nothing.
+# What Redis and Kafka hold. Kafka's index files have holes, so that their length says nothing; what is removed goes a minute
+# later.
 sizes() {
   echo "redis_bytes $(redis_bytes)"
-  du -s --block-size=1 "$state/kafka" | awk '{ print "kafka_bytes", $1 }'
+  du -s --block-size=1 --exclude='*-delete' "$state/kafka" | awk '{ print "kafka_bytes", $1 }'
 }
 
 redis_bytes() {

@@ -20,6 +20,12 @@ measure_steady() {
   figures "latency:$rate,threads=$threads" $((rate * seconds)) --before $((rate * 5)) --steady "$work/steady"
 }
 
+# steady_load RATE SECONDS SEED: prints what was measured.
+steady_load() {
+  "$interlock" loadgen --profile backlog --rate "$1" --requests $(($1 * $2)) --seed "$3" --json 2>"$work/load.log" ||
+    give_up "not every request was answered" "$work/load.log"
+}
+
 # steady RATE THREADS SEED: false if the rate was not kept up.
 steady() {
   prepare booking 1 1 8 500
@@ -27,11 +33,9 @@ steady() {
   start_workers 1 --topology booking --threads "$2"
   until workers_are_ready; do workers_live || give_up "the worker did not start" "$work/worker.log"; sleep 0.1; done
   # What opens the train-dates and warms the caches is not measured.
-  "$interlock" loadgen --profile backlog --rate "$1" --requests $(($1 * 5)) --seed $(($3 + 1000)) >"$work/load.log" 2>&1 ||
-    give_up "not every request was answered" "$work/load.log"
+  steady_load "$1" 5 $(($3 + 1000)) >/dev/null
   costs >"$work/before"
-  "$interlock" loadgen --profile backlog --rate "$1" --requests $(($1 * seconds)) --seed "$3" --json \
-    >"$work/steady" 2>"$work/load.log" || give_up "not every request was answered" "$work/load.log"
+  steady_load "$1" "$seconds" "$3" >"$work/steady"
   costs >"$work/after"
   metrics >"$work/metrics"
   audit --wait 60 --skip-windows
