@@ -8,7 +8,7 @@ use interlock_streams::ledger::{LedgerError, LedgerStore as _};
 
 use crate::server::Server;
 use crate::single::{acquire, batch};
-use crate::store::{available, quick};
+use crate::store::available;
 
 const USERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/redis/users.acl");
 
@@ -40,10 +40,10 @@ async fn restricted() -> Option<Restricted> {
 
 fn config(server: &Server, namespace: &str) -> RedisConfig {
     let url = format!("redis://interlock:any@127.0.0.1:{}", server.port);
-    quick(RedisConfig {
+    RedisConfig {
         namespace: namespace.to_owned(),
         ..RedisConfig::new(url, "test")
-    })
+    }
 }
 
 #[tokio::test]

@@ -21,22 +21,17 @@ pub(crate) fn available() -> bool {
 }
 
 impl Server {
-    /// Settings with short time-outs.
+    /// Settings with time-outs that don't make a test wait for a server that is gone.
     pub(crate) fn config(&self) -> RedisConfig {
-        quick(RedisConfig::new(self.url(), "test"))
+        let quick = Duration::from_millis(700);
+        RedisConfig {
+            response_timeout: quick,
+            connection_timeout: quick,
+            ..RedisConfig::new(self.url(), "test")
+        }
     }
 
     pub(crate) async fn store(&self) -> RedisLedgerStore {
         RedisLedgerStore::connect(self.config()).await.unwrap()
-    }
-}
-
-/// Time-outs that don't make a test wait.
-pub(crate) fn quick(config: RedisConfig) -> RedisConfig {
-    let quick = Duration::from_millis(700);
-    RedisConfig {
-        response_timeout: quick,
-        connection_timeout: quick,
-        ..config
     }
 }
