@@ -140,7 +140,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting("topics.create", "INTERLOCK_TOPICS_CREATE", Switch, "true", "",
         "Let `run` create topics that are missing (`seed` always does)."),
     setting("topics.partitions", "INTERLOCK_TOPICS_PARTITIONS", Number, "8", "partitions",
-        "Partitions of new topics, which is the number of ledgers; it can't be changed once there are bookings."),
+        "Partitions of new topics, which is the number of ledgers; once there are bookings only `interlock replay --repartition` changes it."),
     setting("topics.replication", "INTERLOCK_TOPICS_REPLICATION", Number, "1", "copies",
         "Copies of new topics; 3 for production, which also demands two of them in sync."),
     setting("topics.retention", "INTERLOCK_TOPICS_RETENTION", Text, "unlimited", "duration or `unlimited`",
