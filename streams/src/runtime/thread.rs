@@ -173,8 +173,8 @@ impl<'a> StreamThread<'a> {
         let wait = self.wait(now);
         // What comes during a commit can't be committed before that has ended. A backlog is worked off meanwhile; without one
         // what comes is taken together afterwards, as many small rounds would keep the store and the log busy for nothing.
-        let full = !self.backlog || self.tasks.uncommitted() >= self.config.commit_records_max;
-        let full = full && self.commit.is_some();
+        let full = self.tasks.uncommitted() >= self.config.commit_records_max;
+        let blocked = self.commit.is_some() && (full || !self.backlog);
         let commit = async {
             match &mut self.commit {
                 Some(commit) => (&mut commit.result).await,
@@ -186,9 +186,9 @@ impl<'a> StreamThread<'a> {
             biased;
             _ = self.shutdown.changed() => Input::Shutdown,
             result = commit => Input::Committed(result),
-            polled = self.consumer.poll(self.config.batch_records_max, wait), if !full => Input::Polled(polled),
+            polled = self.consumer.poll(self.config.batch_records_max, wait), if !blocked => Input::Polled(polled),
         };
-        watch.lap(if full { Stage::Blocked } else { Stage::Poll });
+        watch.lap(if blocked { Stage::Blocked } else { Stage::Poll });
         input
     }
 
