@@ -33,7 +33,6 @@ measure_drain() {
 
 # prepare TOPOLOGY BROKERS MASTERS PARTITIONS TRAINS: empty servers with a timetable on sale.
 prepare() {
-  stop_stores
   start_servers "$1" "$2" "$3"
   export INTERLOCK_TOPICS_REPLICATION=$2 INTERLOCK_TOPICS_PARTITIONS=$4
   put_on_sale "$5"

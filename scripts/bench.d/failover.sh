@@ -4,6 +4,7 @@
 # It has servers of its own, and audits by itself.
 measure_fail_over() {
   stop_servers
+  unset INTERLOCK_APPLICATION_ID INTERLOCK_TOPICS_REPLICATION INTERLOCK_TOPICS_PARTITIONS
   "$scripts/chaos" --failover --release --bookings "$bookings" --repeats "$repeats" >"$work/failover" 2>"$work/failover.log" ||
     { cat "$work/failover" >&2; give_up "the fail-over was not measured" "$work/failover.log"; }
   grep '^|' "$work/failover"

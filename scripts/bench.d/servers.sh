@@ -20,7 +20,9 @@ own_servers() {
 start_servers() {
   # What somebody named before, or the row before did, would be used instead.
   unset INTERLOCK_REDIS_CLUSTER "${address_variable[@]}"
-  if [[ ${warm:-} != "$2" ]]; then
+  if [[ $warm == "$2" ]]; then
+    stop_stores
+  else
     stop_servers
     export INTERLOCK_BROKERS=$2
     warm_up
@@ -55,7 +57,8 @@ warm_up() {
 # Topics and what they hold; the next row makes them anew.
 remove_topics() {
   local tool=(kafka_java org.apache.kafka.tools.TopicCommand --bootstrap-server "$INTERLOCK_BOOTSTRAP_SERVERS") topics
-  topics=$("${tool[@]}" --list 2>/dev/null | grep -v '^__' | paste -sd '|')
+  topics=$("${tool[@]}" --list 2>"$work/topics.log") || give_up "the topics were not listed" "$work/topics.log"
+  topics=$(sed '/^__/d' <<<"$topics" | paste -sd '|')
   [[ -z $topics ]] || "${tool[@]}" --delete --topic "$topics" >"$work/topics.log" 2>&1 || give_up "the topics were not removed" "$work/topics.log"
 }
 
