@@ -44,7 +44,8 @@ impl KafkaOutlet {
         client
             .set("linger.ms", "5")
             .set("statistics.interval.ms", STATE_MS)
-            .set("batch.size", "1000000")
+            // Less than a consumer fetches of a partition: of one whose next batch is longer, a broker sends that or nothing.
+            .set("batch.size", "100000")
             .set("queue.buffering.max.messages", "200000")
             .set("message.timeout.ms", DELIVERY.as_millis().to_string())
             .set("delivery.report.only.error", "true");
