@@ -127,6 +127,7 @@ where
             self.processor.fields(command, &mut missing);
         }
         self.load_fields(missing, session).await?;
+        ctx.turn = Some(session.turns.clone().lock_owned().await);
         ctx.watch.lap(Stage::Load);
 
         // Most commands cause one event, some a few: room for these, so that a batch is not moved when it is almost full.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::sync::OwnedMutexGuard;
 
 use crate::ledger::LedgerError;
 use crate::log::LogError;
@@ -78,6 +79,8 @@ pub(crate) struct Context<'a> {
     /// What is to be written to the log, in order.
     pub(crate) outputs: Vec<OutputRecord>,
     pub(crate) watch: Stopwatch,
+    /// Held from before a ledger decides until what it decided is on its way to the store.
+    pub(crate) turn: Option<OwnedMutexGuard<()>>,
     current: NodeId,
     children: &'a [Children],
     work: VecDeque<(NodeId, AnyBatch)>,
@@ -99,6 +102,7 @@ impl<'a> Context<'a> {
             ledger,
             outputs: Vec::new(),
             watch,
+            turn: None,
             current: 0,
             children,
             work: VecDeque::new(),

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Mutex;
+
 use super::error::TaskError;
 use super::stages::Stages;
 use super::task::TaskId;
@@ -90,6 +92,8 @@ pub(crate) struct TaskConfig {
     /// Source topic → number of partitions.
     pub(crate) partitions: Arc<BTreeMap<String, i32>>,
     pub(crate) stages: Arc<Stages>,
+    /// Whose turn it is to decide ([`LedgerSession::turns`](super::session::LedgerSession::turns)).
+    pub(crate) turns: Arc<Mutex<()>>,
 }
 
 impl TaskConfig {

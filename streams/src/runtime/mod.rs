@@ -318,6 +318,7 @@ async fn prepare(
         tokens: config.tokens.clone(),
         partitions: Arc::new(partitions),
         stages: stages.clone(),
+        turns: Arc::default(),
     };
     let tasks: Box<dyn Tasks> = if topology.has_sink() {
         let connect = services.sink.as_ref().ok_or_else(|| {

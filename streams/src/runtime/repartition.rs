@@ -132,6 +132,7 @@ impl Repartition {
             tokens: config.tokens.clone(),
             partitions: Arc::default(),
             stages: Stages::new(topology.name()),
+            turns: Arc::default(),
         };
         Self {
             tasks,

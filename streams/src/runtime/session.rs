@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::Mutex;
 
 use super::metadata::OffsetMetadata;
 use super::mutation::{Clause, left_out};
@@ -17,6 +18,9 @@ const LOST_REPLIES_MAX: usize = 3;
 /// The right to a ledger, and where it stands.
 pub(crate) struct LedgerSession {
     pub(crate) store: Arc<dyn LedgerStore>,
+    /// Held by the one ledger of a stream thread that decides. So what one has decided is on its way to the store while the
+    /// next one decides: a thread that decided for all that have their documents would write only after the last of them.
+    pub(crate) turns: Arc<Mutex<()>>,
     pub(crate) claim: Claim,
     /// Number of ledgers: the partitions of the input topic.
     pub(crate) ledgers: i32,
@@ -36,6 +40,7 @@ pub(crate) struct LedgerSession {
 impl LedgerSession {
     pub(crate) fn new(
         store: Arc<dyn LedgerStore>,
+        turns: Arc<Mutex<()>>,
         claim: Claim,
         ledgers: i32,
         state: LedgerState,
@@ -43,6 +48,7 @@ impl LedgerSession {
     ) -> Self {
         Self {
             store,
+            turns,
             claim,
             ledgers,
             watermark: state.watermark,

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use futures::future::join;
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::yield_now;
+
 use super::config::TaskConfig;
 use super::error::TaskError;
 use super::outbox;
@@ -54,9 +58,11 @@ impl Task {
             self.stages.watch(),
         );
         ctx.run(&mut self.nodes, entry, Box::new(())).await?;
-        let Context { outputs, watch, .. } = ctx;
+        let Context {
+            outputs, watch, turn, ..
+        } = ctx;
         if let Some(last) = batch.records.last() {
-            self.commit_to_ledger(last.offset, &outputs, watch).await?;
+            self.commit_to_ledger(last.offset, &outputs, watch, turn).await?;
         }
         Ok(outputs)
     }
@@ -77,6 +83,7 @@ impl Task {
         watermark: i64,
         outputs: &[OutputRecord],
         mut watch: Stopwatch,
+        turn: Option<OwnedMutexGuard<()>>,
     ) -> Result<(), TaskError> {
         let Some(session) = self.session.as_mut() else {
             return Ok(());
@@ -90,7 +97,13 @@ impl Task {
         watch.lap(Stage::Changes);
         let entry = outbox::encode(session.watermark, outputs);
         watch.lap(Stage::Encode);
-        session.commit(watermark, writes, entry).await?;
+        let commit = session.commit(watermark, writes, entry);
+        // The first look at the commit hands it to the connection, which must come to write it before another ledger decides.
+        let next_turn = async {
+            yield_now().await;
+            drop(turn);
+        };
+        join(commit, next_turn).await.0?;
         watch.lap(Stage::LedgerCommit);
         side.shrink();
         watch.lap(Stage::Changes);

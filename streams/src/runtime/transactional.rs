@@ -180,7 +180,14 @@ impl Transactional {
             sequence = state.sequence, committed, ?verdict, "ledger acquired"
         );
         let ledgers = self.config.partitions_of(&source.topic)?;
-        let session = LedgerSession::new(store.clone(), claim, ledgers, state, metadata.clone());
+        let session = LedgerSession::new(
+            store.clone(),
+            self.config.turns.clone(),
+            claim,
+            ledgers,
+            state,
+            metadata.clone(),
+        );
         let mut task = Task::new(&self.config, part, Some(session));
         let Some((session, side)) = task.ledger() else {
             return Err(TaskError::Fatal(format!("{source} is read by a part without a ledger")));
