@@ -6,6 +6,7 @@ mod start;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use interlock_streams::log::kafka::exit;
 use interlock_streams::runtime::{Health, Running};
 
 use crate::commands::topology::choose;
@@ -16,7 +17,7 @@ use crate::{Status, observe};
 /// How often it is looked whether a stream thread has ended by itself.
 const LOOK: Duration = Duration::from_millis(100);
 /// Exit status of a process that was told twice to stop.
-const STOPPED_AT_ONCE: i32 = 130;
+const STOPPED_AT_ONCE: u8 = 130;
 
 /// Works until told to stop.
 pub(crate) fn call(config: &Config) -> anyhow::Result<Status> {
@@ -64,7 +65,7 @@ async fn work(config: &Config, metrics: observe::Handle) -> anyhow::Result<()> {
         result = leave(running) => result?,
         () = stop.asked() => {
             tracing::warn!("stopping at once: what is not committed will be done again by others");
-            std::process::exit(STOPPED_AT_ONCE);
+            exit(STOPPED_AT_ONCE);
         }
     }
     tracing::info!("stopped");

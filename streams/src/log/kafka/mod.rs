@@ -47,6 +47,7 @@ use super::{CommittedOffset, Consumer, ConsumerConfig, Log, LogError, Producer, 
 use crate::record::{OutputRecord, TopicPartition};
 
 pub use self::config::{GroupProtocol, KafkaConfig};
+pub use self::ffi::exit;
 pub use self::hanging::{Coordinated, OpenTransaction};
 
 /// The log on Kafka.

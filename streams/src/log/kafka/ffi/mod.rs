@@ -6,8 +6,11 @@
 //! - the transactional calls: rust-rdkafka's `commit_transaction` flushes in slices of 100 ms, which made an idle commit
 //!   take 100 ms instead of 2; here they also keep the three flags by which an error must be sorted;
 //! - the generation inside a group's metadata, and committed metadata that isn't UTF-8 (rust-rdkafka panics).
+//!
+//! And one of the C library: an exit that leaves librdkafka's threads alone.
 #![allow(unsafe_code, reason = "the only folder that calls C; what it exports is safe")]
 
+mod exit;
 mod queue;
 mod transactions;
 
@@ -27,6 +30,7 @@ use super::context::Context;
 use crate::log::CommittedOffset;
 use crate::record::TopicPartition;
 
+pub use self::exit::exit;
 pub(super) use self::queue::{Event, EventQueue, Message, Waker};
 pub(super) use self::transactions::{
     TransactionError, abort_transaction, begin_transaction, commit_transaction, init_transactions, not_a_membership,
