@@ -18,7 +18,7 @@ pub(crate) enum Stage {
     /// Reading no more records until the commit under way is through.
     Blocked,
     Decode,
-    /// Documents that the ledger's store has.
+    /// Documents that the ledger's store has, then the turn to decide.
     Load,
     /// Deciding commands and folding what was decided.
     Decide,
