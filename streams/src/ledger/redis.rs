@@ -7,7 +7,8 @@
 //! | `{il:7}:docs` | set | keys of all documents: to wipe them before a rebuild, and for the audit |
 //! | `{il:7}:outbox` | hash | last offset of a batch → its outputs |
 //!
-//! Each write is one call of a function (`redis/ledger.lua`) that checks, then writes. Reads are plain commands, but in
+//! Each write is one call of a function (`redis/ledger.lua`) that checks, then writes. A batch on one server is a transaction
+//! of plain commands instead, on a connection that watches `meta` (`redis/watch.rs`): the same, at half of Redis' cost. Reads are plain commands, but in
 //! one go with a function that only a master answers and that knows whose ledger it is. The keys of a ledger share a hash
 //! tag (`redis/keys.rs`).
 //!
@@ -22,6 +23,7 @@ mod library;
 mod reply;
 mod request;
 mod server;
+mod watch;
 
 use std::fmt;
 
@@ -38,6 +40,7 @@ use connection::Connector;
 pub use error::RedisSetupError;
 use keys::Keys;
 use reply::Answer;
+use watch::Watches;
 
 /// How many documents are asked for in one go: enough to hide the way there and back, few enough that the answers of
 /// large documents don't exceed the response time-out together.
@@ -52,6 +55,7 @@ const LISTINGS_MAX: u32 = 3;
 /// Ledgers in Redis. Each stream thread connects one of its own.
 pub struct RedisLedgerStore {
     connector: Connector,
+    watches: Watches,
     namespace: String,
     application: String,
     servers: String,
@@ -75,6 +79,7 @@ impl RedisLedgerStore {
         let connector = Connector::connect(config).await?;
         Ok(Self {
             connector,
+            watches: Watches::default(),
             namespace,
             application,
             servers,
@@ -269,7 +274,15 @@ impl LedgerStore for RedisLedgerStore {
     }
 
     async fn commit(&self, claim: &Claim, commit: &LedgerCommit) -> Result<(), LedgerError> {
-        let call = request::commit(&self.application, &self.keys(claim.ledger), claim, commit);
+        let keys = self.keys(claim.ledger);
+        let committed = self
+            .watches
+            .commit(&self.connector, &self.application, &keys, claim, commit);
+        let committed = committed.await;
+        if committed.map_err(|error| error::of_call(claim.ledger, &self.servers, &error))? {
+            return Ok(());
+        }
+        let call = request::commit(&self.application, &keys, claim, commit);
         self.call(claim.ledger, call, commit.expected_watermark).await.map(drop)
     }
 
@@ -314,6 +327,7 @@ impl LedgerStore for RedisLedgerStore {
         let meta = self.keys(claim.ledger).meta();
         let mut call = request::claimed("release", &self.application, &[meta.as_bytes()], claim);
         call.arg(&release.transactional_id).arg(&release.token.0);
+        self.watches.end(claim.ledger);
         self.call(claim.ledger, call, None).await.map(drop)
     }
 }

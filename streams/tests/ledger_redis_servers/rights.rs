@@ -54,27 +54,47 @@ async fn a_right_that_is_missing_is_named_before_anything_is_written() {
     store.commit(&claim, &batch(None, 1)).await.unwrap();
     let (state, document) = (store.state(1).await.unwrap(), [Bytes::from("d")]);
     let before = store.load(1, &document, None).await.unwrap();
-    let rights = "exists hdel hget hgetall hincrby hkeys hmget hset sadd scard sismember srem unlink";
-    for right in rights.split(' ') {
-        server
-            .command::<()>(&format!("ACL SETUSER interlock -{right}"))
-            .await
-            .unwrap();
-        let refused = store.commit(&claim, &batch(Some(1), 2)).await.unwrap_err();
+    let grant = async |sign: &str, right: &str| {
+        let command = format!("ACL SETUSER interlock {sign}{right}");
+        server.command::<()>(&command).await.unwrap();
+    };
+    let assert_refused = |right: &str, refused: LedgerError| {
         assert!(matches!(refused, LedgerError::Fatal { .. }), "{right}: {refused}");
         let said = refused.to_string();
         assert!(
             said.to_lowercase().contains(right) && said.contains("docs/operating.md"),
             "{right}: {said}"
         );
-        server
-            .command::<()>(&format!("ACL SETUSER interlock +{right}"))
-            .await
-            .unwrap();
+    };
+    // By functions: whoever takes over a ledger is told of all that it will need of them.
+    let rights = "exists hdel hget hgetall hincrby hkeys hmget hset sadd scard sismember srem unlink";
+    for right in rights.split(' ') {
+        grant("-", right).await;
+        assert_refused(right, acquire(store, 1, "b").await.unwrap_err());
+        grant("+", right).await;
+        assert_eq!(store.state(1).await.unwrap(), state, "{right}");
+    }
+    // By transactions: the first on a connection, a later one, and one that isn't what the ledger waits for.
+    let mut second = batch(Some(1), 2);
+    second.trim = vec![1];
+    for right in "watch hmget multi sadd hset hdel exec discard".split(' ') {
+        let fresh = RedisLedgerStore::connect(config(server, "il")).await.unwrap();
+        let standing = RedisLedgerStore::connect(config(server, "il")).await.unwrap();
+        standing.commit(&claim, &batch(None, 1)).await.unwrap_err();
+        grant("-", right).await;
+        if right != "discard" {
+            assert_refused(right, fresh.commit(&claim, &second).await.unwrap_err());
+        }
+        if ["sadd", "hset", "hdel", "exec"].contains(&right) {
+            assert_refused(right, standing.commit(&claim, &second).await.unwrap_err());
+        } else {
+            assert_refused(right, standing.commit(&claim, &batch(Some(8), 9)).await.unwrap_err());
+        }
+        grant("+", right).await;
         assert_eq!(store.state(1).await.unwrap(), state, "{right}");
         assert_eq!(store.load(1, &document, None).await.unwrap(), before, "{right}");
     }
-    store.commit(&claim, &batch(Some(1), 2)).await.unwrap();
+    store.commit(&claim, &second).await.unwrap();
 }
 
 #[tokio::test]

@@ -1,12 +1,16 @@
 //! One server that loses its functions, its connections, its memory, its role or its life.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use interlock_streams::ledger::redis::{RedisLedgerStore, RedisSetupError};
+use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore, RedisSetupError};
 use interlock_streams::ledger::{
     Claim, FieldWrite, LedgerCommit, LedgerError, LedgerState, LedgerStore, Release, Token,
 };
+
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::server::{Server, eventually};
 use crate::store::available;
@@ -142,15 +146,142 @@ async fn frozen_server_times_out_and_the_watermark_tells_what_happened() {
     let server = Server::start(&[]).await;
     let store = server.store().await;
     let claim = acquire(&store, 1, "a").await.unwrap();
+    store.commit(&claim, &batch(None, 1)).await.unwrap();
     server.signal("STOP");
-    unavailable(store.commit(&claim, &batch(None, 1)).await);
+    unavailable(store.commit(&claim, &batch(Some(1), 2)).await);
     unavailable(store.state(1).await);
     server.signal("CONT");
     // The first one was in the server's socket all the time.
     eventually("the batch is applied", async || {
-        matches!(store.state(1).await, Ok(LedgerState { watermark: Some(1), .. }))
+        matches!(store.state(1).await, Ok(LedgerState { watermark: Some(2), .. }))
     })
     .await;
+}
+
+#[tokio::test]
+async fn batches_pass_by_lua_until_somebody_else_touches_the_ledger() {
+    if !available() {
+        return;
+    }
+    let server = Server::start(&[]).await;
+    let (store, other) = (server.store().await, server.store().await);
+    let claim = acquire(&store, 1, "a").await.unwrap();
+    store.commit(&claim, &batch(None, 1)).await.unwrap();
+    store.commit(&claim, &batch(Some(1), 2)).await.unwrap();
+    assert_eq!(calls(&server, "exec").await, 2);
+
+    // What was read while watching is old: the transaction is refused, and the function says why.
+    let before = calls(&server, "fcall").await;
+    let theirs = acquire(&other, 1, "b").await.unwrap();
+    let late = store.commit(&claim, &batch(Some(2), 3)).await;
+    assert!(matches!(late, Err(LedgerError::Fenced { epoch: 2, .. })), "{late:?}");
+    assert_eq!(calls(&server, "fcall").await, before + 2);
+    other.commit(&theirs, &batch(Some(2), 3)).await.unwrap();
+    let behind = other.commit(&theirs, &batch(Some(2), 4)).await;
+    assert!(
+        matches!(behind, Err(LedgerError::Behind { found: Some(3), .. })),
+        "{behind:?}"
+    );
+    assert_eq!(other.load(1, &[Bytes::from("d")], None).await.unwrap()[0].len(), 3);
+
+    // Touched by nobody who takes anything away: applied by the function, then by transactions again.
+    let (functions, transactions) = (calls(&server, "fcall").await, calls(&server, "exec").await);
+    other.forget_owners(&theirs, &["w".to_owned()]).await.unwrap();
+    other.commit(&theirs, &batch(Some(3), 4)).await.unwrap();
+    other.commit(&theirs, &batch(Some(4), 5)).await.unwrap();
+    assert_eq!(calls(&server, "fcall").await, functions + 2);
+    assert_eq!(calls(&server, "exec").await, transactions + 2);
+}
+
+/// How often the server was asked to do this.
+async fn calls(server: &Server, command: &str) -> u64 {
+    let stats: String = server.command("INFO commandstats").await.unwrap();
+    let head = format!("cmdstat_{command}:calls=");
+    let count = stats
+        .lines()
+        .find_map(|line| line.strip_prefix(&head)?.split(',').next());
+    count.map_or(0, |count| count.parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_document_without_fields_is_none() {
+    if !available() {
+        return;
+    }
+    let server = Server::start(&[]).await;
+    let store = server.store().await;
+    let claim = acquire(&store, 1, "a").await.unwrap();
+    store.commit(&claim, &batch(None, 1)).await.unwrap();
+    assert_eq!(store.documents(1).await.unwrap(), [Bytes::from("d")]);
+    let mut last = batch(Some(1), 2);
+    last.writes[0].field = Bytes::from("1");
+    last.writes[0].value = None;
+    store.commit(&claim, &last).await.unwrap();
+    assert_eq!(store.documents(1).await.unwrap(), [] as [Bytes; 0]);
+}
+
+/// What is read on one connection and written on another must be of one server, though a fail-over leads those made after it
+/// to another one that has the same.
+#[tokio::test]
+async fn a_batch_is_not_written_to_another_server_than_was_read() {
+    if !available() {
+        return;
+    }
+    let (master, replica) = (Server::start(&[]).await, Server::start(&[]).await);
+    let front = Front::start(master.port).await;
+    let url = format!("redis://127.0.0.1:{}", front.port);
+    let store = RedisLedgerStore::connect(RedisConfig::new(url, "test")).await.unwrap();
+    let claim = acquire(&store, 1, "a").await.unwrap();
+    replica
+        .command::<()>(&format!("REPLICAOF 127.0.0.1 {}", master.port))
+        .await
+        .unwrap();
+    eventually("it is replicated", async || {
+        replica.command::<i64>("EXISTS {il:1}:meta").await == Ok(1)
+    })
+    .await;
+    replica.command::<()>("REPLICAOF NO ONE").await.unwrap();
+    front.lead_to(replica.port);
+
+    let refused = unavailable(store.commit(&claim, &batch(None, 1)).await);
+    assert!(refused.contains("different servers"), "{refused}");
+    for server in [&master, &replica] {
+        let watermark = server.command::<Option<i64>>("HGET {il:1}:meta watermark").await;
+        assert_eq!(watermark, Ok(None));
+    }
+    // From then on both lead to the new one.
+    store.commit(&claim, &batch(None, 1)).await.unwrap();
+    assert_eq!(store.state(1).await.unwrap().watermark, Some(1));
+    assert_eq!(replica.command::<i64>("HGET {il:1}:meta watermark").await, Ok(1));
+}
+
+/// Where clients connect; what it leads to may change, connections stay where they are.
+struct Front {
+    port: u16,
+    server: Arc<AtomicU16>,
+}
+
+impl Front {
+    async fn start(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = Arc::new(AtomicU16::new(server));
+        let leads_to = Arc::clone(&server);
+        tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let to = ("127.0.0.1", leads_to.load(Ordering::SeqCst));
+                tokio::spawn(async move {
+                    let mut server = TcpStream::connect(to).await?;
+                    tokio::io::copy_bidirectional(&mut client, &mut server).await
+                });
+            }
+        });
+        Self { port, server }
+    }
+
+    fn lead_to(&self, server: u16) {
+        self.server.store(server, Ordering::SeqCst);
+    }
 }
 
 #[tokio::test]

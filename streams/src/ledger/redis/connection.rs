@@ -1,4 +1,4 @@
-//! One connection, replaced when it fails.
+//! One connection, replaced when it fails, and those that ledgers have of their own (`watch.rs`), which live and die with it.
 //!
 //! Its driver is a task of the runtime that connected: each stream thread opens a store of its own. (A store used from
 //! another runtime works as long as the first one runs, and reconnects there after.)
@@ -19,7 +19,7 @@ use redis::{
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::{RedisConfig, RedisSetupError, error, library};
+use super::{RedisConfig, RedisSetupError, error, library, server};
 
 /// How often a call is sent at most, each time certain that it was not executed before.
 const ATTEMPTS: u32 = 4;
@@ -44,8 +44,8 @@ fn trusting(ca: &[u8]) -> TlsCertificates {
 /// A connection to one server or to a cluster; clones share it.
 #[derive(Clone)]
 pub(super) enum Connection {
-    /// To one server.
-    Single(MultiplexedConnection),
+    /// To one server, and which process that is, where it says so.
+    Single(MultiplexedConnection, Option<String>),
     /// To a cluster.
     Cluster(ClusterConnection),
 }
@@ -54,7 +54,7 @@ impl Connection {
     /// Sends a command; the routing is for a cluster.
     pub(super) async fn send(&mut self, cmd: Cmd, routing: RoutingInfo) -> RedisResult<Value> {
         match self {
-            Self::Single(connection) => connection.req_packed_command(&cmd).await,
+            Self::Single(connection, _) => connection.req_packed_command(&cmd).await,
             Self::Cluster(connection) => connection.route_command(cmd, routing).await,
         }
         .and_then(Value::extract_error)
@@ -63,7 +63,7 @@ impl Connection {
     async fn send_all(&mut self, commands: &Pipeline, route: Route) -> RedisResult<Vec<Value>> {
         let count = commands.len();
         let values = match self {
-            Self::Single(connection) => connection.req_packed_commands(commands, 0, count).await,
+            Self::Single(connection, _) => connection.req_packed_commands(commands, 0, count).await,
             Self::Cluster(connection) => {
                 let routing = SingleNodeRoutingInfo::SpecificNode(route);
                 connection.route_pipeline(commands.clone(), 0, count, routing).await
@@ -99,7 +99,7 @@ impl Connector {
             nodes,
             slot: Mutex::default(),
         };
-        match connector.connection().await {
+        match connector.in_use().await {
             Ok(_) => Ok(connector),
             Err(error) => Err(error::of_setup(&connector.config.servers(), &error)),
         }
@@ -110,7 +110,7 @@ impl Connector {
         let route = Route::with_key(key, SlotAddr::Master);
         let mut attempt = 1;
         loop {
-            let (generation, mut connection) = self.connection().await?;
+            let (generation, mut connection) = self.in_use().await?;
             let error = match connection.send_all(commands, route).await {
                 Ok(values) => return Ok(values),
                 Err(error) => error,
@@ -142,7 +142,7 @@ impl Connector {
 
     /// Sends a command to the server, or to all masters of a cluster, whose answers then are a map by address.
     pub(super) async fn ask_masters(&self, cmd: Cmd) -> RedisResult<Value> {
-        let (generation, mut connection) = self.connection().await?;
+        let (generation, mut connection) = self.in_use().await?;
         let routing = redis::cluster_routing::MultipleNodeRoutingInfo::AllMasters;
         let result = connection.send(cmd, RoutingInfo::MultiNode((routing, None))).await;
         if result.as_ref().is_err_and(error::is_connection_spent) {
@@ -151,9 +151,23 @@ impl Connector {
         result
     }
 
-    /// The connection in use, or a new one. Whoever waited while an attempt failed shares its error instead of trying,
+    /// Another connection to the same process: what is written on the one must be what is read on the other, also while a
+    /// fail-over leads new connections elsewhere. None where that can't be told, as in a cluster.
+    pub(super) async fn another(&self, connection: &Connection) -> RedisResult<Option<MultiplexedConnection>> {
+        let Connection::Single(_, Some(process)) = connection else {
+            return Ok(None);
+        };
+        let (another, other) = self.in_time(self.open_single()).await?;
+        if other.as_ref() == Some(process) {
+            return Ok(Some(another));
+        }
+        let reason = "connections lead to different servers, as in a fail-over";
+        Err(RedisError::from(std::io::Error::other(reason)))
+    }
+
+    /// The connection in use, or a new one, and how many there were before it. Whoever waited while an attempt failed shares its error instead of trying,
     /// and waiting, one after the other.
-    async fn connection(&self) -> RedisResult<(u64, Connection)> {
+    pub(super) async fn in_use(&self) -> RedisResult<(u64, Connection)> {
         let asked = Instant::now();
         let mut slot = self.slot.lock().await;
         if let Some(connection) = &slot.connection {
@@ -182,7 +196,8 @@ impl Connector {
         }
     }
 
-    async fn give_up(&self, generation: u64) {
+    /// The connection of this generation, or another one made during it, is spent.
+    pub(super) async fn give_up(&self, generation: u64) {
         let mut slot = self.slot.lock().await;
         if slot.generation == generation {
             slot.connection = None;
@@ -190,39 +205,45 @@ impl Connector {
     }
 
     async fn establish(&self) -> RedisResult<Connection> {
-        let opened = timeout(self.config.connection_timeout, self.open()).await;
-        let timed_out = |_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
-        let mut connection = opened.map_err(timed_out).flatten()?;
+        let mut connection = if self.config.cluster {
+            Connection::Cluster(self.in_time(self.open_cluster()).await?)
+        } else {
+            let (connection, process) = self.in_time(self.open_single()).await?;
+            Connection::Single(connection, process)
+        };
         library::ensure(&mut connection).await?;
         Ok(connection)
     }
 
-    async fn open(&self) -> RedisResult<Connection> {
-        let RedisConfig {
-            connection_timeout,
-            response_timeout,
-            ..
-        } = self.config;
-        if self.config.cluster {
-            let client = ClusterClient::builder(self.nodes.iter().cloned())
-                .retries(0)
-                .tcp_settings(TcpSettings::default().set_nodelay(true))
-                .connection_timeout(connection_timeout)
-                .response_timeout(response_timeout)
-                .build()?;
-            return client.get_async_connection().await.map(Connection::Cluster);
-        }
+    async fn in_time<C>(&self, open: impl Future<Output = RedisResult<C>>) -> RedisResult<C> {
+        let timed_out = |_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
+        let opened = timeout(self.config.connection_timeout, open).await;
+        opened.map_err(timed_out).flatten()
+    }
+
+    async fn open_cluster(&self) -> RedisResult<ClusterConnection> {
+        let client = ClusterClient::builder(self.nodes.iter().cloned())
+            .retries(0)
+            .tcp_settings(TcpSettings::default().set_nodelay(true))
+            .connection_timeout(self.config.connection_timeout)
+            .response_timeout(self.config.response_timeout)
+            .build()?;
+        client.get_async_connection().await
+    }
+
+    async fn open_single(&self) -> RedisResult<(MultiplexedConnection, Option<String>)> {
         let settings = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(connection_timeout))
-            .set_response_timeout(Some(response_timeout));
+            .set_connection_timeout(Some(self.config.connection_timeout))
+            .set_response_timeout(Some(self.config.response_timeout));
         let node = self.nodes[0].clone();
         let client = match &self.config.ca {
             Some(ca) => Client::build_with_tls(node, trusting(ca))?,
             None => Client::open(node)?,
         };
-        client
-            .get_multiplexed_async_connection_with_config(&settings)
-            .await
-            .map(Connection::Single)
+        let mut connection = client.get_multiplexed_async_connection_with_config(&settings).await?;
+        // A user who may not ask has no need to know.
+        let mut info = redis::cmd("INFO");
+        let info = connection.req_packed_command(info.arg("server")).await?;
+        Ok((connection, server::run_id(&info)))
     }
 }

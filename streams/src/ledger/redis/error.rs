@@ -27,8 +27,16 @@ pub enum RedisSetupError {
 }
 
 /// Codes of answers that say "not now": memory is full, the disk failed, too few replicas, a script runs too long,
-/// connections are used up. The request was refused as a whole.
-const NOT_NOW: [&str; 6] = ["OOM", "MISCONF", "NOREPLICAS", "BUSY", "UNBLOCKED", "LOADING"];
+/// connections are used up, this is a replica by now. The request was refused as a whole.
+const NOT_NOW: [&str; 7] = [
+    "OOM",
+    "MISCONF",
+    "NOREPLICAS",
+    "BUSY",
+    "UNBLOCKED",
+    "LOADING",
+    "READONLY",
+];
 
 /// Whether the same call may succeed later. Everything else (wrong type, wrong password, missing permission, an answer
 /// that can't be read) stays wrong until someone does something about it.
@@ -46,9 +54,20 @@ pub(super) fn is_transient(error: &RedisError) -> bool {
             | ServerErrorKind::ClusterDown
             | ServerErrorKind::MasterDown
             | ServerErrorKind::ReadOnly => true,
+            ServerErrorKind::ExecAbort => code(error).is_some_and(|code| NOT_NOW.contains(&code)),
             _ => is_function_missing(error) || error.to_string().contains("max number of clients"),
         },
         _ => error.code().is_some_and(|code| NOT_NOW.contains(&code)),
+    }
+}
+
+/// What kind of error it is, in the server's words; of a transaction that was refused when it was to be executed, why.
+fn code(error: &RedisError) -> Option<&str> {
+    match error.kind() {
+        ErrorKind::Server(ServerErrorKind::ExecAbort) => {
+            error.detail()?.split_once("because of: ")?.1.split(' ').next()
+        }
+        _ => error.code(),
     }
 }
 
@@ -103,13 +122,11 @@ fn describe(servers: &str, error: &RedisError) -> String {
 
 /// What to do, where the server's own words don't say.
 fn with_advice(error: &RedisError) -> String {
-    let advice = match (error.kind(), error.code()) {
+    let advice = match (error.kind(), code(error)) {
         (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => {
             "; check user and password in the URL"
         }
-        (ErrorKind::Server(ServerErrorKind::NoPerm), _) => {
-            "; docs/operating.md lists the rights that the user needs on the namespace's keys"
-        }
+        (_, Some("NOPERM")) => "; docs/operating.md lists the rights that the user needs on the namespace's keys",
         (ErrorKind::Server(ServerErrorKind::ReadOnly), _) => "; this is a replica, or became one in a fail-over",
         _ if is_certificate_refused(error) => "; is it signed by what `ca_file` holds, for this host, and not expired?",
         (_, Some("OOM")) => "; raise maxmemory or free some, writes are refused until then",

@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use redis::Value;
 
-use crate::ledger::{Fields, LedgerError, LedgerState, Lineage, OutboxEntry, Release, Token};
+use crate::ledger::{Claim, Fields, LedgerError, LedgerState, Lineage, OutboxEntry, Release, Token};
+
+/// What `meta` says of a ledger that this program can read; as in `ledger.lua`.
+const FORMAT: &str = "1";
 
 /// An answer of a function that did what it was asked to, or why not.
 pub(super) enum Answer {
@@ -40,7 +43,7 @@ pub(super) fn answer(ledger: i32, value: Value, expected: Option<i64>) -> Result
             let advice = "run the version that wrote it, or set `namespace` to a new one";
             Err(fatal(
                 ledger,
-                format!("is stored in format {version:?}, this program knows format \"1\"; {advice}"),
+                format!("is stored in format {version:?}, this program knows format {FORMAT:?}; {advice}"),
             ))
         }
         b"refused" => Err(fatal(ledger, next_text()?)),
@@ -83,6 +86,35 @@ pub(super) fn state(ledger: i32, value: Option<Value>) -> Result<(LedgerState, T
         });
     }
     Ok((state, earlier))
+}
+
+/// What the first fields of `meta` say, in the order of [`HEAD`](super::request::HEAD).
+pub(super) struct Head(Vec<Value>);
+
+impl Head {
+    pub(super) fn of(value: Value) -> Self {
+        match value {
+            Value::Array(values) => Self(values),
+            _ => Self(Vec::new()),
+        }
+    }
+
+    /// Whether a batch may be applied: the same as the function `commit` asks for.
+    pub(super) fn permits(&self, application: &str, claim: &Claim, expected: Option<i64>) -> bool {
+        let is = |value: &Value, text: &str| matches!(value, Value::BulkString(bytes) if bytes == text.as_bytes());
+        let [format, owner, epoch, token, watermark, Value::Nil] = &self.0[..] else {
+            return false;
+        };
+        let at = match expected {
+            Some(expected) => is(watermark, &expected.to_string()),
+            None => *watermark == Value::Nil,
+        };
+        at && is(format, FORMAT)
+            && is(owner, application)
+            && claim.epoch > 0
+            && is(epoch, &claim.epoch.to_string())
+            && is(token, &claim.token.0)
+    }
 }
 
 /// Reads a document, ascending by field.

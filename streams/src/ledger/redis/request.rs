@@ -1,11 +1,11 @@
-//! Calls of the library's functions, packed for the wire.
+//! What is sent for a write, packed for the wire.
 //!
-//! A batch is one call. Each touched document is one key and one argument, a list that the function unpacks straight into
+//! A batch is one transaction, or one call of a function. In a call each touched document is one key and one argument, a list that the function unpacks straight into
 //! `HSET`'s arguments: what it builds itself, Redis pays for.
 
 use std::io::Write as _;
 
-use redis::{Cmd, RedisWrite, ToRedisArgs};
+use redis::{Cmd, Pipeline, RedisWrite, ToRedisArgs};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::keys::Keys;
@@ -15,6 +15,9 @@ use crate::ledger::{Claim, FieldWrite, LedgerCommit, Lineage};
 /// How many fields one list may have: names and values go through Lua's stack, which takes 8,000. A document of which more
 /// changes is among the keys more than once.
 const FIELDS_PER_LIST: usize = 3_000;
+
+/// What is read of `meta` to know whether a batch may be applied.
+pub(super) const HEAD: [&str; 6] = ["format", "application", "epoch", "token", "watermark", "rebuilding"];
 
 /// Keys before the documents: `meta`, the set of documents, the outbox.
 const KEYS_BEFORE_DOCUMENTS: usize = 3;
@@ -46,6 +49,75 @@ pub(super) fn commit(application: &str, keys: &Keys, claim: &Claim, commit: &Led
         cmd.arg(*offset);
     }
     append(&mut cmd, &documents);
+    cmd
+}
+
+/// Watches `meta`, reads what [`Head`](super::reply::Head) tells of it, and opens a transaction.
+pub(super) fn watch(keys: &Keys) -> Pipeline {
+    let mut commands = Pipeline::with_capacity(WATCH_COMMANDS);
+    append_watch(&mut commands, keys);
+    commands
+}
+
+/// The same on a connection that has a transaction open.
+pub(super) fn watch_anew(keys: &Keys) -> Pipeline {
+    let mut commands = Pipeline::with_capacity(1 + WATCH_COMMANDS);
+    commands.cmd("DISCARD");
+    append_watch(&mut commands, keys);
+    commands
+}
+
+/// How many answers of a [`transaction`] are of watching on.
+pub(super) const WATCH_COMMANDS: usize = 3;
+
+/// Applies a batch, in the transaction that is open, unless somebody has touched `meta` since it was watched; then watches on.
+/// `None` where a document may lose its last field: it is to leave the set of documents then, which only a function can tell.
+///
+/// What is refused for want of rights, memory or replicas is refused when it is queued, and `EXEC` with it.
+pub(super) fn transaction(keys: &Keys, commit: &LedgerCommit) -> Option<Pipeline> {
+    let documents = group(&commit.writes);
+    if documents.iter().any(DocumentWrites::may_empty) {
+        return None;
+    }
+    let mut commands = Pipeline::with_capacity(2 * documents.len() + 5 + WATCH_COMMANDS);
+    if !documents.is_empty() {
+        // One command for all of them: those already known cost next to nothing and aren't replicated.
+        let names = documents.iter().map(|document| keys.document(document.document));
+        commands.sadd(keys.documents(), names.collect::<Vec<_>>());
+    }
+    for document in &documents {
+        let key = keys.document(document.document);
+        commands.add_command(set(&key, &document.sets));
+        if !document.deletes.is_empty() {
+            commands.hdel(key, document.deletes.iter().collect::<Vec<_>>());
+        }
+    }
+    commands.hset(keys.outbox(), commit.watermark, commit.outbox.as_ref());
+    if !commit.trim.is_empty() {
+        commands.hdel(keys.outbox(), &commit.trim);
+    }
+    let progress = commands.cmd("HSET").arg(keys.meta());
+    progress.arg("watermark").arg(commit.watermark);
+    progress.arg("sequence").arg(commit.sequence);
+    progress.arg("lineage").arg(lineage(&commit.lineage));
+    commands.cmd("EXEC");
+    append_watch(&mut commands, keys);
+    Some(commands)
+}
+
+fn append_watch(commands: &mut Pipeline, keys: &Keys) {
+    commands.cmd("WATCH").arg(keys.meta());
+    commands.cmd("HMGET").arg(keys.meta()).arg(&HEAD);
+    commands.cmd("MULTI");
+}
+
+fn set(key: &[u8], fields: &[(&[u8], &[u8])]) -> Cmd {
+    let bytes: usize = fields.iter().map(|(field, value)| field.len() + value.len() + 6).sum();
+    let mut cmd = Cmd::with_capacity(2 * fields.len() + 2, bytes + key.len() + 4);
+    cmd.arg("HSET").arg(key);
+    for (field, value) in fields {
+        cmd.arg(*field).arg(*value);
+    }
     cmd
 }
 
@@ -109,6 +181,11 @@ fn group(writes: &[FieldWrite]) -> Vec<DocumentWrites<'_>> {
 }
 
 impl<'a> DocumentWrites<'a> {
+    /// Whether nothing that is set is known to stay.
+    fn may_empty(&self) -> bool {
+        self.sets.iter().all(|(field, _)| self.deletes.contains(field))
+    }
+
     /// What is set, in as many lists as it takes; at least one, since each key has one.
     fn lists(&self) -> impl Iterator<Item = &[(&'a [u8], &'a [u8])]> {
         let empty = self.sets.is_empty().then_some(&[] as &[_]);

@@ -1,4 +1,5 @@
-//! Whether the servers are fit to keep ledgers, as `INFO` tells (which also users without `CONFIG` may ask).
+//! What `INFO` tells of the servers, which also users without `CONFIG` may ask: whether they are fit to keep ledgers, and which
+//! process it is.
 
 use redis::Value;
 
@@ -15,6 +16,11 @@ pub(super) fn check(servers: &str, info: Value) -> Result<(), RedisSetupError> {
             .try_for_each(|(node, info)| check_one(&text(node), &text(info))),
         info => check_one(servers, &text(&info)),
     }
+}
+
+/// Which process answered: another one, or the same server after a restart, has another.
+pub(super) fn run_id(info: &Value) -> Option<String> {
+    field(&text(info), "run_id").map(str::to_owned)
 }
 
 fn check_one(server: &str, info: &str) -> Result<(), RedisSetupError> {
@@ -72,6 +78,13 @@ mod tests {
             .err()
             .map(|error| error.to_string())
             .unwrap_or_default()
+    }
+
+    #[test]
+    fn processes_are_told_apart() {
+        let info = |text: &str| run_id(&Value::BulkString(text.as_bytes().to_vec()));
+        assert_eq!(info("redis_version:7.0.15\r\nrun_id:1f\r\n").as_deref(), Some("1f"));
+        assert_eq!(info("redis_version:7.0.15\r\n"), None);
     }
 
     #[test]
