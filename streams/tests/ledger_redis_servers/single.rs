@@ -204,6 +204,36 @@ async fn calls(server: &Server, command: &str) -> u64 {
 }
 
 #[tokio::test]
+async fn a_ledgers_connection_that_was_closed_while_idle_is_replaced() {
+    if !available() {
+        return;
+    }
+    let server = Server::start(&[]).await;
+    let store = server.store().await;
+    let claim = acquire(&store, 1, "a").await.unwrap();
+    store.commit(&claim, &batch(None, 1)).await.unwrap();
+    kill_connection_with_a_transaction(&server).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(31)).await;
+    tokio::time::resume();
+    store.commit(&claim, &batch(Some(1), 2)).await.unwrap();
+
+    // In use, it is an error of a connection, which says nothing about what happened.
+    kill_connection_with_a_transaction(&server).await;
+    unavailable(store.commit(&claim, &batch(Some(2), 3)).await);
+    assert_eq!(store.state(1).await.unwrap().watermark, Some(2));
+    store.commit(&claim, &batch(Some(2), 3)).await.unwrap();
+}
+
+async fn kill_connection_with_a_transaction(server: &Server) {
+    let clients: String = server.command("CLIENT LIST TYPE normal").await.unwrap();
+    let mut open = clients.lines().filter(|line| !line.contains(" multi=-1 "));
+    let id = open.next().and_then(|line| line.strip_prefix("id=")?.split(' ').next());
+    let killed = server.command::<i64>(&format!("CLIENT KILL ID {}", id.unwrap())).await;
+    assert_eq!((killed, open.next()), (Ok(1), None));
+}
+
+#[tokio::test]
 async fn a_document_without_fields_is_none() {
     if !available() {
         return;

@@ -11,16 +11,22 @@
 //! It is not for a cluster, whose client sends where the slot is now, and reconnects without a word.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use redis::aio::{ConnectionLike as _, MultiplexedConnection};
 use redis::{Pipeline, RedisResult, Value};
 use rustc_hash::FxHashMap;
+use tokio::time::Instant;
 
 use super::connection::Connector;
 use super::keys::Keys;
 use super::reply::Head;
 use super::{error, request};
 use crate::ledger::{Claim, LedgerCommit};
+
+/// How long a connection may have been idle to be used once more: servers, and what lies between, close those on which nothing
+/// happens for a minute or some, and the batch that found out would be an error.
+const IDLE_MAX: Duration = Duration::from_secs(30);
 
 /// The watches of a store, by ledger. One that is in use is taken out: where nobody waits for its answer any more, or the
 /// answer is an error, nobody knows what state its connection is in, and it ends.
@@ -34,6 +40,8 @@ struct Watch {
     generation: u64,
     /// What was read while watching.
     head: Head,
+    /// When that was.
+    used: Instant,
 }
 
 impl Watches {
@@ -55,7 +63,7 @@ impl Watches {
         let slot = self.of(claim.ledger);
         let mut slot = slot.lock().await;
         let result = async {
-            let watch = match slot.take().filter(|watch| watch.generation == generation) {
+            let watch = match slot.take().filter(|watch| watch.is_fit(generation)) {
                 Some(watch) if permits(&watch) => watch,
                 Some(watch) => watch.anew(keys).await?,
                 None => match connector.another(&connection).await? {
@@ -97,13 +105,18 @@ impl Watch {
             connection,
             generation,
             head,
+            used: Instant::now(),
         })
+    }
+
+    fn is_fit(&self, generation: u64) -> bool {
+        self.generation == generation && self.used.elapsed() < IDLE_MAX
     }
 
     /// Reads what `meta` says by now.
     async fn anew(mut self, keys: &Keys) -> RedisResult<Self> {
-        self.head = head(send(&mut self.connection, &request::watch_anew(keys)).await?)?;
-        Ok(self)
+        let head = head(send(&mut self.connection, &request::watch_anew(keys)).await?)?;
+        Ok(self.watching(head))
     }
 
     /// Whether the transaction was executed, rather than `meta` touched; and the watch after it, if there is one.
@@ -113,8 +126,13 @@ impl Watch {
         // The first error is of what was refused; that `EXEC` did nothing follows from it.
         let answers = all(answers)?;
         let executed = !matches!(answers.last(), None | Some(Value::Nil));
-        let watch = head(watched).ok().map(|head| Self { head, ..self });
+        let watch = head(watched).ok().map(|head| self.watching(head));
         Ok((executed, watch))
+    }
+
+    fn watching(self, head: Head) -> Self {
+        let used = Instant::now();
+        Self { head, used, ..self }
     }
 }
 
