@@ -8,9 +8,9 @@
 //! | `{il:7}:outbox` | hash | last offset of a batch → its outputs |
 //!
 //! Each write is one call of a function (`redis/ledger.lua`) that checks, then writes. A batch on one server is a transaction
-//! of plain commands instead, on a connection that watches `meta` (`redis/watch.rs`): the same, at half of Redis' cost. Reads are plain commands, but in
-//! one go with a function that only a master answers and that knows whose ledger it is. The keys of a ledger share a hash
-//! tag (`redis/keys.rs`).
+//! of plain commands instead, on a connection that watches `meta` (`redis/watch.rs`): the same, at half of Redis' cost.
+//! Reads are plain commands, but in one go with a function that only a master answers and that knows whose ledger it is.
+//! The keys of a ledger share a hash tag (`redis/keys.rs`).
 //!
 //! An error of the connection says nothing about whether a write happened: the store doesn't repeat it, the caller
 //! acquires again and finds out by the watermark.
@@ -278,8 +278,8 @@ impl LedgerStore for RedisLedgerStore {
         let committed = self
             .watches
             .commit(&self.connector, &self.application, &keys, claim, commit);
-        let committed = committed.await;
-        if committed.map_err(|error| error::of_call(claim.ledger, &self.servers, &error))? {
+        let unanswered = |error| error::of_call(claim.ledger, &self.servers, &error);
+        if committed.await.map_err(unanswered)? {
             return Ok(());
         }
         let call = request::commit(&self.application, &keys, claim, commit);

@@ -9,7 +9,6 @@ use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore, RedisSetup
 use interlock_streams::ledger::{
     Claim, FieldWrite, LedgerCommit, LedgerError, LedgerState, LedgerStore, Release, Token,
 };
-
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::server::{Server, eventually};
@@ -21,6 +20,17 @@ pub(crate) async fn acquire(store: &RedisLedgerStore, ledger: i32, text: &str) -
     let token = Token(text.to_owned());
     let epoch = store.acquire(ledger, "w", &token).await?.epoch;
     Ok(Claim { ledger, epoch, token })
+}
+
+/// A server, if there can be one, a store on it, and a ledger that the store holds.
+async fn held() -> Option<(Server, RedisLedgerStore, Claim)> {
+    if !available() {
+        return None;
+    }
+    let server = Server::start(&[]).await;
+    let store = server.store().await;
+    let claim = acquire(&store, 1, "a").await.unwrap();
+    Some((server, store, claim))
 }
 
 pub(crate) fn batch(expected: Option<i64>, watermark: i64) -> LedgerCommit {
@@ -56,12 +66,9 @@ fn fatal<T: std::fmt::Debug>(result: Result<T, LedgerError>) -> String {
 
 #[tokio::test]
 async fn missing_functions_are_loaded_again() {
-    if !available() {
+    let Some((server, store, claim)) = held().await else {
         return;
-    }
-    let server = Server::start(&[]).await;
-    let store = server.store().await;
-    let claim = acquire(&store, 1, "a").await.unwrap();
+    };
     for lose in [format!("FUNCTION DELETE {LIBRARY}"), "FUNCTION FLUSH".to_owned()] {
         server.command::<()>(&lose).await.unwrap();
         let at = store.state(1).await.unwrap().watermark;
@@ -95,12 +102,9 @@ async fn other_code_of_the_same_version_is_replaced_when_connecting() {
 
 #[tokio::test]
 async fn killed_connections_are_replaced() {
-    if !available() {
+    let Some((server, store, claim)) = held().await else {
         return;
-    }
-    let server = Server::start(&[]).await;
-    let store = server.store().await;
-    let claim = acquire(&store, 1, "a").await.unwrap();
+    };
     for offset in 1..4 {
         server.command::<i64>("CLIENT KILL TYPE normal").await.unwrap();
         // The call that finds out can't tell whether it was executed; the next one is on a new connection.
@@ -140,12 +144,9 @@ async fn dead_server_is_unavailable_at_once_and_used_again_when_it_lives() {
 
 #[tokio::test]
 async fn frozen_server_times_out_and_the_watermark_tells_what_happened() {
-    if !available() {
+    let Some((server, store, claim)) = held().await else {
         return;
-    }
-    let server = Server::start(&[]).await;
-    let store = server.store().await;
-    let claim = acquire(&store, 1, "a").await.unwrap();
+    };
     store.commit(&claim, &batch(None, 1)).await.unwrap();
     server.signal("STOP");
     unavailable(store.commit(&claim, &batch(Some(1), 2)).await);
@@ -160,12 +161,10 @@ async fn frozen_server_times_out_and_the_watermark_tells_what_happened() {
 
 #[tokio::test]
 async fn batches_pass_by_lua_until_somebody_else_touches_the_ledger() {
-    if !available() {
+    let Some((server, store, claim)) = held().await else {
         return;
-    }
-    let server = Server::start(&[]).await;
-    let (store, other) = (server.store().await, server.store().await);
-    let claim = acquire(&store, 1, "a").await.unwrap();
+    };
+    let other = server.store().await;
     store.commit(&claim, &batch(None, 1)).await.unwrap();
     store.commit(&claim, &batch(Some(1), 2)).await.unwrap();
     assert_eq!(calls(&server, "exec").await, 2);
@@ -205,12 +204,9 @@ async fn calls(server: &Server, command: &str) -> u64 {
 
 #[tokio::test]
 async fn a_ledgers_connection_that_was_closed_while_idle_is_replaced() {
-    if !available() {
+    let Some((server, store, claim)) = held().await else {
         return;
-    }
-    let server = Server::start(&[]).await;
-    let store = server.store().await;
-    let claim = acquire(&store, 1, "a").await.unwrap();
+    };
     store.commit(&claim, &batch(None, 1)).await.unwrap();
     kill_connection_with_a_transaction(&server).await;
     tokio::time::pause();
@@ -235,12 +231,9 @@ async fn kill_connection_with_a_transaction(server: &Server) {
 
 #[tokio::test]
 async fn a_document_without_fields_is_none() {
-    if !available() {
+    let Some((_server, store, claim)) = held().await else {
         return;
-    }
-    let server = Server::start(&[]).await;
-    let store = server.store().await;
-    let claim = acquire(&store, 1, "a").await.unwrap();
+    };
     store.commit(&claim, &batch(None, 1)).await.unwrap();
     assert_eq!(store.documents(1).await.unwrap(), [Bytes::from("d")]);
     let mut last = batch(Some(1), 2);
@@ -316,12 +309,9 @@ impl Front {
 
 #[tokio::test]
 async fn full_memory_refuses_batches_as_a_whole_but_not_handing_over() {
-    if !available() {
+    let Some((server, store, claim)) = held().await else {
         return;
-    }
-    let server = Server::start(&[]).await;
-    let store = server.store().await;
-    let claim = acquire(&store, 1, "a").await.unwrap();
+    };
     store.commit(&claim, &batch(None, 1)).await.unwrap();
     let before = store.state(1).await.unwrap();
     server.command::<()>("CONFIG SET maxmemory 1").await.unwrap();
@@ -375,12 +365,9 @@ async fn replicas_answer_nothing_and_have_everything_when_promoted() {
 
 #[tokio::test]
 async fn what_belongs_to_others_is_refused() {
-    if !available() {
+    let Some((server, store, claim)) = held().await else {
         return;
-    }
-    let server = Server::start(&[]).await;
-    let store = server.store().await;
-    let claim = acquire(&store, 1, "a").await.unwrap();
+    };
     let mut config = server.config();
     config.application = "other".to_owned();
     let other = RedisLedgerStore::connect(config).await.unwrap();

@@ -1,4 +1,5 @@
-//! One connection, replaced when it fails, and those that ledgers have of their own (`watch.rs`), which live and die with it.
+//! One connection, replaced when it fails, and those that ledgers have of their own (`watch.rs`), which live and die with
+//! it.
 //!
 //! Its driver is a task of the runtime that connected: each stream thread opens a store of its own. (A store used from
 //! another runtime works as long as the first one runs, and reconnects there after.)
@@ -6,6 +7,7 @@
 //! No request is sent twice by itself, because its answer may be lost and not the request: redis-rs's own retries in a
 //! cluster are off. Sent again is only what was certainly not executed: the function was missing, or the slot has moved.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
@@ -45,7 +47,7 @@ fn trusting(ca: &[u8]) -> TlsCertificates {
 #[derive(Clone)]
 pub(super) enum Connection {
     /// To one server, and which process that is, where it says so.
-    Single(MultiplexedConnection, Option<String>),
+    Single(MultiplexedConnection, Option<Arc<str>>),
     /// To a cluster.
     Cluster(ClusterConnection),
 }
@@ -165,8 +167,8 @@ impl Connector {
         Err(RedisError::from(std::io::Error::other(reason)))
     }
 
-    /// The connection in use, or a new one, and how many there were before it. Whoever waited while an attempt failed shares its error instead of trying,
-    /// and waiting, one after the other.
+    /// The connection in use, or a new one, and how many there were before it. Whoever waited while an attempt failed shares
+    /// its error instead of trying, and waiting, one after the other.
     pub(super) async fn in_use(&self) -> RedisResult<(u64, Connection)> {
         let asked = Instant::now();
         let mut slot = self.slot.lock().await;
@@ -231,7 +233,7 @@ impl Connector {
         client.get_async_connection().await
     }
 
-    async fn open_single(&self) -> RedisResult<(MultiplexedConnection, Option<String>)> {
+    async fn open_single(&self) -> RedisResult<(MultiplexedConnection, Option<Arc<str>>)> {
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.config.connection_timeout))
             .set_response_timeout(Some(self.config.response_timeout));

@@ -79,15 +79,15 @@ pub(super) fn transaction(keys: &Keys, commit: &LedgerCommit) -> Option<Pipeline
     if documents.iter().any(DocumentWrites::may_empty) {
         return None;
     }
+    let names = documents.iter().map(|document| keys.document(document.document));
+    let names: Vec<Vec<u8>> = names.collect();
     let mut commands = Pipeline::with_capacity(2 * documents.len() + 5 + WATCH_COMMANDS);
     if !documents.is_empty() {
         // One command for all of them: those already known cost next to nothing and aren't replicated.
-        let names = documents.iter().map(|document| keys.document(document.document));
-        commands.sadd(keys.documents(), names.collect::<Vec<_>>());
+        commands.sadd(keys.documents(), &names);
     }
-    for document in &documents {
-        let key = keys.document(document.document);
-        commands.add_command(set(&key, &document.sets));
+    for (document, key) in documents.iter().zip(names) {
+        commands.add_command(set(&key, document));
         if !document.deletes.is_empty() {
             commands.hdel(key, document.deletes.iter().collect::<Vec<_>>());
         }
@@ -111,11 +111,10 @@ fn append_watch(commands: &mut Pipeline, keys: &Keys) {
     commands.cmd("MULTI");
 }
 
-fn set(key: &[u8], fields: &[(&[u8], &[u8])]) -> Cmd {
-    let bytes: usize = fields.iter().map(|(field, value)| field.len() + value.len() + 6).sum();
-    let mut cmd = Cmd::with_capacity(2 * fields.len() + 2, bytes + key.len() + 4);
+fn set(key: &[u8], document: &DocumentWrites<'_>) -> Cmd {
+    let mut cmd = Cmd::with_capacity(2 * document.sets.len() + 2, document.bytes() + key.len() + 4);
     cmd.arg("HSET").arg(key);
-    for (field, value) in fields {
+    for (field, value) in &document.sets {
         cmd.arg(*field).arg(*value);
     }
     cmd
@@ -181,6 +180,12 @@ fn group(writes: &[FieldWrite]) -> Vec<DocumentWrites<'_>> {
 }
 
 impl<'a> DocumentWrites<'a> {
+    /// What is set takes about so much, with its lengths.
+    fn bytes(&self) -> usize {
+        let size = |(field, value): &(&[u8], &[u8])| field.len() + value.len() + 6;
+        self.sets.iter().map(size).sum()
+    }
+
     /// Whether nothing that is set is known to stay.
     fn may_empty(&self) -> bool {
         self.sets.iter().all(|(field, _)| self.deletes.contains(field))
@@ -201,8 +206,7 @@ fn with_documents(
     documents: &[DocumentWrites<'_>],
     extra: usize,
 ) -> Cmd {
-    let size = |(field, value): &(&[u8], &[u8])| field.len() + value.len() + 6;
-    let bytes = |document: &DocumentWrites<'_>| document.sets.iter().map(size).sum::<usize>() + 64;
+    let bytes = |document: &DocumentWrites<'_>| document.bytes() + 64;
     let mut cmd = Cmd::with_capacity(
         documents.len() * 2 + 32,
         documents.iter().map(bytes).sum::<usize>() + extra + 512,

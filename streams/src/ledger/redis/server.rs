@@ -1,6 +1,8 @@
 //! What `INFO` tells of the servers, which also users without `CONFIG` may ask: whether they are fit to keep ledgers, and which
 //! process it is.
 
+use std::sync::Arc;
+
 use redis::Value;
 
 use super::RedisSetupError;
@@ -19,8 +21,8 @@ pub(super) fn check(servers: &str, info: Value) -> Result<(), RedisSetupError> {
 }
 
 /// Which process answered: another one, or the same server after a restart, has another.
-pub(super) fn run_id(info: &Value) -> Option<String> {
-    field(&text(info), "run_id").map(str::to_owned)
+pub(super) fn run_id(info: &Value) -> Option<Arc<str>> {
+    field(&text(info), "run_id").map(Arc::from)
 }
 
 fn check_one(server: &str, info: &str) -> Result<(), RedisSetupError> {

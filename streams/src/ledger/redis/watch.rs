@@ -57,9 +57,6 @@ impl Watches {
     ) -> RedisResult<bool> {
         let permits = |watch: &Watch| watch.head.permits(application, claim, commit.expected_watermark);
         let (generation, connection) = connector.in_use().await?;
-        let Some(transaction) = request::transaction(keys, commit) else {
-            return Ok(false);
-        };
         let slot = self.of(claim.ledger);
         let mut slot = slot.lock().await;
         let result = async {
@@ -71,14 +68,14 @@ impl Watches {
                     None => return Ok(false),
                 },
             };
-            if permits(&watch) {
-                let (executed, watch) = watch.execute(&transaction).await?;
-                *slot = watch;
-                Ok(executed)
-            } else {
+            let transaction = permits(&watch).then(|| request::transaction(keys, commit));
+            let Some(transaction) = transaction.flatten() else {
                 *slot = Some(watch);
-                Ok(false)
-            }
+                return Ok(false);
+            };
+            let (executed, watch) = watch.execute(&transaction).await?;
+            *slot = watch;
+            Ok(executed)
         }
         .await;
         if result.as_ref().is_err_and(error::is_connection_spent) {
