@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore};
-use interlock_streams::ledger::{LedgerError, LedgerStore};
+use interlock_streams::ledger::{Claim, LedgerCommit, LedgerError, LedgerStore};
 use interlock_streams::testing::conformance::ledger::{commit, rebuild, state};
 
 use crate::server::{Server, eventually};
@@ -29,16 +29,27 @@ impl Cluster {
         RedisLedgerStore::connect(config).await.unwrap()
     }
 
-    /// The server that has a key, and whether it is its master.
-    async fn having(&self, key: &str, role: &str) -> usize {
+    /// The server that has a ledger's batch and is a `master` or a `slave`, if there is one now.
+    async fn find(&self, ledger: &str, role: &str) -> Option<usize> {
         for (i, server) in self.servers.iter().enumerate() {
             let info: String = server.command("INFO replication").await.unwrap_or_default();
             let keys: Vec<String> = server.command("KEYS *").await.unwrap_or_default();
-            if info.contains(&format!("role:{role}")) && keys.iter().any(|found| found == key) {
-                return i;
+            if info.contains(&format!("role:{role}")) && keys.contains(&format!("{{{ledger}}}:outbox")) {
+                return Some(i);
             }
         }
-        panic!("no {role} has {key}");
+        None
+    }
+
+    /// Waits until there is one.
+    async fn having(&self, ledger: &str, role: &str) -> usize {
+        let mut found = None;
+        eventually("the batch is there", async || {
+            found = self.find(ledger, role).await;
+            found.is_some()
+        })
+        .await;
+        found.unwrap()
     }
 }
 
@@ -79,39 +90,25 @@ async fn planned_fail_over(cluster: &Cluster) {
     let store = cluster.store("planned").await;
     let claim = acquire(&store, 3, "a").await.unwrap();
     store.commit(&claim, &batch(None, 1)).await.unwrap();
-    eventually("the replica has it", async || {
-        let replica = cluster.having("{planned:3}:meta", "slave").await;
-        let keys: Vec<String> = cluster.servers[replica].command("KEYS *").await.unwrap();
-        keys.iter().any(|key| key == "{planned:3}:outbox")
-    })
-    .await;
-    let replica = cluster.having("{planned:3}:meta", "slave").await;
+    let replica = cluster.having("planned:3", "slave").await;
     cluster.servers[replica]
         .command::<()>("CLUSTER FAILOVER")
         .await
         .unwrap();
-    eventually("the store follows", async || {
-        cluster.having("{planned:3}:meta", "master").await == replica
-            && matches!(
-                store.commit(&claim, &batch(Some(1), 2)).await,
-                Ok(()) | Err(LedgerError::Behind { .. })
-            )
+    eventually("the replica is the master", async || {
+        cluster.find("planned:3", "master").await == Some(replica)
     })
     .await;
-    assert_eq!(store.state(3).await.unwrap().watermark, Some(2));
+    commits(&store, &claim, &batch(Some(1), 2)).await;
+    assert_eq!(answered(async || store.state(3).await).await.watermark, Some(2));
 }
 
 async fn lost_master(cluster: &mut Cluster) {
     let store = cluster.store("lost").await;
     let claim = acquire(&store, 5, "a").await.unwrap();
     store.commit(&claim, &batch(None, 1)).await.unwrap();
-    eventually("the replica has it", async || {
-        let replica = cluster.having("{lost:5}:meta", "slave").await;
-        let at: Result<i64, _> = cluster.servers[replica].command("DBSIZE").await;
-        at.is_ok_and(|size| size > 3)
-    })
-    .await;
-    let master = cluster.having("{lost:5}:meta", "master").await;
+    cluster.having("lost:5", "slave").await;
+    let master = cluster.having("lost:5", "master").await;
     cluster.servers[master].kill();
     let mut waited = 0;
     eventually("a replica takes over", async || match store.state(5).await {
@@ -124,7 +121,31 @@ async fn lost_master(cluster: &mut Cluster) {
     })
     .await;
     assert!(waited > 0, "a dead master can't have answered");
-    let at = store.state(5).await.unwrap().watermark;
-    let claim = acquire(&store, 5, "b").await.unwrap();
-    store.commit(&claim, &batch(at, 9)).await.unwrap();
+    let at = answered(async || store.state(5).await).await.watermark;
+    let claim = answered(async || acquire(&store, 5, "b").await).await;
+    commits(&store, &claim, &batch(at, 9)).await;
+    assert_eq!(answered(async || store.state(5).await).await.watermark, Some(9));
+}
+
+/// What the ledger answers while masters change: the cluster may be down for a moment, also after it has answered.
+async fn answered<T>(mut call: impl AsyncFnMut() -> Result<T, LedgerError>) -> T {
+    let mut answer = None;
+    eventually("the ledger answers", async || match call().await {
+        Err(LedgerError::Unavailable { .. }) => false,
+        other => {
+            answer = Some(other.unwrap());
+            true
+        }
+    })
+    .await;
+    answer.unwrap()
+}
+
+/// Writes a batch while masters change: one that was not answered may have been written.
+async fn commits(store: &RedisLedgerStore, claim: &Claim, batch: &LedgerCommit) {
+    answered(async || match store.commit(claim, batch).await {
+        Err(LedgerError::Behind { .. }) => Ok(()),
+        other => other,
+    })
+    .await;
 }

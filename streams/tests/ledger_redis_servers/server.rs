@@ -1,8 +1,11 @@
 //! Private Redis servers: each on free ports, in a directory of its own, ended with its value. The whole-system tests
 //! include this file, too.
 
+use std::fs::{self, File};
 use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -18,18 +21,24 @@ pub(crate) struct Server {
 impl Server {
     /// Starts an empty server that persists nothing.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
         let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let port = free_port();
-        let child = spawn(port, &directory, &arguments);
-        let server = Self {
-            port,
-            arguments,
-            directory,
-            child,
-        };
-        server.wait().await;
-        server
+        let mut said = String::new();
+        for _ in 0..5 {
+            let directory = tempfile::tempdir().unwrap();
+            let port = free_port();
+            let mut server = Self {
+                port,
+                child: spawn(port, &directory, &arguments),
+                arguments: arguments.clone(),
+                directory,
+            };
+            if server.is_ready().await {
+                return server;
+            }
+            // Another process may have taken the port after our look.
+            said = server.said();
+        }
+        panic!("no server could be started; the last one said: {said}");
     }
 
     /// Kills it; what it had is lost.
@@ -41,7 +50,7 @@ impl Server {
     /// Starts it again after [`Server::kill`], on the same port.
     pub(crate) async fn restart(&mut self) {
         self.child = spawn(self.port, &self.directory, &self.arguments);
-        self.wait().await;
+        assert!(self.is_ready().await, "not started again: {}", self.said());
     }
 
     /// Sends it a signal: `STOP` freezes it, `CONT` lets it go on.
@@ -68,15 +77,21 @@ impl Server {
             .await
     }
 
-    async fn wait(&self) {
-        // An answer that asks for the password is one.
-        eventually("the server answers", async || {
-            match self.command::<String>("PING").await {
-                Ok(_) => true,
-                Err(error) => !error.is_io_error(),
-            }
+    /// Waits until it says that it is ready; false where it ended instead. (An answer on its port may be of another
+    /// process.)
+    async fn is_ready(&mut self) -> bool {
+        let mut runs = true;
+        eventually("the server is ready", async || {
+            runs = self.child.try_wait().unwrap().is_none();
+            !runs || self.said().contains("Ready to accept connections")
         })
         .await;
+        runs
+    }
+
+    /// What it has logged since it was started.
+    fn said(&self) -> String {
+        fs::read_to_string(log(&self.directory)).unwrap()
     }
 }
 
@@ -113,12 +128,24 @@ fn spawn(port: u16, directory: &TempDir, arguments: &[String]) -> Child {
         ])
         .args(arguments)
         .current_dir(directory.path())
-        .stdout(Stdio::null())
+        .stdout(File::create(log(directory)).unwrap())
         .spawn()
         .unwrap()
 }
 
-/// A port that is free now; another process may take it meanwhile, then the start fails and the test with it.
+fn log(directory: &TempDir) -> PathBuf {
+    directory.path().join("log")
+}
+
+/// A port that is free now, below those that systems give to outgoing connections: one of those would take it sooner or
+/// later from a server that is to start again.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static LOOKS: AtomicU16 = AtomicU16::new(0);
+    // Processes begin at different places, and none looks twice at the same one.
+    let begin = std::process::id().wrapping_mul(7_919);
+    let places = std::iter::repeat_with(|| LOOKS.fetch_add(313, Ordering::Relaxed));
+    places
+        .map(|place| 20_000 + (begin.wrapping_add(place.into()) % 12_000) as u16)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .unwrap()
 }
