@@ -180,7 +180,7 @@ async fn ledger(url: &str, requests: &[BookingRequest]) {
     let plans: Vec<Arc<Plan>> = (0..TRAINS).map(plan).collect();
     let mut ledger = Ledger::new(0, 1);
     let text = claim.token.0.as_str().into();
-    let (mut watermark, mut sequence, mut trim) = (None, 0, Vec::new());
+    let (mut applied, mut sequence, mut trim) = (None, 0, Vec::new());
     for (number, batch) in requests.chunks(BATCH).enumerate() {
         let (first, mut outputs) = (number * BATCH, 0);
         for (place, request) in batch.iter().enumerate() {
@@ -204,8 +204,8 @@ async fn ledger(url: &str, requests: &[BookingRequest]) {
         };
         let next = (first + batch.len()) as i64 - 1;
         let commit = LedgerCommit {
-            expected_watermark: watermark,
-            watermark: next,
+            expected_applied: applied,
+            applied: next,
             sequence,
             writes: ledger.take_changes().into_iter().map(write).collect(),
             outbox: Bytes::from(vec![b'x'; outputs * OUTPUT_BYTES]),
@@ -214,7 +214,7 @@ async fn ledger(url: &str, requests: &[BookingRequest]) {
         };
         store.commit(&claim, &commit).await.expect("it is applied");
         ledger.leave_in_store();
-        watermark = Some(next);
+        applied = Some(next);
         trim.push(next);
     }
     let key = train_date_key("00000", TRAVEL_DATE);

@@ -50,15 +50,15 @@ fn commits(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, name: &s
             epoch: state.epoch,
             token,
         };
-        let mut watermark = state.watermark;
+        let mut applied = state.applied;
         let mut trim = Vec::new();
         group.throughput(Throughput::Elements(size as u64));
         group.bench_function(BenchmarkId::new(name, size), |b| {
             b.iter(|| {
-                let next = watermark.unwrap_or(-1) + size as i64;
+                let next = applied.unwrap_or(-1) + size as i64;
                 let commit = LedgerCommit {
-                    expected_watermark: watermark,
-                    watermark: next,
+                    expected_applied: applied,
+                    applied: next,
                     sequence: next,
                     writes: writes.clone(),
                     outbox: outbox.clone(),
@@ -66,7 +66,7 @@ fn commits(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, name: &s
                     ..LedgerCommit::default()
                 };
                 runtime.block_on(store.commit(&claim, &commit)).expect("it is applied");
-                watermark = Some(next);
+                applied = Some(next);
                 trim.push(next);
             });
         });

@@ -72,7 +72,7 @@ impl Source {
 /// The events of one ledger in the order of their sequence.
 ///
 /// The high watermarks of its topics can't be read at one moment, so the ends may be ragged: of one transaction the events
-/// of one topic lie below its watermark, those of another don't. Whoever sees an event sees all that were written before
+/// of one topic lie below its applied offset, those of another don't. Whoever sees an event sees all that were written before
 /// and with it below the watermarks read *afterwards*. So before a gap is believed, the watermarks are read again.
 pub(crate) struct LedgerEvents {
     log: Arc<dyn Log>,

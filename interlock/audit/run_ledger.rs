@@ -224,7 +224,7 @@ async fn compare_once(
 /// What changes with every write to the documents.
 fn moved(state: &LedgerState) -> (Option<i64>, i64, i64, &str, bool) {
     (
-        state.watermark,
+        state.applied,
         state.sequence,
         state.epoch,
         &state.token.0,

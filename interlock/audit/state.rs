@@ -34,13 +34,13 @@ pub(crate) fn check_meta(
         let (found, last) = (state.sequence, last.sequence);
         violation("meta sequence", format!("is {found}, the last event's is {last}"));
     }
-    let watermark = state.watermark.unwrap_or(-1);
+    let applied = state.applied.unwrap_or(-1);
     // An offset may have been committed, unchanged, before anything was applied.
-    if watermark < committed - 1 && (state.watermark.is_some() || last.sequence > 0) {
+    if applied < committed - 1 && (state.applied.is_some() || last.sequence > 0) {
         violation(
-            "meta watermark",
+            "meta applied",
             format!(
-                "is {watermark}: Redis lacks records that Kafka has committed (up to {committed}); start a worker to rebuild it"
+                "is {applied}: Redis lacks records that Kafka has committed (up to {committed}); start a worker to rebuild it"
             ),
         );
     }
@@ -56,16 +56,16 @@ pub(crate) fn check_meta(
         );
     }
     let newest = outbox.iter().map(|entry| entry.last_offset).max();
-    if let Some(newest) = newest.filter(|newest| *newest > watermark) {
+    if let Some(newest) = newest.filter(|newest| *newest > applied) {
         violation(
             "outbox",
-            format!("has an entry for offset {newest}, past the watermark {watermark}"),
+            format!("has an entry for offset {newest}, past the applied offset {applied}"),
         );
     }
-    if watermark >= committed_since && newest != Some(watermark) {
+    if applied >= committed_since && newest != Some(applied) {
         violation(
             "outbox",
-            format!("ends at {newest:?}: outputs of the records {committed_since} to {watermark} can't be sent again"),
+            format!("ends at {newest:?}: outputs of the records {committed_since} to {applied} can't be sent again"),
         );
     }
 }

@@ -61,7 +61,7 @@ pub enum BuildError {
     /// A part of the topology has two ledgers.
     #[error("topology {0} has two ledgers in one part: put a repartition between them")]
     TwoLedgers(String),
-    /// A ledger's input must be read from exactly one topic, whose offsets are its watermark.
+    /// A ledger's input must be read from exactly one topic, whose offsets are its applied offset.
     #[error("topology {topology}: the ledger's part reads {topics:?}; it must read exactly one topic")]
     LedgerSources {
         /// The topology.

@@ -94,7 +94,7 @@ fn nothing_is_reserved_twice_or_forgotten_whatever_fails() -> Result {
         driver.inject(failure)?;
         commands.pipe("lamp", reserve(&format!("order {number}"), 1))?;
         let token = driver.ledger_state(0)?.token;
-        // A lost reply is asked again: the watermark tells that the commit happened.
+        // A lost reply is asked again: the applied offset tells that the commit happened.
         assert_eq!(token != held, failure != Failure::LostLedgerReply, "{failure:?}");
         held = token;
     }
@@ -139,7 +139,7 @@ fn a_record_without_a_key_or_of_another_shape_is_a_dead_letter() -> Result {
     );
     assert_eq!(driver.records("movements")?.len(), 1);
     assert_eq!(
-        driver.ledger_state(0)?.watermark,
+        driver.ledger_state(0)?.applied,
         driver.records("commands")?.last().map(|record| record.offset)
     );
     Ok(())

@@ -26,14 +26,14 @@ async fn restored_snapshot_forgets_later_writes() {
         .commit(
             &lost,
             &LedgerCommit {
-                watermark: 5,
+                applied: 5,
                 ..LedgerCommit::default()
             },
         )
         .await
         .unwrap();
     store.restore(3, snapshot);
-    assert_eq!(worker.state(3).await.unwrap().watermark, None);
+    assert_eq!(worker.state(3).await.unwrap().applied, None);
     let after = acquire("c").await;
     assert_eq!((lost.epoch, after.epoch), (2, 2));
     assert!(worker.commit(&lost, &LedgerCommit::default()).await.is_err());

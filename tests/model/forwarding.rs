@@ -18,8 +18,8 @@ pub enum Omission {
     KeepInOutbox,
     /// It is sent on in the transaction that moves the offset.
     OneTransaction,
-    /// A rebuilt ledger's watermark is C − 1, not the last event's record.
-    WatermarkBelowCommitted,
+    /// A rebuilt ledger's applied offset is C − 1, not the last event's record.
+    AppliedBelowCommitted,
     /// A record that was sent on and still lies wrong is a dead letter.
     CountHops,
 }
@@ -156,7 +156,7 @@ impl Forwarding {
             let committed = world.committed[ledger];
             if world.ledgers[ledger].next < committed {
                 let rebuilt = match self.without {
-                    Some(Omission::WatermarkBelowCommitted) => Self::after_last_answer(world, ledger),
+                    Some(Omission::AppliedBelowCommitted) => Self::after_last_answer(world, ledger),
                     _ => committed,
                 };
                 world.ledgers[ledger] = Ledger {

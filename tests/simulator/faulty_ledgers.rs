@@ -107,7 +107,7 @@ impl LedgerStore for FaultyLedgers {
         self.0.say(format_args!(
             "acquired {ledger}: epoch {}, W {:?}, sequence {}, lineage {:?}, owners {:?}, rebuilding {}",
             acquired.epoch,
-            acquired.watermark,
+            acquired.applied,
             acquired.sequence,
             acquired.lineage.0,
             acquired.owners,
@@ -149,7 +149,7 @@ impl LedgerStore for FaultyLedgers {
     async fn commit(&self, claim: &Claim, commit: &LedgerCommit) -> Result<(), LedgerError> {
         let what = self.0.text(format_args!(
             "ledger commit {} W {:?} -> {} sequence {} trim {:?} by {}",
-            claim.ledger, commit.expected_watermark, commit.watermark, commit.sequence, commit.trim, claim.token
+            claim.ledger, commit.expected_applied, commit.applied, commit.sequence, commit.trim, claim.token
         ));
         let (claim, commit) = (claim.clone(), commit.clone());
         self.write(claim.ledger, &what, move |store| {
@@ -170,8 +170,8 @@ impl LedgerStore for FaultyLedgers {
             RebuildStep::Begin { token, keep, .. } => self.0.text(format_args!("begin {token} keep {keep}")),
             RebuildStep::Write { writes, .. } => self.0.text(format_args!("write {}", writes.len())),
             RebuildStep::Finish {
-                watermark, sequence, ..
-            } => self.0.text(format_args!("finish W {watermark:?} sequence {sequence}")),
+                applied, sequence, ..
+            } => self.0.text(format_args!("finish W {applied:?} sequence {sequence}")),
         };
         let (claim, step) = (claim.clone(), step.clone());
         let what = self.0.text(format_args!("rebuild {} {name}", claim.ledger));

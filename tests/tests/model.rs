@@ -175,7 +175,7 @@ const BREAKS: &[(Clause, Protocol, &str)] = &[
         REVOCATION_AND_FAIL_OVER,
         "an event is missing",
     ),
-    (Clause::WatermarkBelowCommitted, EXPULSION_AND_FLUSH_LATER, TWICE),
+    (Clause::AppliedBelowCommitted, EXPULSION_AND_FLUSH_LATER, TWICE),
     (Clause::FoldBelowCommitted, TWO_MASTERS, TWICE),
     (Clause::CompareLineage, EXPULSION_AND_FLUSH, TWICE),
     (Clause::AgreeByLastToken, EXPULSION_AND_FLUSH, INCOMPLETE),
@@ -187,7 +187,7 @@ const BREAKS: &[(Clause, Protocol, &str)] = &[
     (Clause::StableOffsets, MOVES, TWICE),
     (Clause::IdleCheck, EXPULSION_AND_FLUSH, INCOMPLETE),
     (Clause::StateToken, EXPULSION_AND_FLUSH, TWICE),
-    (Clause::StateWatermark, CRASH_AND_FAIL_OVER, LACKS),
+    (Clause::StateApplied, CRASH_AND_FAIL_OVER, LACKS),
     (Clause::JudgeAsHolder, EXPULSION_AND_FLUSH, LACKS),
 ];
 
@@ -224,7 +224,7 @@ fn records_in_the_wrong_partition_are_sent_on_once() {
     for (omission, expected) in [
         (forwarding::Omission::KeepInOutbox, "lost"),
         (forwarding::Omission::OneTransaction, "twice"),
-        (forwarding::Omission::WatermarkBelowCommitted, "twice"),
+        (forwarding::Omission::AppliedBelowCommitted, "twice"),
         (forwarding::Omission::CountHops, "for ever"),
     ] {
         let without = Some(omission);

@@ -122,8 +122,8 @@ fn rebuild_up_to_the_high_watermark() {
 }
 
 #[test]
-fn a_rebuilt_watermark_is_one_below_the_committed_offset() {
-    needs(Clause::WatermarkBelowCommitted, "dead letters", || {
+fn a_rebuilt_applied_is_one_below_the_committed_offset() {
+    needs(Clause::AppliedBelowCommitted, "dead letters", || {
         let driver = driver()?;
         command(&driver, "first")?;
         driver.pipe(vec![record("commands", 0, UNREADABLE)])?;
@@ -193,7 +193,7 @@ fn fence_earlier_owners() {
     });
 }
 
-/// Safe without it, as the watermark is stated; but the ledger is given up and acquired again.
+/// Safe without it, as the applied offset is stated; but the ledger is given up and acquired again.
 #[test]
 fn ask_whether_a_commit_happened_whose_reply_was_lost() {
     needs(Clause::AskAfterLostReply, "acquired again", || {

@@ -208,7 +208,7 @@ async fn an_unfinished_rebuild_is_inconclusive() {
     world.sell().await;
     let worked = &world.ledgers[world.home() as usize];
     let begin = RebuildStep::Begin {
-        expected_watermark: worked.watermark,
+        expected_applied: worked.applied,
         token: worked.claim.token.clone(),
         keep: true,
     };

@@ -201,7 +201,7 @@ async fn what_tables_are_ahead_by_is_read() {
 #[test]
 fn the_head_of_a_ledger_is_checked() {
     let sound = LedgerState {
-        watermark: Some(9),
+        applied: Some(9),
         sequence: 4,
         lineage: Lineage(vec![(1, Token("t".to_owned())), (9, Token("later".to_owned()))]),
         ..LedgerState::default()
@@ -231,7 +231,7 @@ fn the_head_of_a_ledger_is_checked() {
     assert_eq!(says(&sound, &[9], 8), [""; 0], "not committed yet");
     assert_eq!(says(&sound, &[7], 8), ["outbox"]);
     assert_eq!(says(&sound, &[12], 10), ["outbox"]);
-    assert_eq!(says(&sound, &[], 11), ["meta watermark"]);
+    assert_eq!(says(&sound, &[], 11), ["meta applied"]);
     let other = |change: fn(&mut LedgerState)| {
         let mut state = sound.clone();
         change(&mut state);
@@ -239,8 +239,8 @@ fn the_head_of_a_ledger_is_checked() {
     };
     assert_eq!(says(&other(|state| state.sequence = 5), &[], 10), ["meta sequence"]);
     assert_eq!(
-        says(&other(|state| state.watermark = None), &[], 10),
-        ["meta watermark"]
+        says(&other(|state| state.applied = None), &[], 10),
+        ["meta applied"]
     );
     assert_eq!(
         says(&other(|state| state.lineage.0[0].1 = Token("u".to_owned())), &[], 10),

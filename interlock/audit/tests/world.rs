@@ -46,7 +46,7 @@ pub(super) struct Worked {
     state: Ledger,
     pub(super) claim: Claim,
     pub(super) sequence: i64,
-    pub(super) watermark: Option<i64>,
+    pub(super) applied: Option<i64>,
 }
 
 impl World {
@@ -87,7 +87,7 @@ impl World {
                 state: Ledger::new(ledger, LEDGERS),
                 claim: Claim { ledger, epoch, token },
                 sequence: 0,
-                watermark: None,
+                applied: None,
             });
         }
         World {
@@ -170,8 +170,8 @@ impl World {
     /// Offset of the next record to apply.
     pub(super) fn waiting_offset(&self, ledger: i32) -> i64 {
         self.ledgers[ledger as usize]
-            .watermark
-            .map_or(0, |watermark| watermark + 1)
+            .applied
+            .map_or(0, |applied| applied + 1)
     }
 
     /// Decides what is there.
@@ -222,8 +222,8 @@ impl World {
             value: change.value,
         };
         let commit = LedgerCommit {
-            expected_watermark: worked.watermark,
-            watermark: offset,
+            expected_applied: worked.applied,
+            applied: offset,
             sequence: worked.sequence,
             lineage: Lineage(vec![(1, Token(TOKEN.to_owned()))]),
             writes: worked.state.take_changes().into_iter().map(write).collect(),
@@ -231,7 +231,7 @@ impl World {
             trim: Vec::new(),
         };
         self.store.commit(&worked.claim, &commit).await.unwrap();
-        worked.watermark = Some(offset);
+        worked.applied = Some(offset);
         self.send(ledger, events);
         self.commit(ledger, offset + 1).await;
     }
@@ -280,8 +280,8 @@ impl World {
             value: value.map(Bytes::copy_from_slice),
         };
         let commit = LedgerCommit {
-            expected_watermark: worked.watermark,
-            watermark: worked.watermark.unwrap_or(0),
+            expected_applied: worked.applied,
+            applied: worked.applied.unwrap_or(0),
             sequence: worked.sequence,
             lineage: Lineage(vec![(1, Token(TOKEN.to_owned()))]),
             writes: vec![write],

@@ -46,7 +46,7 @@ async fn begin(
     // Nothing is ever sent under this name, so that nobody needs to fence it.
     store.forget_owners(&claim, &[by.to_owned()]).await?;
     let begin = RebuildStep::Begin {
-        expected_watermark: state.watermark,
+        expected_applied: state.applied,
         token: token(),
         keep: false,
     };

@@ -138,8 +138,8 @@ impl Ledger {
         before
     }
 
-    fn expect_watermark(&self, ledger: i32, expected: Option<i64>) -> Result<(), LedgerError> {
-        match self.state.watermark == expected {
+    fn expect_applied(&self, ledger: i32, expected: Option<i64>) -> Result<(), LedgerError> {
+        match self.state.applied == expected {
             true => Ok(()),
             false => Err(self.behind(ledger, expected)),
         }
@@ -148,7 +148,7 @@ impl Ledger {
     fn behind(&self, ledger: i32, expected: Option<i64>) -> LedgerError {
         LedgerError::Behind {
             ledger,
-            found: self.state.watermark,
+            found: self.state.applied,
             expected,
         }
     }
@@ -203,11 +203,11 @@ impl Ledger {
 
     fn commit(&mut self, commit: &LedgerCommit) {
         self.apply(&commit.writes);
-        self.outbox.insert(commit.watermark, commit.outbox.clone());
+        self.outbox.insert(commit.applied, commit.outbox.clone());
         for offset in &commit.trim {
             self.outbox.remove(offset);
         }
-        self.state.watermark = Some(commit.watermark);
+        self.state.applied = Some(commit.applied);
         self.state.sequence = commit.sequence;
         self.state.lineage = commit.lineage.clone();
     }
@@ -251,8 +251,8 @@ impl LedgerStore for MemoryLedgerStore {
 
     async fn commit(&self, claim: &Claim, commit: &LedgerCommit) -> Result<(), LedgerError> {
         self.write(claim, |ledger| {
-            ledger.expect_whole(claim.ledger, commit.expected_watermark)?;
-            ledger.expect_watermark(claim.ledger, commit.expected_watermark)?;
+            ledger.expect_whole(claim.ledger, commit.expected_applied)?;
+            ledger.expect_applied(claim.ledger, commit.expected_applied)?;
             ledger.commit(commit);
             Ok(())
         })?;
@@ -276,11 +276,11 @@ impl LedgerStore for MemoryLedgerStore {
     async fn rebuild(&self, claim: &Claim, step: &RebuildStep) -> Result<(), LedgerError> {
         self.write(claim, |ledger| match step {
             RebuildStep::Begin {
-                expected_watermark,
+                expected_applied,
                 token,
                 keep,
             } => {
-                ledger.expect_watermark(claim.ledger, *expected_watermark)?;
+                ledger.expect_applied(claim.ledger, *expected_applied)?;
                 if *keep {
                     ledger.expect_rebuilding(claim.ledger, false)?;
                 } else {
@@ -300,12 +300,12 @@ impl LedgerStore for MemoryLedgerStore {
             }
             RebuildStep::Finish {
                 after,
-                watermark,
+                applied,
                 sequence,
                 lineage,
             } => {
                 ledger.expect_rebuilt_so_far(claim.ledger, *after)?;
-                ledger.state.watermark = *watermark;
+                ledger.state.applied = *applied;
                 ledger.state.sequence = *sequence;
                 ledger.state.lineage = lineage.clone();
                 ledger.state.rebuilding = false;

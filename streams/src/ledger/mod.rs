@@ -41,15 +41,15 @@ pub enum LedgerError {
         /// The token that holds it.
         token: String,
     },
-    /// The watermark is not the one that was decided from, or a rebuild that was finished is not (another master
+    /// The applied offset is not the one that was decided from, or a rebuild that was finished is not (another master
     /// answered): acquire again and compare.
-    #[error("ledger {ledger}: watermark is {found:?}, decided from {expected:?}")]
+    #[error("ledger {ledger}: the applied offset is {found:?}, the batch was decided from {expected:?}")]
     Behind {
         /// The ledger.
         ledger: i32,
-        /// The watermark found.
+        /// The applied offset found.
         found: Option<i64>,
-        /// The watermark stated.
+        /// The applied offset stated.
         expected: Option<i64>,
     },
     /// The store can't be reached or didn't answer in time: whether the call took effect is not known.
@@ -94,7 +94,7 @@ pub struct LedgerState {
     /// Token of the acquisition that holds it.
     pub token: Token,
     /// Last applied input offset; none before the first.
-    pub watermark: Option<i64>,
+    pub applied: Option<i64>,
     /// Last sequence given to an event; 0 before the first.
     pub sequence: i64,
     /// Who decided what.
@@ -153,17 +153,17 @@ pub struct OutboxEntry {
 /// One batch, applied all or nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LedgerCommit {
-    /// The watermark that the batch was decided from.
-    pub expected_watermark: Option<i64>,
-    /// The new watermark.
-    pub watermark: i64,
+    /// The applied offset that the batch was decided from.
+    pub expected_applied: Option<i64>,
+    /// The new applied offset.
+    pub applied: i64,
     /// The new last sequence.
     pub sequence: i64,
     /// The new lineage.
     pub lineage: Lineage,
     /// What changed in the documents.
     pub writes: Vec<FieldWrite>,
-    /// The batch's outputs, under `watermark`.
+    /// The batch's outputs, under `applied`.
     pub outbox: Bytes,
     /// Outbox entries whose commit in the log was acknowledged.
     pub trim: Vec<i64>,
@@ -175,11 +175,11 @@ pub struct LedgerCommit {
 /// steps another master may have taken over that lacks one, and the rebuild would end with documents missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RebuildStep {
-    /// Refuses unless the watermark is the one that was read, takes the new token, empties the outbox and, unless
+    /// Refuses unless the applied offset is the one that was read, takes the new token, empties the outbox and, unless
     /// `keep`, deletes all documents.
     Begin {
-        /// The watermark that was read when comparing.
-        expected_watermark: Option<i64>,
+        /// The applied offset that was read when comparing.
+        expected_applied: Option<i64>,
         /// The fresh token under which the following steps write.
         token: Token,
         /// Keep the documents: the ledger's own prefix agrees with the log.
@@ -197,7 +197,7 @@ pub enum RebuildStep {
         /// Writes of this rebuild.
         after: u64,
         /// W := C − 1; none where C is 0.
-        watermark: Option<i64>,
+        applied: Option<i64>,
         /// Sequence of the last event folded.
         sequence: i64,
         /// Lineage of the events folded.
@@ -226,7 +226,7 @@ pub trait LedgerStore: Send + Sync {
     /// Reads single fields, in the order asked for; none where there is no such field.
     async fn load_fields(&self, ledger: i32, fields: &[FieldName]) -> Result<Vec<Option<Bytes>>, LedgerError>;
 
-    /// Applies a batch; [`LedgerError::Behind`] unless the watermark is the expected one and no rebuild is unfinished.
+    /// Applies a batch; [`LedgerError::Behind`] unless the applied offset is the expected one and no rebuild is unfinished.
     async fn commit(&self, claim: &Claim, commit: &LedgerCommit) -> Result<(), LedgerError>;
 
     /// Reads the outbox, ascending by offset.

@@ -2,7 +2,7 @@
 //!
 //! | key | type | is |
 //! | --- | --- | --- |
-//! | `{il:7}:meta` | hash | `format`, `application`, `epoch`, `token`, `earlier_token`, `watermark`, `sequence`, `lineage`, `owner:<transactional.id>`.., `release_id`, `release_token`, `rebuilding` |
+//! | `{il:7}:meta` | hash | `format`, `application`, `epoch`, `token`, `earlier_token`, `applied`, `sequence`, `lineage`, `owner:<transactional.id>`.., `release_id`, `release_token`, `rebuilding` |
 //! | `{il:7}:d:<document>` | hash | a document |
 //! | `{il:7}:docs` | set | keys of all documents: to wipe them before a rebuild, and for the audit |
 //! | `{il:7}:outbox` | hash | last offset of a batch → its outputs |
@@ -13,7 +13,7 @@
 //! The keys of a ledger share a hash tag (`redis/keys.rs`).
 //!
 //! An error of the connection says nothing about whether a write happened: the store doesn't repeat it, the caller
-//! acquires again and finds out by the watermark.
+//! acquires again and finds out by the applied offset.
 
 mod config;
 mod connection;
@@ -146,7 +146,7 @@ impl RedisLedgerStore {
         Ok(answers)
     }
 
-    /// Calls a function; `expected` is the watermark that is stated in the call.
+    /// Calls a function; `expected` is the applied offset that is stated in the call.
     async fn call(&self, ledger: i32, call: Cmd, expected: Option<i64>) -> Result<Answer, LedgerError> {
         let mut commands = Pipeline::with_capacity(1);
         commands.add_command(call);
@@ -283,7 +283,7 @@ impl LedgerStore for RedisLedgerStore {
             return Ok(());
         }
         let call = request::commit(&self.application, &keys, claim, commit);
-        self.call(claim.ledger, call, commit.expected_watermark).await.map(drop)
+        self.call(claim.ledger, call, commit.expected_applied).await.map(drop)
     }
 
     async fn outbox(&self, ledger: i32) -> Result<Vec<OutboxEntry>, LedgerError> {
@@ -296,25 +296,25 @@ impl LedgerStore for RedisLedgerStore {
         let keys = self.keys(claim.ledger);
         let call = match step {
             RebuildStep::Begin {
-                expected_watermark,
+                expected_applied,
                 token,
                 keep,
             } => {
-                return self.begin(claim, *expected_watermark, token, *keep).await;
+                return self.begin(claim, *expected_applied, token, *keep).await;
             }
             RebuildStep::Write { after, writes } => {
                 request::rebuild_write(&self.application, &keys, claim, *after, writes)
             }
             RebuildStep::Finish {
                 after,
-                watermark,
+                applied,
                 sequence,
                 lineage,
             } => {
                 let meta = keys.meta();
                 let mut call = request::claimed("rebuild_finish", &self.application, &[meta.as_bytes()], claim);
                 call.arg(*after)
-                    .arg(request::optional(*watermark))
+                    .arg(request::optional(*applied))
                     .arg(*sequence)
                     .arg(request::lineage(lineage));
                 call

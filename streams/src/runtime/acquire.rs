@@ -116,9 +116,9 @@ pub(crate) async fn read_committed(
     };
     for (ledger, committed) in ledgers.iter_mut().zip(committed) {
         let Some(committed) = committed else {
-            if let Some(watermark) = ledger.state.watermark {
+            if let Some(applied) = ledger.state.applied {
                 return Err(TaskError::Fatal(format!(
-                    "ledger {} has applied records up to {watermark}, but group {} has no committed offset for {}: \
+                    "ledger {} has applied records up to {applied}, but group {} has no committed offset for {}: \
                      the log's offsets were lost or the group was renamed; restore the offset",
                     ledger.claim.ledger, config.group, ledger.source
                 )));

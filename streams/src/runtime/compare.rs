@@ -1,6 +1,6 @@
 //! Where a ledger stands against what the log committed: the question that every acquisition answers first.
 //!
-//! `C` is the committed offset, `W` the ledger's watermark (−1 where there is none); the offset's metadata says which
+//! `C` is the committed offset, `W` the ledger's applied offset (−1 where there is none); the offset's metadata says which
 //! sequence the records below C reached and which token decided it.
 //!
 //! | ledger | lineage agrees | verdict |
@@ -30,20 +30,20 @@ pub(crate) fn compare(state: &LedgerState, committed: i64, metadata: &OffsetMeta
     if state.rebuilding {
         return Verdict::Rebuild { keep: false };
     }
-    let watermark = state.watermark.unwrap_or(-1);
+    let applied = state.applied.unwrap_or(-1);
     let agrees = left_out(Clause::CompareLineage) || agrees(state, metadata);
     if !agrees {
         return Verdict::Rebuild { keep: false };
     }
-    if watermark >= committed && state.sequence >= metadata.sequence {
+    if applied >= committed && state.sequence >= metadata.sequence {
         Verdict::Resend
-    } else if watermark == committed - 1 && state.sequence == metadata.sequence {
+    } else if applied == committed - 1 && state.sequence == metadata.sequence {
         Verdict::Continue
     } else {
         // With the sequences crossed (such as W ≥ C with fewer events) nothing of the ledger can be trusted. One without
         // events has nothing to keep, and may lack what other ledgers decided of its keys under an earlier layout.
         Verdict::Rebuild {
-            keep: watermark < committed - 1 && (1..=metadata.sequence).contains(&state.sequence),
+            keep: applied < committed - 1 && (1..=metadata.sequence).contains(&state.sequence),
         }
     }
 }
@@ -66,9 +66,9 @@ mod tests {
     use super::*;
     use crate::ledger::{Lineage, Token};
 
-    fn state(watermark: i64, sequence: i64, lineage: &[(i64, &str)]) -> LedgerState {
+    fn state(applied: i64, sequence: i64, lineage: &[(i64, &str)]) -> LedgerState {
         LedgerState {
-            watermark: (watermark >= 0).then_some(watermark),
+            applied: (applied >= 0).then_some(applied),
             sequence,
             lineage: Lineage(
                 lineage
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_watermark_decided_by_another_is_rebuilt() {
+    fn the_same_applied_offset_decided_by_another_is_rebuilt() {
         assert_eq!(
             compare(&state(9, 10, &[(1, "b")]), 10, &metadata(10, "a")),
             Verdict::Rebuild { keep: false }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn dead_letters_alone_move_the_watermark_without_events() {
+    fn dead_letters_alone_move_the_applied_offset_without_events() {
         assert_eq!(compare(&state(4, 0, &[]), 5, &metadata(0, "")), Verdict::Continue);
         assert_eq!(
             compare(&state(2, 0, &[]), 5, &metadata(0, "")),

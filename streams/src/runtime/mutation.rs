@@ -15,7 +15,7 @@ pub enum Clause {
     /// Rebuild up to the high watermark.
     RebuildToHighWatermark,
     /// After a rebuild W is C − 1, not the last event's offset.
-    WatermarkBelowCommitted,
+    AppliedBelowCommitted,
     /// Fold only events of records below C.
     FoldBelowCommitted,
     /// Compare the lineage.
@@ -49,7 +49,7 @@ impl Clause {
         Clause::SettleBeforeRevocation,
         Clause::AbortBeforeAcquiring,
         Clause::RebuildToHighWatermark,
-        Clause::WatermarkBelowCommitted,
+        Clause::AppliedBelowCommitted,
         Clause::FoldBelowCommitted,
         Clause::CompareLineage,
         Clause::AgreeByLastToken,

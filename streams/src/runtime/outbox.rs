@@ -1,6 +1,6 @@
 //! One batch's outputs as the single value that the outbox keeps for it.
 //!
-//! An entry states the watermark that it follows, so that the entries of a ledger form a chain: whether all outputs of
+//! An entry states the applied offset that it follows, so that the entries of a ledger form a chain: whether all outputs of
 //! the records from C to W are there can be checked, not only hoped.
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const ENDS_EARLY: &str = "it ends early";
 /// A batch as it is kept in the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Batch {
-    /// Watermark before the batch; none before the first.
+    /// Applied offset before the batch; none before the first.
     pub(crate) previous: Option<i64>,
     /// What the batch writes to the log, in order.
     pub(crate) outputs: Vec<OutputRecord>,
@@ -29,10 +29,10 @@ pub(crate) struct Batch {
 pub(crate) enum OutboxError {
     #[error("outbox entry {0} can't be read: {1}")]
     Unreadable(i64, &'static str),
-    #[error("the outbox has a gap: an entry follows watermark {found:?}, expected {expected}")]
+    #[error("the outbox has a gap: an entry follows offset {found:?}, expected {expected}")]
     Gap { found: Option<i64>, expected: i64 },
-    #[error("the outbox ends at {found:?}, the watermark is {watermark}")]
-    Short { found: Option<i64>, watermark: i64 },
+    #[error("the outbox ends at {found:?}, the applied offset is {applied}")]
+    Short { found: Option<i64>, applied: i64 },
 }
 
 /// Numbers are varints, zero stands for none, a topic is named once, and a timestamp says how much later it is than the one before:
@@ -196,12 +196,12 @@ fn get_text(bytes: &mut Bytes) -> Result<Option<Arc<str>>, &'static str> {
         .map_err(|_| "a name is not UTF-8")
 }
 
-/// The batches of the records from `committed` (C) to `watermark` (W): all of them, or an error. Entries below C were
+/// The batches of the records from `committed` (C) to `applied` (W): all of them, or an error. Entries below C were
 /// committed already and are named for trimming.
 pub(crate) fn unsent(
     entries: &[OutboxEntry],
     committed: i64,
-    watermark: i64,
+    applied: i64,
 ) -> Result<(Vec<Batch>, Vec<i64>), OutboxError> {
     let mut trim = Vec::new();
     let mut batches = Vec::new();
@@ -212,7 +212,7 @@ pub(crate) fn unsent(
             continue;
         }
         let batch = decode(entry)?;
-        // Before the very first batch there is no watermark; C was then committed unchanged at the start of the log.
+        // Before the very first batch there is no applied offset; C was then committed unchanged at the start of the log.
         if batch.previous.unwrap_or(reached) != reached {
             return Err(OutboxError::Gap {
                 found: batch.previous,
@@ -222,10 +222,10 @@ pub(crate) fn unsent(
         reached = entry.last_offset;
         batches.push(batch);
     }
-    if reached != watermark {
+    if reached != applied {
         return Err(OutboxError::Short {
             found: (!batches.is_empty()).then_some(reached),
-            watermark,
+            applied,
         });
     }
     Ok((batches, trim))

@@ -52,7 +52,7 @@ impl Rebuild<'_> {
             ledger,
             committed = self.committed,
             sequence = self.metadata.sequence,
-            watermark = session.watermark,
+            applied = session.applied,
             keep = self.keep,
             "the ledger is not what the log committed: rebuilding it from its events"
         );
@@ -183,7 +183,7 @@ impl Rebuild<'_> {
         last_offset: Option<i64>,
     ) -> Result<(), TaskError> {
         let begin = RebuildStep::Begin {
-            expected_watermark: session.watermark,
+            expected_applied: session.applied,
             token: self.token.clone(),
             keep: self.keep,
         };
@@ -197,19 +197,19 @@ impl Rebuild<'_> {
             session.store.rebuild(&session.claim, &write).await?;
             after += 1;
         }
-        let watermark = if left_out(Clause::WatermarkBelowCommitted) {
+        let applied = if left_out(Clause::AppliedBelowCommitted) {
             last_offset
         } else {
             (self.committed > 0).then(|| self.committed - 1)
         };
         let finish = RebuildStep::Finish {
             after,
-            watermark,
+            applied,
             sequence,
             lineage: lineage.clone(),
         };
         session.store.rebuild(&session.claim, &finish).await?;
-        session.rebuilt(self.token.clone(), watermark, sequence, lineage);
+        session.rebuilt(self.token.clone(), applied, sequence, lineage);
         Ok(())
     }
 }

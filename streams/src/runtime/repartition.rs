@@ -247,7 +247,7 @@ impl Repartition {
     async fn check(&self, found: &Acquisition, ledgers: i32) -> Result<(), RepartitionError> {
         let ledger = found.claim.ledger;
         if ledger >= ledgers {
-            return match found.state.watermark.is_some() || found.state.sequence > 0 {
+            return match found.state.applied.is_some() || found.state.sequence > 0 {
                 true => Err(RepartitionError::Foreign { ledger, ledgers }),
                 false => Ok(()),
             };

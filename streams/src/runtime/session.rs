@@ -25,7 +25,7 @@ pub(crate) struct LedgerSession {
     /// Number of ledgers: the partitions of the input topic.
     pub(crate) ledgers: i32,
     /// Last applied input offset.
-    pub(crate) watermark: Option<i64>,
+    pub(crate) applied: Option<i64>,
     /// Last sequence given to an event, also to those of the batch being decided.
     pub(crate) sequence: i64,
     pub(crate) lineage: Lineage,
@@ -51,7 +51,7 @@ impl LedgerSession {
             turns,
             claim,
             ledgers,
-            watermark: state.watermark,
+            applied: state.applied,
             sequence: state.sequence,
             lineage: state.lineage,
             committed,
@@ -62,7 +62,7 @@ impl LedgerSession {
 
     /// Offset of the next record to apply.
     pub(crate) fn position(&self, committed: i64) -> i64 {
-        self.watermark.map_or(committed, |watermark| watermark + 1)
+        self.applied.map_or(committed, |applied| applied + 1)
     }
 
     /// Takes a decided event's number: it must be the next one (I4).
@@ -79,7 +79,7 @@ impl LedgerSession {
         Ok(())
     }
 
-    /// What is to be stored beside the offset when everything up to the watermark is committed.
+    /// What is to be stored beside the offset when everything up to the applied offset is committed.
     pub(crate) fn metadata(&self, transactional_id: &str) -> OffsetMetadata {
         OffsetMetadata {
             sequence: self.sequence,
@@ -89,11 +89,11 @@ impl LedgerSession {
         }
     }
 
-    /// Applies a batch to the ledger, all or nothing. A lost reply is asked again: the watermark tells whether it
+    /// Applies a batch to the ledger, all or nothing. A lost reply is asked again: the applied offset tells whether it
     /// happened.
     pub(crate) async fn commit(
         &mut self,
-        watermark: i64,
+        applied: i64,
         writes: Vec<FieldWrite>,
         outbox: Bytes,
     ) -> Result<(), LedgerError> {
@@ -101,8 +101,8 @@ impl LedgerSession {
             self.trim.extend(self.unacknowledged.iter());
         }
         let commit = LedgerCommit {
-            expected_watermark: self.watermark,
-            watermark,
+            expected_applied: self.applied,
+            applied,
             sequence: self.sequence,
             lineage: self.lineage.clone(),
             writes,
@@ -121,13 +121,13 @@ impl LedgerSession {
             }
             let state = self.store.state(self.claim.ledger).await?;
             self.check_holder(&state)?;
-            if state.watermark == Some(watermark) {
+            if state.applied == Some(applied) {
                 break;
             }
-            self.check_watermark(&state)?;
+            self.check_applied(&state)?;
         }
-        self.watermark = Some(watermark);
-        self.unacknowledged.push_back(watermark);
+        self.applied = Some(applied);
+        self.unacknowledged.push_back(applied);
         Ok(())
     }
 
@@ -169,13 +169,13 @@ impl LedgerSession {
     pub(crate) async fn confirm(&self) -> Result<(), LedgerError> {
         let state = self.store.state(self.claim.ledger).await?;
         self.check_holder(&state)?;
-        self.check_watermark(&state)
+        self.check_applied(&state)
     }
 
     /// Begins to write under a fresh token after a rebuild.
-    pub(crate) fn rebuilt(&mut self, token: Token, watermark: Option<i64>, sequence: i64, lineage: Lineage) {
+    pub(crate) fn rebuilt(&mut self, token: Token, applied: Option<i64>, sequence: i64, lineage: Lineage) {
         self.claim.token = token;
-        self.watermark = watermark;
+        self.applied = applied;
         self.sequence = sequence;
         self.lineage = lineage;
         self.unacknowledged.clear();
@@ -197,8 +197,8 @@ impl LedgerSession {
         })
     }
 
-    fn check_watermark(&self, state: &LedgerState) -> Result<(), LedgerError> {
-        if state.watermark == self.watermark {
+    fn check_applied(&self, state: &LedgerState) -> Result<(), LedgerError> {
+        if state.applied == self.applied {
             return Ok(());
         }
         Err(self.behind(state))
@@ -207,8 +207,8 @@ impl LedgerSession {
     fn behind(&self, state: &LedgerState) -> LedgerError {
         LedgerError::Behind {
             ledger: self.claim.ledger,
-            found: state.watermark,
-            expected: self.watermark,
+            found: state.applied,
+            expected: self.applied,
         }
     }
 }

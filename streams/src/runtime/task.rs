@@ -80,7 +80,7 @@ impl Task {
 
     async fn commit_to_ledger(
         &mut self,
-        watermark: i64,
+        applied: i64,
         outputs: &[OutputRecord],
         mut watch: Stopwatch,
         turn: Option<OwnedMutexGuard<()>>,
@@ -95,9 +95,9 @@ impl Task {
         let side = side.ok_or_else(|| ProcessError::Fatal("the task has a ledger but no node for it".into()))?;
         let writes = side.take_changes();
         watch.lap(Stage::Changes);
-        let entry = outbox::encode(session.watermark, outputs);
+        let entry = outbox::encode(session.applied, outputs);
         watch.lap(Stage::Encode);
-        let commit = session.commit(watermark, writes, entry);
+        let commit = session.commit(applied, writes, entry);
         // The first look at the commit hands it to the connection, which must come to write it before another ledger decides.
         let next_turn = async {
             yield_now().await;

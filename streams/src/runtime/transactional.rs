@@ -176,7 +176,7 @@ impl Transactional {
         } = ledger;
         let verdict = compare(&state, committed, &metadata);
         tracing::info!(
-            ledger = claim.ledger, epoch = claim.epoch, token = %claim.token, watermark = state.watermark,
+            ledger = claim.ledger, epoch = claim.epoch, token = %claim.token, applied = state.applied,
             sequence = state.sequence, committed, ?verdict, "ledger acquired"
         );
         let ledgers = self.config.partitions_of(&source.topic)?;
@@ -196,8 +196,8 @@ impl Transactional {
             Verdict::Continue => "continue",
             Verdict::Resend => {
                 let entries = store.outbox(session.claim.ledger).await?;
-                let watermark = session.watermark.unwrap_or(-1);
-                let (batches, trim) = match outbox::unsent(&entries, committed, watermark) {
+                let applied = session.applied.unwrap_or(-1);
+                let (batches, trim) = match outbox::unsent(&entries, committed, applied) {
                     Ok(unsent) => unsent,
                     Err(error) => {
                         // Who lost the ledger meanwhile has read another's outbox, or none.
@@ -206,7 +206,7 @@ impl Transactional {
                         }
                         return Err(TaskError::Fatal(format!(
                             "ledger {}: {error}; the log committed {source} up to {committed}, the ledger applied \
-                             {watermark}: answers would be lost, so nothing is decided. Empty the ledger to rebuild it \
+                             {applied}: answers would be lost, so nothing is decided. Empty the ledger to rebuild it \
                              from its events",
                             session.claim.ledger
                         )));
@@ -215,7 +215,7 @@ impl Transactional {
                 session.trim_later(trim);
                 session.sent_again(&entries, committed);
                 let position = Position {
-                    offset: watermark + 1,
+                    offset: applied + 1,
                     metadata: Some(session.metadata(&self.config.transactional_id)),
                 };
                 resent.insert(source, position);

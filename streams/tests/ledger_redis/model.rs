@@ -45,7 +45,7 @@ enum Call {
     Finish {
         claim: u8,
         after: u64,
-        watermark: Option<i64>,
+        applied: Option<i64>,
     },
     Release {
         claim: u8,
@@ -67,7 +67,7 @@ fn call() -> impl Strategy<Value = Call> {
             .prop_map(|(claim, right, token, keep)| Call::Begin { claim, right, token, keep }),
         2 => (claim(), 0..2_u64, writes()).prop_map(|(claim, after, writes)| Call::Write { claim, after, writes }),
         2 => (claim(), 0..2_u64, prop::option::of(0..40_i64))
-            .prop_map(|(claim, after, watermark)| Call::Finish { claim, after, watermark }),
+            .prop_map(|(claim, after, applied)| Call::Finish { claim, after, applied }),
         1 => (claim(), 0..3_u8).prop_map(|(claim, owner)| Call::Release { claim, owner }),
     ]
 }
@@ -97,8 +97,8 @@ fn comparable<T: std::fmt::Debug>(result: Result<T, LedgerError>) -> String {
     }
 }
 
-async fn make(store: &dyn LedgerStore, claim: &Claim, watermark: Option<i64>, call: &Call) -> String {
-    let stated = |right: bool| if right { watermark } else { Some(1000) };
+async fn make(store: &dyn LedgerStore, claim: &Claim, applied: Option<i64>, call: &Call) -> String {
+    let stated = |right: bool| if right { applied } else { Some(1000) };
     match call {
         Call::Acquire {
             owner: number,
@@ -115,10 +115,10 @@ async fn make(store: &dyn LedgerStore, claim: &Claim, watermark: Option<i64>, ca
             trim,
             ..
         } => {
-            let next = watermark.unwrap_or(-1) + by;
+            let next = applied.unwrap_or(-1) + by;
             let commit = LedgerCommit {
-                expected_watermark: stated(*right),
-                watermark: next,
+                expected_applied: stated(*right),
+                applied: next,
                 sequence: next * 2,
                 lineage: Lineage(vec![(1, claim.token.clone())]),
                 writes: writes(changed),
@@ -134,7 +134,7 @@ async fn make(store: &dyn LedgerStore, claim: &Claim, watermark: Option<i64>, ca
             ..
         } => {
             let step = RebuildStep::Begin {
-                expected_watermark: stated(*right),
+                expected_applied: stated(*right),
                 token: token(*text),
                 keep: *keep,
             };
@@ -149,10 +149,10 @@ async fn make(store: &dyn LedgerStore, claim: &Claim, watermark: Option<i64>, ca
             };
             comparable(store.rebuild(claim, &step).await)
         }
-        Call::Finish { after, watermark, .. } => {
+        Call::Finish { after, applied, .. } => {
             let step = RebuildStep::Finish {
                 after: *after,
-                watermark: *watermark,
+                applied: *applied,
                 sequence: 3,
                 lineage: Lineage::default(),
             };
@@ -213,9 +213,9 @@ fn answers_are_those_of_the_store_in_memory() {
                     1 => claim.epoch -= 1,
                     _ => claim.token = Token("zombie".to_owned()),
                 }
-                let expected = make(&memory, &claim, held.watermark, call).await;
+                let expected = make(&memory, &claim, held.applied, call).await;
                 prop_assert_eq!(
-                    make(&*redis, &claim, held.watermark, call).await,
+                    make(&*redis, &claim, held.applied, call).await,
                     expected,
                     "{:?}",
                     call

@@ -100,7 +100,7 @@ async fn planned_fail_over(cluster: &Cluster) {
     })
     .await;
     commits(&store, &claim, &batch(Some(1), 2)).await;
-    assert_eq!(answered(async || store.state(3).await).await.watermark, Some(2));
+    assert_eq!(answered(async || store.state(3).await).await.applied, Some(2));
 }
 
 async fn lost_master(cluster: &mut Cluster) {
@@ -121,10 +121,10 @@ async fn lost_master(cluster: &mut Cluster) {
     })
     .await;
     assert!(waited > 0, "a dead master can't have answered");
-    let at = answered(async || store.state(5).await).await.watermark;
+    let at = answered(async || store.state(5).await).await.applied;
     let claim = answered(async || acquire(&store, 5, "b").await).await;
     commits(&store, &claim, &batch(at, 9)).await;
-    assert_eq!(answered(async || store.state(5).await).await.watermark, Some(9));
+    assert_eq!(answered(async || store.state(5).await).await.applied, Some(9));
 }
 
 /// What the ledger answers while masters change: the cluster may be down for a moment, also after it has answered.

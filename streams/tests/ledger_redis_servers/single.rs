@@ -33,8 +33,8 @@ async fn held() -> Option<(Server, RedisLedgerStore, Claim)> {
     Some((server, store, claim))
 }
 
-pub(crate) fn batch(expected: Option<i64>, watermark: i64) -> LedgerCommit {
-    let text = Bytes::from(watermark.to_string());
+pub(crate) fn batch(expected: Option<i64>, applied: i64) -> LedgerCommit {
+    let text = Bytes::from(applied.to_string());
     let write = FieldWrite {
         document: Bytes::from("d"),
         field: text.clone(),
@@ -42,8 +42,8 @@ pub(crate) fn batch(expected: Option<i64>, watermark: i64) -> LedgerCommit {
     };
     let writes = vec![write];
     LedgerCommit {
-        expected_watermark: expected,
-        watermark,
+        expected_applied: expected,
+        applied,
         writes,
         outbox: text,
         ..LedgerCommit::default()
@@ -71,7 +71,7 @@ async fn missing_functions_are_loaded_again() {
     };
     for lose in [format!("FUNCTION DELETE {LIBRARY}"), "FUNCTION FLUSH".to_owned()] {
         server.command::<()>(&lose).await.unwrap();
-        let at = store.state(1).await.unwrap().watermark;
+        let at = store.state(1).await.unwrap().applied;
         server.command::<()>("FUNCTION FLUSH").await.unwrap();
         store.commit(&claim, &batch(at, at.unwrap_or(0) + 1)).await.unwrap();
         server.command::<()>("FUNCTION FLUSH").await.unwrap();
@@ -109,7 +109,7 @@ async fn killed_connections_are_replaced() {
         server.command::<i64>("CLIENT KILL TYPE normal").await.unwrap();
         // The call that finds out can't tell whether it was executed; the next one is on a new connection.
         let _ = store.state(1).await;
-        let at = store.state(1).await.unwrap().watermark;
+        let at = store.state(1).await.unwrap().applied;
         store.commit(&claim, &batch(at, offset)).await.unwrap();
     }
 }
@@ -143,7 +143,7 @@ async fn dead_server_is_unavailable_at_once_and_used_again_when_it_lives() {
 }
 
 #[tokio::test]
-async fn frozen_server_times_out_and_the_watermark_tells_what_happened() {
+async fn frozen_server_times_out_and_the_applied_tells_what_happened() {
     let Some((server, store, claim)) = held().await else {
         return;
     };
@@ -154,7 +154,7 @@ async fn frozen_server_times_out_and_the_watermark_tells_what_happened() {
     server.signal("CONT");
     // The first one was in the server's socket all the time.
     eventually("the batch is applied", async || {
-        matches!(store.state(1).await, Ok(LedgerState { watermark: Some(2), .. }))
+        matches!(store.state(1).await, Ok(LedgerState { applied: Some(2), .. }))
     })
     .await;
 }
@@ -217,7 +217,7 @@ async fn a_ledgers_connection_that_was_closed_while_idle_is_replaced() {
     // In use, it is an error of a connection, which says nothing about what happened.
     kill_connection_with_a_transaction(&server).await;
     unavailable(store.commit(&claim, &batch(Some(2), 3)).await);
-    assert_eq!(store.state(1).await.unwrap().watermark, Some(2));
+    assert_eq!(store.state(1).await.unwrap().applied, Some(2));
     store.commit(&claim, &batch(Some(2), 3)).await.unwrap();
 }
 
@@ -269,13 +269,13 @@ async fn a_batch_is_not_written_to_another_server_than_was_read() {
     let refused = unavailable(store.commit(&claim, &batch(None, 1)).await);
     assert!(refused.contains("different servers"), "{refused}");
     for server in [&master, &replica] {
-        let watermark = server.command::<Option<i64>>("HGET {il:1}:meta watermark").await;
-        assert_eq!(watermark, Ok(None));
+        let applied = server.command::<Option<i64>>("HGET {il:1}:meta applied").await;
+        assert_eq!(applied, Ok(None));
     }
     // From then on both lead to the new one.
     store.commit(&claim, &batch(None, 1)).await.unwrap();
-    assert_eq!(store.state(1).await.unwrap().watermark, Some(1));
-    assert_eq!(replica.command::<i64>("HGET {il:1}:meta watermark").await, Ok(1));
+    assert_eq!(store.state(1).await.unwrap().applied, Some(1));
+    assert_eq!(replica.command::<i64>("HGET {il:1}:meta applied").await, Ok(1));
 }
 
 /// Where clients connect; what it leads to may change, connections stay where they are.

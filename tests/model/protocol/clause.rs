@@ -12,7 +12,7 @@ pub enum Clause {
     /// Rebuild up to the high watermark of every event topic.
     RebuildToHighWatermark,
     /// After a rebuild W is C − 1, not the last event's offset.
-    WatermarkBelowCommitted,
+    AppliedBelowCommitted,
     /// Fold only events of records below C.
     FoldBelowCommitted,
     /// Compare the lineage.
@@ -37,8 +37,8 @@ pub enum Clause {
     IdleCheck,
     /// Every write states the token: what makes it safe to load documents one by one, when first touched.
     StateToken,
-    /// Every write states the watermark.
-    StateWatermark,
+    /// Every write states the applied offset.
+    StateApplied,
     /// Only the ledger's holder judges that its outbox lacks answers.
     JudgeAsHolder,
 }

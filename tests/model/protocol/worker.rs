@@ -207,7 +207,7 @@ impl Protocol {
         }
         let worker = &mut world.workers[id];
         worker.next = match world.kafka.committed {
-            None if worker.ledger.next > 0 => Next::Stopped("the ledger has a watermark, Kafka no offset"),
+            None if worker.ledger.next > 0 => Next::Stopped("the ledger has an applied offset, Kafka no committed one"),
             committed => {
                 worker.committed = committed.unwrap_or_default();
                 Next::Claim
@@ -374,7 +374,7 @@ impl Protocol {
             worker.in_trouble();
             return true;
         };
-        let next = match self.omits(Clause::WatermarkBelowCommitted) {
+        let next = match self.omits(Clause::AppliedBelowCommitted) {
             true => (0..worker.committed.offset)
                 .rev()
                 .find(|record| self.aside != Some(*record))
@@ -396,9 +396,9 @@ impl Protocol {
         true
     }
 
-    /// Whether the store takes a write: it states the token and the watermark.
+    /// Whether the store takes a write: it states the token and the applied offset.
     fn accepts(&self, worker: &Worker, stored: &Ledger) -> bool {
-        self.holds(worker, stored) && (stored.next == worker.ledger.next || self.omits(Clause::StateWatermark))
+        self.holds(worker, stored) && (stored.next == worker.ledger.next || self.omits(Clause::StateApplied))
     }
 
     /// Takes so many records, loads the documents that are not cached, and decides.

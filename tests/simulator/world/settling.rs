@@ -95,10 +95,10 @@ impl World<'_> {
                 return Ok(Some(format!("{source} is committed up to {} only", committed.offset)));
             }
             let state = self.store.state(source.partition).await?;
-            if state.rebuilding || state.watermark.unwrap_or(-1) + 1 != committed.offset {
+            if state.rebuilding || state.applied.unwrap_or(-1) + 1 != committed.offset {
                 let detail = format!(
                     "ledger {} is at {:?} (rebuilding: {}), the log at {}",
-                    source.partition, state.watermark, state.rebuilding, committed.offset
+                    source.partition, state.applied, state.rebuilding, committed.offset
                 );
                 return Ok(Some(detail));
             }

@@ -14,7 +14,7 @@
 -- KEYS: meta, then (where documents are written) the set of documents, the outbox, the documents themselves.
 -- A document of more fields than one command takes is there more than once.
 -- ARGV: application, then (where the ledger must be held) epoch and token, then what the function needs.
--- Answers: {'ok', ..}, {'fenced', epoch, token}, {'behind', watermark}, {'application', name}, {'format', version},
+-- Answers: {'ok', ..}, {'fenced', epoch, token}, {'behind', applied offset}, {'application', name}, {'format', version},
 -- {'refused', reason}, {'documents'}; '' stands for none.
 
 local FORMAT = '1'
@@ -33,7 +33,7 @@ local META, DOCUMENTS, OUTBOX, FIRST_DOCUMENT = 1, 2, 3, 4
 -- Is the ledger one of this application's, in a format known here? Returns its head, or nil and the refusal.
 local function head(keys, args)
   local found = redis.call('HMGET', keys[META],
-    'format', 'application', 'epoch', 'token', 'watermark', 'rebuilding')
+    'format', 'application', 'epoch', 'token', 'applied', 'rebuilding')
   if found[1] and found[1] ~= FORMAT then
     return nil, { 'format', found[1] }
   end
@@ -43,7 +43,7 @@ local function head(keys, args)
   return {
     epoch = found[3] or '0',
     token = found[4] or '',
-    watermark = found[5] or '',
+    applied = found[5] or '',
     -- How many writes of a rebuild that was begun there were; none where there is no such.
     rebuilding = found[6],
   }
@@ -142,7 +142,7 @@ local function release(keys, args)
   return { 'ok' }
 end
 
--- ARGV: application, epoch, token, expected watermark, watermark, sequence, lineage, outbox entry, number of entries to
+-- ARGV: application, epoch, token, expected applied offset, applied offset, sequence, lineage, outbox entry, number of entries to
 -- trim, their offsets.., documents as in write_documents.
 local function commit(keys, args)
   local found, refusal = held(keys, args)
@@ -150,26 +150,26 @@ local function commit(keys, args)
     return refusal
   end
   -- Half a rebuild under the caller's token: he has seen the whole, on a master whose last writes are lost.
-  if found.rebuilding or found.watermark ~= args[4] then
-    return { 'behind', found.watermark }
+  if found.rebuilding or found.applied ~= args[4] then
+    return { 'behind', found.applied }
   end
   local trim = tonumber(args[9])
   write_documents(keys, args, 10 + trim)
   redis.call('HSET', keys[OUTBOX], args[5], args[8])
   call_in_chunks('HDEL', keys[OUTBOX], args, 10, 9 + trim)
-  redis.call('HSET', keys[META], 'watermark', args[5], 'sequence', args[6], 'lineage', args[7])
+  redis.call('HSET', keys[META], 'applied', args[5], 'sequence', args[6], 'lineage', args[7])
   return { 'ok' }
 end
 
--- ARGV: application, epoch, token, expected watermark, fresh token, '1' to keep the documents. Unless they are kept,
+-- ARGV: application, epoch, token, expected applied offset, fresh token, '1' to keep the documents. Unless they are kept,
 -- KEYS has all documents (the caller read the set before): {'documents'} if these aren't the ones there are.
 local function rebuild_begin(keys, args)
   local found, refusal = held(keys, args)
   if not found then
     return refusal
   end
-  if found.watermark ~= args[4] then
-    return { 'behind', found.watermark }
+  if found.applied ~= args[4] then
+    return { 'behind', found.applied }
   end
   if args[6] == '1' then
     if found.rebuilding then
@@ -200,7 +200,7 @@ local function rebuilding(keys, args)
     return nil, { 'refused', 'no rebuild was begun' }
   end
   if found and found.rebuilding ~= args[4] then
-    return nil, { 'behind', found.watermark }
+    return nil, { 'behind', found.applied }
   end
   return found, refusal
 end
@@ -216,16 +216,16 @@ local function rebuild_write(keys, args)
   return { 'ok' }
 end
 
--- ARGV: application, epoch, token, writes before, watermark, sequence, lineage.
+-- ARGV: application, epoch, token, writes before, applied offset, sequence, lineage.
 local function rebuild_finish(keys, args)
   local found, refusal = rebuilding(keys, args)
   if not found then
     return refusal
   end
   if args[5] == '' then
-    redis.call('HDEL', keys[META], 'watermark')
+    redis.call('HDEL', keys[META], 'applied')
   else
-    redis.call('HSET', keys[META], 'watermark', args[5])
+    redis.call('HSET', keys[META], 'applied', args[5])
   end
   redis.call('HSET', keys[META], 'sequence', args[6], 'lineage', args[7])
   redis.call('HDEL', keys[META], 'rebuilding')

@@ -16,7 +16,7 @@ pub(super) enum Answer {
     OtherDocuments,
 }
 
-/// Reads the answer of a function. `expected` is the watermark that the caller stated.
+/// Reads the answer of a function. `expected` is the applied offset that the caller stated.
 pub(super) fn answer(ledger: i32, value: Value, expected: Option<i64>) -> Result<Answer, LedgerError> {
     let mut parts = list(ledger, value)?.into_iter();
     let kind = parts.next().unwrap_or_default();
@@ -65,7 +65,7 @@ pub(super) fn state(ledger: i32, value: Option<Value>) -> Result<(LedgerState, T
             b"epoch" => state.epoch = number(ledger, &value()?)?,
             b"token" => state.token = Token(value()?),
             b"earlier_token" => earlier = Token(value()?),
-            b"watermark" => state.watermark = optional(ledger, &value()?)?,
+            b"applied" => state.applied = optional(ledger, &value()?)?,
             b"sequence" => state.sequence = number(ledger, &value()?)?,
             b"lineage" => state.lineage = lineage(ledger, &value()?)?,
             b"release_id" => release.0 = Some(value()?),
@@ -102,12 +102,12 @@ impl Head {
     /// Whether a batch may be applied: the same as the function `commit` asks for.
     pub(super) fn permits(&self, application: &str, claim: &Claim, expected: Option<i64>) -> bool {
         let is = |value: &Value, text: &str| matches!(value, Value::BulkString(bytes) if bytes == text.as_bytes());
-        let [format, owner, epoch, token, watermark, Value::Nil] = &self.0[..] else {
+        let [format, owner, epoch, token, applied, Value::Nil] = &self.0[..] else {
             return false;
         };
         let at = match expected {
-            Some(expected) => is(watermark, &expected.to_string()),
-            None => *watermark == Value::Nil,
+            Some(expected) => is(applied, &expected.to_string()),
+            None => *applied == Value::Nil,
         };
         at && is(format, FORMAT)
             && is(owner, application)

@@ -17,7 +17,7 @@ use crate::ledger::{Claim, FieldWrite, LedgerCommit, Lineage};
 const FIELDS_PER_LIST: usize = 3_000;
 
 /// What is read of `meta` to know whether a batch may be applied.
-pub(super) const HEAD: [&str; 6] = ["format", "application", "epoch", "token", "watermark", "rebuilding"];
+pub(super) const HEAD: [&str; 6] = ["format", "application", "epoch", "token", "applied", "rebuilding"];
 
 /// Keys before the documents: `meta`, the set of documents, the outbox.
 const KEYS_BEFORE_DOCUMENTS: usize = 3;
@@ -40,8 +40,8 @@ pub(super) fn claimed(name: &str, application: &str, keys: &[&[u8]], claim: &Cla
 pub(super) fn commit(application: &str, keys: &Keys, claim: &Claim, commit: &LedgerCommit) -> Cmd {
     let documents = group(&commit.writes);
     let mut cmd = with_documents("commit", application, keys, claim, &documents, commit.outbox.len());
-    cmd.arg(optional(commit.expected_watermark))
-        .arg(commit.watermark)
+    cmd.arg(optional(commit.expected_applied))
+        .arg(commit.applied)
         .arg(commit.sequence);
     cmd.arg(lineage(&commit.lineage)).arg(commit.outbox.as_ref());
     cmd.arg(commit.trim.len());
@@ -92,12 +92,12 @@ pub(super) fn transaction(keys: &Keys, commit: &LedgerCommit) -> Option<Pipeline
             commands.hdel(key, document.deletes.iter().collect::<Vec<_>>());
         }
     }
-    commands.hset(keys.outbox(), commit.watermark, commit.outbox.as_ref());
+    commands.hset(keys.outbox(), commit.applied, commit.outbox.as_ref());
     if !commit.trim.is_empty() {
         commands.hdel(keys.outbox(), &commit.trim);
     }
     let progress = commands.cmd("HSET").arg(keys.meta());
-    progress.arg("watermark").arg(commit.watermark);
+    progress.arg("applied").arg(commit.applied);
     progress.arg("sequence").arg(commit.sequence);
     progress.arg("lineage").arg(lineage(&commit.lineage));
     commands.cmd("EXEC");

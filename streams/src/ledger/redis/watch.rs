@@ -45,7 +45,7 @@ struct Watch {
 }
 
 impl Watches {
-    /// Applies a batch if the claim and the expected watermark are those of the ledger. If not, or if this is not the way to
+    /// Applies a batch if the claim and the expected applied offset are those of the ledger. If not, or if this is not the way to
     /// do it, nothing was written, and the answer is `false`.
     pub(super) async fn commit(
         &self,
@@ -55,7 +55,7 @@ impl Watches {
         claim: &Claim,
         commit: &LedgerCommit,
     ) -> RedisResult<bool> {
-        let permits = |watch: &Watch| watch.head.permits(application, claim, commit.expected_watermark);
+        let permits = |watch: &Watch| watch.head.permits(application, claim, commit.expected_applied);
         let (generation, connection) = connector.in_use().await?;
         let slot = self.of(claim.ledger);
         let mut slot = slot.lock().await;

@@ -38,10 +38,10 @@ macro_rules! ledger_conformance {
             commit::documents_are_loaded_in_the_order_asked_for,
             commit::values_of_lazy_fields_are_left_out_until_asked_for,
             commit::names_and_values_are_binary,
-            commit::record_without_effect_advances_the_watermark,
+            commit::record_without_effect_advances_the_applied_offset,
             commit::outbox_is_ordered_by_number_and_trimmed,
             commit::refused_to_whoever_does_not_hold_the_ledger,
-            commit::refused_on_another_watermark,
+            commit::refused_on_another_applied_offset,
             commit::refused_while_rebuilding,
             commit::large_offsets_are_exact,
             commit::large_batch,
@@ -51,7 +51,7 @@ macro_rules! ledger_conformance {
             rebuild::step_refused_where_one_before_is_missing,
             rebuild::interrupted_is_visible_and_starts_anew,
             rebuild::step_refused_to_a_zombie,
-            rebuild::begin_refused_on_another_watermark,
+            rebuild::begin_refused_on_another_applied_offset,
             rebuild::steps_need_a_beginning,
             rebuild::demanded_is_left_to_the_owner,
         );
@@ -146,15 +146,15 @@ pub(super) fn delete(document: &str, field: &str) -> FieldWrite {
     }
 }
 
-/// A batch of one record that says who decided it; its outbox entry is `out <watermark>`.
-pub(super) fn batch(claim: &Claim, expected: Option<i64>, watermark: i64, writes: Vec<FieldWrite>) -> LedgerCommit {
+/// A batch of one record that says who decided it; its outbox entry is `out <applied>`.
+pub(super) fn batch(claim: &Claim, expected: Option<i64>, applied: i64, writes: Vec<FieldWrite>) -> LedgerCommit {
     LedgerCommit {
-        expected_watermark: expected,
-        watermark,
-        sequence: watermark + 1,
+        expected_applied: expected,
+        applied,
+        sequence: applied + 1,
         lineage: Lineage(vec![(1, claim.token.clone())]),
         writes,
-        outbox: bytes(&format!("out {watermark}")),
+        outbox: bytes(&format!("out {applied}")),
         trim: Vec::new(),
     }
 }
@@ -192,7 +192,7 @@ pub(super) fn assert_fenced(result: Result<(), LedgerError>, holder: &Claim) {
     }
 }
 
-/// Asserts that a write was refused because of the watermark.
+/// Asserts that a write was refused because of the applied offset.
 pub(super) fn assert_behind(result: Result<(), LedgerError>, found: Option<i64>, expected: Option<i64>) {
     match result {
         Err(LedgerError::Behind {

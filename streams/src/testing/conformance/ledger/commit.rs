@@ -33,7 +33,7 @@ pub async fn applies_fields_outbox_and_state(store: &dyn LedgerStore) {
     let expected = LedgerState {
         epoch: 1,
         token: token("a"),
-        watermark: Some(5),
+        applied: Some(5),
         sequence: 6,
         lineage: second.lineage,
         owners: vec!["w1".to_owned()],
@@ -202,11 +202,11 @@ pub async fn names_and_values_are_binary(store: &dyn LedgerStore) {
             value: every
         }]
     );
-    assert_eq!(state(store).await.watermark, Some(0));
+    assert_eq!(state(store).await.applied, Some(0));
 }
 
 /// Rejected and forwarded records change no document, and may have no output.
-pub async fn record_without_effect_advances_the_watermark(store: &dyn LedgerStore) {
+pub async fn record_without_effect_advances_the_applied_offset(store: &dyn LedgerStore) {
     let claim = acquire(store, "w1", "a").await;
     let commit = LedgerCommit {
         outbox: Bytes::new(),
@@ -215,7 +215,7 @@ pub async fn record_without_effect_advances_the_watermark(store: &dyn LedgerStor
     };
     store.commit(&claim, &commit).await.expect("commit");
     let now = state(store).await;
-    assert_eq!((now.watermark, now.sequence), (Some(9), 0));
+    assert_eq!((now.applied, now.sequence), (Some(9), 0));
     assert_eq!(
         outbox(store).await,
         [OutboxEntry {
@@ -289,7 +289,7 @@ pub async fn refused_to_whoever_does_not_hold_the_ledger(store: &dyn LedgerStore
 }
 
 /// Also the same batch once more: a repetition after a lost reply changes nothing.
-pub async fn refused_on_another_watermark(store: &dyn LedgerStore) {
+pub async fn refused_on_another_applied_offset(store: &dyn LedgerStore) {
     let claim = acquire(store, "w1", "a").await;
     let early = batch(&claim, Some(0), 1, vec![set("d", "f", "1")]);
     assert_behind(store.commit(&claim, &early).await, None, Some(0));
@@ -313,7 +313,7 @@ pub async fn refused_on_another_watermark(store: &dyn LedgerStore) {
 pub async fn refused_while_rebuilding(store: &dyn LedgerStore) {
     let claim = acquire(store, "w1", "a").await;
     let begin = RebuildStep::Begin {
-        expected_watermark: None,
+        expected_applied: None,
         token: token("b"),
         keep: false,
     };
@@ -344,7 +344,7 @@ pub async fn large_offsets_are_exact(store: &dyn LedgerStore) {
         .expect("commit");
     assert_eq!(outbox(store).await, [large, i64::MAX - 1].map(entry));
     let now = state(store).await;
-    assert_eq!((now.watermark, now.sequence), (Some(i64::MAX - 1), i64::MAX));
+    assert_eq!((now.applied, now.sequence), (Some(i64::MAX - 1), i64::MAX));
 }
 
 /// 20,000 fields in one document and as many deletions, 1,000 documents, an outbox entry of 5 MB, all in one batch each.

@@ -6,9 +6,9 @@ use super::{
 };
 use crate::ledger::{Claim, FieldWrite, LedgerState, LedgerStore, RebuildStep, demand_rebuild};
 
-fn begin(expected_watermark: Option<i64>, text: &str, keep: bool) -> RebuildStep {
+fn begin(expected_applied: Option<i64>, text: &str, keep: bool) -> RebuildStep {
     RebuildStep::Begin {
-        expected_watermark,
+        expected_applied,
         token: token(text),
         keep,
     }
@@ -18,16 +18,16 @@ fn write(after: u64, writes: Vec<FieldWrite>) -> RebuildStep {
     RebuildStep::Write { after, writes }
 }
 
-fn finish(after: u64, watermark: Option<i64>, sequence: i64, text: &str) -> RebuildStep {
+fn finish(after: u64, applied: Option<i64>, sequence: i64, text: &str) -> RebuildStep {
     RebuildStep::Finish {
         after,
-        watermark,
+        applied,
         sequence,
         lineage: lineage(&[(1, text)]),
     }
 }
 
-/// A ledger at watermark 5 with two documents and two outbox entries.
+/// A ledger at applied offset 5 with two documents and two outbox entries.
 async fn ledger_at_5(store: &dyn LedgerStore) -> Claim {
     let claim = acquire(store, "w1", "a").await;
     let writes = vec![set("d1", "f", "1"), set("d2", "f", "2")];
@@ -52,7 +52,7 @@ async fn begun_at_5(store: &dyn LedgerStore) -> Claim {
     }
 }
 
-/// `Begin` takes the new token, empties the outbox and says so; the watermark stays until the end.
+/// `Begin` takes the new token, empties the outbox and says so; the applied offset stays until the end.
 pub async fn starts_empty_unless_kept(store: &dyn LedgerStore) {
     let claim = ledger_at_5(store).await;
     let before = state(store).await;
@@ -109,7 +109,7 @@ pub async fn writes_in_steps_and_finishes(store: &dyn LedgerStore) {
     assert_eq!(fields(store, "d3").await, expected(&[("f", "12")]));
     let now = state(store).await;
     assert_eq!(
-        (now.epoch, now.token.clone(), now.watermark, now.sequence),
+        (now.epoch, now.token.clone(), now.applied, now.sequence),
         (1, token("b"), Some(7), 20)
     );
     assert_eq!(
@@ -144,18 +144,18 @@ pub async fn step_refused_where_one_before_is_missing(store: &dyn LedgerStore) {
         .expect("finish");
 }
 
-/// C = 0: no record was ever committed, so the watermark is none again.
+/// C = 0: no record was ever committed, so the applied offset is none again.
 pub async fn of_a_lost_ledger_to_before_the_first_record(store: &dyn LedgerStore) {
     let claim = begun_at_5(store).await;
     let last = RebuildStep::Finish {
         after: 0,
-        watermark: None,
+        applied: None,
         sequence: 0,
         lineage: lineage(&[]),
     };
     store.rebuild(&claim, &last).await.expect("finish");
     let now = state(store).await;
-    assert_eq!((now.watermark, now.sequence, now.lineage), (None, 0, lineage(&[])));
+    assert_eq!((now.applied, now.sequence, now.lineage), (None, 0, lineage(&[])));
     store
         .commit(&claim, &batch(&claim, None, 0, Vec::new()))
         .await
@@ -173,7 +173,7 @@ pub async fn interrupted_is_visible_and_starts_anew(store: &dyn LedgerStore) {
     let next = acquire(store, "w2", "c").await;
     let found = state(store).await;
     assert!(found.rebuilding);
-    assert_eq!(found.watermark, Some(5));
+    assert_eq!(found.applied, Some(5));
     assert_fenced(store.rebuild(&claim, &finish(0, Some(9), 9, "b")).await, &next);
     assert_fatal(&store.rebuild(&next, &begin(Some(5), "d", true)).await);
     store.rebuild(&next, &begin(Some(5), "d", false)).await.expect("begin");
@@ -186,7 +186,7 @@ pub async fn interrupted_is_visible_and_starts_anew(store: &dyn LedgerStore) {
     assert!(!state(store).await.rebuilding);
 }
 
-/// A zombie, also one with the same epoch after a fail-over, can't move the watermark back under the owner.
+/// A zombie, also one with the same epoch after a fail-over, can't move the applied offset back under the owner.
 pub async fn step_refused_to_a_zombie(store: &dyn LedgerStore) {
     let zombie = ledger_at_5(store).await;
     let holder = acquire(store, "w2", "b").await;
@@ -209,8 +209,8 @@ pub async fn step_refused_to_a_zombie(store: &dyn LedgerStore) {
     assert_eq!(everything(store, &["d1", "d2"]).await, before);
 }
 
-/// It was compared with another watermark: another master answered, or another owner went on.
-pub async fn begin_refused_on_another_watermark(store: &dyn LedgerStore) {
+/// It was compared with another applied offset: another master answered, or another owner went on.
+pub async fn begin_refused_on_another_applied_offset(store: &dyn LedgerStore) {
     let claim = ledger_at_5(store).await;
     let before = everything(store, &["d1", "d2"]).await;
     for wrong in [None, Some(4), Some(6)] {
@@ -241,7 +241,7 @@ pub async fn demanded_is_left_to_the_owner(store: &dyn LedgerStore) {
         ..before
     };
     assert_eq!(demanded.epoch, owner.epoch + 1);
-    assert_eq!(state(store).await, demanded, "the watermark and the owner's name stay");
+    assert_eq!(state(store).await, demanded, "the applied offset and the owner's name stay");
     for document in ["d1", "d2"] {
         assert!(fields(store, document).await.is_empty());
     }

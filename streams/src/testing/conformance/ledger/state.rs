@@ -33,7 +33,7 @@ pub async fn fresh_ledger(store: &dyn LedgerStore) {
     assert_eq!(state(store).await, LedgerState::default());
 }
 
-/// The new owner learns the earlier token, watermark, sequence and lineage, and the new epoch and owners.
+/// The new owner learns the earlier token, applied offset, sequence and lineage, and the new epoch and owners.
 pub async fn acquire_increments_and_tells_what_was_before(store: &dyn LedgerStore) {
     let first = store.acquire(LEDGER, "w1", &token("a")).await.expect("acquire");
     assert_eq!(
@@ -57,7 +57,7 @@ pub async fn acquire_increments_and_tells_what_was_before(store: &dyn LedgerStor
     let before = LedgerState {
         epoch: 2,
         token: token("a"),
-        watermark: Some(4),
+        applied: Some(4),
         sequence: 5,
         lineage: lineage(&[(1, "a")]),
         owners: vec!["w1".to_owned(), "w2".to_owned()],
