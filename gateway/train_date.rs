@@ -210,8 +210,8 @@ fn list(train_date: &TrainDate, plan: &Plan, class: &str, quota: &str) -> List {
         pnr: waiter.booking.pnr.to_string(),
         first_position: waiter.first_position,
         current_position: waiter.current_position,
-        from: plan.boarding(waiter.booking.trip).code.to_string(),
-        to: plan.alighting(waiter.booking.trip).code.to_string(),
+        from: plan.boarding(waiter.booking.segment).code.to_string(),
+        to: plan.alighting(waiter.booking.segment).code.to_string(),
     });
     List {
         travel_class: class.to_owned(),
@@ -221,14 +221,14 @@ fn list(train_date: &TrainDate, plan: &Plan, class: &str, quota: &str) -> List {
     }
 }
 
-/// Seats that fit a trip, and who waits, for a class and quota.
+/// Seats that fit a segment, and who waits, for a class and quota.
 #[derive(Debug, Serialize)]
 pub(crate) struct Availability {
     /// The class.
     pub travel_class: String,
     /// The quota.
     pub quota: String,
-    /// Seats that are free on all legs of the trip.
+    /// Seats that are free on all legs of the segment.
     pub available: usize,
     /// Passengers who wait.
     pub waiting: usize,
@@ -392,8 +392,8 @@ impl<'a> Bookings<'a> {
             travel_date: self.travel_date.to_owned(),
             request_id: request_id.to_owned(),
             user_id: booking.user_id.to_string(),
-            from_station: self.plan.boarding(booking.trip).code.to_string(),
-            to_station: self.plan.alighting(booking.trip).code.to_string(),
+            from_station: self.plan.boarding(booking.segment).code.to_string(),
+            to_station: self.plan.alighting(booking.segment).code.to_string(),
             travel_class: class.to_owned(),
             quota: quota.to_owned(),
             passengers: passengers.collect(),

@@ -4,7 +4,7 @@
 use interlock_schemas::{BerthPreference, BookingRequest, CancellationRequest, Date, Passenger, Text};
 
 use crate::identity::{self, Request};
-use crate::profile::{Profile, Trips};
+use crate::profile::{Profile, Segments};
 use crate::random::{Random, running_sums};
 use crate::spread::Spreading;
 use crate::timetable::{Pool, Train};
@@ -87,7 +87,7 @@ impl Booker {
         let train = &self.trains[index];
         let date = random.below(self.spreading.dates.min(train.dates.len()));
         let pool = random.weighted(&train.pool_sums);
-        let (from, to) = trip(&mut random, self.profile.trips, train.stops.len());
+        let (from, to) = segment(&mut random, self.profile.segments, train.stops.len());
         let party_max = if train.pools[pool].is_tatkal() {
             TATKAL_PARTY_MAX
         } else {
@@ -197,14 +197,14 @@ impl Booker {
 }
 
 /// From and to, as indices of the route's stops (two or more).
-fn trip(random: &mut Random, trips: Trips, stops: usize) -> (usize, usize) {
+fn segment(random: &mut Random, segments: Segments, stops: usize) -> (usize, usize) {
     let last = stops - 1;
-    let drawn = random.unit() * (trips.full_run + trips.one_end + trips.inner);
-    if stops == 2 || drawn < trips.full_run {
+    let drawn = random.unit() * (segments.full_run + segments.one_end + segments.inner);
+    if stops == 2 || drawn < segments.full_run {
         return (0, last);
     }
     let inside = stops - 2;
-    if stops == 3 || drawn < trips.full_run + trips.one_end {
+    if stops == 3 || drawn < segments.full_run + segments.one_end {
         let stop = 1 + random.below(inside);
         return if random.chance(0.5) { (0, stop) } else { (stop, last) };
     }

@@ -26,7 +26,7 @@ pub struct Profile {
     pub trains: Trains,
     /// Which part of a route is travelled.
     #[serde(default)]
-    pub trips: Trips,
+    pub segments: Segments,
     /// Shares of bookings for 1, 2, 3, … passengers.
     #[serde(default = "party_sizes")]
     pub party_sizes: Vec<f64>,
@@ -107,7 +107,7 @@ impl Default for Trains {
 /// Which part of a route is travelled; the shares add up to 1. Routes too short for a kind fall back to the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Trips {
+pub struct Segments {
     /// From the first stop to the last.
     pub full_run: f64,
     /// From the first stop, or to the last, but not both.
@@ -116,9 +116,9 @@ pub struct Trips {
     pub inner: f64,
 }
 
-impl Default for Trips {
-    fn default() -> Trips {
-        Trips {
+impl Default for Segments {
+    fn default() -> Segments {
+        Segments {
             full_run: 0.5,
             one_end: 0.3,
             inner: 0.2,
@@ -268,9 +268,9 @@ impl Profile {
         let (clients, cancel, wishes) = (self.clients, self.cancellations, self.wishes);
         for (field, share) in [
             ("trains.hot_share", self.trains.hot_share),
-            ("trips.full_run", self.trips.full_run),
-            ("trips.one_end", self.trips.one_end),
-            ("trips.inner", self.trips.inner),
+            ("segments.full_run", self.segments.full_run),
+            ("segments.one_end", self.segments.one_end),
+            ("segments.inner", self.segments.inner),
             ("clients.resend", clients.resend),
             ("clients.altered", clients.altered),
             ("clients.malformed", clients.malformed),
@@ -285,8 +285,8 @@ impl Profile {
             self.figure((0.0..=1.0).contains(&share), field, share, "lie between 0 and 1")?;
         }
         let positive = |x: f64| x.is_finite() && x > 0.0;
-        let trips = self.trips.full_run + self.trips.one_end + self.trips.inner;
-        self.figure(is_one(trips), "trips", trips, "add up to 1")?;
+        let segments = self.segments.full_run + self.segments.one_end + self.segments.inner;
+        self.figure(is_one(segments), "segments", segments, "add up to 1")?;
         let parties: f64 = self.party_sizes.iter().sum();
         let sizes_fine = is_one(parties) && self.party_sizes.iter().all(|share| *share >= 0.0);
         self.figure(sizes_fine, "party_sizes", parties, "be shares that add up to 1")?;

@@ -3,14 +3,14 @@
 //! The same 200,000 requests would sell out a small timetable at once and be lost in a large one. So the load is measured by
 //! what there is: trains are taken in order of size (the largest is the most popular), then date after date, until the
 //! profile's [`Spread`] holds. The estimate behind it is that of a fluid: a train-date's pool of seats carries
-//! `seats × reuse` passengers and no more, where reuse says how many trips share a seat.
+//! `seats × reuse` passengers and no more, where reuse says how many segments share a seat.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::profile::{Profile, Spread, Trips};
+use crate::profile::{Profile, Spread, Segments};
 use crate::random::running_sums;
 use crate::timetable::Train;
 
@@ -149,7 +149,7 @@ fn passengers(profile: &Profile, requests: u64) -> f64 {
 }
 
 fn estimate(profile: &Profile, trains: &[Train], shares: &[f64], dates: usize, passengers: f64) -> Estimate {
-    let reuse = (PACKING / mean_trip(profile.trips)).max(1.0);
+    let reuse = (PACKING / mean_segment(profile.segments)).max(1.0);
     let mut sum = Estimate::default();
     let mut served = 0.0;
     for (train, share) in trains.iter().zip(shares) {
@@ -167,9 +167,9 @@ fn estimate(profile: &Profile, trains: &[Train], shares: &[f64], dates: usize, p
     sum
 }
 
-/// Mean length of a trip, as a share of the route: half of it with one end touched, a third with none.
-fn mean_trip(trips: Trips) -> f64 {
-    trips.full_run + trips.one_end / 2.0 + trips.inner / 3.0
+/// Mean length of a segment, as a share of the route: half of it with one end touched, a third with none.
+fn mean_segment(segments: Segments) -> f64 {
+    segments.full_run + segments.one_end / 2.0 + segments.inner / 3.0
 }
 
 impl fmt::Display for Shape {

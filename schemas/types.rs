@@ -85,9 +85,9 @@ pub struct BookingRequest {
     pub travel_date: Date,
     /// Who asks.
     pub user_id: Text,
-    /// Station code where the trip begins.
+    /// Station code where the segment begins.
     pub from_station: Text,
-    /// Station code where the trip ends.
+    /// Station code where the segment ends.
     pub to_station: Text,
     /// Travel class, such as `SL`.
     pub travel_class: Text,
@@ -175,9 +175,9 @@ pub struct EventHeader {
     pub quota: Text,
     /// Whose booking it is.
     pub user_id: Text,
-    /// Station code where the trip begins.
+    /// Station code where the segment begins.
     pub from_station: Text,
-    /// Station code where the trip ends.
+    /// Station code where the segment ends.
     pub to_station: Text,
     /// Version of the plan that decided it; 0 where there was none.
     pub plan_version: i64,
@@ -228,11 +228,11 @@ pub struct BookingConfirmed {
     pub passengers: Vec<SeatedPassenger>,
     /// How close together they are.
     pub tier: Tier,
-    /// Length of the trip, in metres.
+    /// Length of the segment, in metres.
     pub distance_m: i64,
     /// When the train leaves the boarding stop.
     pub departure_time: TimestampMs,
-    /// When the train arrives at the last stop of the trip.
+    /// When the train arrives at the last stop of the segment.
     pub arrival_time: TimestampMs,
 }
 
@@ -281,7 +281,7 @@ pub struct BookingWaitlisted {
     pub passengers: Vec<WaitingPassenger>,
     /// ANSWER: each passenger waits alone rather than all together (R12).
     pub partial_confirmation: bool,
-    /// ANSWER: length of the trip, in metres.
+    /// ANSWER: length of the segment, in metres.
     pub distance_m: i64,
     /// POSITION: everybody on the list whose place changed, in list order.
     pub moves: Vec<PositionMove>,
@@ -311,7 +311,7 @@ pub struct BookingCancelled {
     pub header: EventHeader,
     /// Who was cancelled.
     pub passengers: Vec<CancelledPassenger>,
-    /// Length of the trip, in metres.
+    /// Length of the segment, in metres.
     pub distance_m: i64,
 }
 
@@ -479,7 +479,7 @@ pub struct WaitlistCap {
 /// How a seat is chosen among equals (R7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Allocation {
-    /// The smallest free gap around the trip.
+    /// The smallest free gap around the segment.
     #[default]
     BestFit,
     /// The lowest seat that fits.

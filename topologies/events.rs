@@ -15,7 +15,7 @@
 //! | `waiting` | int | passengers who began to wait, or ceased to (`cancelled`) |
 //! | `refused` | int | passengers whom a refused request named |
 //! | `bookings` | int | 1 for the answer that accepts a booking's first passenger, else 0 |
-//! | `distance_m` | int | length of the trip |
+//! | `distance_m` | int | length of the segment |
 //! | `amount_minor`, `currency` | int, text | what is collected (+) or refunded (−), in minor units |
 //! | `seats`, `length_m` | int | opened: seats of the class, length of the route; else 0 |
 //! | `departure_time` | timestamp (ms, UTC) | opened: when the train leaves its origin; else null |

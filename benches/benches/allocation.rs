@@ -1,7 +1,7 @@
 //! How full a train gets, by the rule that chooses seats, on the same demand: `cargo bench --bench allocation` prints a
 //! table.
 //!
-//! What could have been sold is known: where seats are numbered only when the sale is over, trips are intervals, and those on
+//! What could have been sold is known: where seats are numbered only when the sale is over, segments are intervals, and those on
 //! each leg can be seated as long as none has more of them than seats (an interval graph needs as many colours as its
 //! largest clique). Two such references: bookings taken in the same order as long as they can be seated late, and the
 //! bound that no rule can pass, on each leg its demand or all seats.
@@ -17,7 +17,7 @@ const SEEDS: u64 = 20;
 /// Seat-legs asked for, by those that there are.
 const DEMANDS: [f64; 4] = [0.8, 1.0, 1.5, 2.0];
 
-/// A party and its trip, from one stop to another.
+/// A party and its segment, from one stop to another.
 #[derive(Clone, Copy)]
 struct Party {
     passengers: usize,
@@ -25,12 +25,12 @@ struct Party {
     to: usize,
 }
 
-/// Which trips are wanted.
+/// Which segments are wanted.
 #[derive(Clone, Copy)]
-enum Trips {
+enum Segments {
     /// Any two stops.
     Any,
-    /// Half of all trips the whole route, three in ten from its first stop or to its last, the rest between.
+    /// Half of all segments the whole route, three in ten from its first stop or to its last, the rest between.
     Long,
 }
 
@@ -44,10 +44,10 @@ impl Numbers {
         (self.0 >> 33) as usize % end
     }
 
-    fn trip(&mut self, trips: Trips) -> (usize, usize) {
-        let kind = match trips {
-            Trips::Any => 9,
-            Trips::Long => self.below(10),
+    fn segment(&mut self, segments: Segments) -> (usize, usize) {
+        let kind = match segments {
+            Segments::Any => 9,
+            Segments::Long => self.below(10),
         };
         match kind {
             0..=4 => (0, LEGS),
@@ -63,12 +63,12 @@ impl Numbers {
 }
 
 /// Parties until so many seat-legs are asked for.
-fn demand(seed: u64, coaches: usize, trips: Trips, alone: bool, factor: f64) -> Vec<Party> {
+fn demand(seed: u64, coaches: usize, segments: Segments, alone: bool, factor: f64) -> Vec<Party> {
     let mut numbers = Numbers(seed);
     let mut wanted = (factor * (coaches * SEATS * LEGS) as f64) as usize;
     let mut parties = Vec::new();
     while wanted > 0 {
-        let (from, to) = numbers.trip(trips);
+        let (from, to) = numbers.segment(segments);
         let passengers = match (alone, numbers.below(100)) {
             (true, _) | (_, ..50) => 1,
             (_, ..80) => 2,
@@ -133,14 +133,14 @@ fn bound(coaches: usize, parties: &[Party]) -> f64 {
 
 fn main() {
     println!("{LEGS} legs, means of {SEEDS} seeds: share of the seat-legs that is sold\n");
-    println!("| seats | trips | parties | demand | first fit | best fit | numbered late | bound |");
+    println!("| seats | segments | parties | demand | first fit | best fit | numbered late | bound |");
     println!("| --: | --- | --- | --: | --: | --: | --: | --: |");
     for coaches in [1, 10] {
-        for (trips, says) in [(Trips::Any, "any two stops"), (Trips::Long, "half the whole route")] {
+        for (segments, says) in [(Segments::Any, "any two stops"), (Segments::Long, "half the whole route")] {
             for (alone, who) in [(true, "one"), (false, "one to four")] {
                 for factor in DEMANDS {
                     let mean = |share: &dyn Fn(&[Party]) -> f64| {
-                        let shares = (1..=SEEDS).map(|seed| share(&demand(seed, coaches, trips, alone, factor)));
+                        let shares = (1..=SEEDS).map(|seed| share(&demand(seed, coaches, segments, alone, factor)));
                         100.0 * shares.sum::<f64>() / SEEDS as f64
                     };
                     println!(

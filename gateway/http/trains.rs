@@ -107,7 +107,7 @@ pub(super) struct AvailabilityQuery {
     quota: Option<String>,
 }
 
-/// How many seats fit a trip, for each class and quota or for those asked for.
+/// How many seats fit a segment, for each class and quota or for those asked for.
 pub(super) async fn availability(
     State(gateway): State<Arc<Gateway>>,
     Path((train, date)): Path<(String, String)>,
@@ -127,7 +127,7 @@ pub(super) async fn availability(
             )));
         }
     }
-    if plan.trip(&from, &to).is_none() {
+    if plan.segment(&from, &to).is_none() {
         return Err(Problem::bad_request(format!(
             "train {train} doesn't run from {from} to {to}, but the other way"
         )));

@@ -39,7 +39,7 @@ pub(crate) fn booking(step: &mut Step<'_>, open: &Open, booking: &Booking) {
             list: scope.list.clone(),
             passengers: waiting,
             partial_confirmation: booking.each_alone,
-            distance_m: open.plan.distance_m(booking.trip),
+            distance_m: open.plan.distance_m(booking.segment),
             moves: Vec::new(),
         }));
     }
@@ -64,9 +64,9 @@ pub(crate) fn confirmed(
         header,
         passengers,
         tier,
-        distance_m: open.plan.distance_m(booking.trip),
-        departure_time: open.departure(booking.trip),
-        arrival_time: open.arrival(booking.trip),
+        distance_m: open.plan.distance_m(booking.segment),
+        departure_time: open.departure(booking.segment),
+        arrival_time: open.arrival(booking.segment),
     }));
 }
 
@@ -100,7 +100,7 @@ pub(crate) fn cancellation(step: &mut Step<'_>, open: &Open, booking: &Booking, 
             .map(|given| given.refund_minor)
             .sum::<i64>(),
     );
-    let distance_m = open.plan.distance_m(booking.trip);
+    let distance_m = open.plan.distance_m(booking.segment);
     step.events.push(Event::Cancelled(BookingCancelled {
         header,
         passengers,
@@ -180,8 +180,8 @@ fn subject(plan: &Plan, request_id: &Text, booking: &Booking) -> Subject {
         travel_class: scope.class.clone(),
         quota: scope.quota.clone(),
         user_id: booking.user_id.clone(),
-        from_station: plan.boarding(booking.trip).code.clone(),
-        to_station: plan.alighting(booking.trip).code.clone(),
+        from_station: plan.boarding(booking.segment).code.clone(),
+        to_station: plan.alighting(booking.segment).code.clone(),
     }
 }
 

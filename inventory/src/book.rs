@@ -13,7 +13,7 @@ use crate::plan::{GENERAL, Plan, Scope};
 use crate::pnr::Pnr;
 use crate::promote::room;
 use crate::rejection::{Refusal, RejectionCode};
-use crate::seats::{Fitting, Trip};
+use crate::seats::{Fitting, Segment};
 use crate::times::{start_of_day, wall_time};
 use crate::train_date::{Open, ScopeState};
 use crate::waitlist::Ahead;
@@ -23,14 +23,14 @@ use crate::{AGE_MAX, PASSENGERS_MAX, TATKAL_PASSENGERS_MAX, TEXT_CHARS_MAX};
 pub(crate) fn book(step: &mut Step<'_>, ledger: &Ledger, open: &Open, request: &BookingRequest) -> Result<(), Refusal> {
     people_are_possible(&request.passengers)?;
     let plan = &*open.plan;
-    let trip = find_trip(plan, request)?;
+    let segment = find_segment(plan, request)?;
     let scope = find_scope(plan, request)?;
     party_is_possible(request)?;
-    sale_is_on(step, open, request, trip)?;
+    sale_is_on(step, open, request, segment)?;
     let wanted = Wanted {
         request,
         open,
-        trip,
+        segment,
         scope: plan.scope(scope),
         state: &open.scopes[scope],
     };
@@ -40,7 +40,7 @@ pub(crate) fn book(step: &mut Step<'_>, ledger: &Ledger, open: &Open, request: &
         pnr: Pnr::new(ledger.bookings, ledger.number, ledger.ledgers),
         user_id: request.user_id.clone(),
         scope: scope as u16,
-        trip,
+        segment,
         tier: seating.as_ref().map(|seating| seating.tier),
         each_alone: request.partial_confirmation,
         travellers: wanted.travellers(seating.as_ref()),
@@ -52,7 +52,7 @@ pub(crate) fn book(step: &mut Step<'_>, ledger: &Ledger, open: &Open, request: &
 struct Wanted<'a> {
     request: &'a BookingRequest,
     open: &'a Open,
-    trip: Trip,
+    segment: Segment,
     scope: &'a Scope,
     state: &'a ScopeState,
 }
@@ -61,7 +61,7 @@ impl Wanted<'_> {
     /// Seats for the first passengers of the request, as many as can be seated; none if all must wait.
     fn seating(&self) -> Result<Option<Seating>, Refusal> {
         let (wishes, plan) = (self.wishes(), self.open.plan.service());
-        let fitting = Fitting::new(&self.state.block, self.trip);
+        let fitting = Fitting::new(&self.state.block, self.segment);
         let seatable = self.seatable(&fitting, plan.promotion);
         let (seated, waiting) = wishes.split_at(seatable);
         if waiting.iter().any(|wish| wish.is_hard()) {
@@ -120,7 +120,7 @@ impl Wanted<'_> {
 
     fn travellers(&self, seating: Option<&Seating>) -> Vec<Traveller> {
         let plan = &*self.open.plan;
-        let fare_minor = fare(plan.fare_of(self.scope), &self.scope.quota, plan.distance_m(self.trip));
+        let fare_minor = fare(plan.fare_of(self.scope), &self.scope.quota, plan.distance_m(self.segment));
         let seats = seating.map_or(&[][..], |seating| &seating.seats);
         let (mut first, mut current) = (self.state.waitlist.issued, self.state.waitlist.waiting() as u32);
         let places = (0..).map(|index: usize| match seats.get(index) {
@@ -170,7 +170,7 @@ fn people_are_possible(passengers: &[Passenger]) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn find_trip(plan: &Plan, request: &BookingRequest) -> Result<Trip, Refusal> {
+fn find_segment(plan: &Plan, request: &BookingRequest) -> Result<Segment, Refusal> {
     let train = &plan.service().train_id;
     let stop = |station| {
         plan.stop(station).ok_or_else(|| {
@@ -179,9 +179,9 @@ fn find_trip(plan: &Plan, request: &BookingRequest) -> Result<Trip, Refusal> {
         })
     };
     let (from, to) = (stop(&request.from_station)?, stop(&request.to_station)?);
-    Trip::new(from, to).ok_or_else(|| {
+    Segment::new(from, to).ok_or_else(|| {
         RejectionCode::StationsOutOfOrder.because(format!(
-            "train {train} does not go from {} to {}; name a later station as the end of the trip",
+            "train {train} does not go from {} to {}; name a later station as the end of the segment",
             request.from_station, request.to_station
         ))
     })
@@ -221,7 +221,7 @@ fn party_is_possible(request: &BookingRequest) -> Result<(), Refusal> {
 }
 
 /// The quota's own sale window holds, else the common one; a plan without either is always on sale.
-fn sale_is_on(step: &Step<'_>, open: &Open, request: &BookingRequest, trip: Trip) -> Result<(), Refusal> {
+fn sale_is_on(step: &Step<'_>, open: &Open, request: &BookingRequest, segment: Segment) -> Result<(), Refusal> {
     let (plan, now) = (&open.plan, step.at.time);
     let windows = &plan.service().sale;
     let own = windows.iter().find(|window| window.quota == request.quota);
@@ -240,7 +240,7 @@ fn sale_is_on(step: &Step<'_>, open: &Open, request: &BookingRequest, trip: Trip
             return Err(RejectionCode::SaleNotOpen.because(message));
         }
     }
-    let departure = open.departure(trip);
+    let departure = open.departure(segment);
     if now >= departure {
         let when = wall_time(plan.zone(), departure);
         let message = format!(

@@ -76,7 +76,7 @@ fn give_back(open: &Open, booking: &Booking, traveller: &Traveller, now: i64) ->
         Place::Waiting => (None, false, refund_of_waiter(paid, fare)),
         Place::Seat(seat) => {
             let bands = &open.plan.service().refund_bands;
-            let milliseconds_left = open.departure(booking.trip).saturating_sub(now);
+            let milliseconds_left = open.departure(booking.segment).saturating_sub(now);
             (
                 Some(seat),
                 false,
@@ -107,7 +107,7 @@ fn what_follows(
     }
     let mut block = open.scopes[scope].block.clone();
     for seat in newly().filter_map(|given| given.seat) {
-        block.release(usize::from(open.plan.seat(seat).local), booking.trip);
+        block.release(usize::from(open.plan.seat(seat).local), booking.segment);
     }
     let answered = step
         .events

@@ -1,7 +1,7 @@
 //! Which seats a party gets (R7).
 //!
 //! **One passenger.** Of the seats that fit: those of the wished kind if there are any (a hard wish that finds none: no
-//! seat at all), of these the one with the smallest free gap around the trip, of these the first in the train.
+//! seat at all), of these the one with the smallest free gap around the segment, of these the first in the train.
 //!
 //! **Several.** First the place, then the seats in it:
 //! 1. the bay with enough fitting seats, fewest left over, first in the train;

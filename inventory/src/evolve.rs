@@ -218,7 +218,7 @@ impl Fold<'_> {
             pnr: Pnr::parse(&header.pnr)?,
             user_id: header.user_id.clone(),
             scope: u16::try_from(plan.scope_index(&header.travel_class, &header.quota)?).ok()?,
-            trip: plan.trip(&header.from_station, &header.to_station)?,
+            segment: plan.segment(&header.from_station, &header.to_station)?,
             tier: None,
             each_alone: false,
             travellers: Vec::new(),
@@ -241,7 +241,7 @@ impl Fold<'_> {
     fn take(&mut self, passenger: &SeatedPassenger, booking: &Booking) -> Option<u16> {
         let seat = self.open.plan.find_seat(&passenger.coach, passenger.seat_number)?;
         let (block, local) = self.open.block_of(seat);
-        let was_free = block.take(local, booking.trip);
+        let was_free = block.take(local, booking.segment);
         debug_assert!(was_free, "I1: {} {} is taken", passenger.coach, passenger.seat_number);
         self.touched.coach(self.open.plan.seat(seat).coach);
         Some(seat)
@@ -249,7 +249,7 @@ impl Fold<'_> {
 
     fn release(&mut self, seat: u16, booking: &Booking) {
         let (block, local) = self.open.block_of(seat);
-        block.release(local, booking.trip);
+        block.release(local, booking.segment);
         self.touched.coach(self.open.plan.seat(seat).coach);
     }
 

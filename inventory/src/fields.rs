@@ -313,8 +313,8 @@ impl Reader<'_> {
                     .travellers
                     .iter()
                     .all(|traveller| traveller.index <= Party::INDEX_MAX);
-                let trip = booking.trip.from() < booking.trip.to() && booking.trip.to() <= plan.legs();
-                places && answers && indices && trip && usize::from(booking.scope) < plan.scopes().len()
+                let segment = booking.segment.from() < booking.segment.to() && booking.segment.to() <= plan.legs();
+                places && answers && indices && segment && usize::from(booking.scope) < plan.scopes().len()
             }
             Outcome::Cancellation(cancellation) => cancellation
                 .passengers
@@ -370,7 +370,7 @@ impl Reader<'_> {
 fn hold(held: &mut BTreeMap<u16, u128>, booking: &Booking) {
     for traveller in &booking.travellers {
         if let Place::Seat(seat) = traveller.place {
-            *held.entry(seat).or_default() |= booking.trip.mask();
+            *held.entry(seat).or_default() |= booking.segment.mask();
         }
     }
 }

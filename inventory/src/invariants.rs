@@ -14,7 +14,7 @@
 //!
 //! Beside these, what an event says about positions and money is compared with the view (R15, R18).
 //!
-//! I3 stays cheap because only a cancellation can make room: who fits is looked for then, once for each trip, and only those
+//! I3 stays cheap because only a cancellation can make room: who fits is looked for then, once for each segment, and only those
 //! found are looked at again until the command ends.
 
 mod list;

@@ -26,7 +26,7 @@
 //! # Glossary
 //!
 //! - **train-date**: one run of a train, named by the train and the date at its origin.
-//! - **leg**: the stretch between two neighbouring stops; a **trip** is a run of legs.
+//! - **leg**: the stretch between two neighbouring stops; a **segment** is a run of legs.
 //! - **seat**: a place in a **coach**; **berth** is its kind, **bay** its group within the coach.
 //! - **quota**: seats of a class set aside; a **scope** is one class and quota: the extent of a waitlist.
 //! - **waitlist**: those who paid and wait; an **entry** is served at once; **promotion** gives it seats.
@@ -73,7 +73,7 @@ pub use plan_check::{
 };
 pub use pnr::{Pnr, first_booking};
 pub use rejection::RejectionCode;
-pub use seats::{LEGS_MAX, Trip};
+pub use seats::{LEGS_MAX, Segment};
 pub use train_date::{SeatView, TrainDate, WaiterView};
 
 /// Most passengers of a booking (R12).

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::pnr::Pnr;
-use crate::seats::Trip;
+use crate::seats::Segment;
 
 /// The outcome of one request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ pub struct Booking {
     /// Index of its class and quota in the plan.
     pub(crate) scope: u16,
     /// From where to where.
-    pub trip: Trip,
+    pub segment: Segment,
     /// How close together those were seated who got seats at once.
     pub tier: Option<Tier>,
     /// Those who wait do so one by one (R12).

@@ -16,7 +16,7 @@ use interlock_schemas::{Berth, Fare, Stop, Text, TrainService};
 use rustc_hash::FxHashMap;
 
 use crate::plan_check::{PlanError, check};
-use crate::seats::Trip;
+use crate::seats::Segment;
 
 /// The quota that every class has (R11).
 pub const GENERAL: &str = "GN";
@@ -176,24 +176,24 @@ impl Plan {
         self.stops.get(code).copied()
     }
 
-    /// The trip between two stations; none if one isn't on the route or they are out of order.
-    pub fn trip(&self, from: &str, to: &str) -> Option<Trip> {
-        Trip::new(self.stop(from)?, self.stop(to)?)
+    /// The segment between two stations; none if one isn't on the route or they are out of order.
+    pub fn segment(&self, from: &str, to: &str) -> Option<Segment> {
+        Segment::new(self.stop(from)?, self.stop(to)?)
     }
 
-    /// Metres between the ends of a trip.
-    pub fn distance_m(&self, trip: Trip) -> i64 {
-        self.service.route[trip.to()].distance_m - self.service.route[trip.from()].distance_m
+    /// Metres between the ends of a segment.
+    pub fn distance_m(&self, segment: Segment) -> i64 {
+        self.service.route[segment.to()].distance_m - self.service.route[segment.from()].distance_m
     }
 
-    /// The stop where a trip begins.
-    pub fn boarding(&self, trip: Trip) -> &Stop {
-        &self.service.route[trip.from()]
+    /// The stop where a segment begins.
+    pub fn boarding(&self, segment: Segment) -> &Stop {
+        &self.service.route[segment.from()]
     }
 
-    /// The stop where a trip ends.
-    pub fn alighting(&self, trip: Trip) -> &Stop {
-        &self.service.route[trip.to()]
+    /// The stop where a segment ends.
+    pub fn alighting(&self, segment: Segment) -> &Stop {
+        &self.service.route[segment.to()]
     }
 
     /// Number of seats of the train.

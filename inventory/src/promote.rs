@@ -34,11 +34,11 @@ pub(crate) struct Promotion<'a> {
     pub(crate) seating: Seating,
 }
 
-/// How many passengers may be seated on a trip: as many as seats fit and, with waiters ahead that have to be left room
+/// How many passengers may be seated on a segment: as many as seats fit and, with waiters ahead that have to be left room
 /// (LEG_STRICT), no more than every leg can spare.
 pub(crate) fn room(fitting: &Fitting<'_>, ahead: Option<&Ahead>) -> usize {
     let fit = fitting.count();
-    ahead.map_or(fit, |ahead| fit.min(ahead.leaves(fitting.block, fitting.trip)))
+    ahead.map_or(fit, |ahead| fit.min(ahead.leaves(fitting.block, fitting.segment)))
 }
 
 impl<'a> Walk<'a> {
@@ -56,7 +56,7 @@ impl<'a> Walk<'a> {
             let promotion = self.serve(entry, party, ahead.as_ref());
             let staying = if promotion.is_some() { Party::default() } else { party };
             if let Some(ahead) = &mut ahead {
-                ahead.add(entry.trip, staying.size());
+                ahead.add(entry.segment, staying.size());
             }
             for index in entry.party.indices() {
                 before += 1;
@@ -82,7 +82,7 @@ impl<'a> Walk<'a> {
         if party.is_empty() {
             return None;
         }
-        let fitting = Fitting::new(&self.block, entry.trip);
+        let fitting = Fitting::new(&self.block, entry.segment);
         if room(&fitting, ahead) < party.size() {
             return None;
         }
@@ -96,7 +96,7 @@ impl<'a> Walk<'a> {
         let wishes: SmallVec<[Wish; 6]> = party.indices().map(wish).collect();
         let seating = choose(&fitting, plan.scope(self.scope), &wishes, plan.service().allocation)?;
         for &seat in &seating.seats {
-            let taken = self.block.take(seat, entry.trip);
+            let taken = self.block.take(seat, entry.segment);
             debug_assert!(taken, "I1: a chosen seat is free");
         }
         Some(Promotion {

@@ -17,7 +17,7 @@ pub enum RejectionCode {
     NotRunningOnDate,
     /// A station isn't on the route.
     UnknownStation,
-    /// The trip ends where it begins, or before (G9).
+    /// The segment ends where it begins, or before (G9).
     StationsOutOfOrder,
     /// The train has no coach of the class.
     ClassNotOnTrain,

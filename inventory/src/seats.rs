@@ -1,6 +1,6 @@
 //! Seats as sets of taken legs (R5, R6).
 //!
-//! A trip is half-open, `[from, to)`, over stops; leg `i` joins stop `i` and stop `i + 1`. Two views of one truth are kept:
+//! A segment is half-open, `[from, to)`, over stops; leg `i` joins stop `i` and stop `i + 1`. Two views of one truth are kept:
 //!
 //! ```text
 //!             leg 0 1 2 3                     seat 0 1 2 ...
@@ -8,7 +8,7 @@
 //!   seat 1:       . . x .      of a seat      leg 1: . x x     of a leg
 //! ```
 //!
-//! *Free seats of a leg* answers "how many seats fit?" by AND over the trip's legs, 64 seats at a time: a full train says
+//! *Free seats of a leg* answers "how many seats fit?" by AND over the segment's legs, 64 seats at a time: a full train says
 //! so without a look at any seat. *Taken legs of a seat* answers "how large is the gap?" with two bit scans. Why they can't
 //! disagree: [`SeatBlock::take`], [`SeatBlock::release`] and [`SeatBlock::set_mask`] are the only writers, and write both.
 
@@ -25,15 +25,15 @@ pub const LEGS_MAX: usize = 127;
 
 /// A stretch of the route, from one stop to a later one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Trip {
+pub struct Segment {
     from: u8,
     to: u8,
 }
 
-impl Trip {
-    /// The trip between two stops of the route, counted from 0; none if the second isn't after the first.
-    pub fn new(from: u8, to: u8) -> Option<Trip> {
-        (from < to && usize::from(to) <= LEGS_MAX).then_some(Trip { from, to })
+impl Segment {
+    /// The segment between two stops of the route, counted from 0; none if the second isn't after the first.
+    pub fn new(from: u8, to: u8) -> Option<Segment> {
+        (from < to && usize::from(to) <= LEGS_MAX).then_some(Segment { from, to })
     }
 
     /// Stop where it begins, counted from 0.
@@ -128,34 +128,34 @@ impl SeatBlock {
         self.taken[seat * width..][..width].copy_from_slice(&mask.to_le_bytes()[..width]);
     }
 
-    /// The words that say of a seat whether it is free, one for each leg of a trip.
-    fn free_words(&mut self, seat: usize, trip: Trip) -> impl Iterator<Item = &mut u64> {
+    /// The words that say of a seat whether it is free, one for each leg of a segment.
+    fn free_words(&mut self, seat: usize, segment: Segment) -> impl Iterator<Item = &mut u64> {
         let words = self.words();
-        let legs = &mut self.free[trip.from() * words..trip.to() * words];
+        let legs = &mut self.free[segment.from() * words..segment.to() * words];
         legs.chunks_exact_mut(words).map(move |leg| &mut leg[seat / 64])
     }
 
-    /// Takes a trip's legs on a seat. False if one of them was taken: nothing changes then, and I1 is in danger.
-    pub(crate) fn take(&mut self, seat: usize, trip: Trip) -> bool {
+    /// Takes a segment's legs on a seat. False if one of them was taken: nothing changes then, and I1 is in danger.
+    pub(crate) fn take(&mut self, seat: usize, segment: Segment) -> bool {
         let mask = self.mask(seat);
-        let free = mask & trip.mask() == 0;
+        let free = mask & segment.mask() == 0;
         if free {
-            self.set_taken(seat, mask | trip.mask());
-            self.free_words(seat, trip)
+            self.set_taken(seat, mask | segment.mask());
+            self.free_words(seat, segment)
                 .for_each(|word| *word &= !(1 << (seat % 64)));
         }
         free
     }
 
-    /// Gives a trip's legs on a seat back.
-    pub(crate) fn release(&mut self, seat: usize, trip: Trip) {
-        self.set_taken(seat, self.mask(seat) & !trip.mask());
-        self.free_words(seat, trip).for_each(|word| *word |= 1 << (seat % 64));
+    /// Gives a segment's legs on a seat back.
+    pub(crate) fn release(&mut self, seat: usize, segment: Segment) {
+        self.set_taken(seat, self.mask(seat) & !segment.mask());
+        self.free_words(seat, segment).for_each(|word| *word |= 1 << (seat % 64));
     }
 
-    /// How many seats fit a trip (R6).
-    pub(crate) fn available(&self, trip: Trip) -> usize {
-        Fitting::new(self, trip).count()
+    /// How many seats fit a segment (R6).
+    pub(crate) fn available(&self, segment: Segment) -> usize {
+        Fitting::new(self, segment).count()
     }
 
     /// How many seats are free on one leg.
@@ -240,28 +240,28 @@ pub(crate) fn both(a: &[u64], b: &[u64]) -> SeatSet {
 mod tests {
     use super::*;
 
-    fn trip(from: u8, to: u8) -> Trip {
-        Trip::new(from, to).unwrap()
+    fn segment(from: u8, to: u8) -> Segment {
+        Segment::new(from, to).unwrap()
     }
 
     #[test]
-    fn a_trip_is_half_open() {
-        assert_eq!(trip(1, 3).mask(), 0b110);
-        assert_eq!(trip(0, 127).mask(), u128::MAX >> 1);
-        assert_eq!(trip(126, 127).mask(), 1 << 126);
-        assert_eq!(Trip::new(2, 2), None);
-        assert_eq!(Trip::new(0, 128), None);
+    fn a_segment_is_half_open() {
+        assert_eq!(segment(1, 3).mask(), 0b110);
+        assert_eq!(segment(0, 127).mask(), u128::MAX >> 1);
+        assert_eq!(segment(126, 127).mask(), 1 << 126);
+        assert_eq!(Segment::new(2, 2), None);
+        assert_eq!(Segment::new(0, 128), None);
     }
 
     #[test]
     fn taking_and_releasing_move_both_views() {
         let mut block = SeatBlock::new(130, 127);
-        assert_eq!(block.available(trip(0, 127)), 130);
-        assert!(block.take(129, trip(3, 126)));
-        assert!(!block.take(129, trip(125, 127)));
-        assert_eq!((block.available(trip(0, 3)), block.available(trip(2, 4))), (130, 129));
+        assert_eq!(block.available(segment(0, 127)), 130);
+        assert!(block.take(129, segment(3, 126)));
+        assert!(!block.take(129, segment(125, 127)));
+        assert_eq!((block.available(segment(0, 3)), block.available(segment(2, 4))), (130, 129));
         assert_eq!(block.free_on_leg(126), 130);
-        block.release(129, trip(3, 126));
+        block.release(129, segment(3, 126));
         assert_eq!(block, SeatBlock::new(130, 127));
     }
 

@@ -9,7 +9,7 @@ use rustc_hash::FxHashSet;
 
 use crate::outcome::{Answer, Booking, Outcome};
 use crate::plan::{Plan, Scope};
-use crate::seats::{SeatBlock, Trip};
+use crate::seats::{SeatBlock, Segment};
 use crate::times::start_of_day;
 use crate::waitlist::Waitlist;
 
@@ -153,14 +153,14 @@ impl TrainDate {
         }
     }
 
-    /// Availability (R6): the number of seats of a class and quota that fit a trip. 0 for what the plan doesn't have.
+    /// Availability (R6): the number of seats of a class and quota that fit a segment. 0 for what the plan doesn't have.
     pub fn availability(&self, from: &str, to: &str, travel_class: &str, quota: &str) -> usize {
         let Some(open) = &self.open else { return 0 };
         let scope = open.plan.scope_index(travel_class, quota);
-        let trip = open.plan.trip(from, to);
+        let segment = open.plan.segment(from, to);
         scope
-            .zip(trip)
-            .map_or(0, |(scope, trip)| open.scopes[scope].block.available(trip))
+            .zip(segment)
+            .map_or(0, |(scope, segment)| open.scopes[scope].block.available(segment))
     }
 
     /// Every seat in the train's order, with its taken legs.
@@ -262,14 +262,14 @@ impl Open {
         }
     }
 
-    /// When the train leaves the stop where a trip begins.
-    pub(crate) fn departure(&self, trip: Trip) -> TimestampMs {
-        self.day_start + i64::from(self.plan.boarding(trip).departure_s) * 1_000
+    /// When the train leaves the stop where a segment begins.
+    pub(crate) fn departure(&self, segment: Segment) -> TimestampMs {
+        self.day_start + i64::from(self.plan.boarding(segment).departure_s) * 1_000
     }
 
-    /// When the train arrives at the stop where a trip ends.
-    pub(crate) fn arrival(&self, trip: Trip) -> TimestampMs {
-        self.day_start + i64::from(self.plan.alighting(trip).arrival_s) * 1_000
+    /// When the train arrives at the stop where a segment ends.
+    pub(crate) fn arrival(&self, segment: Segment) -> TimestampMs {
+        self.day_start + i64::from(self.plan.alighting(segment).arrival_s) * 1_000
     }
 
     /// The state of the scope that sells a seat, and the seat's place in it.

@@ -9,7 +9,7 @@ use interlock_schemas::Text;
 use smallvec::SmallVec;
 
 use crate::outcome::{Booking, Place};
-use crate::seats::{SeatBlock, Trip};
+use crate::seats::{SeatBlock, Segment};
 
 /// A set of a booking's passengers by index; bookings have at most [`crate::PASSENGERS_MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl FromIterator<u8> for Party {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) request_id: Text,
-    pub(crate) trip: Trip,
+    pub(crate) segment: Segment,
     pub(crate) party: Party,
 }
 
@@ -94,7 +94,7 @@ pub(crate) fn entries_of(request_id: &Text, booking: &Booking) -> Vec<Entry> {
     let waiting: Party = waiting.map(|traveller| traveller.index).collect();
     let entry = |party| Entry {
         request_id: request_id.clone(),
-        trip: booking.trip,
+        segment: booking.segment,
         party,
     };
     match booking.each_alone {
@@ -108,7 +108,7 @@ pub(crate) fn entries_of(request_id: &Text, booking: &Booking) -> Vec<Entry> {
 }
 
 /// The test of [`PromotionPolicy::LegStrict`](interlock_schemas::PromotionPolicy::LegStrict): how many passengers wait
-/// ahead on each leg. On every leg of a trip so many seats must be left untouched.
+/// ahead on each leg. On every leg of a segment so many seats must be left untouched.
 pub(crate) struct Ahead {
     waiting: SmallVec<[usize; 32]>,
 }
@@ -125,19 +125,19 @@ impl Ahead {
         waitlist
             .entries
             .iter()
-            .for_each(|entry| ahead.add(entry.trip, entry.party.size()));
+            .for_each(|entry| ahead.add(entry.segment, entry.party.size()));
         ahead
     }
 
-    pub(crate) fn add(&mut self, trip: Trip, passengers: usize) {
-        self.waiting[trip.legs()]
+    pub(crate) fn add(&mut self, segment: Segment, passengers: usize) {
+        self.waiting[segment.legs()]
             .iter_mut()
             .for_each(|waiting| *waiting += passengers);
     }
 
-    /// Passengers who can be served on a trip without touching what those ahead may need.
-    pub(crate) fn leaves(&self, block: &SeatBlock, trip: Trip) -> usize {
-        let spare = trip
+    /// Passengers who can be served on a segment without touching what those ahead may need.
+    pub(crate) fn leaves(&self, block: &SeatBlock, segment: Segment) -> usize {
+        let spare = segment
             .legs()
             .map(|leg| block.free_on_leg(leg).saturating_sub(self.waiting[leg]));
         spare.min().unwrap_or(0)

@@ -53,9 +53,9 @@ fn deed() -> impl Strategy<Value = Deed> {
         5 => prop::collection::vec(wish(), 2..7),
         1 => prop::collection::vec(wish(), 0..9),
     ];
-    let trip = (0..8usize, prop_oneof![3 => 1..3usize, 1 => 3..8usize, 1 => Just(0)]);
+    let segment = (0..8usize, prop_oneof![3 => 1..3usize, 1 => 3..8usize, 1 => Just(0)]);
     prop_oneof![
-        12 => (trip, 0..8usize, 0..8usize, party, any::<bool>()).prop_map(|((from, length), class, quota, wishes, partial)| {
+        12 => (segment, 0..8usize, 0..8usize, party, any::<bool>()).prop_map(|((from, length), class, quota, wishes, partial)| {
             Deed::Book { from, length, class, quota, wishes, partial }
         }),
         8 => (0..1000usize, prop::collection::vec(0..6i32, 0..3), prop::bool::weighted(0.05)).prop_map(

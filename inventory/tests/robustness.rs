@@ -39,13 +39,13 @@ prop_compose! {
 prop_compose! {
     fn book()(
         ids in (text(), text(), date(), text()),
-        trip in (text(), text(), text(), text()),
+        segment in (text(), text(), text(), text()),
         passengers in prop::collection::vec(passenger(), 0..8),
         partial_confirmation in any::<bool>(),
         requested_at in any::<i64>(),
     ) -> BookingRequest {
         let (request_id, train_id, travel_date, user_id) = ids;
-        let (from_station, to_station, travel_class, quota) = trip;
+        let (from_station, to_station, travel_class, quota) = segment;
         BookingRequest {
             request_id: request_id.into(), train_id: train_id.into(), travel_date, user_id: user_id.into(), from_station: from_station.into(), to_station: to_station.into(), travel_class: travel_class.into(), quota: quota.into(), passengers,
             partial_confirmation, requested_at,

@@ -87,16 +87,16 @@ fn run(world: &mut World, words: &[&str]) -> Result<String, String> {
         ["at", hours] => {
             world.time = DEPARTURE - (hours.parse::<f64>().map_err(|e| e.to_string())? * 3_600_000.0) as i64
         }
-        ["book", id, trip, options @ ..] => {
-            let command = Command::Book(booking(id, trip, options)?);
+        ["book", id, segment, options @ ..] => {
+            let command = Command::Book(booking(id, segment, options)?);
             return Ok(render(&world.send(&command)));
         }
         ["cancel", id, booking, options @ ..] => {
             let command = Command::Cancel(cancellation(id, booking, options)?);
             return Ok(render(&world.send(&command)));
         }
-        ["free", trip, options @ ..] => {
-            let (from, to) = trip.split_once('-').ok_or("a trip is A-C")?;
+        ["free", segment, options @ ..] => {
+            let (from, to) = segment.split_once('-').ok_or("a segment is A-C")?;
             let quota = options
                 .first()
                 .and_then(|option| option.strip_prefix("quota="))
@@ -156,8 +156,8 @@ fn plan(options: &[&str]) -> Result<TrainService, String> {
     Ok(plan)
 }
 
-fn booking(id: &str, trip: &str, options: &[&str]) -> Result<BookingRequest, String> {
-    let (from, to) = trip.split_once('-').ok_or("a trip is A-C")?;
+fn booking(id: &str, segment: &str, options: &[&str]) -> Result<BookingRequest, String> {
+    let (from, to) = segment.split_once('-').ok_or("a segment is A-C")?;
     let mut request = support::booking(id, from, to, 1);
     for option in options {
         match option.split_once('=').unwrap_or((option, "")) {

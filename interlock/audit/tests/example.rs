@@ -5,7 +5,7 @@ use interlock_schemas::{
     Passenger, PromotionPolicy, RefundBand, Stop, TrainService, train_date_key,
 };
 
-/// The date of all trips.
+/// The date of all segments.
 pub(super) const TRAVEL_DATE: i32 = 20_000;
 
 pub(super) fn key() -> String {

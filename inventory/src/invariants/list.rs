@@ -30,8 +30,8 @@ pub(super) struct List {
 
 impl List {
     pub(super) fn fitting(&self, from: usize, to: usize) -> usize {
-        let trip = legs(from, to);
-        self.rows.iter().filter(|row| **row & trip == 0).count()
+        let segment = legs(from, to);
+        self.rows.iter().filter(|row| **row & segment == 0).count()
     }
 
     /// Who, of everybody, could be served now. Under LEG_STRICT the seats on every leg must also cover those ahead.
@@ -41,8 +41,8 @@ impl List {
         let mut ahead = [0_usize; 128];
         let mut found = Vec::new();
         for waiter in &self.waiters {
-            let (trip, size) = ((waiter.from, waiter.to), waiter.passengers.len());
-            let mut served = *fitting.entry(trip).or_insert_with(|| self.fitting(trip.0, trip.1)) >= size;
+            let (segment, size) = ((waiter.from, waiter.to), waiter.passengers.len());
+            let mut served = *fitting.entry(segment).or_insert_with(|| self.fitting(segment.0, segment.1)) >= size;
             if policy == PromotionPolicy::LegStrict {
                 for (leg, claimed) in ahead.iter_mut().enumerate().take(waiter.to).skip(waiter.from) {
                     served &= *free.entry(leg).or_insert_with(|| self.fitting(leg, leg + 1)) >= *claimed + size;
@@ -135,7 +135,7 @@ impl List {
     }
 }
 
-/// Legs of a trip as bits.
+/// Legs of a segment as bits.
 pub(super) fn legs(from: usize, to: usize) -> u128 {
     (from..to).fold(0, |legs, leg| legs | 1 << leg)
 }

@@ -169,7 +169,7 @@ impl View {
             EventKind::Promotion => self.was_next(confirmed, found),
             _ => self.went_before_nobody(confirmed, found),
         }
-        let Some((from, to)) = self.trip(header) else {
+        let Some((from, to)) = self.segment(header) else {
             return found.push(Found {
                 invariant: "I1",
                 detail: format!("{} travels where no plan goes", header.request_id),
@@ -189,7 +189,7 @@ impl View {
         }
     }
 
-    fn sit(&mut self, header: &EventHeader, seat: &(Text, i32), trip: u128) -> Result<(), String> {
+    fn sit(&mut self, header: &EventHeader, seat: &(Text, i32), segment: u128) -> Result<(), String> {
         let (scope, row) = self.seats.get(seat).ok_or("the plan has no such seat")?;
         if (&scope.0, &scope.1) != (&header.travel_class, &header.quota) {
             return Err(format!("it is sold as {} {}", scope.0, scope.1));
@@ -199,15 +199,15 @@ impl View {
             .get_mut(scope)
             .and_then(|list| list.rows.get_mut(*row))
             .ok_or("the plan has no such seat")?;
-        let taken = *held & trip != 0;
-        *held |= trip;
+        let taken = *held & segment != 0;
+        *held |= segment;
         if !taken {
             return Ok(());
         }
         let holder = self
             .seated
             .iter()
-            .find(|(_, (other, legs))| other == seat && legs & trip != 0);
+            .find(|(_, (other, legs))| other == seat && legs & segment != 0);
         Err(format!(
             "held by {} on a shared leg",
             holder.map_or("nobody known", |((request_id, _), _)| request_id)
@@ -264,7 +264,7 @@ impl View {
     /// fits; under LEG_STRICT those who wait keep their claims.
     fn went_before_nobody(&mut self, confirmed: &BookingConfirmed, found: &mut Vec<Found>) {
         let header = &confirmed.header;
-        let (Some((from, to)), Some(list)) = (self.trip(header), self.lists.get(&scope_of(header))) else {
+        let (Some((from, to)), Some(list)) = (self.segment(header), self.lists.get(&scope_of(header))) else {
             return;
         };
         if !list.leaves_room(from, to, confirmed.passengers.len(), self.policy) {
@@ -278,7 +278,7 @@ impl View {
 
     fn waitlisted(&mut self, waitlisted: &BookingWaitlisted, found: &mut Vec<Found>) {
         let header = &waitlisted.header;
-        let Some((from, to)) = self.trip(header) else { return };
+        let Some((from, to)) = self.segment(header) else { return };
         let policy = self.policy;
         let list = self.lists.entry(scope_of(header)).or_default();
         let ahead: usize = list.waiters.iter().map(|waiter| waiter.passengers.len()).sum();
@@ -332,9 +332,9 @@ impl View {
             let gone = match self.seated.get(&key) {
                 _ if passenger.already_cancelled => self.seated.contains_key(&key),
                 None => list.leave(&header.request_id, passenger.index).is_none(),
-                Some((seat, trip)) => {
+                Some((seat, segment)) => {
                     if let Some((_, row)) = self.seats.get(seat) {
-                        list.rows[*row] &= !trip;
+                        list.rows[*row] &= !segment;
                     }
                     self.seated.remove(&key);
                     false
@@ -374,7 +374,7 @@ impl View {
         }
     }
 
-    fn trip(&self, header: &EventHeader) -> Option<(usize, usize)> {
+    fn segment(&self, header: &EventHeader) -> Option<(usize, usize)> {
         let from = *self.stops.get(&header.from_station)?;
         let to = *self.stops.get(&header.to_station)?;
         (from < to).then_some((from, to))

@@ -1,31 +1,31 @@
-//! The seats that fit a trip, and which of them leaves the smallest gap (R5, R7).
+//! The seats that fit a segment, and which of them leaves the smallest gap (R5, R7).
 //!
-//! A seat's gap is the run of free legs directly before the trip plus that directly after it. Seats with equal runs on one
+//! A seat's gap is the run of free legs directly before the segment plus that directly after it. Seats with equal runs on one
 //! side form a set, made by AND with the free seats of one leg after another; the smallest gap is then found between the
 //! sets of both sides, 64 seats at a time, instead of by a look at each seat.
 
 use smallvec::SmallVec;
 
-use super::{SeatBlock, SeatSet, Trip, both, count, members};
+use super::{SeatBlock, SeatSet, Segment, both, count, members};
 
-/// The seats of a block none of whose legs on a trip is taken.
+/// The seats of a block none of whose legs on a segment is taken.
 pub(crate) struct Fitting<'a> {
     pub(crate) block: &'a SeatBlock,
-    pub(crate) trip: Trip,
+    pub(crate) segment: Segment,
     pub(crate) seats: SeatSet,
 }
 
-/// Seats with the same number of free legs on one side of the trip.
+/// Seats with the same number of free legs on one side of the segment.
 type Runs = SmallVec<[(usize, SeatSet); 4]>;
 
 impl<'a> Fitting<'a> {
-    /// The seats that fit a trip.
-    pub(crate) fn new(block: &'a SeatBlock, trip: Trip) -> Fitting<'a> {
-        let mut seats = SeatSet::from_slice(block.free_of(trip.from()));
-        for leg in trip.from() + 1..trip.to() {
+    /// The seats that fit a segment.
+    pub(crate) fn new(block: &'a SeatBlock, segment: Segment) -> Fitting<'a> {
+        let mut seats = SeatSet::from_slice(block.free_of(segment.from()));
+        for leg in segment.from() + 1..segment.to() {
             retain(&mut seats, block.free_of(leg));
         }
-        Fitting { block, trip, seats }
+        Fitting { block, segment, seats }
     }
 
     /// How many there are (R6).
@@ -35,8 +35,8 @@ impl<'a> Fitting<'a> {
 
     /// Of some of them the first with the smallest gap.
     pub(crate) fn tightest(&self, set: &[u64]) -> Option<usize> {
-        let before = self.runs(set, (0..self.trip.from()).rev());
-        let after = self.runs(set, self.trip.to()..self.block.legs());
+        let before = self.runs(set, (0..self.segment.from()).rev());
+        let after = self.runs(set, self.segment.to()..self.block.legs());
         let mut best: Option<(usize, usize)> = None;
         for (left, seats_left) in &before {
             for (right, seats_right) in &after {
@@ -52,14 +52,14 @@ impl<'a> Fitting<'a> {
         best.map(|(_, seat)| seat)
     }
 
-    /// The free legs directly before and after the trip on a seat that fits.
+    /// The free legs directly before and after the segment on a seat that fits.
     pub(crate) fn gap_around(&self, seat: usize) -> u32 {
-        let (mask, trip) = (self.block.mask(seat), self.trip);
-        let before = mask & !(u128::MAX << trip.from());
-        let left = trip.from() as u32 - (u128::BITS - before.leading_zeros());
-        let right = (mask >> trip.to())
+        let (mask, segment) = (self.block.mask(seat), self.segment);
+        let before = mask & !(u128::MAX << segment.from());
+        let left = segment.from() as u32 - (u128::BITS - before.leading_zeros());
+        let right = (mask >> segment.to())
             .trailing_zeros()
-            .min((self.block.legs() - trip.to()) as u32);
+            .min((self.block.legs() - segment.to()) as u32);
         left + right
     }
 
@@ -92,18 +92,18 @@ fn retain(seats: &mut [u64], others: &[u64]) {
 mod tests {
     use super::*;
 
-    fn trip(from: u8, to: u8) -> Trip {
-        Trip::new(from, to).unwrap()
+    fn segment(from: u8, to: u8) -> Segment {
+        Segment::new(from, to).unwrap()
     }
 
     #[test]
-    fn the_gap_is_what_lies_free_beside_the_trip() {
+    fn the_gap_is_what_lies_free_beside_the_segment() {
         let mut block = SeatBlock::new(1, 10);
-        assert_eq!(Fitting::new(&block, trip(4, 6)).gap_around(0), 8);
-        block.take(0, trip(1, 2));
-        block.take(0, trip(7, 8));
-        assert_eq!(Fitting::new(&block, trip(4, 6)).gap_around(0), 3);
-        assert_eq!(Fitting::new(&block, trip(2, 7)).gap_around(0), 0);
+        assert_eq!(Fitting::new(&block, segment(4, 6)).gap_around(0), 8);
+        block.take(0, segment(1, 2));
+        block.take(0, segment(7, 8));
+        assert_eq!(Fitting::new(&block, segment(4, 6)).gap_around(0), 3);
+        assert_eq!(Fitting::new(&block, segment(2, 7)).gap_around(0), 0);
     }
 
     #[test]
@@ -118,9 +118,9 @@ mod tests {
             for _ in 0..seats * 3 {
                 let from = below(legs as u64) as u8;
                 let to = from + 1 + below((legs - usize::from(from)).min(4) as u64) as u8;
-                block.take(below(seats as u64) as usize, trip(from, to));
+                block.take(below(seats as u64) as usize, segment(from, to));
                 let wanted = below(legs as u64) as u8;
-                let fitting = Fitting::new(&block, trip(wanted, wanted + 1));
+                let fitting = Fitting::new(&block, segment(wanted, wanted + 1));
                 let by_looking = members(&fitting.seats).min_by_key(|seat| (fitting.gap_around(*seat), *seat));
                 assert_eq!(fitting.tightest(&fitting.seats), by_looking);
             }
