@@ -160,7 +160,7 @@ impl Snapshot {
             seat_metres_offered: train_date.seat_metres_offered(&fare.travel_class),
         };
         let lists = train_date
-            .scopes()
+            .allotments()
             .map(|(class, quota)| list(train_date, plan, class, quota));
         let is_booking = |(_, outcome): &(&str, &Outcome)| matches!(outcome, Outcome::Booking(_));
         Some(Self {
@@ -335,7 +335,7 @@ impl<'a> Bookings<'a> {
     /// None where it has no plan.
     pub(crate) fn new(train_date: &'a TrainDate, travel_date: &'a str) -> Option<Self> {
         let waiters = train_date
-            .scopes()
+            .allotments()
             .flat_map(|(class, quota)| train_date.waitlist(class, quota));
         let position = |waiter: interlock_inventory::WaiterView<'a>| {
             let position = (waiter.first_position, waiter.current_position);
@@ -379,7 +379,7 @@ impl<'a> Bookings<'a> {
     }
 
     fn view(&self, request_id: &str, booking: &Booking) -> BookingView {
-        let (class, quota) = self.train_date.scope_of(booking).unwrap_or_default();
+        let (class, quota) = self.train_date.allotment_of(booking).unwrap_or_default();
         let passengers = booking.travellers.iter().map(|traveller| Passenger {
             index: traveller.index,
             name: traveller.name.to_string(),

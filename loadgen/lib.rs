@@ -54,7 +54,7 @@ mod workload;
 pub use latency::{LATENCY_MAX, Latencies, Percentiles};
 pub use outcomes::Outcomes;
 pub use pacing::{Pacer, wait};
-pub use profile::{Arrivals, Cancellations, Clients, Profile, ProfileError, Spread, Trains, Segments, Wishes};
+pub use profile::{Arrivals, Cancellations, Clients, Profile, ProfileError, Segments, Spread, Trains, Wishes};
 pub use report::Report;
 pub use spread::Shape;
 pub use timetable::running_from;

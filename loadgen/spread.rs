@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::profile::{Profile, Spread, Segments};
+use crate::profile::{Profile, Segments, Spread};
 use crate::random::running_sums;
 use crate::timetable::Train;
 

@@ -136,7 +136,10 @@ fn main() {
     println!("| seats | segments | parties | demand | first fit | best fit | numbered late | bound |");
     println!("| --: | --- | --- | --: | --: | --: | --: | --: |");
     for coaches in [1, 10] {
-        for (segments, says) in [(Segments::Any, "any two stops"), (Segments::Long, "half the whole route")] {
+        for (segments, says) in [
+            (Segments::Any, "any two stops"),
+            (Segments::Long, "half the whole route"),
+        ] {
             for (alone, who) in [(true, "one"), (false, "one to four")] {
                 for factor in DEMANDS {
                     let mean = |share: &dyn Fn(&[Party]) -> f64| {

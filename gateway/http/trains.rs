@@ -132,12 +132,12 @@ pub(super) async fn availability(
             "train {train} doesn't run from {from} to {to}, but the other way"
         )));
     }
-    let scopes: Vec<(&str, &str)> = train_date.scopes().collect();
+    let allotments: Vec<(&str, &str)> = train_date.allotments().collect();
     let is_wanted = |(of_class, of_quota): &&(&str, &str)| {
         class.as_deref().is_none_or(|class| class == *of_class)
             && quota.as_deref().is_none_or(|quota| quota == *of_quota)
     };
-    let found = scopes.iter().filter(is_wanted).map(|(class, quota)| Availability {
+    let found = allotments.iter().filter(is_wanted).map(|(class, quota)| Availability {
         travel_class: (*class).to_owned(),
         quota: (*quota).to_owned(),
         available: train_date.availability(&from, &to, class, quota),
@@ -145,7 +145,10 @@ pub(super) async fn availability(
     });
     let found: Vec<Availability> = found.collect();
     if found.is_empty() {
-        let sold: Vec<String> = scopes.iter().map(|(class, quota)| format!("{class} {quota}")).collect();
+        let sold: Vec<String> = allotments
+            .iter()
+            .map(|(class, quota)| format!("{class} {quota}"))
+            .collect();
         return Err(Problem::not_found(format!(
             "train {train} has no such class and quota; it has {}",
             sold.join(", ")

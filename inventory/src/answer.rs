@@ -30,13 +30,13 @@ pub(crate) fn booking(step: &mut Step<'_>, open: &Open, booking: &Booking) {
     }
     let waiting: Vec<_> = booking.travellers.iter().filter_map(waiting).collect();
     if !waiting.is_empty() {
-        let scope = open.plan.scope(usize::from(booking.scope));
+        let allotment = open.plan.allotment(usize::from(booking.allotment));
         let mut header = step.header(EventKind::Answer, subject(&open.plan, request_id, booking));
         header.pnr = booking.pnr.to_text();
         header.amount_minor = step.moved(waiting.iter().map(|passenger| passenger.fare_minor).sum());
         step.events.push(Event::Waitlisted(BookingWaitlisted {
             header,
-            list: scope.list.clone(),
+            list: allotment.list.clone(),
             passengers: waiting,
             partial_confirmation: booking.each_alone,
             distance_m: open.plan.distance_m(booking.segment),
@@ -174,11 +174,11 @@ fn waiting(traveller: &Traveller) -> Option<WaitingPassenger> {
 }
 
 fn subject(plan: &Plan, request_id: &Text, booking: &Booking) -> Subject {
-    let scope = plan.scope(usize::from(booking.scope));
+    let allotment = plan.allotment(usize::from(booking.allotment));
     Subject {
         request_id: request_id.clone(),
-        travel_class: scope.class.clone(),
-        quota: scope.quota.clone(),
+        travel_class: allotment.class.clone(),
+        quota: allotment.quota.clone(),
         user_id: booking.user_id.clone(),
         from_station: plan.boarding(booking.segment).code.clone(),
         to_station: plan.alighting(booking.segment).code.clone(),

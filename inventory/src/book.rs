@@ -9,13 +9,13 @@ use crate::decide::{Step, is_long};
 use crate::fare::{TATKAL, fare};
 use crate::ledger::Ledger;
 use crate::outcome::{Answer, Booking, Place, Traveller};
-use crate::plan::{GENERAL, Plan, Scope};
+use crate::plan::{Allotment, GENERAL, Plan};
 use crate::pnr::Pnr;
 use crate::promote::room;
 use crate::rejection::{Refusal, RejectionCode};
 use crate::seats::{Fitting, Segment};
 use crate::times::{start_of_day, wall_time};
-use crate::train_date::{Open, ScopeState};
+use crate::train_date::{AllotmentState, Open};
 use crate::waitlist::Ahead;
 use crate::{AGE_MAX, PASSENGERS_MAX, TATKAL_PASSENGERS_MAX, TEXT_CHARS_MAX};
 
@@ -24,22 +24,22 @@ pub(crate) fn book(step: &mut Step<'_>, ledger: &Ledger, open: &Open, request: &
     people_are_possible(&request.passengers)?;
     let plan = &*open.plan;
     let segment = find_segment(plan, request)?;
-    let scope = find_scope(plan, request)?;
+    let allotment = find_allotment(plan, request)?;
     party_is_possible(request)?;
     sale_is_on(step, open, request, segment)?;
     let wanted = Wanted {
         request,
         open,
         segment,
-        scope: plan.scope(scope),
-        state: &open.scopes[scope],
+        allotment: plan.allotment(allotment),
+        state: &open.allotments[allotment],
     };
     let seating = wanted.seating()?;
     let booking = Booking {
         digest: step.digest,
         pnr: Pnr::new(ledger.bookings, ledger.number, ledger.ledgers),
         user_id: request.user_id.clone(),
-        scope: scope as u16,
+        allotment: allotment as u16,
         segment,
         tier: seating.as_ref().map(|seating| seating.tier),
         each_alone: request.partial_confirmation,
@@ -53,8 +53,8 @@ struct Wanted<'a> {
     request: &'a BookingRequest,
     open: &'a Open,
     segment: Segment,
-    scope: &'a Scope,
-    state: &'a ScopeState,
+    allotment: &'a Allotment,
+    state: &'a AllotmentState,
 }
 
 impl Wanted<'_> {
@@ -68,7 +68,7 @@ impl Wanted<'_> {
             return Err(self.no_matching_berth());
         }
         if waiting.is_empty() || seatable > 0 {
-            let seating = choose(&fitting, self.scope, seated, plan.allocation);
+            let seating = choose(&fitting, self.allotment, seated, plan.allocation);
             let seating = seating.ok_or_else(|| self.no_matching_berth())?;
             self.list_has_room(waiting.len())?;
             return Ok(Some(seating));
@@ -100,33 +100,37 @@ impl Wanted<'_> {
     }
 
     fn list_has_room(&self, newcomers: usize) -> Result<(), Refusal> {
-        let (waiting, cap) = (self.state.waitlist.waiting(), self.scope.waitlist_cap);
+        let (waiting, cap) = (self.state.waitlist.waiting(), self.allotment.waitlist_cap);
         if newcomers == 0 || waiting + newcomers <= cap {
             return Ok(());
         }
         Err(RejectionCode::WaitlistFull.because(format!(
             "waitlist {} of class {} takes {cap} passengers and has {waiting}: no place for {newcomers} more; \
              try another class, quota, train or date",
-            self.scope.list, self.scope.class
+            self.allotment.list, self.allotment.class
         )))
     }
 
     fn no_matching_berth(&self) -> Refusal {
         RejectionCode::NoMatchingBerth.because(format!(
             "the berths asked for as a condition are not free from {} to {} in {} {}; ask again without the condition",
-            self.request.from_station, self.request.to_station, self.scope.class, self.scope.quota
+            self.request.from_station, self.request.to_station, self.allotment.class, self.allotment.quota
         ))
     }
 
     fn travellers(&self, seating: Option<&Seating>) -> Vec<Traveller> {
         let plan = &*self.open.plan;
-        let fare_minor = fare(plan.fare_of(self.scope), &self.scope.quota, plan.distance_m(self.segment));
+        let fare_minor = fare(
+            plan.fare_of(self.allotment),
+            &self.allotment.quota,
+            plan.distance_m(self.segment),
+        );
         let seats = seating.map_or(&[][..], |seating| &seating.seats);
         let (mut first, mut current) = (self.state.waitlist.issued, self.state.waitlist.waiting() as u32);
         let places = (0..).map(|index: usize| match seats.get(index) {
             Some(&local) => (
-                Answer::Seat(self.scope.seats[local]),
-                Place::Seat(self.scope.seats[local]),
+                Answer::Seat(self.allotment.seats[local]),
+                Place::Seat(self.allotment.seats[local]),
             ),
             None => {
                 (first, current) = (first + 1, current + 1);
@@ -187,9 +191,9 @@ fn find_segment(plan: &Plan, request: &BookingRequest) -> Result<Segment, Refusa
     })
 }
 
-fn find_scope(plan: &Plan, request: &BookingRequest) -> Result<usize, Refusal> {
+fn find_allotment(plan: &Plan, request: &BookingRequest) -> Result<usize, Refusal> {
     let (train, class, quota) = (&plan.service().train_id, &request.travel_class, &request.quota);
-    plan.scope_index(class, quota).ok_or_else(|| {
+    plan.allotment_index(class, quota).ok_or_else(|| {
         if !plan.has_class(class) {
             let message = format!("train {train} has no class `{class}`; choose one of its classes");
             return RejectionCode::ClassNotOnTrain.because(message);

@@ -69,8 +69,8 @@ fn named_travellers<'a>(booking: &'a Booking, request: &CancellationRequest) -> 
 }
 
 fn give_back(open: &Open, booking: &Booking, traveller: &Traveller, now: i64) -> GivenBack {
-    let scope = open.plan.scope(usize::from(booking.scope));
-    let (fare, paid) = (open.plan.fare_of(scope), traveller.fare_minor);
+    let allotment = open.plan.allotment(usize::from(booking.allotment));
+    let (fare, paid) = (open.plan.fare_of(allotment), traveller.fare_minor);
     let (seat, already_cancelled, refund_minor) = match traveller.place {
         Place::Cancelled(seat) => (seat, true, 0),
         Place::Waiting => (None, false, refund_of_waiter(paid, fare)),
@@ -80,7 +80,7 @@ fn give_back(open: &Open, booking: &Booking, traveller: &Traveller, now: i64) ->
             (
                 Some(seat),
                 false,
-                refund_of_seat(paid, fare, &scope.quota, bands, milliseconds_left),
+                refund_of_seat(paid, fare, &allotment.quota, bands, milliseconds_left),
             )
         }
     };
@@ -100,12 +100,12 @@ fn what_follows(
     booking: &Booking,
     cancellation: &Cancellation,
 ) {
-    let scope = usize::from(booking.scope);
+    let allotment = usize::from(booking.allotment);
     let newly = || cancellation.passengers.iter().filter(|given| !given.already_cancelled);
-    if newly().next().is_none() || open.scopes[scope].waitlist.entries.is_empty() {
+    if newly().next().is_none() || open.allotments[allotment].waitlist.entries.is_empty() {
         return;
     }
-    let mut block = open.scopes[scope].block.clone();
+    let mut block = open.allotments[allotment].block.clone();
     for seat in newly().filter_map(|given| given.seat) {
         block.release(usize::from(open.plan.seat(seat).local), booking.segment);
     }
@@ -118,27 +118,27 @@ fn what_follows(
     let walk = Walk {
         train_date,
         open,
-        scope,
+        allotment,
         block,
         request_id: &answered,
         gone,
     };
     let (promotions, moves) = walk.run();
     for promotion in &promotions {
-        promoted(step, open, scope, promotion);
+        promoted(step, open, allotment, promotion);
     }
-    let scope = open.plan.scope(scope);
+    let allotment = open.plan.allotment(allotment);
     for moves in moves.chunks(MOVES_MAX) {
         let subject = Subject {
             request_id: step.request_id().clone(),
-            travel_class: scope.class.clone(),
-            quota: scope.quota.clone(),
+            travel_class: allotment.class.clone(),
+            quota: allotment.quota.clone(),
             ..Subject::default()
         };
         let header = step.header(EventKind::Position, subject);
         step.events.push(Event::Waitlisted(BookingWaitlisted {
             header,
-            list: scope.list.clone(),
+            list: allotment.list.clone(),
             passengers: Vec::new(),
             partial_confirmation: false,
             distance_m: 0,
@@ -147,8 +147,8 @@ fn what_follows(
     }
 }
 
-fn promoted(step: &mut Step<'_>, open: &Open, scope: usize, promotion: &Promotion<'_>) {
-    let seats = &open.plan.scope(scope).seats;
+fn promoted(step: &mut Step<'_>, open: &Open, allotment: usize, promotion: &Promotion<'_>) {
+    let seats = &open.plan.allotment(allotment).seats;
     let passengers = promotion
         .party
         .indices()

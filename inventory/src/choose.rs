@@ -8,7 +8,7 @@
 //! 2. else the coach with enough fitting seats, fewest left over, first in the train;
 //! 3. else as few coaches as will do, those with the most fitting seats first.
 //!
-//! Hard wishes must all come true, so a place that can't grant them doesn't count, and if the whole scope can't, nobody is
+//! Hard wishes must all come true, so a place that can't grant them doesn't count, and if the whole allotment can't, nobody is
 //! seated. Within the place, in listed order, hard wishes are served, then soft ones, then those without (or whose soft wish
 //! can't come true), each with the first seat by (coach rank in case 3, gap, place in the train). As each wish names one
 //! kind of berth, serving them one by one grants as many as can be granted together.
@@ -20,7 +20,7 @@ use std::ops::Range;
 use interlock_schemas::{Allocation, Berth, BerthPreference, Tier};
 use smallvec::SmallVec;
 
-use crate::plan::{BERTHS, Scope};
+use crate::plan::{Allotment, BERTHS};
 use crate::seats::{Fitting, SeatSet, both, count_in, is_member, members};
 
 /// What one passenger would like.
@@ -54,17 +54,22 @@ impl Wish {
     }
 }
 
-/// Seats by their place in the scope, in the order of the wishes.
+/// Seats by their place in the allotment, in the order of the wishes.
 pub(crate) struct Seating {
     pub(crate) seats: SmallVec<[usize; 6]>,
     pub(crate) tier: Tier,
 }
 
 /// Seats for a party; none if fewer seats fit than it has members, or a hard wish can't come true.
-pub(crate) fn choose(fitting: &Fitting<'_>, scope: &Scope, wishes: &[Wish], allocation: Allocation) -> Option<Seating> {
+pub(crate) fn choose(
+    fitting: &Fitting<'_>,
+    allotment: &Allotment,
+    wishes: &[Wish],
+    allocation: Allocation,
+) -> Option<Seating> {
     let choice = Choice {
         fitting,
-        scope,
+        allotment,
         wishes,
         allocation,
     };
@@ -82,7 +87,7 @@ pub(crate) fn choose(fitting: &Fitting<'_>, scope: &Scope, wishes: &[Wish], allo
 
 struct Choice<'a> {
     fitting: &'a Fitting<'a>,
-    scope: &'a Scope,
+    allotment: &'a Allotment,
     wishes: &'a [Wish],
     allocation: Allocation,
 }
@@ -90,7 +95,7 @@ struct Choice<'a> {
 impl Choice<'_> {
     fn seat_for(&self, wish: Wish) -> Option<usize> {
         if let Some(berth) = wish.berth {
-            let wished = both(&self.fitting.seats, &self.scope.kinds[berth as usize]);
+            let wished = both(&self.fitting.seats, &self.allotment.kinds[berth as usize]);
             let seat = self.best_of(&wished);
             if seat.is_some() || wish.hard {
                 return seat;
@@ -118,13 +123,13 @@ impl Choice<'_> {
             return None;
         }
         let demand = Demand::of(self);
-        if let Some(bay) = demand.tightest(&self.scope.bays) {
+        if let Some(bay) = demand.tightest(&self.allotment.bays) {
             return Some(self.seat_in(&[bay], Tier::SameBay));
         }
-        if let Some(coach) = demand.tightest(&self.scope.coaches) {
+        if let Some(coach) = demand.tightest(&self.allotment.coaches) {
             return Some(self.seat_in(&[coach], Tier::SameCoach));
         }
-        let mut coaches = self.scope.coaches.clone();
+        let mut coaches = self.allotment.coaches.clone();
         coaches.sort_by_key(|coach| std::cmp::Reverse(count_in(&self.fitting.seats, coach)));
         let used = (1..=coaches.len()).find(|&used| demand.met_by(&coaches[..used]))?;
         Some(self.seat_in(&coaches[..used], Tier::Split))
@@ -144,7 +149,7 @@ impl Choice<'_> {
                 if let (None, Some(berth), true) = (*seat, wish.berth, wish.hard == hard) {
                     *seat = free
                         .iter()
-                        .position(|&seat| is_member(&self.scope.kinds[berth as usize], seat))
+                        .position(|&seat| is_member(&self.allotment.kinds[berth as usize], seat))
                         .map(|found| free.remove(found));
                 }
             }
@@ -175,7 +180,7 @@ impl<'a> Demand<'a> {
         }
         let conditions = wanted
             .into_iter()
-            .zip(&choice.scope.kinds)
+            .zip(&choice.allotment.kinds)
             .filter(|(seats, _)| *seats > 0);
         let kinds = conditions
             .map(|(seats, kind)| (both(&choice.fitting.seats, kind), seats))

@@ -122,7 +122,7 @@ impl Fold<'_> {
     fn waitlisted(&mut self, waitlisted: &BookingWaitlisted) -> Option<()> {
         let mut booking = self.take_out()?;
         booking.each_alone = waitlisted.partial_confirmation;
-        let waitlist = &mut self.open.scopes[usize::from(booking.scope)].waitlist;
+        let waitlist = &mut self.open.allotments[usize::from(booking.allotment)].waitlist;
         for passenger in &waitlisted.passengers {
             let (first, current) = (
                 passenger.first_position.unsigned_abs(),
@@ -140,7 +140,7 @@ impl Fold<'_> {
             });
         }
         waitlist.entries.extend(entries_of(&self.header.request_id, &booking));
-        self.touched.waitlist(booking.scope);
+        self.touched.waitlist(booking.allotment);
         self.put_back(booking);
         Some(())
     }
@@ -217,7 +217,7 @@ impl Fold<'_> {
             digest: digest(header),
             pnr: Pnr::parse(&header.pnr)?,
             user_id: header.user_id.clone(),
-            scope: u16::try_from(plan.scope_index(&header.travel_class, &header.quota)?).ok()?,
+            allotment: u16::try_from(plan.allotment_index(&header.travel_class, &header.quota)?).ok()?,
             segment: plan.segment(&header.from_station, &header.to_station)?,
             tier: None,
             each_alone: false,
@@ -258,7 +258,7 @@ impl Fold<'_> {
     }
 
     fn leave_list(&mut self, booking: &Booking, party: Party) {
-        self.open.scopes[usize::from(booking.scope)]
+        self.open.allotments[usize::from(booking.allotment)]
             .waitlist
             .remove(&self.header.request_id, party);
     }

@@ -79,7 +79,7 @@ impl TrainDate {
             coaches: open
                 .map_or(0..0, |open| 0..open.plan.service().coaches.len() as u16)
                 .collect(),
-            waitlists: open.map_or(0..0, |open| 0..open.scopes.len() as u16).collect(),
+            waitlists: open.map_or(0..0, |open| 0..open.allotments.len() as u16).collect(),
             outcomes: self.outcomes.keys().cloned().collect(),
             ..Touched::default()
         };
@@ -219,8 +219,8 @@ impl Reader<'_> {
             self.plan(value)
         } else if let Some(coach) = field.strip_prefix(SEATS) {
             self.seats(coach, value)
-        } else if let Some(scope) = field.strip_prefix(WAITLIST) {
-            self.waitlist(scope, value)
+        } else if let Some(allotment) = field.strip_prefix(WAITLIST) {
+            self.waitlist(allotment, value)
         } else {
             Err("is not known to this version".to_owned())
         }
@@ -264,14 +264,14 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn waitlist(&mut self, scope: &str, value: &[u8]) -> Result<(), String> {
+    fn waitlist(&mut self, allotment: &str, value: &[u8]) -> Result<(), String> {
         let open = self.open()?;
-        let (class, quota) = scope.split_once('|').ok_or("names no class and quota")?;
-        let scope = open
+        let (class, quota) = allotment.split_once('|').ok_or("names no class and quota")?;
+        let allotment = open
             .plan
-            .scope_index(class, quota)
+            .allotment_index(class, quota)
             .ok_or("the plan has no such class and quota")?;
-        open.scopes[scope].waitlist.issued = read_value(value)?;
+        open.allotments[allotment].waitlist.issued = read_value(value)?;
         Ok(())
     }
 
@@ -297,16 +297,16 @@ impl Reader<'_> {
         let seat_exists = |seat: u16| usize::from(seat) < plan.seat_count();
         let possible = match outcome {
             Outcome::Booking(booking) => {
-                let sold_in_scope = |seat: u16| seat_exists(seat) && plan.seat(seat).scope == booking.scope;
+                let sold_in_allotment = |seat: u16| seat_exists(seat) && plan.seat(seat).allotment == booking.allotment;
                 let places = booking
                     .travellers
                     .iter()
                     .all(|traveller| match (traveller.place, traveller.answer) {
-                        (Place::Seat(seat) | Place::Cancelled(Some(seat)), _) => sold_in_scope(seat),
+                        (Place::Seat(seat) | Place::Cancelled(Some(seat)), _) => sold_in_allotment(seat),
                         (Place::Waiting | Place::Cancelled(None), _) => true,
                     });
                 let answers = booking.travellers.iter().all(|traveller| match traveller.answer {
-                    crate::outcome::Answer::Seat(seat) => sold_in_scope(seat),
+                    crate::outcome::Answer::Seat(seat) => sold_in_allotment(seat),
                     crate::outcome::Answer::Waiting { .. } => true,
                 });
                 let indices = booking
@@ -314,7 +314,7 @@ impl Reader<'_> {
                     .iter()
                     .all(|traveller| traveller.index <= Party::INDEX_MAX);
                 let segment = booking.segment.from() < booking.segment.to() && booking.segment.to() <= plan.legs();
-                places && answers && indices && segment && usize::from(booking.scope) < plan.scopes().len()
+                places && answers && indices && segment && usize::from(booking.allotment) < plan.allotments().len()
             }
             Outcome::Cancellation(cancellation) => cancellation
                 .passengers
@@ -341,12 +341,12 @@ impl Reader<'_> {
                     .indices()
                     .next()
                     .map_or(0, |index| first_position(booking, index));
-                entries.insert((booking.scope, first), entry);
+                entries.insert((booking.allotment, first), entry);
             }
             hold(&mut held, booking);
         }
-        for ((scope, _), entry) in entries {
-            open.scopes[usize::from(scope)].waitlist.entries.push(entry);
+        for ((allotment, _), entry) in entries {
+            open.allotments[usize::from(allotment)].waitlist.entries.push(entry);
         }
         if !self.train_date.stored.is_empty() {
             // The bookings that hold the seats aren't here.

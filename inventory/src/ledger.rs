@@ -63,10 +63,10 @@ impl Touched {
         }
     }
 
-    /// Positions of a scope's waitlist were issued.
-    pub(crate) fn waitlist(&mut self, scope: u16) {
-        if !self.waitlists.contains(&scope) {
-            self.waitlists.push(scope);
+    /// Positions of an allotment's waitlist were issued.
+    pub(crate) fn waitlist(&mut self, allotment: u16) {
+        if !self.waitlists.contains(&allotment) {
+            self.waitlists.push(allotment);
         }
     }
 

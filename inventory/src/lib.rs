@@ -28,7 +28,7 @@
 //! - **train-date**: one run of a train, named by the train and the date at its origin.
 //! - **leg**: the stretch between two neighbouring stops; a **segment** is a run of legs.
 //! - **seat**: a place in a **coach**; **berth** is its kind, **bay** its group within the coach.
-//! - **quota**: seats of a class set aside; a **scope** is one class and quota: the extent of a waitlist.
+//! - **quota**: seats of a class set aside; a **allotment** is one class and quota: the extent of a waitlist.
 //! - **waitlist**: those who paid and wait; an **entry** is served at once; **promotion** gives it seats.
 //! - **outcome**: what became of a request, kept so that asking again changes nothing.
 //! - **ledger**: the train-dates of one partition of the commands, and the counter from which PNRs are made.

@@ -48,7 +48,7 @@ pub struct Booking {
     /// Who booked.
     pub user_id: Text,
     /// Index of its class and quota in the plan.
-    pub(crate) scope: u16,
+    pub(crate) allotment: u16,
     /// From where to where.
     pub segment: Segment,
     /// How close together those were seated who got seats at once.

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! coaches  S1: 1 2 3 … 72   S2: 1 2 3 … 72   B1: 1 2 … 64        seats of the train, counted from 0 in the train's order
-//!          └──────── GN of SL ───────┘└TQ SL┘ └── GN of 3A ──┘    scopes: the seats of one class and quota (R11)
+//!          └──────── GN of SL ───────┘└TQ SL┘ └── GN of 3A ──┘    allotments: the seats of one class and quota (R11)
 //! ```
 //!
 //! A quota takes the last seats of its class, the first quota of the list the very last ones; `GN` has what is left. So a
-//! scope is a run of its class's seats, and its coaches and bays are runs of the scope.
+//! allotment is a run of its class's seats, and its coaches and bays are runs of the allotment.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,10 +36,10 @@ pub struct Plan {
     stops: FxHashMap<Text, u8>,
     coaches: FxHashMap<Text, usize>,
     coach_seats: Vec<Range<usize>>,
-    /// For each coach in its seats' order which scope sells them, and where they are in its block.
+    /// For each coach in its seats' order which allotment sells them, and where they are in its block.
     coach_runs: Vec<Vec<(usize, Range<usize>)>>,
     seats: Vec<Seat>,
-    scopes: Vec<Scope>,
+    allotments: Vec<Allotment>,
     /// The same without running dates, where it has some.
     sold: Option<Arc<Plan>>,
 }
@@ -51,9 +51,9 @@ pub(crate) struct Seat {
     pub(crate) coach: u16,
     /// Its number in the coach, from 1.
     pub(crate) number: u16,
-    /// The scope that sells it.
-    pub(crate) scope: u16,
-    /// Its place in that scope's block.
+    /// The allotment that sells it.
+    pub(crate) allotment: u16,
+    /// Its place in that allotment's block.
     pub(crate) local: u16,
     /// What it is.
     pub(crate) berth: Berth,
@@ -61,7 +61,7 @@ pub(crate) struct Seat {
 
 /// What is sold under one class and quota: the extent of a waitlist (R15) and of a choice of seat (R7, R11).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Scope {
+pub(crate) struct Allotment {
     pub(crate) class: Text,
     pub(crate) quota: Text,
     /// Name of the waitlist, such as `GNWL`.
@@ -74,9 +74,9 @@ pub(crate) struct Scope {
     pub(crate) seats: Vec<u16>,
     /// For each kind of berth the seats that are one.
     pub(crate) kinds: [Box<[u64]>; BERTHS],
-    /// Bays, as runs of the scope's seats.
+    /// Bays, as runs of the allotment's seats.
     pub(crate) bays: Vec<Range<usize>>,
-    /// Coaches, as runs of the scope's seats.
+    /// Coaches, as runs of the allotment's seats.
     pub(crate) coaches: Vec<Range<usize>>,
 }
 
@@ -128,10 +128,10 @@ impl Plan {
             coach_seats,
             coach_runs: Vec::new(),
             seats,
-            scopes: Vec::new(),
+            allotments: Vec::new(),
             sold: None,
         };
-        plan.cut_into_scopes();
+        plan.cut_into_allotments();
         plan.coach_runs = plan
             .coach_seats
             .iter()
@@ -202,25 +202,25 @@ impl Plan {
     }
 
     pub(crate) fn has_class(&self, class: &str) -> bool {
-        self.scopes.iter().any(|scope| scope.class == class)
+        self.allotments.iter().any(|allotment| allotment.class == class)
     }
 
-    pub(crate) fn scope_index(&self, class: &str, quota: &str) -> Option<usize> {
-        self.scopes
+    pub(crate) fn allotment_index(&self, class: &str, quota: &str) -> Option<usize> {
+        self.allotments
             .iter()
-            .position(|scope| scope.class == class && scope.quota == quota)
+            .position(|allotment| allotment.class == class && allotment.quota == quota)
     }
 
-    pub(crate) fn scope(&self, index: usize) -> &Scope {
-        &self.scopes[index]
+    pub(crate) fn allotment(&self, index: usize) -> &Allotment {
+        &self.allotments[index]
     }
 
-    pub(crate) fn scopes(&self) -> &[Scope] {
-        &self.scopes
+    pub(crate) fn allotments(&self) -> &[Allotment] {
+        &self.allotments
     }
 
-    pub(crate) fn fare_of(&self, scope: &Scope) -> &Fare {
-        &self.service.fares[scope.fare]
+    pub(crate) fn fare_of(&self, allotment: &Allotment) -> &Fare {
+        &self.service.fares[allotment.fare]
     }
 
     pub(crate) fn seat(&self, seat: u16) -> Seat {
@@ -243,16 +243,16 @@ impl Plan {
         self.coach_seats[coach].clone()
     }
 
-    /// A coach's seats in their order: which scope sells them, and where they are in its block.
+    /// A coach's seats in their order: which allotment sells them, and where they are in its block.
     pub(crate) fn runs_of_coach(&self, coach: usize) -> &[(usize, Range<usize>)] {
         &self.coach_runs[coach]
     }
 
     fn runs_of(&self, seats: Range<usize>) -> Vec<(usize, Range<usize>)> {
-        let neighbours = self.seats[seats].chunk_by(|a, b| a.scope == b.scope && a.local + 1 == b.local);
+        let neighbours = self.seats[seats].chunk_by(|a, b| a.allotment == b.allotment && a.local + 1 == b.local);
         let run = |seats: &[Seat]| {
             let start = usize::from(seats[0].local);
-            (usize::from(seats[0].scope), start..start + seats.len())
+            (usize::from(seats[0].allotment), start..start + seats.len())
         };
         neighbours.map(run).collect()
     }
@@ -264,7 +264,7 @@ impl Plan {
         seats.contains(&seat).then(|| u16::try_from(seat).ok()).flatten()
     }
 
-    fn cut_into_scopes(&mut self) {
+    fn cut_into_allotments(&mut self) {
         for fare in 0..self.service.fares.len() {
             let class = self.service.fares[fare].travel_class.clone();
             let mut rest: Vec<u16> = (0..)
@@ -284,9 +284,9 @@ impl Plan {
                 .collect();
             for quota in quotas {
                 let seats = rest.split_off(rest.len() - quota.seats as usize);
-                self.add_scope(&class, &quota.quota, fare, seats);
+                self.add_allotment(&class, &quota.quota, fare, seats);
             }
-            self.add_scope(&class, GENERAL, fare, rest);
+            self.add_allotment(&class, GENERAL, fare, rest);
         }
     }
 
@@ -294,19 +294,19 @@ impl Plan {
         &self.service.coaches[usize::from(seat.coach)].travel_class
     }
 
-    fn add_scope(&mut self, class: &str, quota: &str, fare: usize, seats: Vec<u16>) {
-        let index = self.scopes.len() as u16;
+    fn add_allotment(&mut self, class: &str, quota: &str, fare: usize, seats: Vec<u16>) {
+        let index = self.allotments.len() as u16;
         let mut kinds: [Vec<u64>; BERTHS] = std::array::from_fn(|_| vec![0; seats.len().div_ceil(64)]);
         for (local, &seat) in seats.iter().enumerate() {
             let seat = &mut self.seats[usize::from(seat)];
-            (seat.scope, seat.local) = (index, local as u16);
+            (seat.allotment, seat.local) = (index, local as u16);
             kinds[seat.berth as usize][local / 64] |= 1 << (local % 64);
         }
         let bay_of = |seat: &u16| {
             let seat = self.seat(*seat);
             (seat.coach, (usize::from(seat.number) - 1) / self.bay_length(seat.coach))
         };
-        let scope = Scope {
+        let allotment = Allotment {
             class: class.into(),
             quota: quota.into(),
             list: format!("{quota}WL").into(),
@@ -317,7 +317,7 @@ impl Plan {
             coaches: runs(&seats, |seat| self.seat(*seat).coach),
             seats,
         };
-        self.scopes.push(scope);
+        self.allotments.push(allotment);
     }
 
     fn bay_length(&self, coach: u16) -> usize {
@@ -338,7 +338,7 @@ impl Plan {
     }
 }
 
-/// The train's seats in order, and for each coach which are its own. Scopes are filled in later.
+/// The train's seats in order, and for each coach which are its own. Allotments are filled in later.
 fn number_seats(service: &TrainService) -> (Vec<Seat>, Vec<Range<usize>>) {
     let layouts: FxHashMap<&str, _> = service
         .layouts
@@ -354,7 +354,7 @@ fn number_seats(service: &TrainService) -> (Vec<Seat>, Vec<Range<usize>>) {
             seats.extend(kinds.zip(1..).map(|(&berth, number)| Seat {
                 coach: index,
                 number,
-                scope: 0,
+                allotment: 0,
                 local: 0,
                 berth,
             }));
@@ -385,7 +385,7 @@ mod tests {
     #[test]
     fn quotas_take_the_last_seats_of_the_class() {
         let plan = Plan::compile(example::sleeper_train()).unwrap();
-        let seats = |quota| &plan.scope(plan.scope_index("SL", quota).unwrap()).seats;
+        let seats = |quota| &plan.allotment(plan.allotment_index("SL", quota).unwrap()).seats;
         assert_eq!((seats("GN").len(), seats("TQ").len()), (124, 20));
         assert_eq!((seats("GN")[0], seats("TQ")[0], seats("TQ")[19]), (0, 124, 143));
         assert_eq!(plan.seat(143).number, 72);
@@ -394,11 +394,15 @@ mod tests {
     }
 
     #[test]
-    fn bays_and_coaches_are_runs_of_the_scope() {
+    fn bays_and_coaches_are_runs_of_the_allotment() {
         let plan = Plan::compile(example::sleeper_train()).unwrap();
-        let scope = plan.scope(plan.scope_index("SL", "TQ").unwrap());
-        assert_eq!(scope.coaches, vec![0..20]);
-        assert_eq!(scope.bays, vec![0..4, 4..12, 12..20], "the quota cuts a bay of eight");
-        assert_eq!(scope.waitlist_cap, 6, "30 % of 20");
+        let allotment = plan.allotment(plan.allotment_index("SL", "TQ").unwrap());
+        assert_eq!(allotment.coaches, vec![0..20]);
+        assert_eq!(
+            allotment.bays,
+            vec![0..4, 4..12, 12..20],
+            "the quota cuts a bay of eight"
+        );
+        assert_eq!(allotment.waitlist_cap, 6, "30 % of 20");
     }
 }

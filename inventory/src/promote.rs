@@ -17,7 +17,7 @@ use crate::waitlist::{Ahead, Entry, Party};
 pub(crate) struct Walk<'a> {
     pub(crate) train_date: &'a TrainDate,
     pub(crate) open: &'a Open,
-    pub(crate) scope: usize,
+    pub(crate) allotment: usize,
     /// The seats at this moment; served entries take theirs.
     pub(crate) block: SeatBlock,
     /// The booking whose passengers have gone.
@@ -44,7 +44,7 @@ pub(crate) fn room(fitting: &Fitting<'_>, ahead: Option<&Ahead>) -> usize {
 impl<'a> Walk<'a> {
     /// Serves whom it can, in list order; and everybody whose current position changed since before the departure.
     pub(crate) fn run(mut self) -> (Vec<Promotion<'a>>, Vec<PositionMove>) {
-        let entries = &self.open.scopes[self.scope].waitlist.entries;
+        let entries = &self.open.allotments[self.allotment].waitlist.entries;
         let mut ahead = match self.open.plan.service().promotion {
             PromotionPolicy::FifoSkip => None,
             PromotionPolicy::LegStrict => Some(Ahead::nobody(self.open.plan.legs())),
@@ -94,7 +94,12 @@ impl<'a> Walk<'a> {
                 .map_or(Wish::default(), |t| Wish::new(t.berth_preference, false))
         };
         let wishes: SmallVec<[Wish; 6]> = party.indices().map(wish).collect();
-        let seating = choose(&fitting, plan.scope(self.scope), &wishes, plan.service().allocation)?;
+        let seating = choose(
+            &fitting,
+            plan.allotment(self.allotment),
+            &wishes,
+            plan.service().allocation,
+        )?;
         for &seat in &seating.seats {
             let taken = self.block.take(seat, entry.segment);
             debug_assert!(taken, "I1: a chosen seat is free");

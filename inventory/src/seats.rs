@@ -150,7 +150,8 @@ impl SeatBlock {
     /// Gives a segment's legs on a seat back.
     pub(crate) fn release(&mut self, seat: usize, segment: Segment) {
         self.set_taken(seat, self.mask(seat) & !segment.mask());
-        self.free_words(seat, segment).for_each(|word| *word |= 1 << (seat % 64));
+        self.free_words(seat, segment)
+            .for_each(|word| *word |= 1 << (seat % 64));
     }
 
     /// How many seats fit a segment (R6).
@@ -259,7 +260,10 @@ mod tests {
         assert_eq!(block.available(segment(0, 127)), 130);
         assert!(block.take(129, segment(3, 126)));
         assert!(!block.take(129, segment(125, 127)));
-        assert_eq!((block.available(segment(0, 3)), block.available(segment(2, 4))), (130, 129));
+        assert_eq!(
+            (block.available(segment(0, 3)), block.available(segment(2, 4))),
+            (130, 129)
+        );
         assert_eq!(block.free_on_leg(126), 130);
         block.release(129, segment(3, 126));
         assert_eq!(block, SeatBlock::new(130, 127));

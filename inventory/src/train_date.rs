@@ -8,7 +8,7 @@ use interlock_schemas::{Berth, Date, Text, TimestampMs};
 use rustc_hash::FxHashSet;
 
 use crate::outcome::{Answer, Booking, Outcome};
-use crate::plan::{Plan, Scope};
+use crate::plan::{Allotment, Plan};
 use crate::seats::{SeatBlock, Segment};
 use crate::times::start_of_day;
 use crate::waitlist::Waitlist;
@@ -28,18 +28,18 @@ pub struct TrainDate {
     pub(crate) stored: FxHashSet<u64>,
 }
 
-/// What a train-date has once it is open: the plan it is sold by and the state of each scope, in the plan's order.
+/// What a train-date has once it is open: the plan it is sold by and the state of each allotment, in the plan's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Open {
     pub(crate) plan: Arc<Plan>,
     /// The instant from which times of day count.
     pub(crate) day_start: TimestampMs,
-    pub(crate) scopes: Vec<ScopeState>,
+    pub(crate) allotments: Vec<AllotmentState>,
 }
 
 /// Seats and waitlist of one class and quota.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ScopeState {
+pub(crate) struct AllotmentState {
     pub(crate) block: SeatBlock,
     pub(crate) waitlist: Waitlist,
 }
@@ -131,7 +131,12 @@ impl TrainDate {
         const OUTCOME: usize = 400;
         /// Of a fingerprint in a set that is between half and fully used.
         const FINGERPRINT: usize = 14;
-        let blocks = |open: &Open| open.scopes.iter().map(|scope| scope.block.memory()).sum::<usize>();
+        let blocks = |open: &Open| {
+            open.allotments
+                .iter()
+                .map(|allotment| allotment.block.memory())
+                .sum::<usize>()
+        };
         size_of::<TrainDate>()
             + self.open.as_ref().map_or(0, blocks)
             + self.outcomes.len() * OUTCOME
@@ -156,43 +161,45 @@ impl TrainDate {
     /// Availability (R6): the number of seats of a class and quota that fit a segment. 0 for what the plan doesn't have.
     pub fn availability(&self, from: &str, to: &str, travel_class: &str, quota: &str) -> usize {
         let Some(open) = &self.open else { return 0 };
-        let scope = open.plan.scope_index(travel_class, quota);
+        let allotment = open.plan.allotment_index(travel_class, quota);
         let segment = open.plan.segment(from, to);
-        scope
-            .zip(segment)
-            .map_or(0, |(scope, segment)| open.scopes[scope].block.available(segment))
+        allotment.zip(segment).map_or(0, |(allotment, segment)| {
+            open.allotments[allotment].block.available(segment)
+        })
     }
 
     /// Every seat in the train's order, with its taken legs.
     pub fn seat_map(&self) -> impl Iterator<Item = SeatView<'_>> {
         self.open.iter().flat_map(|open| {
             open.plan.seats().iter().map(|seat| {
-                let scope = open.plan.scope(usize::from(seat.scope));
+                let allotment = open.plan.allotment(usize::from(seat.allotment));
                 SeatView {
                     coach: open.plan.coach_name(seat.coach),
                     number: i32::from(seat.number),
                     berth: seat.berth,
-                    travel_class: &scope.class,
-                    quota: &scope.quota,
-                    taken: open.scopes[usize::from(seat.scope)].block.mask(usize::from(seat.local)),
+                    travel_class: &allotment.class,
+                    quota: &allotment.quota,
+                    taken: open.allotments[usize::from(seat.allotment)]
+                        .block
+                        .mask(usize::from(seat.local)),
                 }
             })
         })
     }
 
     /// Class and quota pairs of the plan, in which seats are sold and lists are kept.
-    pub fn scopes(&self) -> impl Iterator<Item = (&str, &str)> {
-        let scopes = self.open.iter().flat_map(|open| open.plan.scopes());
-        scopes.map(|scope| (scope.class.as_str(), scope.quota.as_str()))
+    pub fn allotments(&self) -> impl Iterator<Item = (&str, &str)> {
+        let allotments = self.open.iter().flat_map(|open| open.plan.allotments());
+        allotments.map(|allotment| (allotment.class.as_str(), allotment.quota.as_str()))
     }
 
     /// Who waits for a class and quota, in order.
     pub fn waitlist(&self, travel_class: &str, quota: &str) -> Vec<WaiterView<'_>> {
         let Some(open) = &self.open else { return Vec::new() };
-        let Some(scope) = open.plan.scope_index(travel_class, quota) else {
+        let Some(allotment) = open.plan.allotment_index(travel_class, quota) else {
             return Vec::new();
         };
-        let entries = &open.scopes[scope].waitlist.entries;
+        let entries = &open.allotments[allotment].waitlist.entries;
         let passengers = entries
             .iter()
             .flat_map(|entry| entry.party.indices().map(move |index| (entry, index)));
@@ -213,9 +220,14 @@ impl TrainDate {
     }
 
     /// Class and quota of a booking.
-    pub fn scope_of(&self, booking: &Booking) -> Option<(&str, &str)> {
-        let scope = self.open.as_ref()?.plan.scopes().get(usize::from(booking.scope))?;
-        Some((&scope.class, &scope.quota))
+    pub fn allotment_of(&self, booking: &Booking) -> Option<(&str, &str)> {
+        let allotment = self
+            .open
+            .as_ref()?
+            .plan
+            .allotments()
+            .get(usize::from(booking.allotment))?;
+        Some((&allotment.class, &allotment.quota))
     }
 
     /// Seat-metres of a class that are sold: for each leg its taken seats times its length.
@@ -231,18 +243,18 @@ impl TrainDate {
 
     /// Seat-metres of a class that are offered; sold by offered is the load factor.
     pub fn seat_metres_offered(&self, travel_class: &str) -> i64 {
-        self.sum_of_class(travel_class, |open, scope, _| {
+        self.sum_of_class(travel_class, |open, allotment, _| {
             let route: i64 = (0..open.plan.legs()).map(|leg| leg_length(&open.plan, leg)).sum();
-            route * scope.seats.len() as i64
+            route * allotment.seats.len() as i64
         })
     }
 
-    fn sum_of_class(&self, class: &str, amount: impl Fn(&Open, &Scope, &ScopeState) -> i64) -> i64 {
+    fn sum_of_class(&self, class: &str, amount: impl Fn(&Open, &Allotment, &AllotmentState) -> i64) -> i64 {
         let Some(open) = &self.open else { return 0 };
-        let scopes = open.plan.scopes().iter().zip(&open.scopes);
-        scopes
-            .filter(|(scope, _)| scope.class == class)
-            .map(|(scope, state)| amount(open, scope, state))
+        let allotments = open.plan.allotments().iter().zip(&open.allotments);
+        allotments
+            .filter(|(allotment, _)| allotment.class == class)
+            .map(|(allotment, state)| amount(open, allotment, state))
             .sum()
     }
 }
@@ -250,14 +262,14 @@ impl TrainDate {
 impl Open {
     /// Everything free, nobody waiting.
     pub(crate) fn new(plan: Arc<Plan>, travel_date: Date) -> Open {
-        let empty = |scope: &Scope| ScopeState {
-            block: SeatBlock::new(scope.seats.len(), plan.legs()),
+        let empty = |allotment: &Allotment| AllotmentState {
+            block: SeatBlock::new(allotment.seats.len(), plan.legs()),
             waitlist: Waitlist::default(),
         };
-        let scopes = plan.scopes().iter().map(empty).collect();
+        let allotments = plan.allotments().iter().map(empty).collect();
         Open {
             day_start: start_of_day(plan.zone(), travel_date),
-            scopes,
+            allotments,
             plan,
         }
     }
@@ -272,10 +284,13 @@ impl Open {
         self.day_start + i64::from(self.plan.alighting(segment).arrival_s) * 1_000
     }
 
-    /// The state of the scope that sells a seat, and the seat's place in it.
+    /// The state of the allotment that sells a seat, and the seat's place in it.
     pub(crate) fn block_of(&mut self, seat: u16) -> (&mut SeatBlock, usize) {
         let seat = self.plan.seat(seat);
-        (&mut self.scopes[usize::from(seat.scope)].block, usize::from(seat.local))
+        (
+            &mut self.allotments[usize::from(seat.allotment)].block,
+            usize::from(seat.local),
+        )
     }
 }
 

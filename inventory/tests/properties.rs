@@ -251,15 +251,15 @@ impl Run {
             let legs: Vec<bool> = (0..taken.len()).map(|leg| seat.taken >> leg & 1 == 1).collect();
             assert_eq!(legs, taken, "I1: {} {}", seat.coach, seat.number);
         }
-        for (class, quota) in train_date.scopes() {
-            self.scope_agrees(train_date, class, quota);
+        for (class, quota) in train_date.allotments() {
+            self.allotment_agrees(train_date, class, quota);
         }
         for class in ["SL", "CC"] {
             assert!(train_date.seat_metres_sold(class) <= train_date.seat_metres_offered(class));
         }
     }
 
-    fn scope_agrees(&self, train_date: &TrainDate, class: &str, quota: &str) {
+    fn allotment_agrees(&self, train_date: &TrainDate, class: &str, quota: &str) {
         let waiters = train_date.waitlist(class, quota).into_iter();
         let waiters: Vec<_> = waiters
             .map(|w| {

@@ -34,6 +34,6 @@ pub const REBUILDS: &str = "interlock_rebuilds_total";
 /// Histogram, seconds: time that a rebuild took.
 pub const REBUILD_SECONDS: &str = "interlock_rebuild_seconds";
 /// Counter: times that a stream thread dropped its work and started over, by topology and reason.
-pub const MIGRATIONS: &str = "interlock_migrations_total";
+pub const RESTARTS: &str = "interlock_restarts_total";
 /// Gauge: partitions (tasks) that this worker holds, by topology.
 pub const TASKS: &str = "interlock_tasks";

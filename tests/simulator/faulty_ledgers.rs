@@ -169,9 +169,9 @@ impl LedgerStore for FaultyLedgers {
         let name = match step {
             RebuildStep::Begin { token, keep, .. } => self.0.text(format_args!("begin {token} keep {keep}")),
             RebuildStep::Write { writes, .. } => self.0.text(format_args!("write {}", writes.len())),
-            RebuildStep::Finish {
-                applied, sequence, ..
-            } => self.0.text(format_args!("finish W {applied:?} sequence {sequence}")),
+            RebuildStep::Finish { applied, sequence, .. } => {
+                self.0.text(format_args!("finish W {applied:?} sequence {sequence}"))
+            }
         };
         let (claim, step) = (claim.clone(), step.clone());
         let what = self.0.text(format_args!("rebuild {} {name}", claim.ledger));

@@ -238,10 +238,7 @@ fn the_head_of_a_ledger_is_checked() {
         state
     };
     assert_eq!(says(&other(|state| state.sequence = 5), &[], 10), ["meta sequence"]);
-    assert_eq!(
-        says(&other(|state| state.applied = None), &[], 10),
-        ["meta applied"]
-    );
+    assert_eq!(says(&other(|state| state.applied = None), &[], 10), ["meta applied"]);
     assert_eq!(
         says(&other(|state| state.lineage.0[0].1 = Token("u".to_owned())), &[], 10),
         ["meta lineage"]

@@ -169,9 +169,7 @@ impl World {
 
     /// Offset of the next record to apply.
     pub(super) fn waiting_offset(&self, ledger: i32) -> i64 {
-        self.ledgers[ledger as usize]
-            .applied
-            .map_or(0, |applied| applied + 1)
+        self.ledgers[ledger as usize].applied.map_or(0, |applied| applied + 1)
     }
 
     /// Decides what is there.

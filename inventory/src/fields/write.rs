@@ -44,9 +44,9 @@ impl Changes {
                 self.put(document, &[SEATS, name], |value| append_seats(open, coach, value));
             }
             for &index in &touched.waitlists {
-                let scope = open.plan.scope(usize::from(index));
-                let issued = open.scopes[usize::from(index)].waitlist.issued;
-                let name = [WAITLIST, &scope.class, "|", &scope.quota];
+                let allotment = open.plan.allotment(usize::from(index));
+                let issued = open.allotments[usize::from(index)].waitlist.issued;
+                let name = [WAITLIST, &allotment.class, "|", &allotment.quota];
                 self.put(document, &name, |value| append(&issued, value));
             }
         }
@@ -137,8 +137,8 @@ impl Flavor for Appended<'_> {
 
 fn append_seats(open: &Open, coach: u16, value: &mut Vec<u8>) {
     let start = value.len();
-    for (scope, seats) in open.plan.runs_of_coach(usize::from(coach)) {
-        value.extend_from_slice(open.scopes[*scope].block.packed(seats.clone()));
+    for (allotment, seats) in open.plan.runs_of_coach(usize::from(coach)) {
+        value.extend_from_slice(open.allotments[*allotment].block.packed(seats.clone()));
     }
     let taken = value[start..].iter().rposition(|legs| *legs != 0);
     value.truncate(start + taken.map_or(0, |last| last + 1));

@@ -42,7 +42,10 @@ impl List {
         let mut found = Vec::new();
         for waiter in &self.waiters {
             let (segment, size) = ((waiter.from, waiter.to), waiter.passengers.len());
-            let mut served = *fitting.entry(segment).or_insert_with(|| self.fitting(segment.0, segment.1)) >= size;
+            let mut served = *fitting
+                .entry(segment)
+                .or_insert_with(|| self.fitting(segment.0, segment.1))
+                >= size;
             if policy == PromotionPolicy::LegStrict {
                 for (leg, claimed) in ahead.iter_mut().enumerate().take(waiter.to).skip(waiter.from) {
                     served &= *free.entry(leg).or_insert_with(|| self.fitting(leg, leg + 1)) >= *claimed + size;

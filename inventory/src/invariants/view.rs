@@ -10,7 +10,7 @@ use super::list::{List, Waiter, legs};
 use super::{Found, is_first_answer};
 
 /// Class and quota.
-type Scope = (Text, Text);
+type Allotment = (Text, Text);
 
 /// A train-date as far as its events tell.
 #[derive(Debug, Default)]
@@ -18,8 +18,8 @@ pub(super) struct View {
     policy: PromotionPolicy,
     stops: FxHashMap<Text, usize>,
     /// Coach and number to the row in the list that sells it.
-    seats: FxHashMap<(Text, i32), (Scope, usize)>,
-    lists: FxHashMap<Scope, List>,
+    seats: FxHashMap<(Text, i32), (Allotment, usize)>,
+    lists: FxHashMap<Allotment, List>,
     /// Who sits where: booking and index to seat and legs.
     seated: FxHashMap<(Text, i32), ((Text, i32), u128)>,
     /// Requests with a first answer, and the offset of its command.
@@ -50,11 +50,11 @@ impl View {
     pub(super) fn command_ended(&mut self, found: &mut Vec<Found>) {
         self.named.clear();
         let policy = self.policy;
-        for (scope, list) in self.lists.iter_mut().filter(|(_, list)| list.stirred) {
+        for (allotment, list) in self.lists.iter_mut().filter(|(_, list)| list.stirred) {
             if let Some(waiter) = list.forgotten(policy) {
                 let detail = format!(
                     "{} waits for {} {} and could be served",
-                    waiter.request_id, scope.0, scope.1
+                    waiter.request_id, allotment.0, allotment.1
                 );
                 found.push(Found {
                     invariant: "I3",
@@ -157,9 +157,9 @@ impl View {
         }
     }
 
-    fn sell(&mut self, seat: (Text, i32), scope: Scope) {
-        let rows = &mut self.lists.entry(scope.clone()).or_default().rows;
-        self.seats.insert(seat, (scope, rows.len()));
+    fn sell(&mut self, seat: (Text, i32), allotment: Allotment) {
+        let rows = &mut self.lists.entry(allotment.clone()).or_default().rows;
+        self.seats.insert(seat, (allotment, rows.len()));
         rows.push(0);
     }
 
@@ -190,13 +190,13 @@ impl View {
     }
 
     fn sit(&mut self, header: &EventHeader, seat: &(Text, i32), segment: u128) -> Result<(), String> {
-        let (scope, row) = self.seats.get(seat).ok_or("the plan has no such seat")?;
-        if (&scope.0, &scope.1) != (&header.travel_class, &header.quota) {
-            return Err(format!("it is sold as {} {}", scope.0, scope.1));
+        let (allotment, row) = self.seats.get(seat).ok_or("the plan has no such seat")?;
+        if (&allotment.0, &allotment.1) != (&header.travel_class, &header.quota) {
+            return Err(format!("it is sold as {} {}", allotment.0, allotment.1));
         }
         let held = self
             .lists
-            .get_mut(scope)
+            .get_mut(allotment)
             .and_then(|list| list.rows.get_mut(*row))
             .ok_or("the plan has no such seat")?;
         let taken = *held & segment != 0;
@@ -223,7 +223,7 @@ impl View {
                 detail,
             })
         };
-        let Some(list) = self.lists.get_mut(&scope_of(header)) else {
+        let Some(list) = self.lists.get_mut(&allotment_of(header)) else {
             return report("a promotion without a list".to_owned());
         };
         let named = promoted.passengers.first().map_or(-1, |passenger| passenger.index);
@@ -264,7 +264,7 @@ impl View {
     /// fits; under LEG_STRICT those who wait keep their claims.
     fn went_before_nobody(&mut self, confirmed: &BookingConfirmed, found: &mut Vec<Found>) {
         let header = &confirmed.header;
-        let (Some((from, to)), Some(list)) = (self.segment(header), self.lists.get(&scope_of(header))) else {
+        let (Some((from, to)), Some(list)) = (self.segment(header), self.lists.get(&allotment_of(header))) else {
             return;
         };
         if !list.leaves_room(from, to, confirmed.passengers.len(), self.policy) {
@@ -280,7 +280,7 @@ impl View {
         let header = &waitlisted.header;
         let Some((from, to)) = self.segment(header) else { return };
         let policy = self.policy;
-        let list = self.lists.entry(scope_of(header)).or_default();
+        let list = self.lists.entry(allotment_of(header)).or_default();
         let ahead: usize = list.waiters.iter().map(|waiter| waiter.passengers.len()).sum();
         for (passenger, place) in waitlisted.passengers.iter().zip(ahead as i32 + 1..) {
             list.issued += 1;
@@ -328,7 +328,7 @@ impl View {
         let (header, policy) = (&cancelled.header, self.policy);
         for passenger in &cancelled.passengers {
             let key = (header.request_id.clone(), passenger.index);
-            let list = self.lists.entry(scope_of(header)).or_default();
+            let list = self.lists.entry(allotment_of(header)).or_default();
             let gone = match self.seated.get(&key) {
                 _ if passenger.already_cancelled => self.seated.contains_key(&key),
                 None => list.leave(&header.request_id, passenger.index).is_none(),
@@ -351,14 +351,14 @@ impl View {
                 });
             }
         }
-        if let Some(list) = self.lists.get_mut(&scope_of(header)) {
+        if let Some(list) = self.lists.get_mut(&allotment_of(header)) {
             list.stir(policy);
         }
     }
 
     /// R15: a move says the place that the list gives.
     fn moved(&mut self, header: &EventHeader, moves: &[PositionMove], found: &mut Vec<Found>) {
-        let Some(list) = self.lists.get(&scope_of(header)) else {
+        let Some(list) = self.lists.get(&allotment_of(header)) else {
             return;
         };
         for moved in moves {
@@ -381,6 +381,6 @@ impl View {
     }
 }
 
-fn scope_of(header: &EventHeader) -> Scope {
+fn allotment_of(header: &EventHeader) -> Allotment {
     (header.travel_class.clone(), header.quota.clone())
 }

@@ -54,14 +54,14 @@ struct Person {
 
 struct Booked {
     user: Text,
-    scope: (Text, Text),
+    allotment: (Text, Text),
     from: usize,
     to: usize,
 }
 
 /// People who are served at once, in order of arrival.
 struct Waiting {
-    scope: (Text, Text),
+    allotment: (Text, Text),
     booking: Text,
     people: Vec<usize>,
 }
@@ -169,11 +169,11 @@ impl Oracle {
 
     /// Waiters in order: booking, index, first, current.
     pub fn waiters(&self, class: &str, quota: &str) -> Vec<(Text, i32, i32, i32)> {
-        let scope = (class.into(), quota.into());
+        let allotment = (class.into(), quota.into());
         let people = self
             .list
             .iter()
-            .filter(|waiting| waiting.scope == scope)
+            .filter(|waiting| waiting.allotment == allotment)
             .flat_map(|waiting| &waiting.people);
         people
             .zip(1..)
@@ -222,10 +222,10 @@ impl Oracle {
         if now >= departures[from] {
             return Err("TRAIN_DEPARTED");
         }
-        let scope = (request.travel_class.clone(), request.quota.clone());
+        let allotment = (request.travel_class.clone(), request.quota.clone());
         let mut seatable = 0;
         for count in 1..=size {
-            if self.may_be_served(&scope, from, to, count, self.list.len()) {
+            if self.may_be_served(&allotment, from, to, count, self.list.len()) {
                 seatable = count;
             }
         }
@@ -248,33 +248,33 @@ impl Oracle {
         let seated = match seatable {
             0 => None,
             _ => Some(
-                self.choose(&scope, from, to, &wishes[..seatable])
+                self.choose(&allotment, from, to, &wishes[..seatable])
                     .ok_or("NO_MATCHING_BERTH")?,
             ),
         };
         let waiting: usize = self
             .list
             .iter()
-            .filter(|w| w.scope == scope)
+            .filter(|w| w.allotment == allotment)
             .map(|w| w.people.len())
             .sum();
         let named_cap = self
             .plan
             .waitlist_caps
             .iter()
-            .find(|cap| cap.travel_class == scope.0 && cap.quota == scope.1);
-        let cap = named_cap.map_or_else(|| self.default_cap(&scope), |cap| cap.passengers as usize);
+            .find(|cap| cap.travel_class == allotment.0 && cap.quota == allotment.1);
+        let cap = named_cap.map_or_else(|| self.default_cap(&allotment), |cap| cap.passengers as usize);
         if size > seatable && waiting + size - seatable > cap {
             return Err("WAITLIST_FULL");
         }
         let booked = Booked {
             user: request.user_id.clone(),
-            scope: scope.clone(),
+            allotment: allotment.clone(),
             from,
             to,
         };
         self.bookings.insert(request.request_id.clone(), booked);
-        let paid = self.fare(&scope, from, to);
+        let paid = self.fare(&allotment, from, to);
         self.balance += paid * size as i64;
         let mut told = Vec::new();
         let first_person = self.people.len();
@@ -283,7 +283,11 @@ impl Oracle {
                 Some((seats, _)) if index < seats.len() => State::Seat(seats[index]),
                 _ => State::Waits,
             };
-            let first = if state == State::Waits { self.issue(&scope) } else { 0 };
+            let first = if state == State::Waits {
+                self.issue(&allotment)
+            } else {
+                0
+            };
             let wish = passenger.berth_preference;
             self.people.push(Person {
                 booking: request.request_id.clone(),
@@ -311,7 +315,7 @@ impl Oracle {
             };
             for people in groups {
                 self.list.push(Waiting {
-                    scope: scope.clone(),
+                    allotment: allotment.clone(),
                     booking: request.request_id.clone(),
                     people,
                 });
@@ -331,7 +335,7 @@ impl Oracle {
         if booked.user != request.user_id {
             return Err("NOT_YOUR_BOOKING");
         }
-        let (scope, from, to) = (booked.scope.clone(), booked.from, booked.to);
+        let (allotment, from, to) = (booked.allotment.clone(), booked.from, booked.to);
         let members: Vec<usize> = (0..self.people.len())
             .filter(|&p| self.people[p].booking == *id)
             .collect();
@@ -342,13 +346,13 @@ impl Oracle {
         {
             return Err("UNKNOWN_PASSENGER");
         }
-        let before = self.waiters(&scope.0, &scope.1);
+        let before = self.waiters(&allotment.0, &allotment.1);
         let hours_left = (departures[from] - now) as f64 / 3_600_000.0;
         let fare = self
             .plan
             .fares
             .iter()
-            .find(|fare| fare.travel_class == scope.0)
+            .find(|fare| fare.travel_class == allotment.0)
             .unwrap()
             .clone();
         let mut gave = Vec::new();
@@ -365,7 +369,7 @@ impl Oracle {
                 State::Seat(seat) => {
                     self.occupy(&[seat], from, to, false);
                     let kept = match hours_left {
-                        _ if scope.1 == "TQ" => paid,
+                        _ if allotment.1 == "TQ" => paid,
                         h if h > 72.0 => fare.cancellation_flat_minor,
                         h if h > 24.0 => fare
                             .cancellation_flat_minor
@@ -386,10 +390,10 @@ impl Oracle {
         }
         self.list.retain(|waiting| !waiting.people.is_empty());
         let mut told = vec![Told::GaveBack(gave)];
-        self.promote(&scope, &mut told);
+        self.promote(&allotment, &mut told);
         let place_before =
             |booking: &str, index: i32| before.iter().find(|w| w.0 == booking && w.1 == index).map(|w| w.3);
-        let after = self.waiters(&scope.0, &scope.1);
+        let after = self.waiters(&allotment.0, &allotment.1);
         let moved: Vec<_> = after
             .into_iter()
             .filter(|w| place_before(&w.0, w.1) != Some(w.3))
@@ -401,13 +405,13 @@ impl Oracle {
     }
 
     /// To a fixpoint, taken literally: the first entry of the list that may be served is served, until there is none.
-    fn promote(&mut self, scope: &(Text, Text), told: &mut Vec<Told>) {
+    fn promote(&mut self, allotment: &(Text, Text), told: &mut Vec<Told>) {
         let first_servable = |oracle: &Oracle| {
             (0..oracle.list.len()).find(|&place| {
                 let waiting = &oracle.list[place];
                 let booked = &oracle.bookings[&waiting.booking];
-                waiting.scope == *scope
-                    && oracle.may_be_served(scope, booked.from, booked.to, waiting.people.len(), place)
+                waiting.allotment == *allotment
+                    && oracle.may_be_served(allotment, booked.from, booked.to, waiting.people.len(), place)
             })
         };
         while let Some(place) = first_servable(self) {
@@ -419,7 +423,7 @@ impl Oracle {
                 .iter()
                 .map(|&person| (self.people[person].wish, false))
                 .collect();
-            let (seats, tier) = self.choose(scope, from, to, &wishes).unwrap();
+            let (seats, tier) = self.choose(allotment, from, to, &wishes).unwrap();
             self.occupy(&seats, from, to, true);
             let mut places = self.places(0, &seats);
             for ((&person, &seat), line) in waiting.people.iter().zip(&seats).zip(&mut places) {
@@ -431,15 +435,15 @@ impl Oracle {
     }
 
     /// R16: it fits; under LEG_STRICT every leg also keeps a seat for each passenger ahead.
-    fn may_be_served(&self, scope: &(Text, Text), from: usize, to: usize, size: usize, place: usize) -> bool {
-        let fits = self.fitting(scope, from, to).len() >= size;
+    fn may_be_served(&self, allotment: &(Text, Text), from: usize, to: usize, size: usize, place: usize) -> bool {
+        let fits = self.fitting(allotment, from, to).len() >= size;
         let strict = self.plan.promotion == PromotionPolicy::LegStrict;
         fits && (!strict
             || (from..to).all(|leg| {
-                let free = self.fitting(scope, leg, leg + 1).len();
+                let free = self.fitting(allotment, leg, leg + 1).len();
                 let over_leg = |waiting: &&Waiting| {
                     let booked = &self.bookings[&waiting.booking];
-                    waiting.scope == *scope && booked.from <= leg && leg < booked.to
+                    waiting.allotment == *allotment && booked.from <= leg && leg < booked.to
                 };
                 let ahead: usize = self.list[..place]
                     .iter()
@@ -450,21 +454,22 @@ impl Oracle {
             }))
     }
 
-    fn fitting(&self, scope: &(Text, Text), from: usize, to: usize) -> Vec<usize> {
-        let fits =
-            |seat: &Seat| seat.class == scope.0 && seat.quota == scope.1 && !seat.taken[from..to].contains(&true);
+    fn fitting(&self, allotment: &(Text, Text), from: usize, to: usize) -> Vec<usize> {
+        let fits = |seat: &Seat| {
+            seat.class == allotment.0 && seat.quota == allotment.1 && !seat.taken[from..to].contains(&true)
+        };
         (0..self.seats.len()).filter(|&seat| fits(&self.seats[seat])).collect()
     }
 
     /// R7 as the crate documents its reading of it.
     fn choose(
         &self,
-        scope: &(Text, Text),
+        allotment: &(Text, Text),
         from: usize,
         to: usize,
         wishes: &[(BerthPreference, bool)],
     ) -> Option<(Vec<usize>, Tier)> {
-        let fitting = self.fitting(scope, from, to);
+        let fitting = self.fitting(allotment, from, to);
         if let [(wish, hard)] = wishes {
             let key = |&seat: &usize| {
                 let misses = *wish != BerthPreference::None && !self.grants(seat, *wish);
@@ -573,19 +578,19 @@ impl Oracle {
             .collect()
     }
 
-    fn issue(&mut self, scope: &(Text, Text)) -> i32 {
-        let issued = self.issued.entry(scope.clone()).or_default();
+    fn issue(&mut self, allotment: &(Text, Text)) -> i32 {
+        let issued = self.issued.entry(allotment.clone()).or_default();
         *issued += 1;
         *issued
     }
 
-    fn default_cap(&self, scope: &(Text, Text)) -> usize {
+    fn default_cap(&self, allotment: &(Text, Text)) -> usize {
         let seats = self
             .seats
             .iter()
-            .filter(|seat| seat.class == scope.0 && seat.quota == scope.1)
+            .filter(|seat| seat.class == allotment.0 && seat.quota == allotment.1)
             .count();
-        let share = if ["1A", "2A", "3A", "3E", "CC", "EC", "FIRST"].contains(&scope.0.as_str()) {
+        let share = if ["1A", "2A", "3A", "3E", "CC", "EC", "FIRST"].contains(&allotment.0.as_str()) {
             0.6
         } else {
             0.3
@@ -593,12 +598,12 @@ impl Oracle {
         (seats as f64 * share + 0.5 + 1e-9).floor() as usize
     }
 
-    fn fare(&self, scope: &(Text, Text), from: usize, to: usize) -> Minor {
+    fn fare(&self, allotment: &(Text, Text), from: usize, to: usize) -> Minor {
         let fare = self
             .plan
             .fares
             .iter()
-            .find(|fare| fare.travel_class == scope.0)
+            .find(|fare| fare.travel_class == allotment.0)
             .unwrap();
         let metres = self.plan.route[to].distance_m - self.plan.route[from].distance_m;
         let slab = fare
@@ -607,7 +612,7 @@ impl Oracle {
             .find(|slab| slab.up_to_m >= metres)
             .unwrap_or(fare.slabs.last().unwrap());
         let round = |amount: f64| (amount + 0.5).floor() as i64;
-        let tatkal = match scope.1.as_str() {
+        let tatkal = match allotment.1.as_str() {
             "TQ" => round(slab.fare_minor as f64 * fare.tatkal_bp as f64 / 10_000.0)
                 .clamp(fare.tatkal_min_minor, fare.tatkal_max_minor),
             _ => 0,
@@ -621,7 +626,7 @@ impl Oracle {
         (0..self.list.len()).any(|place| {
             let waiting = &self.list[place];
             let booked = &self.bookings[&waiting.booking];
-            self.may_be_served(&waiting.scope, booked.from, booked.to, waiting.people.len(), place)
+            self.may_be_served(&waiting.allotment, booked.from, booked.to, waiting.people.len(), place)
         })
     }
 }

@@ -12,7 +12,7 @@ pub enum TaskError {
     /// Drop the cache and everything uncommitted, confirm ownership by a poll, back off, acquire again. Nothing is lost:
     /// what the ledgers hold is sent again, what they don't hold is read again.
     #[error("{detail}")]
-    Migrated {
+    Restart {
         /// A short name for counters and logs.
         reason: &'static str,
         /// What happened, with coordinates.
@@ -26,8 +26,8 @@ pub enum TaskError {
 }
 
 impl TaskError {
-    fn migrated(reason: &'static str, error: &impl ToString, producer_lost: bool) -> Self {
-        Self::Migrated {
+    fn restart(reason: &'static str, error: &impl ToString, producer_lost: bool) -> Self {
+        Self::Restart {
             reason,
             detail: error.to_string(),
             producer_lost,
@@ -38,9 +38,9 @@ impl TaskError {
 impl From<LogError> for TaskError {
     fn from(error: LogError) -> Self {
         match error {
-            LogError::Retriable { .. } => Self::migrated("log_unavailable", &error, false),
-            LogError::Abortable { .. } => Self::migrated("transaction_aborted", &error, false),
-            LogError::Fenced { .. } => Self::migrated("producer_fenced", &error, true),
+            LogError::Retriable { .. } => Self::restart("log_unavailable", &error, false),
+            LogError::Abortable { .. } => Self::restart("transaction_aborted", &error, false),
+            LogError::Fenced { .. } => Self::restart("producer_fenced", &error, true),
             LogError::Fatal { .. } => Self::Fatal(error.to_string()),
         }
     }
@@ -49,9 +49,9 @@ impl From<LogError> for TaskError {
 impl From<LedgerError> for TaskError {
     fn from(error: LedgerError) -> Self {
         match error {
-            LedgerError::Fenced { .. } => Self::migrated("ledger_fenced", &error, false),
-            LedgerError::Behind { .. } => Self::migrated("ledger_behind", &error, false),
-            LedgerError::Unavailable { .. } => Self::migrated("ledger_unavailable", &error, false),
+            LedgerError::Fenced { .. } => Self::restart("ledger_fenced", &error, false),
+            LedgerError::Behind { .. } => Self::restart("ledger_behind", &error, false),
+            LedgerError::Unavailable { .. } => Self::restart("ledger_unavailable", &error, false),
             LedgerError::Fatal { .. } => Self::Fatal(error.to_string()),
         }
     }
@@ -60,8 +60,8 @@ impl From<LedgerError> for TaskError {
 impl From<SinkError> for TaskError {
     fn from(error: SinkError) -> Self {
         match error {
-            SinkError::Fenced { .. } => Self::migrated("sink_fenced", &error, false),
-            SinkError::Unavailable { .. } => Self::migrated("sink_unavailable", &error, false),
+            SinkError::Fenced { .. } => Self::restart("sink_fenced", &error, false),
+            SinkError::Unavailable { .. } => Self::restart("sink_unavailable", &error, false),
             SinkError::Fatal { .. } => Self::Fatal(error.to_string()),
         }
     }
@@ -72,7 +72,7 @@ impl From<ProcessError> for TaskError {
         match error {
             ProcessError::Ledger(error) => error.into(),
             ProcessError::Log(error) => error.into(),
-            ProcessError::Unavailable(detail) => Self::Migrated {
+            ProcessError::Unavailable(detail) => Self::Restart {
                 reason: "registry_unavailable",
                 detail,
                 producer_lost: false,

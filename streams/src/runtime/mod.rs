@@ -352,14 +352,14 @@ async fn prepare(
 
 /// Shows counters as 0 before they count: an increase from nothing is not seen as one.
 fn show_counters(topology: &Topology) {
-    use crate::metric_definitions::{ACQUISITIONS, MIGRATIONS, REBUILDS, RECORDS_FORWARDED, RECORDS_REFUSED};
+    use crate::metric_definitions::{ACQUISITIONS, REBUILDS, RECORDS_FORWARDED, RECORDS_REFUSED, RESTARTS};
     for reason in [
         "log_unavailable",
         "transaction_aborted",
         "producer_fenced",
         "partitions_lost",
     ] {
-        metrics::counter!(MIGRATIONS, "topology" => topology.name().to_owned(), "reason" => reason).increment(0);
+        metrics::counter!(RESTARTS, "topology" => topology.name().to_owned(), "reason" => reason).increment(0);
     }
     for topic in topology.source_topics() {
         for reason in ["undecodable", "wrong_partition", "processing", "production"] {
@@ -392,7 +392,7 @@ async fn check_topics(topology: &Topology, log: &dyn Log) -> Result<BTreeMap<Str
     );
     for topic in topics {
         // A topic may be created a moment after the workers have started: this is waited for.
-        let count = log.partitions(&topic).await?.ok_or_else(|| TaskError::Migrated {
+        let count = log.partitions(&topic).await?.ok_or_else(|| TaskError::Restart {
             reason: "topic_missing",
             detail: format!(
                 "topic {topic}, which topology {} needs, does not exist; create it",
@@ -441,7 +441,7 @@ impl<'a> Pause<'a> {
 
     /// Waits before the next attempt; an error that trying again can't mend is returned.
     async fn after(&mut self, error: TaskError) -> Result<(), TaskError> {
-        let TaskError::Migrated { reason, detail, .. } = error else {
+        let TaskError::Restart { reason, detail, .. } = error else {
             return Err(error);
         };
         tracing::warn!(

@@ -25,7 +25,7 @@ use super::stages::{Stage, Stages};
 use super::tasks::Tasks;
 use crate::log::{Consumer, Log, LogError, Polled};
 use crate::metric_definitions::{
-    COMMIT_SECONDS, COMMITS, LAG, MIGRATIONS, OUTCOME_SECONDS, RECORDS_APPLIED, RECORDS_READ, ROUND_SECONDS, TASKS,
+    COMMIT_SECONDS, COMMITS, LAG, OUTCOME_SECONDS, RECORDS_APPLIED, RECORDS_READ, RESTARTS, ROUND_SECONDS, TASKS,
 };
 use crate::record::{PartitionRecords, TopicPartition, listed};
 
@@ -298,7 +298,7 @@ impl<'a> StreamThread<'a> {
 
     fn on_lost(&mut self, partitions: &[TopicPartition]) -> Result<(), TaskError> {
         self.remove(partitions);
-        Err(TaskError::Migrated {
+        Err(TaskError::Restart {
             reason: "partitions_lost",
             detail: format!(
                 "the group took {} away before they could be given up",
@@ -419,7 +419,7 @@ impl<'a> StreamThread<'a> {
 
     /// Drops everything that is not committed; what is lasting is read back when the pause is over.
     async fn on_trouble(&mut self, error: TaskError) -> Result<(), TaskError> {
-        let TaskError::Migrated {
+        let TaskError::Restart {
             reason,
             detail,
             producer_lost,
@@ -434,7 +434,7 @@ impl<'a> StreamThread<'a> {
             attempts = self.attempts,
             "starting over"
         );
-        metrics::counter!(MIGRATIONS, "topology" => self.topology.clone(), "reason" => reason).increment(1);
+        metrics::counter!(RESTARTS, "topology" => self.topology.clone(), "reason" => reason).increment(1);
         self.health.set(&self.name, Some(format!("{reason}: {detail}")));
         self.abandon(producer_lost).await;
         let partitions: Vec<TopicPartition> = self.assigned.iter().cloned().collect();
@@ -456,7 +456,7 @@ impl<'a> StreamThread<'a> {
         if let Some(commit) = self.commit.take() {
             producer_lost |= match commit.result.await {
                 Ok(()) => false,
-                Err(TaskError::Migrated { producer_lost, .. }) => producer_lost,
+                Err(TaskError::Restart { producer_lost, .. }) => producer_lost,
                 Err(TaskError::Fatal(_)) => true,
             };
         }

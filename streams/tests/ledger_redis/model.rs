@@ -214,12 +214,7 @@ fn answers_are_those_of_the_store_in_memory() {
                     _ => claim.token = Token("zombie".to_owned()),
                 }
                 let expected = make(&memory, &claim, held.applied, call).await;
-                prop_assert_eq!(
-                    make(&*redis, &claim, held.applied, call).await,
-                    expected,
-                    "{:?}",
-                    call
-                );
+                prop_assert_eq!(make(&*redis, &claim, held.applied, call).await, expected, "{:?}", call);
                 prop_assert_eq!(everything(&*redis).await, everything(&memory).await, "after {:?}", call);
                 prop_assert_eq!(redis.documents(LEDGER).await.unwrap(), memory.documents(LEDGER));
             }

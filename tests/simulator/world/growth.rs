@@ -69,7 +69,7 @@ impl World<'_> {
                     site.say(format_args!("{error}"));
                     let may_be_tried_again = matches!(
                         error,
-                        RepartitionError::NotAlone { .. } | RepartitionError::Task(TaskError::Migrated { .. })
+                        RepartitionError::NotAlone { .. } | RepartitionError::Task(TaskError::Restart { .. })
                     );
                     if !may_be_tried_again {
                         return Ok(Err(Violation::new("stopped", format!("{name}: {error}"))));

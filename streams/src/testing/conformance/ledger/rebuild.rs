@@ -241,7 +241,11 @@ pub async fn demanded_is_left_to_the_owner(store: &dyn LedgerStore) {
         ..before
     };
     assert_eq!(demanded.epoch, owner.epoch + 1);
-    assert_eq!(state(store).await, demanded, "the applied offset and the owner's name stay");
+    assert_eq!(
+        state(store).await,
+        demanded,
+        "the applied offset and the owner's name stay"
+    );
     for document in ["d1", "d2"] {
         assert!(fields(store, document).await.is_empty());
     }
