@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use interlock_benches::{NOW, timetable};
-use interlock_inventory::{Change, Ledger, Plan, Provenance, SETTLED, command_key, decide, evolve, settled_field};
+use interlock_inventory::{Change, CommandContext, Ledger, Plan, SETTLED, command_key, decide, evolve, settled_field};
 use interlock_loadgen::{Profile, Workload};
 use interlock_schemas::{Command, Event, Payload as _, Text};
 use rustc_hash::FxHashMap;
@@ -142,7 +142,7 @@ impl Partition {
         clock.restart();
         for (command, request) in commands.into_iter().zip(&batch) {
             let train = request.key.split('|').next().unwrap_or_default();
-            let at = Provenance {
+            let at = CommandContext {
                 ledger: self.ledger.number,
                 next_sequence: self.sequence + 1,
                 source_offset: self.offset,

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use interlock_inventory::{Ledger, Plan, Provenance, decide, evolve};
+use interlock_inventory::{CommandContext, Ledger, Plan, decide, evolve};
 use interlock_schemas::{
     Allocation, Berth, BerthPreference, BookingRequest, CancellationRequest, Coach, Command, Date, Event, Fare,
     FareSlab, Layout, Passenger, PromotionPolicy, Quota, RefundBand, Stop, TrainService,
@@ -208,7 +208,7 @@ impl Sale {
     /// What a command would cause.
     pub fn decide(&self, command: &Command) -> Vec<Event> {
         let token = "7b1f0c52-1f0e-4c57-9c3b-7d6f1f8f8a10".into();
-        let at = Provenance {
+        let at = CommandContext {
             ledger: 0,
             next_sequence: self.events.len() as i64 + 1,
             source_offset: self.events.len() as i64,

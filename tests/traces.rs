@@ -15,7 +15,7 @@ use interlock_streams::record::{OutputRecord, Record, TopicPartition};
 use interlock_streams::runtime::{Health, RuntimeConfig, Services, TaskError, run_here};
 use interlock_streams::serde::Utf8;
 use interlock_streams::window::MemorySink;
-use interlock_streams::{Aggregate, Event, Message, StreamsBuilder, Topology};
+use interlock_streams::{Decider, Event, Message, StreamsBuilder, Topology};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -33,7 +33,7 @@ pub const UNREADABLE: &[u8] = b"\xff";
 #[derive(Default, Serialize, Deserialize)]
 struct Notes(Vec<String>);
 
-impl Aggregate for Notes {
+impl Decider for Notes {
     type Command = String;
     type Event = String;
 
@@ -49,9 +49,7 @@ impl Aggregate for Notes {
 /// The topology: `commands` → `events`, one each.
 pub fn notes() -> Result<Topology> {
     let builder = StreamsBuilder::new("notes");
-    builder
-        .stream("commands", || Utf8)
-        .aggregate::<Notes>("notes", "events");
+    builder.stream("commands", || Utf8).decide::<Notes>("notes", "events");
     Ok(builder.build()?)
 }
 

@@ -7,7 +7,7 @@ use interlock_inventory::{Ledger, Plan, SETTLED, TrainDate, decide, evolve, sett
 use interlock_schemas::{Command, Encoder, Event, Text, topics, train_date_key};
 use interlock_streams::ledger::{FieldName, FieldWrite, Fields};
 use interlock_streams::{
-    Corrupt, GlobalTable, LedgerProcessor, LedgerSpec, Message, Provenance, StreamsBuilder, Topology,
+    CommandContext, Corrupt, GlobalTable, LedgerProcessor, LedgerSpec, Message, StreamsBuilder, Topology,
 };
 use rustc_hash::FxHashMap;
 
@@ -166,7 +166,7 @@ impl LedgerProcessor for Seats {
         loaded.map_err(|error| Corrupt(error.to_string()))
     }
 
-    fn decide(&mut self, message: Message<Command>, at: &Provenance<'_>, events: &mut Vec<Decided<Event>>) {
+    fn decide(&mut self, message: Message<Command>, at: &CommandContext<'_>, events: &mut Vec<Decided<Event>>) {
         let command = message.value;
         let (Command::Book(interlock_schemas::BookingRequest { train_id, .. })
         | Command::Cancel(interlock_schemas::CancellationRequest { train_id, .. })) = &command;
@@ -184,14 +184,14 @@ impl LedgerProcessor for Seats {
         if self.token != at.token {
             self.token = at.token.into();
         }
-        let provenance = interlock_inventory::Provenance {
+        let context = interlock_inventory::CommandContext {
             ledger: at.ledger,
             next_sequence: at.next_sequence,
             source_offset: at.offset,
             time: at.timestamp,
             token: &self.token,
         };
-        let decided = decide(&self.ledger, &command, plan.as_ref(), &provenance);
+        let decided = decide(&self.ledger, &command, plan.as_ref(), &context);
         for event in &decided {
             evolve(&mut self.ledger, event);
         }

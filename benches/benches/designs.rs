@@ -11,10 +11,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use interlock_benches::{NOW, TRAVEL_DATE, bookings, train};
-use interlock_inventory::{Change, Ledger, Plan, Provenance, decide, evolve};
+use interlock_inventory::{Change, CommandContext, Ledger, Plan, decide, evolve};
 use interlock_schemas::{BookingRequest, Command, train_date_key};
 use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore};
-use interlock_streams::ledger::{Claim, FieldWrite, LedgerCommit, LedgerStore as _, Token};
+use interlock_streams::ledger::{FieldWrite, Holder, LedgerCommit, LedgerStore as _, Token};
 use redis::AsyncCommands as _;
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
@@ -167,7 +167,7 @@ async fn ledger(url: &str, requests: &[BookingRequest]) {
         .acquire(0, "benchmark", &token)
         .await
         .expect("the ledger is acquired");
-    let claim = Claim {
+    let holder = Holder {
         ledger: 0,
         epoch: state.epoch,
         token,
@@ -179,12 +179,12 @@ async fn ledger(url: &str, requests: &[BookingRequest]) {
     };
     let plans: Vec<Arc<Plan>> = (0..TRAINS).map(plan).collect();
     let mut ledger = Ledger::new(0, 1);
-    let text = claim.token.0.as_str().into();
+    let text = holder.token.0.as_str().into();
     let (mut applied, mut sequence, mut trim) = (None, 0, Vec::new());
     for (number, batch) in requests.chunks(BATCH).enumerate() {
         let (first, mut outputs) = (number * BATCH, 0);
         for (place, request) in batch.iter().enumerate() {
-            let at = Provenance {
+            let at = CommandContext {
                 ledger: 0,
                 next_sequence: sequence + 1,
                 source_offset: (first + place) as i64,
@@ -212,7 +212,7 @@ async fn ledger(url: &str, requests: &[BookingRequest]) {
             trim: std::mem::take(&mut trim),
             ..LedgerCommit::default()
         };
-        store.commit(&claim, &commit).await.expect("it is applied");
+        store.commit(&holder, &commit).await.expect("it is applied");
         ledger.leave_in_store();
         applied = Some(next);
         trim.push(next);

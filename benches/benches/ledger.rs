@@ -16,7 +16,7 @@ use interlock_inventory::Change;
 use interlock_schemas::Command;
 use interlock_streams::ledger::memory::MemoryLedgerStore;
 use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore};
-use interlock_streams::ledger::{Claim, FieldWrite, LedgerCommit, LedgerStore, Token};
+use interlock_streams::ledger::{FieldWrite, Holder, LedgerCommit, LedgerStore, Token};
 use tokio::runtime::Runtime;
 
 /// Outputs of a booking, as the outbox keeps them.
@@ -45,7 +45,7 @@ fn commits(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, name: &s
         let token = Token(format!("benchmark {}", std::process::id()));
         let state = runtime.block_on(store.acquire(ledger, "benchmark", &token));
         let state = state.expect("the ledger is acquired");
-        let claim = Claim {
+        let holder = Holder {
             ledger,
             epoch: state.epoch,
             token,
@@ -65,7 +65,7 @@ fn commits(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, name: &s
                     trim: std::mem::take(&mut trim),
                     ..LedgerCommit::default()
                 };
-                runtime.block_on(store.commit(&claim, &commit)).expect("it is applied");
+                runtime.block_on(store.commit(&holder, &commit)).expect("it is applied");
                 applied = Some(next);
                 trim.push(next);
             });

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use interlock_inventory::{Ledger, Plan, Provenance, decide, evolve};
+use interlock_inventory::{CommandContext, Ledger, Plan, decide, evolve};
 use interlock_loadgen::{CANONICAL_PROFILE, CANONICAL_REQUESTS, Outcomes, Profile, Workload};
 use std::collections::HashMap;
 
@@ -261,7 +261,7 @@ fn sell(trains: &[TrainService], requests: u64) -> Outcomes {
             interlock_schemas::Command::Book(book) => &book.train_id,
             interlock_schemas::Command::Cancel(cancel) => &cancel.train_id,
         };
-        let at = Provenance {
+        let at = CommandContext {
             ledger: 0,
             next_sequence,
             source_offset,

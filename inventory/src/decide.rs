@@ -1,4 +1,4 @@
-//! `decide`: what a command causes. Pure: the same state, command, plan and provenance give the same events.
+//! `decide`: what a command causes. Pure: the same state, command, plan and context give the same events.
 //!
 //! Events of one command come in this order: OPENED (its first sight of a plan), ANSWER (two where a party is split between
 //! seats and waitlist), PROMOTIONs in the order of promotion, POSITION of the list that moved.
@@ -21,7 +21,7 @@ use crate::{TEXT_CHARS_MAX, key};
 
 /// Where a command comes from, and what its events are to be numbered.
 #[derive(Clone, Copy, Debug)]
-pub struct Provenance<'a> {
+pub struct CommandContext<'a> {
     /// The ledger: the partition of `booking-requests`.
     pub ledger: i32,
     /// Sequence of the first event; the others follow without gap (I4).
@@ -38,7 +38,7 @@ pub struct Provenance<'a> {
 ///
 /// `plan` is what `train-services` says now. It counts only while the train-date isn't open: the first command that finds a
 /// plan which runs on the date (and isn't a repeated one) opens it, and from then on the plan in the ledger holds.
-pub fn decide(ledger: &Ledger, command: &Command, plan: Option<&Arc<Plan>>, at: &Provenance<'_>) -> Vec<Event> {
+pub fn decide(ledger: &Ledger, command: &Command, plan: Option<&Arc<Plan>>, at: &CommandContext<'_>) -> Vec<Event> {
     let train_date = ledger.get(&command_key(command));
     let mut step = Step::new(command, at);
     if let Some(outcome) = train_date.and_then(|train_date| train_date.outcome(step.request_id())) {
@@ -176,7 +176,7 @@ pub(crate) fn is_long(text: &str) -> bool {
 /// A command being decided, and the events so far.
 pub(crate) struct Step<'a> {
     pub(crate) command: &'a Command,
-    pub(crate) at: &'a Provenance<'a>,
+    pub(crate) at: &'a CommandContext<'a>,
     pub(crate) digest: Digest,
     /// The answer repeats an earlier one: no money moves.
     pub(crate) replay: bool,
@@ -197,7 +197,7 @@ pub(crate) struct Subject {
 }
 
 impl<'a> Step<'a> {
-    fn new(command: &'a Command, at: &'a Provenance<'a>) -> Self {
+    fn new(command: &'a Command, at: &'a CommandContext<'a>) -> Self {
         Step {
             command,
             at,

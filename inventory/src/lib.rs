@@ -58,7 +58,7 @@ mod times;
 mod train_date;
 mod waitlist;
 
-pub use decide::{Provenance, decide, is_answerable};
+pub use decide::{CommandContext, decide, is_answerable};
 pub use digest::Digest;
 pub use evolve::evolve;
 pub use fare::{TATKAL, fare, refund_of_seat, refund_of_waiter};

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use interlock_inventory::invariants::EventAuditor;
-use interlock_inventory::{Ledger, Plan, Provenance, TrainDate, decide, evolve};
+use interlock_inventory::{CommandContext, Ledger, Plan, TrainDate, decide, evolve};
 use interlock_schemas::*;
 use support::{DEPARTURE, ORIGIN_DATE};
 
@@ -65,7 +65,7 @@ fn decisions() {
     let mut events: Vec<Event> = Vec::new();
     let (mut booking, mut cancelling, mut evolving) = (vec![], vec![], vec![]);
     for (offset, command) in commands.iter().enumerate() {
-        let at = Provenance {
+        let at = CommandContext {
             ledger: 0,
             next_sequence: events.len() as i64 + 1,
             source_offset: offset as i64,

@@ -4,7 +4,7 @@
 
 use interlock_streams::serde::Json;
 use interlock_streams::testing::TopologyTestDriver;
-use interlock_streams::{Aggregate, BuildError, Event, Message, StreamsBuilder, Topology};
+use interlock_streams::{BuildError, Decider, Event, Message, StreamsBuilder, Topology};
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -29,7 +29,7 @@ struct Stock {
     reserved: std::collections::BTreeMap<String, u64>,
 }
 
-impl Aggregate for Stock {
+impl Decider for Stock {
     type Command = Command;
     type Event = Movement;
 
@@ -62,7 +62,7 @@ pub(crate) fn topology() -> Result<Topology, BuildError> {
     let builder = StreamsBuilder::new("stock");
     builder
         .stream("commands", || Json)
-        .aggregate::<Stock>("articles", "movements");
+        .decide::<Stock>("articles", "movements");
     builder.build()
 }
 

@@ -5,14 +5,14 @@
 
 use interlock_streams::serde::{Json, Utf8};
 use interlock_streams::testing::TopologyTestDriver;
-use interlock_streams::{Aggregate, BuildError, Event, Message, StreamsBuilder, Topology};
+use interlock_streams::{BuildError, Decider, Event, Message, StreamsBuilder, Topology};
 use serde::{Deserialize, Serialize};
 
 /// How often a word came.
 #[derive(Default, Serialize, Deserialize)]
 struct Count(u64);
 
-impl Aggregate for Count {
+impl Decider for Count {
     type Command = String;
     type Event = u64;
 
@@ -38,7 +38,7 @@ pub(crate) fn topology() -> Result<Topology, BuildError> {
         })
         .select_key(|word| word.value.clone())
         .repartition("words", Utf8, || Utf8)
-        .aggregate::<Count>("count", "counts");
+        .decide::<Count>("count", "counts");
     builder.build()
 }
 

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 
-use crate::aggregate::{Aggregate, Aggregates, Events, Keyed};
+use crate::decider::{Decider, Deciders, Events, Keyed};
 use crate::global_table::{Follow, Follower, GlobalTable};
 use crate::ledger_node::LedgerNode;
 use crate::message::Message;
 pub use crate::node::Predicate;
-use crate::node::{BatchNode, BranchNode, Chooser, ForkNode, Node, NodeId, ProcessorNode, SourceNode, ToNode};
+use crate::node::{BatchNode, Chooser, ForkNode, Node, NodeId, ProcessorNode, SourceNode, SplitNode, ToNode};
 use crate::policy::OnError;
 use crate::processor::{LedgerProcessor, Processor};
 use crate::serde::{Deserializer, Json, Serializer};
@@ -282,12 +282,12 @@ impl<T: Send + 'static> Stream<T> {
 
     /// Keeps a value for each key in a ledger: records are commands, decided by `A` on the value of their key, and its
     /// events are written to `event_topic`, which the ledger is rebuilt from. A record without a key is refused.
-    pub fn aggregate<A: Aggregate<Command = T>>(self, name: &str, event_topic: &str) {
+    pub fn decide<A: Decider<Command = T>>(self, name: &str, event_topic: &str) {
         let topic: Arc<str> = Arc::from(event_topic);
         let spec = LedgerSpec {
             name: name.to_owned(),
             event_topics: vec![event_topic.to_owned()],
-            processor: Aggregates::<A>::default,
+            processor: Deciders::<A>::default,
             events: || Events,
         };
         self.process(&format!("{name}-keyed"), || Keyed)
@@ -296,16 +296,16 @@ impl<T: Send + 'static> Stream<T> {
     }
 
     /// Divides the stream: each record goes to the first branch whose predicate holds, or nowhere.
-    pub fn branch(self, predicates: Vec<Predicate<T>>) -> Vec<Stream<T>> {
+    pub fn split(self, predicates: Vec<Predicate<T>>) -> Vec<Stream<T>> {
         let count = predicates.len();
         let predicates = Arc::new(predicates);
-        let name = format!("branch-{}", self.graph.borrow().nodes.len());
-        let branched = self.attach(name, Kind::Operator { verb: "branch" }, move || {
-            Box::new(BranchNode {
+        let name = format!("split-{}", self.graph.borrow().nodes.len());
+        let split = self.attach(name, Kind::Operator { verb: "split" }, move || {
+            Box::new(SplitNode {
                 predicates: predicates.clone(),
             })
         });
-        branched.ports(count)
+        split.ports(count)
     }
 
     /// Gives every record to each of `count` streams.
@@ -418,7 +418,7 @@ impl<T: Send + 'static> Stream<T> {
         name: &str,
         queries: impl Fn() -> Result<Vec<WindowQuery>, WindowError> + Send + Sync + 'static,
         rows: impl Fn(&[Message<T>]) -> Result<RecordBatch, String> + Send + Sync + 'static,
-    ) -> Result<Windowed, WindowError> {
+    ) -> Result<WindowPartials, WindowError> {
         let first = queries()?;
         let tables = first.iter().map(|query| query.table().name.clone()).collect();
         let queries = Arc::new(Queries::new(first, Box::new(queries)));
@@ -428,16 +428,16 @@ impl<T: Send + 'static> Stream<T> {
             let rows: Rows<T> = Box::new(move |batch: &[Message<T>]| rows(batch));
             Box::new(WindowNode::new(queries.clone(), rows))
         });
-        Ok(Windowed { stream })
+        Ok(WindowPartials { stream })
     }
 }
 
 /// Window partials on their way to a database.
-pub struct Windowed {
+pub struct WindowPartials {
     stream: Stream<()>,
 }
 
-impl Windowed {
+impl WindowPartials {
     /// Merges the partials into the sink that the application names so.
     pub fn sink(self, name: &str) {
         let kind = Kind::Sink { name: name.to_owned() };

@@ -10,7 +10,7 @@ use rustc_hash::FxHashSet;
 use crate::ledger::{FieldName, FieldWrite, Token};
 use crate::message::{Message, trace_context};
 use crate::node::{AnyBatch, Context, Node, ProcessError, downcast};
-use crate::processor::{Corrupt, LedgerEvent, LedgerProcessor, Provenance};
+use crate::processor::{CommandContext, Corrupt, LedgerEvent, LedgerProcessor};
 use crate::record::Record;
 use crate::runtime::Layouts;
 use crate::runtime::mutation::{Clause, left_out};
@@ -64,7 +64,7 @@ impl<P: LedgerProcessor, D> LedgerNode<P, D> {
             return Ok(());
         }
         let lazy = self.processor.lazy_fields();
-        let loaded = session.store.load(session.claim.ledger, &documents, lazy).await?;
+        let loaded = session.store.load(session.holder.ledger, &documents, lazy).await?;
         for (document, fields) in documents.iter().zip(loaded) {
             if let Err(corrupt) = self.processor.insert(document, fields) {
                 return Err(cannot_be_read(session, document, &corrupt).await);
@@ -78,7 +78,7 @@ impl<P: LedgerProcessor, D> LedgerNode<P, D> {
         if missing.is_empty() {
             return Ok(false);
         }
-        let loaded = session.store.load_fields(session.claim.ledger, &missing).await?;
+        let loaded = session.store.load_fields(session.holder.ledger, &missing).await?;
         for (name, value) in missing.iter().zip(loaded) {
             if let Some(value) = value
                 && let Err(corrupt) = self.processor.insert_field(name, value)
@@ -103,7 +103,7 @@ async fn cannot_be_read(session: &LedgerSession, document: &[u8], corrupt: &Corr
     if let Err(lost) = session.confirm().await {
         return lost.into();
     }
-    let (ledger, name) = (session.claim.ledger, String::from_utf8_lossy(document));
+    let (ledger, name) = (session.holder.ledger, String::from_utf8_lossy(document));
     ProcessError::Fatal(format!("ledger {ledger}, document {name:?}: {corrupt}"))
 }
 
@@ -136,15 +136,15 @@ where
         for command in commands {
             let (key, timestamp, offset) = (command.key.clone(), command.timestamp, command.offset);
             let headers = trace_context(&command.headers);
-            let provenance = Provenance {
-                ledger: session.claim.ledger,
+            let context = CommandContext {
+                ledger: session.holder.ledger,
                 ledgers: session.ledgers,
                 next_sequence: session.sequence + 1,
                 offset,
                 timestamp,
-                token: &session.claim.token.0,
+                token: &session.holder.token.0,
             };
-            self.processor.decide(command, &provenance, &mut events);
+            self.processor.decide(command, &context, &mut events);
             for event in events.drain(..) {
                 session.number(event.sequence()).map_err(ProcessError::Fatal)?;
                 messages.push(Message {
@@ -216,7 +216,7 @@ where
         self.processor.evolve(&event).map_err(|corrupt| {
             ProcessError::Fatal(format!(
                 "ledger {}, event {}: {corrupt}",
-                session.claim.ledger, past.sequence
+                session.holder.ledger, past.sequence
             ))
         })
     }

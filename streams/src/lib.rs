@@ -7,13 +7,13 @@
 //! ```
 //! use interlock_streams::serde::{Json, Utf8};
 //! use interlock_streams::testing::{Failure, TopologyTestDriver};
-//! use interlock_streams::{Aggregate, Event, Message, StreamsBuilder};
+//! use interlock_streams::{Decider, Event, Message, StreamsBuilder};
 //! use serde::{Deserialize, Serialize};
 //!
 //! #[derive(Default, Serialize, Deserialize)]
 //! struct Count(u64);
 //!
-//! impl Aggregate for Count {
+//! impl Decider for Count {
 //!     type Command = String;
 //!     type Event = u64;
 //!
@@ -33,7 +33,7 @@
 //!     .flat_map_values(|line| line.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>())
 //!     .select_key(|word| word.value.clone())
 //!     .repartition("words", Utf8, || Utf8)
-//!     .aggregate::<Count>("count", "counts");
+//!     .decide::<Count>("count", "counts");
 //!
 //! let driver = TopologyTestDriver::new(builder.build()?, 1)?;
 //! let lines = driver.input("lines", Utf8);
@@ -51,7 +51,7 @@
 //! | what | where |
 //! | --- | --- |
 //! | streams, operators, outputs | [`StreamsBuilder`], [`Stream`] |
-//! | a value for each key | [`Aggregate`] |
+//! | a value for each key | [`Decider`] |
 //! | state of any shape | [`LedgerProcessor`], [`LedgerSpec`] |
 //! | windows, as SQL over micro-batches | [`window`] |
 //! | values as bytes | [`serde`] |
@@ -62,11 +62,11 @@
 //! `examples/` has two topologies to begin from. How log and ledger move together is described at [`runtime`] and, clause
 //! by clause, in `docs/PROTOCOL.md` of the repository.
 
-pub mod aggregate;
 #[cfg(doctest)]
 mod book;
 pub mod builder;
 pub mod dead_letter;
+pub mod decider;
 pub mod global_table;
 pub mod ledger;
 mod ledger_node;
@@ -86,10 +86,10 @@ pub mod topology;
 pub mod window;
 mod window_node;
 
-pub use aggregate::{Aggregate, Event};
-pub use builder::{LedgerSpec, Stream, StreamsBuilder, Windowed};
+pub use builder::{LedgerSpec, Stream, StreamsBuilder, WindowPartials};
+pub use decider::{Decider, Event};
 pub use global_table::GlobalTable;
 pub use message::Message;
 pub use policy::OnError;
-pub use processor::{Collector, Corrupt, LedgerEvent, LedgerProcessor, Processor, Provenance};
+pub use processor::{Collector, CommandContext, Corrupt, LedgerEvent, LedgerProcessor, Processor};
 pub use topology::{BuildError, Topology};

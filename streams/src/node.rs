@@ -266,12 +266,12 @@ where
 }
 
 /// Gives each message to the first branch whose predicate holds; a message that none wants is dropped.
-pub(crate) struct BranchNode<T> {
+pub(crate) struct SplitNode<T> {
     pub(crate) predicates: Arc<Vec<Predicate<T>>>,
 }
 
 #[async_trait]
-impl<T: Send + 'static> Node for BranchNode<T> {
+impl<T: Send + 'static> Node for SplitNode<T> {
     async fn process(&mut self, input: AnyBatch, ctx: &mut Context<'_>) -> Result<(), ProcessError> {
         let mut branches: Vec<Vec<Message<T>>> = self.predicates.iter().map(|_| Vec::new()).collect();
         for message in downcast::<T>(input)? {

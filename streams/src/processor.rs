@@ -44,7 +44,7 @@ pub trait Processor<T>: Send + 'static {
 
 /// Where and when a command stands, and under whose authority it is decided.
 #[derive(Clone, Copy, Debug)]
-pub struct Provenance<'a> {
+pub struct CommandContext<'a> {
     /// The ledger: the input partition.
     pub ledger: i32,
     /// How many ledgers there are: the number of input partitions.
@@ -116,7 +116,7 @@ pub trait LedgerProcessor: Send + 'static {
     }
 
     /// Decides a command and applies its events to the cached documents. At least one event is its answer.
-    fn decide(&mut self, command: Message<Self::Command>, at: &Provenance<'_>, events: &mut Vec<Self::Event>);
+    fn decide(&mut self, command: Message<Self::Command>, at: &CommandContext<'_>, events: &mut Vec<Self::Event>);
 
     /// Applies an event of the log to the cached documents, when a ledger is rebuilt.
     fn evolve(&mut self, event: &Self::Event) -> Result<(), Corrupt>;

@@ -1,7 +1,7 @@
 //! The ledger store in memory passes the suite; what it does by hand for simulators works too.
 
 use interlock_streams::ledger::memory::MemoryLedgerStore;
-use interlock_streams::ledger::{Claim, LedgerCommit, LedgerState, LedgerStore, Token};
+use interlock_streams::ledger::{Holder, LedgerCommit, LedgerState, LedgerStore, Token};
 
 interlock_streams::ledger_conformance!(Some(Box::new(MemoryLedgerStore::default())));
 
@@ -13,7 +13,7 @@ async fn restored_snapshot_forgets_later_writes() {
     let acquire = async |text: &str| {
         let token = Token(text.to_owned());
         let epoch = worker.acquire(3, "w", &token).await.unwrap().epoch;
-        Claim {
+        Holder {
             ledger: 3,
             epoch,
             token,

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use interlock_streams::aggregate::{Aggregates, Events};
+use interlock_streams::decider::{Deciders, Events};
 use interlock_streams::record::{OutputRecord, Record, TopicPartition};
 use interlock_streams::serde::Utf8;
 use interlock_streams::testing::{DriverError, Failure, TopologyTestDriver};
 use interlock_streams::{
-    Aggregate, BuildError, Collector, LedgerSpec, Message, OnError, Processor, StreamsBuilder, Topology,
+    BuildError, Collector, Decider, LedgerSpec, Message, OnError, Processor, StreamsBuilder, Topology,
 };
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +35,7 @@ impl Processor<String> for Mark {
 #[derive(Default, Serialize, Deserialize)]
 struct Last(String);
 
-impl Aggregate for Last {
+impl Decider for Last {
     type Command = String;
     type Event = String;
 
@@ -182,7 +182,7 @@ fn mistakes_are_told_when_building() {
     let spec = LedgerSpec {
         name: "ledger".to_owned(),
         event_topics: vec!["events".to_owned()],
-        processor: Aggregates::<Last>::default,
+        processor: Deciders::<Last>::default,
         events: || Events,
     };
     let events = elsewhere.stream("lines", || Utf8).process_ledger(spec);
@@ -198,7 +198,7 @@ fn branches_and_forks_lead_where_they_should() {
     let builder = StreamsBuilder::new("ports");
     let long: interlock_streams::builder::Predicate<String> = Box::new(|message| message.value.len() > 3);
     let any: interlock_streams::builder::Predicate<String> = Box::new(|_| true);
-    let mut branches = builder.stream("lines", || Utf8).branch(vec![long, any]);
+    let mut branches = builder.stream("lines", || Utf8).split(vec![long, any]);
     let short = branches.remove(1);
     let forked = branches.remove(0).fork(2);
     short.merge(forked).to("all", Utf8);

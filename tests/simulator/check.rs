@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use bytes::Bytes;
 use interlock_inventory::invariants::{EventAuditor, same_state};
-use interlock_inventory::{Ledger, Plan, Provenance, TrainDate, command_key, decide, evolve};
+use interlock_inventory::{CommandContext, Ledger, Plan, TrainDate, command_key, decide, evolve};
 use interlock_schemas::{Command, Decoder, Event, Text, topics, train_date_key};
 use interlock_streams::ledger::LedgerStore as _;
 use interlock_streams::ledger::memory::MemoryLedgerStore;
@@ -266,7 +266,7 @@ impl Remains<'_> {
                     }
                     let (Command::Book(interlock_schemas::BookingRequest { train_id, .. })
                     | Command::Cancel(interlock_schemas::CancellationRequest { train_id, .. })) = &command;
-                    let provenance = Provenance {
+                    let context = CommandContext {
                         ledger,
                         next_sequence: sequences[at] + 1,
                         source_offset: record.offset,
@@ -274,7 +274,7 @@ impl Remains<'_> {
                         token: &"oracle".into(),
                     };
                     let plan = sold_by.get(&key).or_else(|| first.get(train_id));
-                    for expected in decide(oracle, &command, plan, &provenance) {
+                    for expected in decide(oracle, &command, plan, &context) {
                         evolve(oracle, &expected);
                         sequences[at] += 1;
                         let mut actual = found[at].next().cloned();

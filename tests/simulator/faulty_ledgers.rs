@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use interlock_streams::ledger::memory::MemoryLedgerStore;
 use interlock_streams::ledger::{
-    Claim, FieldName, Fields, LedgerCommit, LedgerError, LedgerState, LedgerStore, OutboxEntry, RebuildStep, Release,
+    FieldName, Fields, Holder, LedgerCommit, LedgerError, LedgerState, LedgerStore, OutboxEntry, RebuildStep, Release,
     Token,
 };
 use tokio::time::sleep;
@@ -116,12 +116,12 @@ impl LedgerStore for FaultyLedgers {
         Ok(acquired)
     }
 
-    async fn forget_owners(&self, claim: &Claim, owners: &[String]) -> Result<(), LedgerError> {
-        let (claim, owners) = (claim.clone(), owners.to_vec());
-        let what = self.0.text(format_args!("forget owners {} {owners:?}", claim.ledger));
-        self.write(claim.ledger, &what, move |store| {
-            let (claim, owners) = (claim.clone(), owners.clone());
-            async move { store.forget_owners(&claim, &owners).await }
+    async fn forget_owners(&self, holder: &Holder, owners: &[String]) -> Result<(), LedgerError> {
+        let (holder, owners) = (holder.clone(), owners.to_vec());
+        let what = self.0.text(format_args!("forget owners {} {owners:?}", holder.ledger));
+        self.write(holder.ledger, &what, move |store| {
+            let (holder, owners) = (holder.clone(), owners.clone());
+            async move { store.forget_owners(&holder, &owners).await }
         })
         .await
     }
@@ -146,15 +146,15 @@ impl LedgerStore for FaultyLedgers {
         .await
     }
 
-    async fn commit(&self, claim: &Claim, commit: &LedgerCommit) -> Result<(), LedgerError> {
+    async fn commit(&self, holder: &Holder, commit: &LedgerCommit) -> Result<(), LedgerError> {
         let what = self.0.text(format_args!(
             "ledger commit {} W {:?} -> {} sequence {} trim {:?} by {}",
-            claim.ledger, commit.expected_applied, commit.applied, commit.sequence, commit.trim, claim.token
+            holder.ledger, commit.expected_applied, commit.applied, commit.sequence, commit.trim, holder.token
         ));
-        let (claim, commit) = (claim.clone(), commit.clone());
-        self.write(claim.ledger, &what, move |store| {
-            let (claim, commit) = (claim.clone(), commit.clone());
-            async move { store.commit(&claim, &commit).await }
+        let (holder, commit) = (holder.clone(), commit.clone());
+        self.write(holder.ledger, &what, move |store| {
+            let (holder, commit) = (holder.clone(), commit.clone());
+            async move { store.commit(&holder, &commit).await }
         })
         .await
     }
@@ -165,7 +165,7 @@ impl LedgerStore for FaultyLedgers {
             .await
     }
 
-    async fn rebuild(&self, claim: &Claim, step: &RebuildStep) -> Result<(), LedgerError> {
+    async fn rebuild(&self, holder: &Holder, step: &RebuildStep) -> Result<(), LedgerError> {
         let name = match step {
             RebuildStep::Begin { token, keep, .. } => self.0.text(format_args!("begin {token} keep {keep}")),
             RebuildStep::Write { writes, .. } => self.0.text(format_args!("write {}", writes.len())),
@@ -173,21 +173,21 @@ impl LedgerStore for FaultyLedgers {
                 self.0.text(format_args!("finish W {applied:?} sequence {sequence}"))
             }
         };
-        let (claim, step) = (claim.clone(), step.clone());
-        let what = self.0.text(format_args!("rebuild {} {name}", claim.ledger));
-        self.write(claim.ledger, &what, move |store| {
-            let (claim, step) = (claim.clone(), step.clone());
-            async move { store.rebuild(&claim, &step).await }
+        let (holder, step) = (holder.clone(), step.clone());
+        let what = self.0.text(format_args!("rebuild {} {name}", holder.ledger));
+        self.write(holder.ledger, &what, move |store| {
+            let (holder, step) = (holder.clone(), step.clone());
+            async move { store.rebuild(&holder, &step).await }
         })
         .await
     }
 
-    async fn release(&self, claim: &Claim, release: &Release) -> Result<(), LedgerError> {
-        let (claim, release) = (claim.clone(), release.clone());
-        let what = self.0.text(format_args!("release {}", claim.ledger));
-        self.write(claim.ledger, &what, move |store| {
-            let (claim, release) = (claim.clone(), release.clone());
-            async move { store.release(&claim, &release).await }
+    async fn release(&self, holder: &Holder, release: &Release) -> Result<(), LedgerError> {
+        let (holder, release) = (holder.clone(), release.clone());
+        let what = self.0.text(format_args!("release {}", holder.ledger));
+        self.write(holder.ledger, &what, move |store| {
+            let (holder, release) = (holder.clone(), release.clone());
+            async move { store.release(&holder, &release).await }
         })
         .await
     }

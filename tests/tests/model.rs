@@ -180,7 +180,7 @@ const BREAKS: &[(Clause, Protocol, &str)] = &[
     (Clause::CompareLineage, EXPULSION_AND_FLUSH, TWICE),
     (Clause::AgreeByLastToken, EXPULSION_AND_FLUSH, INCOMPLETE),
     (Clause::FreshToken, ABORT_AND_FAIL_OVER, LACKS),
-    (Clause::Claim, MOVES, "Kafka no offset"),
+    (Clause::SignOffset, MOVES, "Kafka no offset"),
     (Clause::FenceOwners, CRASH_AND_FAIL_OVER, INCOMPLETE),
     (Clause::FenceNamed, CRASH_AND_FAIL_OVER, INCOMPLETE),
     (Clause::Resend, MOVES, TWICE),
@@ -203,7 +203,7 @@ fn each_clause_of_the_ledger_protocol_is_needed() {
     }
 }
 
-/// The ledger's list of owners is a second line. Whoever decides has committed a claim before, so that the offset's
+/// The ledger's list of owners is a second line. Whoever decides has signed the offset before, so that the offset's
 /// metadata names him: an owner who is overwritten in the list is fenced all the same.
 #[test]
 fn an_owner_who_is_not_listed_is_fenced_all_the_same() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use futures::executor::block_on;
 use interlock_streams::ledger::memory::MemoryLedgerStore;
-use interlock_streams::ledger::{Claim, LedgerStore as _, Release};
+use interlock_streams::ledger::{Holder, LedgerStore as _, Release};
 use interlock_streams::log::Log as _;
 use interlock_streams::runtime::mutation::{Clause, leave_out};
 use interlock_streams::serde::Utf8;
@@ -96,8 +96,8 @@ fn send_the_outbox_again() {
 }
 
 #[test]
-fn claim_before_the_first_decision() {
-    needs(Clause::Claim, "has no committed offset", || {
+fn sign_the_offset_before_the_first_decision() {
+    needs(Clause::SignOffset, "has no committed offset", || {
         let driver = driver()?;
         driver.log().hold_commits(&driver.transactional_id());
         command(&driver, "first")?;
@@ -245,14 +245,14 @@ fn given_up(workers: &Workers, ledgers: &MemoryLedgerStore, ledger: i32) -> Resu
         transactional_id: Workers::id("a"),
         token: state.token.clone(),
     };
-    let claim = Claim {
+    let holder = Holder {
         ledger,
         epoch: state.epoch,
         token: state.token,
     };
     let replica = MemoryLedgerStore::default();
     replica.restore(ledger, ledgers.snapshot(ledger));
-    workers.wait_for(replica.release(&claim, &release))?;
+    workers.wait_for(replica.release(&holder, &release))?;
     Ok(replica)
 }
 
@@ -303,7 +303,7 @@ fn judge_an_outbox_as_the_holder_of_the_ledger() {
         workers.kill("a");
         workers.log.hold_commits(&Workers::id("b"));
         workers.start("b", &ledgers)?;
-        // The session of a ends, and b claims the partition.
+        // The session of a ends, and b acquires the partition.
         workers.pass(SECOND * 50)?;
         ledgers.flush();
         workers.log.release_commits(&Workers::id("b"));

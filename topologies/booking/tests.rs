@@ -75,7 +75,7 @@ impl Driven {
         }
         let mut events = Vec::new();
         for number in numbers {
-            let at = Provenance {
+            let at = CommandContext {
                 ledger: 0,
                 ledgers: 1,
                 next_sequence: number as i64 + 1,

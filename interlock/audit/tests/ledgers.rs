@@ -209,10 +209,10 @@ async fn an_unfinished_rebuild_is_inconclusive() {
     let worked = &world.ledgers[world.home() as usize];
     let begin = RebuildStep::Begin {
         expected_applied: worked.applied,
-        token: worked.claim.token.clone(),
+        token: worked.holder.token.clone(),
         keep: true,
     };
-    world.store.rebuild(&worked.claim, &begin).await.unwrap();
+    world.store.rebuild(&worked.holder, &begin).await.unwrap();
     World::expect_untold(&world.audit().await, "a rebuild was begun and is not finished");
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use interlock_inventory::{Ledger, Plan, Provenance, decide, evolve};
+use interlock_inventory::{CommandContext, Ledger, Plan, decide, evolve};
 use interlock_schemas::registry::Registry;
 use interlock_schemas::{Command, Event};
 use interlock_streams::ledger::{LedgerState, Lineage, OutboxEntry, Token};
@@ -25,7 +25,7 @@ fn events(commands: &[Command]) -> Vec<Event> {
     let plan = std::sync::Arc::new(Plan::compile(train()).unwrap());
     let (mut ledger, mut events) = (Ledger::new(0, 1), Vec::new());
     for (command, offset) in commands.iter().zip(0..) {
-        let at = Provenance {
+        let at = CommandContext {
             ledger: 0,
             next_sequence: events.len() as i64 + 1,
             source_offset: offset,

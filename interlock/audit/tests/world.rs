@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use interlock_inventory::{Ledger, Plan, Provenance, decide, evolve};
+use interlock_inventory::{CommandContext, Ledger, Plan, decide, evolve};
 use interlock_schemas::registry::{MemoryRegistry, register_all};
 use interlock_schemas::{Command, Decoder, Encoder, Event, topics};
 use interlock_streams::ledger::memory::MemoryLedgerStore;
-use interlock_streams::ledger::{Claim, FieldWrite, LedgerCommit, LedgerStore, Lineage, Token};
+use interlock_streams::ledger::{FieldWrite, Holder, LedgerCommit, LedgerStore, Lineage, Token};
 use interlock_streams::log::memory::MemoryLog;
 use interlock_streams::log::{
     CommittedOffset, Consumer, ConsumerConfig, Log, OffsetCommit, Polled, Producer, TopicSpec,
@@ -44,7 +44,7 @@ pub(super) struct World {
 /// A ledger as the worker knows it.
 pub(super) struct Worked {
     state: Ledger,
-    pub(super) claim: Claim,
+    pub(super) holder: Holder,
     pub(super) sequence: i64,
     pub(super) applied: Option<i64>,
 }
@@ -85,7 +85,7 @@ impl World {
             let epoch = store.acquire(ledger, "worker", &token).await.unwrap().epoch;
             ledgers.push(Worked {
                 state: Ledger::new(ledger, LEDGERS),
-                claim: Claim { ledger, epoch, token },
+                holder: Holder { ledger, epoch, token },
                 sequence: 0,
                 applied: None,
             });
@@ -196,7 +196,7 @@ impl World {
 
     fn decide(&mut self, ledger: i32, command: &Command, source_offset: i64) -> Vec<Event> {
         let worked = &mut self.ledgers[ledger as usize];
-        let at = Provenance {
+        let at = CommandContext {
             ledger,
             next_sequence: worked.sequence + 1,
             source_offset,
@@ -228,7 +228,7 @@ impl World {
             outbox: Bytes::from_static(b"outputs"),
             trim: Vec::new(),
         };
-        self.store.commit(&worked.claim, &commit).await.unwrap();
+        self.store.commit(&worked.holder, &commit).await.unwrap();
         worked.applied = Some(offset);
         self.send(ledger, events);
         self.commit(ledger, offset + 1).await;
@@ -286,7 +286,7 @@ impl World {
             outbox: Bytes::new(),
             trim: Vec::new(),
         };
-        self.store.commit(&worked.claim, &commit).await.unwrap();
+        self.store.commit(&worked.holder, &commit).await.unwrap();
     }
 
     /// Two passengers confirmed, one waits, the first is gone and the waiter promoted; a replay, a refusal and a waiter.

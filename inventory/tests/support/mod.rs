@@ -12,7 +12,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use interlock_inventory::invariants::EventAuditor;
-use interlock_inventory::{Ledger, Plan, Provenance, SETTLED, TrainDate, command_key, decide, evolve, settled_field};
+use interlock_inventory::{
+    CommandContext, Ledger, Plan, SETTLED, TrainDate, command_key, decide, evolve, settled_field,
+};
 use interlock_schemas::*;
 
 /// 24 October 2026.
@@ -62,7 +64,7 @@ impl World {
 
     /// The same where the state may be one that no events lead to.
     pub fn send_unaudited(&mut self, command: &Command) -> Vec<Event> {
-        let at = Provenance {
+        let at = CommandContext {
             ledger: LEDGER,
             next_sequence: self.events.len() as i64 + 1,
             source_offset: self.offset,

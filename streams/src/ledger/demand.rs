@@ -1,6 +1,6 @@
 //! Has a ledger rebuilt by whoever owns it, on demand.
 
-use super::{Claim, LedgerError, LedgerStore, RebuildStep, Token};
+use super::{Holder, LedgerError, LedgerStore, RebuildStep, Token};
 
 /// How often it is begun anew when the owner takes the ledger back in between.
 const ATTEMPTS_MAX: u32 = 10;
@@ -38,18 +38,18 @@ async fn begin(
 ) -> Result<i64, LedgerError> {
     let own = token();
     let state = store.acquire(ledger, by, &own).await?;
-    let claim = Claim {
+    let holder = Holder {
         ledger,
         epoch: state.epoch,
         token: own,
     };
     // Nothing is ever sent under this name, so that nobody needs to fence it.
-    store.forget_owners(&claim, &[by.to_owned()]).await?;
+    store.forget_owners(&holder, &[by.to_owned()]).await?;
     let begin = RebuildStep::Begin {
         expected_applied: state.applied,
         token: token(),
         keep: false,
     };
-    store.rebuild(&claim, &begin).await?;
+    store.rebuild(&holder, &begin).await?;
     Ok(state.epoch)
 }

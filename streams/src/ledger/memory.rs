@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{
-    Claim, FieldName, FieldWrite, Fields, LedgerCommit, LedgerError, LedgerState, LedgerStore, OutboxEntry,
+    FieldName, FieldWrite, Fields, Holder, LedgerCommit, LedgerError, LedgerState, LedgerStore, OutboxEntry,
     RebuildStep, Release, Token,
 };
 
@@ -85,23 +85,23 @@ impl MemoryLedgerStore {
         self.lock().get(&ledger).map(read).unwrap_or_default()
     }
 
-    /// Writes to a ledger, if the claim is the one that holds it.
+    /// Writes to a ledger, if the holder is the present one.
     fn write<T>(
         &self,
-        claim: &Claim,
+        holder: &Holder,
         write: impl FnOnce(&mut Ledger) -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
         let mut ledgers = self.lock();
-        let found = ledgers.get_mut(&claim.ledger);
+        let found = ledgers.get_mut(&holder.ledger);
         let (epoch, token) = found
             .as_ref()
             .map(|found| (found.state.epoch, found.state.token.clone()))
             .unwrap_or_default();
         match found {
             // Epoch 0: never acquired, so held by nobody.
-            Some(found) if epoch != 0 && epoch == claim.epoch && token == claim.token => write(found),
+            Some(found) if epoch != 0 && epoch == holder.epoch && token == holder.token => write(found),
             _ => Err(LedgerError::Fenced {
-                ledger: claim.ledger,
+                ledger: holder.ledger,
                 epoch,
                 token: token.0,
             }),
@@ -223,8 +223,8 @@ impl LedgerStore for MemoryLedgerStore {
         Ok(self.lock().entry(ledger).or_default().acquire(owner, token))
     }
 
-    async fn forget_owners(&self, claim: &Claim, owners: &[String]) -> Result<(), LedgerError> {
-        self.write(claim, |ledger| {
+    async fn forget_owners(&self, holder: &Holder, owners: &[String]) -> Result<(), LedgerError> {
+        self.write(holder, |ledger| {
             ledger.owners.retain(|owner| !owners.contains(owner));
             Ok(())
         })
@@ -249,16 +249,16 @@ impl LedgerStore for MemoryLedgerStore {
         Ok(fields.iter().map(value).collect())
     }
 
-    async fn commit(&self, claim: &Claim, commit: &LedgerCommit) -> Result<(), LedgerError> {
-        self.write(claim, |ledger| {
-            ledger.expect_whole(claim.ledger, commit.expected_applied)?;
-            ledger.expect_applied(claim.ledger, commit.expected_applied)?;
+    async fn commit(&self, holder: &Holder, commit: &LedgerCommit) -> Result<(), LedgerError> {
+        self.write(holder, |ledger| {
+            ledger.expect_whole(holder.ledger, commit.expected_applied)?;
+            ledger.expect_applied(holder.ledger, commit.expected_applied)?;
             ledger.commit(commit);
             Ok(())
         })?;
         if self.lose_reply.swap(false, Ordering::Relaxed) {
             return Err(LedgerError::Unavailable {
-                ledger: claim.ledger,
+                ledger: holder.ledger,
                 reason: "the answer was lost".to_owned(),
             });
         }
@@ -273,16 +273,16 @@ impl LedgerStore for MemoryLedgerStore {
         Ok(self.read(ledger, |found| found.outbox.iter().map(entry).collect()))
     }
 
-    async fn rebuild(&self, claim: &Claim, step: &RebuildStep) -> Result<(), LedgerError> {
-        self.write(claim, |ledger| match step {
+    async fn rebuild(&self, holder: &Holder, step: &RebuildStep) -> Result<(), LedgerError> {
+        self.write(holder, |ledger| match step {
             RebuildStep::Begin {
                 expected_applied,
                 token,
                 keep,
             } => {
-                ledger.expect_applied(claim.ledger, *expected_applied)?;
+                ledger.expect_applied(holder.ledger, *expected_applied)?;
                 if *keep {
-                    ledger.expect_rebuilding(claim.ledger, false)?;
+                    ledger.expect_rebuilding(holder.ledger, false)?;
                 } else {
                     ledger.documents.clear();
                 }
@@ -293,7 +293,7 @@ impl LedgerStore for MemoryLedgerStore {
                 Ok(())
             }
             RebuildStep::Write { after, writes } => {
-                ledger.expect_rebuilt_so_far(claim.ledger, *after)?;
+                ledger.expect_rebuilt_so_far(holder.ledger, *after)?;
                 ledger.apply(writes);
                 ledger.rebuild_writes += 1;
                 Ok(())
@@ -304,7 +304,7 @@ impl LedgerStore for MemoryLedgerStore {
                 sequence,
                 lineage,
             } => {
-                ledger.expect_rebuilt_so_far(claim.ledger, *after)?;
+                ledger.expect_rebuilt_so_far(holder.ledger, *after)?;
                 ledger.state.applied = *applied;
                 ledger.state.sequence = *sequence;
                 ledger.state.lineage = lineage.clone();
@@ -314,8 +314,8 @@ impl LedgerStore for MemoryLedgerStore {
         })
     }
 
-    async fn release(&self, claim: &Claim, release: &Release) -> Result<(), LedgerError> {
-        self.write(claim, |ledger| {
+    async fn release(&self, holder: &Holder, release: &Release) -> Result<(), LedgerError> {
+        self.write(holder, |ledger| {
             ledger.owners.remove(&release.transactional_id);
             ledger.state.release = Some(release.clone());
             Ok(())

@@ -109,7 +109,7 @@ pub struct LedgerState {
 
 /// The right to write to a ledger: what every write states.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct Holder {
     /// The ledger.
     pub ledger: i32,
     /// Epoch of the acquisition.
@@ -205,11 +205,11 @@ pub enum RebuildStep {
     },
 }
 
-/// Where ledgers are kept. Writes are atomic and refused as [`LedgerError::Fenced`] unless the claim's epoch and token
+/// Where ledgers are kept. Writes are atomic and refused as [`LedgerError::Fenced`] unless the holder's epoch and token
 /// are those that hold the ledger.
 #[async_trait]
 pub trait LedgerStore: Send + Sync {
-    /// Reads a ledger's state without claiming it.
+    /// Reads a ledger's state without acquiring it.
     async fn state(&self, ledger: i32) -> Result<LedgerState, LedgerError>;
 
     /// Increments the epoch, sets the token, adds `owner` to the owners and returns the state **as it was before**,
@@ -217,7 +217,7 @@ pub trait LedgerStore: Send + Sync {
     async fn acquire(&self, ledger: i32, owner: &str, token: &Token) -> Result<LedgerState, LedgerError>;
 
     /// Removes owners that were fenced.
-    async fn forget_owners(&self, claim: &Claim, owners: &[String]) -> Result<(), LedgerError>;
+    async fn forget_owners(&self, holder: &Holder, owners: &[String]) -> Result<(), LedgerError>;
 
     /// Reads documents, in the order asked for. Of the fields whose names begin with `lazy` only the names are read: their
     /// values come empty.
@@ -227,14 +227,14 @@ pub trait LedgerStore: Send + Sync {
     async fn load_fields(&self, ledger: i32, fields: &[FieldName]) -> Result<Vec<Option<Bytes>>, LedgerError>;
 
     /// Applies a batch; [`LedgerError::Behind`] unless the applied offset is the expected one and no rebuild is unfinished.
-    async fn commit(&self, claim: &Claim, commit: &LedgerCommit) -> Result<(), LedgerError>;
+    async fn commit(&self, holder: &Holder, commit: &LedgerCommit) -> Result<(), LedgerError>;
 
     /// Reads the outbox, ascending by offset.
     async fn outbox(&self, ledger: i32) -> Result<Vec<OutboxEntry>, LedgerError>;
 
     /// Makes one step of a rebuild.
-    async fn rebuild(&self, claim: &Claim, step: &RebuildStep) -> Result<(), LedgerError>;
+    async fn rebuild(&self, holder: &Holder, step: &RebuildStep) -> Result<(), LedgerError>;
 
     /// Gives the ledger up: removes the release's `transactional.id` from the owners and records the release.
-    async fn release(&self, claim: &Claim, release: &Release) -> Result<(), LedgerError>;
+    async fn release(&self, holder: &Holder, release: &Release) -> Result<(), LedgerError>;
 }

@@ -32,7 +32,7 @@ use bytes::Bytes;
 use redis::{Cmd, Pipeline, Value};
 
 use super::{
-    Claim, FieldName, Fields, LedgerCommit, LedgerError, LedgerState, LedgerStore, OutboxEntry, RebuildStep, Release,
+    FieldName, Fields, Holder, LedgerCommit, LedgerError, LedgerState, LedgerStore, OutboxEntry, RebuildStep, Release,
     Token,
 };
 pub use config::{CONNECTION_TIMEOUT, NAMESPACE, RESPONSE_TIMEOUT, RedisConfig};
@@ -203,28 +203,34 @@ impl RedisLedgerStore {
 
     /// Begins a rebuild. All keys that a function touches are declared, so the documents to delete are listed first;
     /// the function makes sure that the list is still right.
-    async fn begin(&self, claim: &Claim, expected: Option<i64>, token: &Token, keep: bool) -> Result<(), LedgerError> {
-        let keys = self.keys(claim.ledger);
+    async fn begin(
+        &self,
+        holder: &Holder,
+        expected: Option<i64>,
+        token: &Token,
+        keep: bool,
+    ) -> Result<(), LedgerError> {
+        let keys = self.keys(holder.ledger);
         let (meta, set, outbox) = (keys.meta(), keys.documents(), keys.outbox());
         for _ in 0..LISTINGS_MAX {
             let documents = if keep {
                 Vec::new()
             } else {
-                self.document_keys(claim.ledger).await?
+                self.document_keys(holder.ledger).await?
             };
             let mut all: Vec<&[u8]> = vec![meta.as_bytes(), set.as_bytes(), outbox.as_bytes()];
             all.extend(documents.iter().map(Bytes::as_ref));
-            let mut call = request::claimed("rebuild_begin", &self.application, &all, claim);
+            let mut call = request::held_by("rebuild_begin", &self.application, &all, holder);
             call.arg(request::optional(expected))
                 .arg(&token.0)
                 .arg(if keep { "1" } else { "0" });
-            if let Answer::Done(_) = self.call(claim.ledger, call, expected).await? {
+            if let Answer::Done(_) = self.call(holder.ledger, call, expected).await? {
                 return Ok(());
             }
         }
         let reason = "the documents kept changing while a rebuild was begun".to_owned();
         Err(LedgerError::Unavailable {
-            ledger: claim.ledger,
+            ledger: holder.ledger,
             reason,
         })
     }
@@ -247,13 +253,13 @@ impl LedgerStore for RedisLedgerStore {
         })
     }
 
-    async fn forget_owners(&self, claim: &Claim, owners: &[String]) -> Result<(), LedgerError> {
-        let meta = self.keys(claim.ledger).meta();
-        let mut call = request::claimed("forget_owners", &self.application, &[meta.as_bytes()], claim);
+    async fn forget_owners(&self, holder: &Holder, owners: &[String]) -> Result<(), LedgerError> {
+        let meta = self.keys(holder.ledger).meta();
+        let mut call = request::held_by("forget_owners", &self.application, &[meta.as_bytes()], holder);
         for owner in owners {
             call.arg(owner);
         }
-        self.call(claim.ledger, call, None).await.map(drop)
+        self.call(holder.ledger, call, None).await.map(drop)
     }
 
     async fn load(&self, ledger: i32, documents: &[Bytes], lazy: Option<&[u8]>) -> Result<Vec<Fields>, LedgerError> {
@@ -273,17 +279,17 @@ impl LedgerStore for RedisLedgerStore {
         answers.into_iter().map(|value| reply::field(ledger, value)).collect()
     }
 
-    async fn commit(&self, claim: &Claim, commit: &LedgerCommit) -> Result<(), LedgerError> {
-        let keys = self.keys(claim.ledger);
+    async fn commit(&self, holder: &Holder, commit: &LedgerCommit) -> Result<(), LedgerError> {
+        let keys = self.keys(holder.ledger);
         let committed = self
             .watches
-            .commit(&self.connector, &self.application, &keys, claim, commit);
-        let unanswered = |error| error::of_call(claim.ledger, &self.servers, &error);
+            .commit(&self.connector, &self.application, &keys, holder, commit);
+        let unanswered = |error| error::of_call(holder.ledger, &self.servers, &error);
         if committed.await.map_err(unanswered)? {
             return Ok(());
         }
-        let call = request::commit(&self.application, &keys, claim, commit);
-        self.call(claim.ledger, call, commit.expected_applied).await.map(drop)
+        let call = request::commit(&self.application, &keys, holder, commit);
+        self.call(holder.ledger, call, commit.expected_applied).await.map(drop)
     }
 
     async fn outbox(&self, ledger: i32) -> Result<Vec<OutboxEntry>, LedgerError> {
@@ -292,18 +298,18 @@ impl LedgerStore for RedisLedgerStore {
         reply::outbox(ledger, answers.pop().unwrap_or_default())
     }
 
-    async fn rebuild(&self, claim: &Claim, step: &RebuildStep) -> Result<(), LedgerError> {
-        let keys = self.keys(claim.ledger);
+    async fn rebuild(&self, holder: &Holder, step: &RebuildStep) -> Result<(), LedgerError> {
+        let keys = self.keys(holder.ledger);
         let call = match step {
             RebuildStep::Begin {
                 expected_applied,
                 token,
                 keep,
             } => {
-                return self.begin(claim, *expected_applied, token, *keep).await;
+                return self.begin(holder, *expected_applied, token, *keep).await;
             }
             RebuildStep::Write { after, writes } => {
-                request::rebuild_write(&self.application, &keys, claim, *after, writes)
+                request::rebuild_write(&self.application, &keys, holder, *after, writes)
             }
             RebuildStep::Finish {
                 after,
@@ -312,7 +318,7 @@ impl LedgerStore for RedisLedgerStore {
                 lineage,
             } => {
                 let meta = keys.meta();
-                let mut call = request::claimed("rebuild_finish", &self.application, &[meta.as_bytes()], claim);
+                let mut call = request::held_by("rebuild_finish", &self.application, &[meta.as_bytes()], holder);
                 call.arg(*after)
                     .arg(request::optional(*applied))
                     .arg(*sequence)
@@ -320,14 +326,14 @@ impl LedgerStore for RedisLedgerStore {
                 call
             }
         };
-        self.call(claim.ledger, call, None).await.map(drop)
+        self.call(holder.ledger, call, None).await.map(drop)
     }
 
-    async fn release(&self, claim: &Claim, release: &Release) -> Result<(), LedgerError> {
-        let meta = self.keys(claim.ledger).meta();
-        let mut call = request::claimed("release", &self.application, &[meta.as_bytes()], claim);
+    async fn release(&self, holder: &Holder, release: &Release) -> Result<(), LedgerError> {
+        let meta = self.keys(holder.ledger).meta();
+        let mut call = request::held_by("release", &self.application, &[meta.as_bytes()], holder);
         call.arg(&release.transactional_id).arg(&release.token.0);
-        self.watches.end(claim.ledger);
-        self.call(claim.ledger, call, None).await.map(drop)
+        self.watches.end(holder.ledger);
+        self.call(holder.ledger, call, None).await.map(drop)
     }
 }

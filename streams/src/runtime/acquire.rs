@@ -1,4 +1,4 @@
-//! Takes ledgers: acquire, fence, read. What follows (claim, compare, send again or rebuild) is done by the thread's tasks.
+//! Takes ledgers: acquire, fence, read. What follows (sign the offset, compare, send again or rebuild) is done by the thread's tasks.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::error::TaskError;
 use super::layout::Layouts;
 use super::metadata::OffsetMetadata;
 use super::mutation::{Clause, left_out};
-use crate::ledger::{Claim, LedgerState, LedgerStore, Release, Token};
+use crate::ledger::{Holder, LedgerState, LedgerStore, Release, Token};
 use crate::log::Consumer;
 use crate::record::TopicPartition;
 
@@ -18,19 +18,19 @@ use crate::record::TopicPartition;
 pub(crate) struct Acquisition {
     pub(crate) source: TopicPartition,
     pub(crate) part: usize,
-    pub(crate) claim: Claim,
+    pub(crate) holder: Holder,
     pub(crate) state: LedgerState,
     pub(crate) committed: i64,
     pub(crate) metadata: OffsetMetadata,
 }
 
 /// Takes each ledger under a fresh token.
-pub(crate) async fn claim(
+pub(crate) async fn acquire(
     config: &TaskConfig,
     store: &Arc<dyn LedgerStore>,
     partitions: &[TopicPartition],
 ) -> Result<Vec<Acquisition>, TaskError> {
-    let claims = partitions.iter().map(|source| async {
+    let acquisitions = partitions.iter().map(|source| async {
         let token = if left_out(Clause::FreshToken) {
             Token(config.transactional_id.clone())
         } else {
@@ -42,7 +42,7 @@ pub(crate) async fn claim(
         Ok::<_, TaskError>(Acquisition {
             source: source.clone(),
             part: config.task_id(source)?.0,
-            claim: Claim {
+            holder: Holder {
                 ledger: source.partition,
                 epoch: state.epoch,
                 token,
@@ -52,7 +52,7 @@ pub(crate) async fn claim(
             metadata: OffsetMetadata::default(),
         })
     });
-    try_join_all(claims).await
+    try_join_all(acquisitions).await
 }
 
 /// Fences every other `transactional.id` that may have something open for these ledgers, then forgets it: only
@@ -95,7 +95,7 @@ pub(crate) async fn fence(
         if gone.is_empty() {
             Ok(())
         } else {
-            store.forget_owners(&ledger.claim, &gone).await
+            store.forget_owners(&ledger.holder, &gone).await
         }
     });
     try_join_all(forgotten).await?;
@@ -120,7 +120,7 @@ pub(crate) async fn read_committed(
                 return Err(TaskError::Fatal(format!(
                     "ledger {} has applied records up to {applied}, but group {} has no committed offset for {}: \
                      the log's offsets were lost or the group was renamed; restore the offset",
-                    ledger.claim.ledger, config.group, ledger.source
+                    ledger.holder.ledger, config.group, ledger.source
                 )));
             }
             ledger.committed = config.log.watermarks(&ledger.source).await?.0;

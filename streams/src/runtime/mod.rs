@@ -9,7 +9,7 @@
 //! | clause | where |
 //! | --- | --- |
 //! | acquire, fence, read | `acquire` |
-//! | settle, claim, send again | `transactional` |
+//! | settle, sign the offset, send again | `transactional` |
 //! | compare | `compare`, `lineage`, `metadata` |
 //! | what is sent again | `outbox` |
 //! | rebuild | `rebuild`, `history` |

@@ -25,7 +25,7 @@ pub enum Clause {
     /// A fresh token for each acquisition and rebuild.
     FreshToken,
     /// Commit C unchanged under the own id before the first decision.
-    Claim,
+    SignOffset,
     /// Fence earlier owners.
     FenceOwners,
     /// Send the outbox again.
@@ -54,7 +54,7 @@ impl Clause {
         Clause::CompareLineage,
         Clause::AgreeByLastToken,
         Clause::FreshToken,
-        Clause::Claim,
+        Clause::SignOffset,
         Clause::FenceOwners,
         Clause::Resend,
         Clause::StableOffsets,

@@ -46,7 +46,7 @@ pub(crate) struct Rebuild<'a> {
 
 impl Rebuild<'_> {
     pub(crate) async fn run(self, session: &mut LedgerSession, side: &mut dyn LedgerSide) -> Result<(), TaskError> {
-        let ledger = session.claim.ledger;
+        let ledger = session.holder.ledger;
         let began = Instant::now();
         tracing::warn!(
             ledger,
@@ -86,7 +86,7 @@ impl Rebuild<'_> {
         session: &LedgerSession,
         side: &mut dyn LedgerSide,
     ) -> Result<(i64, Lineage, Option<i64>), TaskError> {
-        let ledger = session.claim.ledger;
+        let ledger = session.holder.ledger;
         let (after, lineage) = match self.keep {
             true => (session.sequence, session.lineage.clone()),
             false => (0, Lineage::default()),
@@ -129,7 +129,7 @@ impl Rebuild<'_> {
         session: &LedgerSession,
         side: &mut dyn LedgerSide,
     ) -> Result<(), TaskError> {
-        let ledger = session.claim.ledger;
+        let ledger = session.holder.ledger;
         // Where past layouts ended never changes once it is written.
         let topic = &self.source.topic;
         let ends = Layouts::of_partitions(self.log, self.group, topic, layouts.ledgers).await?;
@@ -187,14 +187,14 @@ impl Rebuild<'_> {
             token: self.token.clone(),
             keep: self.keep,
         };
-        session.store.rebuild(&session.claim, &begin).await?;
-        session.claim.token = self.token.clone();
+        session.store.rebuild(&session.holder, &begin).await?;
+        session.holder.token = self.token.clone();
         let writes = side.take_changes();
         let mut after = 0;
         for chunk in writes.chunks(WRITE_FIELDS_MAX) {
             let writes = chunk.to_vec();
             let write = RebuildStep::Write { after, writes };
-            session.store.rebuild(&session.claim, &write).await?;
+            session.store.rebuild(&session.holder, &write).await?;
             after += 1;
         }
         let applied = if left_out(Clause::AppliedBelowCommitted) {
@@ -208,7 +208,7 @@ impl Rebuild<'_> {
             sequence,
             lineage: lineage.clone(),
         };
-        session.store.rebuild(&session.claim, &finish).await?;
+        session.store.rebuild(&session.holder, &finish).await?;
         session.rebuilt(self.token.clone(), applied, sequence, lineage);
         Ok(())
     }
@@ -234,7 +234,7 @@ impl Own {
         while let Some(event) = self.history.next(below, side).await? {
             self.last_offset = Some(event.source_offset);
             self.lineage.extend(event.sequence, &event.token);
-            if layouts.is_none_or(|layouts| event.is_of(session.claim.ledger, layouts)) {
+            if layouts.is_none_or(|layouts| event.is_of(session.holder.ledger, layouts)) {
                 side.fold(event, session, load).await?;
             }
         }

@@ -189,7 +189,7 @@ impl Repartition {
         let producer = self.tasks.log.producer(&self.tasks.transactional_id).await?;
         let mut consumer = self.join(partitions).await?;
         let sources = TopicPartition::all(self.topic.as_str(), partitions);
-        let mut taken = acquire::claim(&self.tasks, &self.store, &sources).await?;
+        let mut taken = acquire::acquire(&self.tasks, &self.store, &sources).await?;
         acquire::fence(&self.tasks, &self.store, &taken).await?;
         acquire::read_committed(&self.tasks, consumer.as_mut(), &mut taken).await?;
         for ledger in &taken {
@@ -245,7 +245,7 @@ impl Repartition {
 
     /// Is everything of this ledger decided, applied and sent?
     async fn check(&self, found: &Acquisition, ledgers: i32) -> Result<(), RepartitionError> {
-        let ledger = found.claim.ledger;
+        let ledger = found.holder.ledger;
         if ledger >= ledgers {
             return match found.state.applied.is_some() || found.state.sequence > 0 {
                 true => Err(RepartitionError::Foreign { ledger, ledgers }),
@@ -308,7 +308,7 @@ impl Taken<'_> {
             let metadata = OffsetMetadata {
                 sequence: found.metadata.sequence,
                 // No ledger's lineage has it: none agrees before it is rebuilt.
-                token: found.claim.token.clone(),
+                token: found.holder.token.clone(),
                 transactional_id: self.transactional_id.to_owned(),
                 layouts: Some(Arc::new(Layouts {
                     past,

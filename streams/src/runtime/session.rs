@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use super::metadata::OffsetMetadata;
 use super::mutation::{Clause, left_out};
 use crate::ledger::{
-    Claim, FieldWrite, LedgerCommit, LedgerError, LedgerState, LedgerStore, Lineage, OutboxEntry, Token,
+    FieldWrite, Holder, LedgerCommit, LedgerError, LedgerState, LedgerStore, Lineage, OutboxEntry, Token,
 };
 
 /// How often a commit whose reply was lost is asked again before the ledger is given up and acquired anew.
@@ -21,7 +21,7 @@ pub(crate) struct LedgerSession {
     /// Held by the one ledger of a stream thread that decides. So what one has decided is on its way to the store while the
     /// next one decides: a thread that decided for all that have their documents would write only after the last of them.
     pub(crate) turns: Arc<Mutex<()>>,
-    pub(crate) claim: Claim,
+    pub(crate) holder: Holder,
     /// Number of ledgers: the partitions of the input topic.
     pub(crate) ledgers: i32,
     /// Last applied input offset.
@@ -41,7 +41,7 @@ impl LedgerSession {
     pub(crate) fn new(
         store: Arc<dyn LedgerStore>,
         turns: Arc<Mutex<()>>,
-        claim: Claim,
+        holder: Holder,
         ledgers: i32,
         state: LedgerState,
         committed: OffsetMetadata,
@@ -49,7 +49,7 @@ impl LedgerSession {
         Self {
             store,
             turns,
-            claim,
+            holder,
             ledgers,
             applied: state.applied,
             sequence: state.sequence,
@@ -70,11 +70,11 @@ impl LedgerSession {
         if sequence != self.sequence + 1 {
             return Err(format!(
                 "ledger {}: the processor numbered an event {sequence}, the next number is {}",
-                self.claim.ledger,
+                self.holder.ledger,
                 self.sequence + 1
             ));
         }
-        self.lineage.extend(sequence, &self.claim.token);
+        self.lineage.extend(sequence, &self.holder.token);
         self.sequence = sequence;
         Ok(())
     }
@@ -110,16 +110,16 @@ impl LedgerSession {
             trim: std::mem::take(&mut self.trim),
         };
         let mut lost = 0;
-        while let Err(error) = self.store.commit(&self.claim, &commit).await {
+        while let Err(error) = self.store.commit(&self.holder, &commit).await {
             if !matches!(error, LedgerError::Unavailable { .. }) || lost == LOST_REPLIES_MAX {
                 return Err(error);
             }
             lost += 1;
-            tracing::warn!(ledger = self.claim.ledger, %error, "the reply to a ledger commit was lost");
+            tracing::warn!(ledger = self.holder.ledger, %error, "the reply to a ledger commit was lost");
             if left_out(Clause::AskAfterLostReply) {
                 continue;
             }
-            let state = self.store.state(self.claim.ledger).await?;
+            let state = self.store.state(self.holder.ledger).await?;
             self.check_holder(&state)?;
             if state.applied == Some(applied) {
                 break;
@@ -167,14 +167,14 @@ impl LedgerSession {
     /// Fails where what was just read of the ledger need not have been this owner's: another took it meanwhile, or
     /// another master answered.
     pub(crate) async fn confirm(&self) -> Result<(), LedgerError> {
-        let state = self.store.state(self.claim.ledger).await?;
+        let state = self.store.state(self.holder.ledger).await?;
         self.check_holder(&state)?;
         self.check_applied(&state)
     }
 
     /// Begins to write under a fresh token after a rebuild.
     pub(crate) fn rebuilt(&mut self, token: Token, applied: Option<i64>, sequence: i64, lineage: Lineage) {
-        self.claim.token = token;
+        self.holder.token = token;
         self.applied = applied;
         self.sequence = sequence;
         self.lineage = lineage;
@@ -183,7 +183,7 @@ impl LedgerSession {
     }
 
     fn check_holder(&self, state: &LedgerState) -> Result<(), LedgerError> {
-        if state.epoch == self.claim.epoch && state.token == self.claim.token {
+        if state.epoch == self.holder.epoch && state.token == self.holder.token {
             // A master came back that lacks the end of this owner's own rebuild: nothing of it can be trusted.
             return match state.rebuilding {
                 true => Err(self.behind(state)),
@@ -191,7 +191,7 @@ impl LedgerSession {
             };
         }
         Err(LedgerError::Fenced {
-            ledger: self.claim.ledger,
+            ledger: self.holder.ledger,
             epoch: state.epoch,
             token: state.token.0.clone(),
         })
@@ -206,7 +206,7 @@ impl LedgerSession {
 
     fn behind(&self, state: &LedgerState) -> LedgerError {
         LedgerError::Behind {
-            ledger: self.claim.ledger,
+            ledger: self.holder.ledger,
             found: state.applied,
             expected: self.applied,
         }

@@ -18,7 +18,7 @@ use super::session::LedgerSession;
 use super::stages::Stage;
 use super::task::{Task, TaskId};
 use super::tasks::Tasks;
-use crate::ledger::{Claim, LedgerStore, Release};
+use crate::ledger::{Holder, LedgerStore, Release};
 use crate::log::{CommittedOffset, Consumer, OffsetCommit, Producer};
 use crate::metric_definitions::{ACQUISITIONS, OUTBOX_BATCHES, RECORDS_WRITTEN};
 use crate::record::{OutputRecord, PartitionRecords, TopicPartition};
@@ -50,7 +50,7 @@ pub(crate) struct Transactional {
     tasks: BTreeMap<TaskId, Task>,
     /// Ledgers whose tasks were abandoned while nothing of them was left open in the log: until they are acquired again
     /// they can be released, so that nobody has to fence this producer for them.
-    abandoned: BTreeMap<TaskId, (Claim, Release)>,
+    abandoned: BTreeMap<TaskId, (Holder, Release)>,
     /// Applied and sent in the open transaction.
     open: Positions,
     /// In the transaction that is being committed.
@@ -118,12 +118,12 @@ impl Transactional {
         partitions: &[TopicPartition],
     ) -> Result<Vec<(TopicPartition, i64)>, TaskError> {
         acquire::check_partitions(&self.config, partitions)?;
-        let mut ledgers = acquire::claim(&self.config, store, partitions).await?;
+        let mut ledgers = acquire::acquire(&self.config, store, partitions).await?;
         acquire::fence(&self.config, store, &ledgers).await?;
         acquire::read_committed(&self.config, consumer, &mut ledgers).await?;
         acquire::check_layouts(&self.config, &mut ledgers).await?;
         // C exists and names the present owner from here on, even if the store is lost.
-        let claims = ledgers.iter().map(|ledger| {
+        let signed = ledgers.iter().map(|ledger| {
             let metadata = OffsetMetadata {
                 transactional_id: self.config.transactional_id.clone(),
                 ..ledger.metadata.clone()
@@ -136,9 +136,9 @@ impl Transactional {
                 },
             )
         });
-        let claims: Positions = claims.collect();
-        if !left_out(Clause::Claim) {
-            self.commit_now(consumer, &claims).await?;
+        let signed: Positions = signed.collect();
+        if !left_out(Clause::SignOffset) {
+            self.commit_now(consumer, &signed).await?;
         }
         let mut acquired = Vec::with_capacity(ledgers.len());
         let mut resent = Positions::new();
@@ -169,21 +169,21 @@ impl Transactional {
         let Acquisition {
             source,
             part,
-            claim,
+            holder,
             state,
             committed,
             metadata,
         } = ledger;
         let verdict = compare(&state, committed, &metadata);
         tracing::info!(
-            ledger = claim.ledger, epoch = claim.epoch, token = %claim.token, applied = state.applied,
+            ledger = holder.ledger, epoch = holder.epoch, token = %holder.token, applied = state.applied,
             sequence = state.sequence, committed, ?verdict, "ledger acquired"
         );
         let ledgers = self.config.partitions_of(&source.topic)?;
         let session = LedgerSession::new(
             store.clone(),
             self.config.turns.clone(),
-            claim,
+            holder,
             ledgers,
             state,
             metadata.clone(),
@@ -195,7 +195,7 @@ impl Transactional {
         let verdict = match verdict {
             Verdict::Continue => "continue",
             Verdict::Resend => {
-                let entries = store.outbox(session.claim.ledger).await?;
+                let entries = store.outbox(session.holder.ledger).await?;
                 let applied = session.applied.unwrap_or(-1);
                 let (batches, trim) = match outbox::unsent(&entries, committed, applied) {
                     Ok(unsent) => unsent,
@@ -208,7 +208,7 @@ impl Transactional {
                             "ledger {}: {error}; the log committed {source} up to {committed}, the ledger applied \
                              {applied}: answers would be lost, so nothing is decided. Empty the ledger to rebuild it \
                              from its events",
-                            session.claim.ledger
+                            session.holder.ledger
                         )));
                     }
                 };
@@ -413,17 +413,17 @@ impl Tasks for Transactional {
         for source in partitions {
             let id = self.config.task_id(source)?;
             if let Some(session) = self.tasks.get(&id).and_then(|task| task.session.as_ref()) {
-                releases.push((session.claim.clone(), self.release_of(session), false));
-            } else if let Some((claim, release)) = self.abandoned.remove(&id) {
-                releases.push((claim, release, true));
+                releases.push((session.holder.clone(), self.release_of(session), false));
+            } else if let Some((holder, release)) = self.abandoned.remove(&id) {
+                releases.push((holder, release, true));
             }
         }
         // All at once: the group waits for us, and the store may be what is down.
-        let releases = releases.iter().map(|(claim, release, is_abandoned)| async {
-            match store.release(claim, release).await {
+        let releases = releases.iter().map(|(holder, release, is_abandoned)| async {
+            match store.release(holder, release).await {
                 // It may have been abandoned for just this. The next owner fences where nothing is released.
                 Err(error) if *is_abandoned => {
-                    tracing::debug!(ledger = claim.ledger, %error, "an abandoned ledger could not be released");
+                    tracing::debug!(ledger = holder.ledger, %error, "an abandoned ledger could not be released");
                     Ok(())
                 }
                 result => result,
@@ -454,7 +454,7 @@ impl Tasks for Transactional {
         for (id, task) in std::mem::take(&mut self.tasks) {
             if let Some(session) = task.session {
                 let release = self.release_of(&session);
-                self.abandoned.insert(id, (session.claim, release));
+                self.abandoned.insert(id, (session.holder, release));
             }
         }
         if producer_lost {

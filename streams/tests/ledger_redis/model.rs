@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use interlock_streams::ledger::memory::MemoryLedgerStore;
 use interlock_streams::ledger::{
-    Claim, FieldWrite, LedgerCommit, LedgerError, LedgerStore, Lineage, RebuildStep, Release, Token,
+    FieldWrite, Holder, LedgerCommit, LedgerError, LedgerStore, Lineage, RebuildStep, Release, Token,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -21,54 +21,54 @@ enum Call {
         token: u8,
     },
     ForgetOwners {
-        claim: u8,
+        holder: u8,
         owners: Vec<u8>,
     },
     Commit {
-        claim: u8,
+        holder: u8,
         right: bool,
         by: i64,
         writes: Vec<(u8, u8, Option<u8>)>,
         trim: Vec<i64>,
     },
     Begin {
-        claim: u8,
+        holder: u8,
         right: bool,
         token: u8,
         keep: bool,
     },
     Write {
-        claim: u8,
+        holder: u8,
         after: u64,
         writes: Vec<(u8, u8, Option<u8>)>,
     },
     Finish {
-        claim: u8,
+        holder: u8,
         after: u64,
         applied: Option<i64>,
     },
     Release {
-        claim: u8,
+        holder: u8,
         owner: u8,
     },
 }
 
 fn call() -> impl Strategy<Value = Call> {
     let writes = || vec((0..3_u8, 0..4_u8, prop::option::of(any::<u8>())), 0..8);
-    // Mostly the claim that holds the ledger (0), so that most calls aren't refused.
-    let claim = || prop_oneof![8 => Just(0_u8), 1 => Just(1), 1 => Just(2)];
+    // Mostly the holder of the ledger (0), so that most calls aren't refused.
+    let holder = || prop_oneof![8 => Just(0_u8), 1 => Just(1), 1 => Just(2)];
     let right = || prop::bool::weighted(0.9);
     prop_oneof![
         2 => (0..3_u8, any::<u8>()).prop_map(|(owner, token)| Call::Acquire { owner, token }),
-        1 => (claim(), vec(0..3_u8, 0..3)).prop_map(|(claim, owners)| Call::ForgetOwners { claim, owners }),
-        8 => (claim(), right(), 1..5_i64, writes(), vec(0..40_i64, 0..4))
-            .prop_map(|(claim, right, by, writes, trim)| Call::Commit { claim, right, by, writes, trim }),
-        2 => (claim(), right(), any::<u8>(), any::<bool>())
-            .prop_map(|(claim, right, token, keep)| Call::Begin { claim, right, token, keep }),
-        2 => (claim(), 0..2_u64, writes()).prop_map(|(claim, after, writes)| Call::Write { claim, after, writes }),
-        2 => (claim(), 0..2_u64, prop::option::of(0..40_i64))
-            .prop_map(|(claim, after, applied)| Call::Finish { claim, after, applied }),
-        1 => (claim(), 0..3_u8).prop_map(|(claim, owner)| Call::Release { claim, owner }),
+        1 => (holder(), vec(0..3_u8, 0..3)).prop_map(|(holder, owners)| Call::ForgetOwners { holder, owners }),
+        8 => (holder(), right(), 1..5_i64, writes(), vec(0..40_i64, 0..4))
+            .prop_map(|(holder, right, by, writes, trim)| Call::Commit { holder, right, by, writes, trim }),
+        2 => (holder(), right(), any::<u8>(), any::<bool>())
+            .prop_map(|(holder, right, token, keep)| Call::Begin { holder, right, token, keep }),
+        2 => (holder(), 0..2_u64, writes()).prop_map(|(holder, after, writes)| Call::Write { holder, after, writes }),
+        2 => (holder(), 0..2_u64, prop::option::of(0..40_i64))
+            .prop_map(|(holder, after, applied)| Call::Finish { holder, after, applied }),
+        1 => (holder(), 0..3_u8).prop_map(|(holder, owner)| Call::Release { holder, owner }),
     ]
 }
 
@@ -97,7 +97,7 @@ fn comparable<T: std::fmt::Debug>(result: Result<T, LedgerError>) -> String {
     }
 }
 
-async fn make(store: &dyn LedgerStore, claim: &Claim, applied: Option<i64>, call: &Call) -> String {
+async fn make(store: &dyn LedgerStore, holder: &Holder, applied: Option<i64>, call: &Call) -> String {
     let stated = |right: bool| if right { applied } else { Some(1000) };
     match call {
         Call::Acquire {
@@ -106,7 +106,7 @@ async fn make(store: &dyn LedgerStore, claim: &Claim, applied: Option<i64>, call
         } => comparable(store.acquire(LEDGER, &owner(*number), &token(*text)).await),
         Call::ForgetOwners { owners, .. } => {
             let owners: Vec<String> = owners.iter().map(|number| owner(*number)).collect();
-            comparable(store.forget_owners(claim, &owners).await)
+            comparable(store.forget_owners(holder, &owners).await)
         }
         Call::Commit {
             right,
@@ -120,12 +120,12 @@ async fn make(store: &dyn LedgerStore, claim: &Claim, applied: Option<i64>, call
                 expected_applied: stated(*right),
                 applied: next,
                 sequence: next * 2,
-                lineage: Lineage(vec![(1, claim.token.clone())]),
+                lineage: Lineage(vec![(1, holder.token.clone())]),
                 writes: writes(changed),
                 outbox: Bytes::from(vec![0; *by as usize]),
                 trim: trim.clone(),
             };
-            comparable(store.commit(claim, &commit).await)
+            comparable(store.commit(holder, &commit).await)
         }
         Call::Begin {
             right,
@@ -138,7 +138,7 @@ async fn make(store: &dyn LedgerStore, claim: &Claim, applied: Option<i64>, call
                 token: token(*text),
                 keep: *keep,
             };
-            comparable(store.rebuild(claim, &step).await)
+            comparable(store.rebuild(holder, &step).await)
         }
         Call::Write {
             after, writes: changed, ..
@@ -147,7 +147,7 @@ async fn make(store: &dyn LedgerStore, claim: &Claim, applied: Option<i64>, call
                 after: *after,
                 writes: writes(changed),
             };
-            comparable(store.rebuild(claim, &step).await)
+            comparable(store.rebuild(holder, &step).await)
         }
         Call::Finish { after, applied, .. } => {
             let step = RebuildStep::Finish {
@@ -156,14 +156,14 @@ async fn make(store: &dyn LedgerStore, claim: &Claim, applied: Option<i64>, call
                 sequence: 3,
                 lineage: Lineage::default(),
             };
-            comparable(store.rebuild(claim, &step).await)
+            comparable(store.rebuild(holder, &step).await)
         }
         Call::Release { owner: number, .. } => {
             let release = Release {
                 transactional_id: owner(*number),
-                token: claim.token.clone(),
+                token: holder.token.clone(),
             };
-            comparable(store.release(claim, &release).await)
+            comparable(store.release(holder, &release).await)
         }
     }
 }
@@ -196,25 +196,25 @@ fn answers_are_those_of_the_store_in_memory() {
                 let held = memory.state(LEDGER).await.unwrap();
                 let which = match call {
                     Call::Acquire { .. } => 0,
-                    Call::ForgetOwners { claim, .. }
-                    | Call::Commit { claim, .. }
-                    | Call::Begin { claim, .. }
-                    | Call::Write { claim, .. }
-                    | Call::Finish { claim, .. }
-                    | Call::Release { claim, .. } => *claim,
+                    Call::ForgetOwners { holder, .. }
+                    | Call::Commit { holder, .. }
+                    | Call::Begin { holder, .. }
+                    | Call::Write { holder, .. }
+                    | Call::Finish { holder, .. }
+                    | Call::Release { holder, .. } => *holder,
                 };
-                let mut claim = Claim {
+                let mut holder = Holder {
                     ledger: LEDGER,
                     epoch: held.epoch,
                     token: held.token.clone(),
                 };
                 match which {
                     0 => {}
-                    1 => claim.epoch -= 1,
-                    _ => claim.token = Token("zombie".to_owned()),
+                    1 => holder.epoch -= 1,
+                    _ => holder.token = Token("zombie".to_owned()),
                 }
-                let expected = make(&memory, &claim, held.applied, call).await;
-                prop_assert_eq!(make(&*redis, &claim, held.applied, call).await, expected, "{:?}", call);
+                let expected = make(&memory, &holder, held.applied, call).await;
+                prop_assert_eq!(make(&*redis, &holder, held.applied, call).await, expected, "{:?}", call);
                 prop_assert_eq!(everything(&*redis).await, everything(&memory).await, "after {:?}", call);
                 prop_assert_eq!(redis.documents(LEDGER).await.unwrap(), memory.documents(LEDGER));
             }

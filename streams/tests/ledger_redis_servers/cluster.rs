@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore};
-use interlock_streams::ledger::{Claim, LedgerCommit, LedgerError, LedgerStore};
+use interlock_streams::ledger::{Holder, LedgerCommit, LedgerError, LedgerStore};
 use interlock_streams::testing::conformance::ledger::{commit, rebuild, state};
 
 use crate::server::{Server, eventually};
@@ -88,8 +88,8 @@ async fn functions_are_loaded_where_they_are_missing(cluster: &Cluster) {
 
 async fn planned_fail_over(cluster: &Cluster) {
     let store = cluster.store("planned").await;
-    let claim = acquire(&store, 3, "a").await.unwrap();
-    store.commit(&claim, &batch(None, 1)).await.unwrap();
+    let holder = acquire(&store, 3, "a").await.unwrap();
+    store.commit(&holder, &batch(None, 1)).await.unwrap();
     let replica = cluster.having("planned:3", "slave").await;
     cluster.servers[replica]
         .command::<()>("CLUSTER FAILOVER")
@@ -99,20 +99,20 @@ async fn planned_fail_over(cluster: &Cluster) {
         cluster.find("planned:3", "master").await == Some(replica)
     })
     .await;
-    commits(&store, &claim, &batch(Some(1), 2)).await;
+    commits(&store, &holder, &batch(Some(1), 2)).await;
     assert_eq!(answered(async || store.state(3).await).await.applied, Some(2));
 }
 
 async fn lost_master(cluster: &mut Cluster) {
     let store = cluster.store("lost").await;
-    let claim = acquire(&store, 5, "a").await.unwrap();
-    store.commit(&claim, &batch(None, 1)).await.unwrap();
+    let holder = acquire(&store, 5, "a").await.unwrap();
+    store.commit(&holder, &batch(None, 1)).await.unwrap();
     cluster.having("lost:5", "slave").await;
     let master = cluster.having("lost:5", "master").await;
     cluster.servers[master].kill();
     let mut waited = 0;
     eventually("a replica takes over", async || match store.state(5).await {
-        Ok(state) => state.token == claim.token,
+        Ok(state) => state.token == holder.token,
         Err(LedgerError::Unavailable { .. }) => {
             waited += 1;
             false
@@ -122,8 +122,8 @@ async fn lost_master(cluster: &mut Cluster) {
     .await;
     assert!(waited > 0, "a dead master can't have answered");
     let at = answered(async || store.state(5).await).await.applied;
-    let claim = answered(async || acquire(&store, 5, "b").await).await;
-    commits(&store, &claim, &batch(at, 9)).await;
+    let holder = answered(async || acquire(&store, 5, "b").await).await;
+    commits(&store, &holder, &batch(at, 9)).await;
     assert_eq!(answered(async || store.state(5).await).await.applied, Some(9));
 }
 
@@ -142,8 +142,8 @@ async fn answered<T>(mut call: impl AsyncFnMut() -> Result<T, LedgerError>) -> T
 }
 
 /// Writes a batch while masters change: one that was not answered may have been written.
-async fn commits(store: &RedisLedgerStore, claim: &Claim, batch: &LedgerCommit) {
-    answered(async || match store.commit(claim, batch).await {
+async fn commits(store: &RedisLedgerStore, holder: &Holder, batch: &LedgerCommit) {
+    answered(async || match store.commit(holder, batch).await {
         Err(LedgerError::Behind { .. }) => Ok(()),
         other => other,
     })

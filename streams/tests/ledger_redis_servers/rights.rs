@@ -50,8 +50,8 @@ fn config(server: &Server, namespace: &str) -> RedisConfig {
 async fn a_right_that_is_missing_is_named_before_anything_is_written() {
     let Some(restricted) = restricted().await else { return };
     let (server, store) = (&restricted.server, &restricted.store);
-    let claim = acquire(store, 1, "a").await.unwrap();
-    store.commit(&claim, &batch(None, 1)).await.unwrap();
+    let holder = acquire(store, 1, "a").await.unwrap();
+    store.commit(&holder, &batch(None, 1)).await.unwrap();
     let (state, document) = (store.state(1).await.unwrap(), [Bytes::from("d")]);
     let before = store.load(1, &document, None).await.unwrap();
     let grant = async |sign: &str, right: &str| {
@@ -80,21 +80,21 @@ async fn a_right_that_is_missing_is_named_before_anything_is_written() {
     for right in "watch hmget multi sadd hset hdel exec discard".split(' ') {
         let fresh = RedisLedgerStore::connect(config(server, "il")).await.unwrap();
         let standing = RedisLedgerStore::connect(config(server, "il")).await.unwrap();
-        standing.commit(&claim, &batch(None, 1)).await.unwrap_err();
+        standing.commit(&holder, &batch(None, 1)).await.unwrap_err();
         grant("-", right).await;
         if right != "discard" {
-            assert_refused(right, fresh.commit(&claim, &second).await.unwrap_err());
+            assert_refused(right, fresh.commit(&holder, &second).await.unwrap_err());
         }
         if ["sadd", "hset", "hdel", "exec"].contains(&right) {
-            assert_refused(right, standing.commit(&claim, &second).await.unwrap_err());
+            assert_refused(right, standing.commit(&holder, &second).await.unwrap_err());
         } else {
-            assert_refused(right, standing.commit(&claim, &batch(Some(8), 9)).await.unwrap_err());
+            assert_refused(right, standing.commit(&holder, &batch(Some(8), 9)).await.unwrap_err());
         }
         grant("+", right).await;
         assert_eq!(store.state(1).await.unwrap(), state, "{right}");
         assert_eq!(store.load(1, &document, None).await.unwrap(), before, "{right}");
     }
-    store.commit(&claim, &second).await.unwrap();
+    store.commit(&holder, &second).await.unwrap();
 }
 
 #[tokio::test]

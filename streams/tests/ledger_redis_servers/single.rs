@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore, RedisSetupError};
 use interlock_streams::ledger::{
-    Claim, FieldWrite, LedgerCommit, LedgerError, LedgerState, LedgerStore, Release, Token,
+    FieldWrite, Holder, LedgerCommit, LedgerError, LedgerState, LedgerStore, Release, Token,
 };
 use tokio::net::{TcpListener, TcpStream};
 
@@ -16,21 +16,21 @@ use crate::store::available;
 
 const LIBRARY: &str = "interlock_ledger_5";
 
-pub(crate) async fn acquire(store: &RedisLedgerStore, ledger: i32, text: &str) -> Result<Claim, LedgerError> {
+pub(crate) async fn acquire(store: &RedisLedgerStore, ledger: i32, text: &str) -> Result<Holder, LedgerError> {
     let token = Token(text.to_owned());
     let epoch = store.acquire(ledger, "w", &token).await?.epoch;
-    Ok(Claim { ledger, epoch, token })
+    Ok(Holder { ledger, epoch, token })
 }
 
 /// A server, if there can be one, a store on it, and a ledger that the store holds.
-async fn held() -> Option<(Server, RedisLedgerStore, Claim)> {
+async fn held() -> Option<(Server, RedisLedgerStore, Holder)> {
     if !available() {
         return None;
     }
     let server = Server::start(&[]).await;
     let store = server.store().await;
-    let claim = acquire(&store, 1, "a").await.unwrap();
-    Some((server, store, claim))
+    let holder = acquire(&store, 1, "a").await.unwrap();
+    Some((server, store, holder))
 }
 
 pub(crate) fn batch(expected: Option<i64>, applied: i64) -> LedgerCommit {
@@ -66,14 +66,14 @@ fn fatal<T: std::fmt::Debug>(result: Result<T, LedgerError>) -> String {
 
 #[tokio::test]
 async fn missing_functions_are_loaded_again() {
-    let Some((server, store, claim)) = held().await else {
+    let Some((server, store, holder)) = held().await else {
         return;
     };
     for lose in [format!("FUNCTION DELETE {LIBRARY}"), "FUNCTION FLUSH".to_owned()] {
         server.command::<()>(&lose).await.unwrap();
         let at = store.state(1).await.unwrap().applied;
         server.command::<()>("FUNCTION FLUSH").await.unwrap();
-        store.commit(&claim, &batch(at, at.unwrap_or(0) + 1)).await.unwrap();
+        store.commit(&holder, &batch(at, at.unwrap_or(0) + 1)).await.unwrap();
         server.command::<()>("FUNCTION FLUSH").await.unwrap();
         assert_eq!(store.load(1, &[Bytes::from("d")], None).await.unwrap().len(), 1);
     }
@@ -102,7 +102,7 @@ async fn other_code_of_the_same_version_is_replaced_when_connecting() {
 
 #[tokio::test]
 async fn killed_connections_are_replaced() {
-    let Some((server, store, claim)) = held().await else {
+    let Some((server, store, holder)) = held().await else {
         return;
     };
     for offset in 1..4 {
@@ -110,7 +110,7 @@ async fn killed_connections_are_replaced() {
         // The call that finds out can't tell whether it was executed; the next one is on a new connection.
         let _ = store.state(1).await;
         let at = store.state(1).await.unwrap().applied;
-        store.commit(&claim, &batch(at, offset)).await.unwrap();
+        store.commit(&holder, &batch(at, offset)).await.unwrap();
     }
 }
 
@@ -121,11 +121,11 @@ async fn dead_server_is_unavailable_at_once_and_used_again_when_it_lives() {
     }
     let mut server = Server::start(&[]).await;
     let store = server.store().await;
-    let claim = acquire(&store, 1, "a").await.unwrap();
+    let holder = acquire(&store, 1, "a").await.unwrap();
     server.kill();
     let began = Instant::now();
     for _ in 0..3 {
-        unavailable(store.commit(&claim, &batch(None, 1)).await);
+        unavailable(store.commit(&holder, &batch(None, 1)).await);
     }
     let many = futures::future::join_all((0..100).map(|ledger| store.state(ledger))).await;
     many.into_iter().for_each(|result| drop(unavailable(result)));
@@ -138,18 +138,18 @@ async fn dead_server_is_unavailable_at_once_and_used_again_when_it_lives() {
 
     server.restart().await;
     assert_eq!(store.state(1).await.unwrap(), LedgerState::default());
-    let lost = store.commit(&claim, &batch(None, 1)).await;
+    let lost = store.commit(&holder, &batch(None, 1)).await;
     assert!(matches!(lost, Err(LedgerError::Fenced { epoch: 0, .. })), "{lost:?}");
 }
 
 #[tokio::test]
 async fn frozen_server_times_out_and_the_applied_tells_what_happened() {
-    let Some((server, store, claim)) = held().await else {
+    let Some((server, store, holder)) = held().await else {
         return;
     };
-    store.commit(&claim, &batch(None, 1)).await.unwrap();
+    store.commit(&holder, &batch(None, 1)).await.unwrap();
     server.signal("STOP");
-    unavailable(store.commit(&claim, &batch(Some(1), 2)).await);
+    unavailable(store.commit(&holder, &batch(Some(1), 2)).await);
     unavailable(store.state(1).await);
     server.signal("CONT");
     // The first one was in the server's socket all the time.
@@ -161,18 +161,18 @@ async fn frozen_server_times_out_and_the_applied_tells_what_happened() {
 
 #[tokio::test]
 async fn batches_pass_by_lua_until_somebody_else_touches_the_ledger() {
-    let Some((server, store, claim)) = held().await else {
+    let Some((server, store, holder)) = held().await else {
         return;
     };
     let other = server.store().await;
-    store.commit(&claim, &batch(None, 1)).await.unwrap();
-    store.commit(&claim, &batch(Some(1), 2)).await.unwrap();
+    store.commit(&holder, &batch(None, 1)).await.unwrap();
+    store.commit(&holder, &batch(Some(1), 2)).await.unwrap();
     assert_eq!(calls(&server, "exec").await, 2);
 
     // What was read while watching is old: the transaction is refused, and the function says why.
     let before = calls(&server, "fcall").await;
     let theirs = acquire(&other, 1, "b").await.unwrap();
-    let late = store.commit(&claim, &batch(Some(2), 3)).await;
+    let late = store.commit(&holder, &batch(Some(2), 3)).await;
     assert!(matches!(late, Err(LedgerError::Fenced { epoch: 2, .. })), "{late:?}");
     assert_eq!(calls(&server, "fcall").await, before + 2);
     other.commit(&theirs, &batch(Some(2), 3)).await.unwrap();
@@ -204,21 +204,21 @@ async fn calls(server: &Server, command: &str) -> u64 {
 
 #[tokio::test]
 async fn a_ledgers_connection_that_was_closed_while_idle_is_replaced() {
-    let Some((server, store, claim)) = held().await else {
+    let Some((server, store, holder)) = held().await else {
         return;
     };
-    store.commit(&claim, &batch(None, 1)).await.unwrap();
+    store.commit(&holder, &batch(None, 1)).await.unwrap();
     kill_connection_with_a_transaction(&server).await;
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(31)).await;
     tokio::time::resume();
-    store.commit(&claim, &batch(Some(1), 2)).await.unwrap();
+    store.commit(&holder, &batch(Some(1), 2)).await.unwrap();
 
     // In use, it is an error of a connection, which says nothing about what happened.
     kill_connection_with_a_transaction(&server).await;
-    unavailable(store.commit(&claim, &batch(Some(2), 3)).await);
+    unavailable(store.commit(&holder, &batch(Some(2), 3)).await);
     assert_eq!(store.state(1).await.unwrap().applied, Some(2));
-    store.commit(&claim, &batch(Some(2), 3)).await.unwrap();
+    store.commit(&holder, &batch(Some(2), 3)).await.unwrap();
 }
 
 async fn kill_connection_with_a_transaction(server: &Server) {
@@ -231,15 +231,15 @@ async fn kill_connection_with_a_transaction(server: &Server) {
 
 #[tokio::test]
 async fn a_document_without_fields_is_none() {
-    let Some((_server, store, claim)) = held().await else {
+    let Some((_server, store, holder)) = held().await else {
         return;
     };
-    store.commit(&claim, &batch(None, 1)).await.unwrap();
+    store.commit(&holder, &batch(None, 1)).await.unwrap();
     assert_eq!(store.documents(1).await.unwrap(), [Bytes::from("d")]);
     let mut last = batch(Some(1), 2);
     last.writes[0].field = Bytes::from("1");
     last.writes[0].value = None;
-    store.commit(&claim, &last).await.unwrap();
+    store.commit(&holder, &last).await.unwrap();
     assert_eq!(store.documents(1).await.unwrap(), [] as [Bytes; 0]);
 }
 
@@ -254,7 +254,7 @@ async fn a_batch_is_not_written_to_another_server_than_was_read() {
     let front = Front::start(master.port).await;
     let url = format!("redis://127.0.0.1:{}", front.port);
     let store = RedisLedgerStore::connect(RedisConfig::new(url, "test")).await.unwrap();
-    let claim = acquire(&store, 1, "a").await.unwrap();
+    let holder = acquire(&store, 1, "a").await.unwrap();
     replica
         .command::<()>(&format!("REPLICAOF 127.0.0.1 {}", master.port))
         .await
@@ -266,14 +266,14 @@ async fn a_batch_is_not_written_to_another_server_than_was_read() {
     replica.command::<()>("REPLICAOF NO ONE").await.unwrap();
     front.lead_to(replica.port);
 
-    let refused = unavailable(store.commit(&claim, &batch(None, 1)).await);
+    let refused = unavailable(store.commit(&holder, &batch(None, 1)).await);
     assert!(refused.contains("different servers"), "{refused}");
     for server in [&master, &replica] {
         let applied = server.command::<Option<i64>>("HGET {il:1}:meta applied").await;
         assert_eq!(applied, Ok(None));
     }
     // From then on both lead to the new one.
-    store.commit(&claim, &batch(None, 1)).await.unwrap();
+    store.commit(&holder, &batch(None, 1)).await.unwrap();
     assert_eq!(store.state(1).await.unwrap().applied, Some(1));
     assert_eq!(replica.command::<i64>("HGET {il:1}:meta applied").await, Ok(1));
 }
@@ -309,24 +309,24 @@ impl Front {
 
 #[tokio::test]
 async fn full_memory_refuses_batches_as_a_whole_but_not_handing_over() {
-    let Some((server, store, claim)) = held().await else {
+    let Some((server, store, holder)) = held().await else {
         return;
     };
-    store.commit(&claim, &batch(None, 1)).await.unwrap();
+    store.commit(&holder, &batch(None, 1)).await.unwrap();
     let before = store.state(1).await.unwrap();
     server.command::<()>("CONFIG SET maxmemory 1").await.unwrap();
-    assert!(unavailable(store.commit(&claim, &batch(Some(1), 2)).await).contains("raise maxmemory"));
+    assert!(unavailable(store.commit(&holder, &batch(Some(1), 2)).await).contains("raise maxmemory"));
     assert_eq!(store.state(1).await.unwrap(), before);
     assert_eq!(store.outbox(1).await.unwrap().len(), 1);
     assert_eq!(store.load(1, &[Bytes::from("d")], None).await.unwrap()[0].len(), 1);
-    let claim = acquire(&store, 1, "b").await.unwrap();
+    let holder = acquire(&store, 1, "b").await.unwrap();
     let release = Release {
         transactional_id: "w".to_owned(),
-        token: claim.token.clone(),
+        token: holder.token.clone(),
     };
-    store.release(&claim, &release).await.unwrap();
+    store.release(&holder, &release).await.unwrap();
     server.command::<()>("CONFIG SET maxmemory 0").await.unwrap();
-    store.commit(&claim, &batch(Some(1), 2)).await.unwrap();
+    store.commit(&holder, &batch(Some(1), 2)).await.unwrap();
 }
 
 #[tokio::test]
@@ -336,12 +336,12 @@ async fn replicas_answer_nothing_and_have_everything_when_promoted() {
     }
     let (master, replica) = (Server::start(&[]).await, Server::start(&[]).await);
     let store = master.store().await;
-    let claim = acquire(&store, 1, "a").await.unwrap();
+    let holder = acquire(&store, 1, "a").await.unwrap();
     replica
         .command::<()>(&format!("REPLICAOF 127.0.0.1 {}", master.port))
         .await
         .unwrap();
-    store.commit(&claim, &batch(None, 1)).await.unwrap();
+    store.commit(&holder, &batch(None, 1)).await.unwrap();
     eventually("it is replicated", async || {
         replica.command::<i64>("EXISTS {il:1}:d:d").await == Ok(1)
     })
@@ -351,21 +351,21 @@ async fn replicas_answer_nothing_and_have_everything_when_promoted() {
     assert!(unavailable(reader.state(1).await).contains("replica"));
     unavailable(reader.load(1, &[Bytes::from("d")], None).await);
     unavailable(reader.outbox(1).await);
-    unavailable(reader.commit(&claim, &batch(Some(1), 2)).await);
+    unavailable(reader.commit(&holder, &batch(Some(1), 2)).await);
 
     replica.command::<()>("REPLICAOF NO ONE").await.unwrap();
     master
         .command::<()>(&format!("REPLICAOF 127.0.0.1 {}", replica.port))
         .await
         .unwrap();
-    reader.commit(&claim, &batch(Some(1), 2)).await.unwrap();
+    reader.commit(&holder, &batch(Some(1), 2)).await.unwrap();
     unavailable(store.state(1).await);
-    unavailable(store.commit(&claim, &batch(Some(1), 2)).await);
+    unavailable(store.commit(&holder, &batch(Some(1), 2)).await);
 }
 
 #[tokio::test]
 async fn what_belongs_to_others_is_refused() {
-    let Some((server, store, claim)) = held().await else {
+    let Some((server, store, holder)) = held().await else {
         return;
     };
     let mut config = server.config();
@@ -376,7 +376,7 @@ async fn what_belongs_to_others_is_refused() {
         fatal(other.acquire(1, "w", &Token("b".to_owned())).await),
         fatal(other.load(1, &[Bytes::from("d")], None).await),
         fatal(other.outbox(1).await),
-        fatal(other.commit(&claim, &batch(None, 1)).await),
+        fatal(other.commit(&holder, &batch(None, 1)).await),
     ] {
         assert!(
             reason.contains("\"test\"") && reason.contains("`namespace`"),

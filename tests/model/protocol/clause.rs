@@ -22,7 +22,7 @@ pub enum Clause {
     /// A fresh token for each acquisition and rebuild.
     FreshToken,
     /// Commit C unchanged under the own id before the first decision.
-    Claim,
+    SignOffset,
     /// Fence earlier owners by their `transactional.id`.
     FenceOwners,
     /// Fence whom the offset's metadata names, too.

@@ -18,7 +18,7 @@ pub enum Next {
     /// Read C.
     Read,
     /// Commit C unchanged; then compare.
-    Claim,
+    SignOffset,
     /// Send the outbox again and commit.
     Resend,
     /// Read the events: from the ledger's own last one on, or from the first.
@@ -124,7 +124,7 @@ impl Protocol {
             Next::Acquire => self.acquire(world, id),
             Next::Fence => self.fence(world, id),
             Next::Read => self.read(world, id),
-            Next::Claim => self.claim(world, id),
+            Next::SignOffset => self.sign_offset(world, id),
             Next::Resend => self.resend(world, id),
             Next::Fold { keeps } => self.fold(world, id, keeps),
             Next::Rebuild => self.rebuild(world, id),
@@ -210,19 +210,19 @@ impl Protocol {
             None if worker.ledger.next > 0 => Next::Stopped("the ledger has an applied offset, Kafka no committed one"),
             committed => {
                 worker.committed = committed.unwrap_or_default();
-                Next::Claim
+                Next::SignOffset
             }
         };
         true
     }
 
-    fn claim(&self, world: &mut World, id: usize) -> bool {
-        if !self.omits(Clause::Claim) {
-            let claim = Committed {
+    fn sign_offset(&self, world: &mut World, id: usize) -> bool {
+        if !self.omits(Clause::SignOffset) {
+            let signed = Committed {
                 id,
                 ..world.workers[id].committed
             };
-            match self.commit(world, id, claim) {
+            match self.commit(world, id, signed) {
                 None => return false,
                 Some(false) => return true,
                 // Nothing but offsets is in it: the marker may as well come at once.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use interlock_inventory::{Ledger, Plan, Provenance, decide, evolve};
+use interlock_inventory::{CommandContext, Ledger, Plan, decide, evolve};
 use interlock_schemas::{
     BerthPreference, BookingRequest, CancellationRequest, Coach, Command, Event, Passenger, TrainService,
 };
@@ -96,7 +96,7 @@ pub(crate) fn history() -> (Vec<Event>, TimeRange) {
     let mut events: Vec<Event> = Vec::new();
     for number in 0..COMMANDS {
         let command = command(number, &trains);
-        let at = Provenance {
+        let at = CommandContext {
             ledger: 0,
             next_sequence: 1 + events.len() as i64,
             source_offset: number,

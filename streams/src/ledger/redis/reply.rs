@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use redis::Value;
 
-use crate::ledger::{Claim, Fields, LedgerError, LedgerState, Lineage, OutboxEntry, Release, Token};
+use crate::ledger::{Fields, Holder, LedgerError, LedgerState, Lineage, OutboxEntry, Release, Token};
 
 /// What `meta` says of a ledger that this program can read; as in `ledger.lua`.
 const FORMAT: &str = "1";
@@ -100,7 +100,7 @@ impl Head {
     }
 
     /// Whether a batch may be applied: the same as the function `commit` asks for.
-    pub(super) fn permits(&self, application: &str, claim: &Claim, expected: Option<i64>) -> bool {
+    pub(super) fn permits(&self, application: &str, holder: &Holder, expected: Option<i64>) -> bool {
         let is = |value: &Value, text: &str| matches!(value, Value::BulkString(bytes) if bytes == text.as_bytes());
         let [format, owner, epoch, token, applied, Value::Nil] = &self.0[..] else {
             return false;
@@ -111,9 +111,9 @@ impl Head {
         };
         at && is(format, FORMAT)
             && is(owner, application)
-            && claim.epoch > 0
-            && is(epoch, &claim.epoch.to_string())
-            && is(token, &claim.token.0)
+            && holder.epoch > 0
+            && is(epoch, &holder.epoch.to_string())
+            && is(token, &holder.token.0)
     }
 }
 

@@ -10,7 +10,7 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::keys::Keys;
 use super::library::function;
-use crate::ledger::{Claim, FieldWrite, LedgerCommit, Lineage};
+use crate::ledger::{FieldWrite, Holder, LedgerCommit, Lineage};
 
 /// How many fields one list may have: names and values go through Lua's stack, which takes 8,000. A document of which more
 /// changes is among the keys more than once.
@@ -30,16 +30,16 @@ pub(super) fn fcall(name: &str, application: &str, keys: &[&[u8]]) -> Cmd {
 }
 
 /// Starts a call that must hold the ledger.
-pub(super) fn claimed(name: &str, application: &str, keys: &[&[u8]], claim: &Claim) -> Cmd {
+pub(super) fn held_by(name: &str, application: &str, keys: &[&[u8]], holder: &Holder) -> Cmd {
     let mut cmd = fcall(name, application, keys);
-    cmd.arg(claim.epoch).arg(&claim.token.0);
+    cmd.arg(holder.epoch).arg(&holder.token.0);
     cmd
 }
 
 /// Applies a batch.
-pub(super) fn commit(application: &str, keys: &Keys, claim: &Claim, commit: &LedgerCommit) -> Cmd {
+pub(super) fn commit(application: &str, keys: &Keys, holder: &Holder, commit: &LedgerCommit) -> Cmd {
     let documents = group(&commit.writes);
-    let mut cmd = with_documents("commit", application, keys, claim, &documents, commit.outbox.len());
+    let mut cmd = with_documents("commit", application, keys, holder, &documents, commit.outbox.len());
     cmd.arg(optional(commit.expected_applied))
         .arg(commit.applied)
         .arg(commit.sequence);
@@ -121,9 +121,9 @@ fn set(key: &[u8], document: &DocumentWrites<'_>) -> Cmd {
 }
 
 /// Writes some documents of a rebuild.
-pub(super) fn rebuild_write(application: &str, keys: &Keys, claim: &Claim, after: u64, writes: &[FieldWrite]) -> Cmd {
+pub(super) fn rebuild_write(application: &str, keys: &Keys, holder: &Holder, after: u64, writes: &[FieldWrite]) -> Cmd {
     let documents = group(writes);
-    let mut cmd = with_documents("rebuild_write", application, keys, claim, &documents, 0);
+    let mut cmd = with_documents("rebuild_write", application, keys, holder, &documents, 0);
     cmd.arg(after);
     append(&mut cmd, &documents);
     cmd
@@ -202,7 +202,7 @@ fn with_documents(
     name: &str,
     application: &str,
     keys: &Keys,
-    claim: &Claim,
+    holder: &Holder,
     documents: &[DocumentWrites<'_>],
     extra: usize,
 ) -> Cmd {
@@ -220,7 +220,7 @@ fn with_documents(
     let mut all: Vec<&[u8]> = vec![meta.as_bytes(), set.as_bytes(), outbox.as_bytes()];
     all.extend(names.iter().map(Vec::as_slice));
     start(&mut cmd, name, application, &all);
-    cmd.arg(claim.epoch).arg(&claim.token.0);
+    cmd.arg(holder.epoch).arg(&holder.token.0);
     cmd
 }
 

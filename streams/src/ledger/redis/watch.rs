@@ -22,7 +22,7 @@ use super::connection::Connector;
 use super::keys::Keys;
 use super::reply::Head;
 use super::{error, request};
-use crate::ledger::{Claim, LedgerCommit};
+use crate::ledger::{Holder, LedgerCommit};
 
 /// How long a connection may have been idle to be used once more: servers, and what lies between, close those on which nothing
 /// happens for a minute or some, and the batch that found out would be an error.
@@ -45,19 +45,19 @@ struct Watch {
 }
 
 impl Watches {
-    /// Applies a batch if the claim and the expected applied offset are those of the ledger. If not, or if this is not the way to
+    /// Applies a batch if the holder and the expected applied offset are those of the ledger. If not, or if this is not the way to
     /// do it, nothing was written, and the answer is `false`.
     pub(super) async fn commit(
         &self,
         connector: &Connector,
         application: &str,
         keys: &Keys,
-        claim: &Claim,
+        holder: &Holder,
         commit: &LedgerCommit,
     ) -> RedisResult<bool> {
-        let permits = |watch: &Watch| watch.head.permits(application, claim, commit.expected_applied);
+        let permits = |watch: &Watch| watch.head.permits(application, holder, commit.expected_applied);
         let (generation, connection) = connector.in_use().await?;
-        let slot = self.of(claim.ledger);
+        let slot = self.of(holder.ledger);
         let mut slot = slot.lock().await;
         let result = async {
             let watch = match slot.take().filter(|watch| watch.is_fit(generation)) {

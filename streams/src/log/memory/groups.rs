@@ -186,14 +186,14 @@ impl State {
         }
     }
 
-    pub(super) fn check_membership(&self, claim: &Membership) -> Result<(), String> {
-        let current = self.generation(&claim.group, claim.member);
-        if claim.generation >= 0 && claim.generation == current {
+    pub(super) fn check_membership(&self, holder: &Membership) -> Result<(), String> {
+        let current = self.generation(&holder.group, holder.member);
+        if holder.generation >= 0 && holder.generation == current {
             return Ok(());
         }
         Err(format!(
             "IllegalGeneration: group {} is at generation {current} for this member, the offsets are of {}",
-            claim.group, claim.generation
+            holder.group, holder.generation
         ))
     }
 

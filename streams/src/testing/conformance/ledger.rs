@@ -16,7 +16,7 @@ pub mod state;
 use bytes::Bytes;
 
 use crate::ledger::{
-    Claim, FieldWrite, Fields, LedgerCommit, LedgerError, LedgerState, LedgerStore, Lineage, OutboxEntry, Token,
+    FieldWrite, Fields, Holder, LedgerCommit, LedgerError, LedgerState, LedgerStore, Lineage, OutboxEntry, Token,
 };
 
 /// Makes one test of each case of the suite for the store that the (asynchronous) expression yields.
@@ -87,9 +87,9 @@ pub(super) fn lineage(entries: &[(i64, &str)]) -> Lineage {
 }
 
 /// Acquires [`LEDGER`].
-pub(super) async fn acquire(store: &dyn LedgerStore, owner: &str, text: &str) -> Claim {
+pub(super) async fn acquire(store: &dyn LedgerStore, owner: &str, text: &str) -> Holder {
     let state = store.acquire(LEDGER, owner, &token(text)).await.expect("acquire");
-    Claim {
+    Holder {
         ledger: LEDGER,
         epoch: state.epoch,
         token: token(text),
@@ -147,12 +147,12 @@ pub(super) fn delete(document: &str, field: &str) -> FieldWrite {
 }
 
 /// A batch of one record that says who decided it; its outbox entry is `out <applied>`.
-pub(super) fn batch(claim: &Claim, expected: Option<i64>, applied: i64, writes: Vec<FieldWrite>) -> LedgerCommit {
+pub(super) fn batch(holder: &Holder, expected: Option<i64>, applied: i64, writes: Vec<FieldWrite>) -> LedgerCommit {
     LedgerCommit {
         expected_applied: expected,
         applied,
         sequence: applied + 1,
-        lineage: Lineage(vec![(1, claim.token.clone())]),
+        lineage: Lineage(vec![(1, holder.token.clone())]),
         writes,
         outbox: bytes(&format!("out {applied}")),
         trim: Vec::new(),
@@ -179,8 +179,8 @@ pub(super) async fn everything(
     (state(store).await, loaded, outbox(store).await)
 }
 
-/// Asserts that a write was refused because this claim holds the ledger.
-pub(super) fn assert_fenced(result: Result<(), LedgerError>, holder: &Claim) {
+/// Asserts that a write was refused because somebody else holds the ledger.
+pub(super) fn assert_fenced(result: Result<(), LedgerError>, holder: &Holder) {
     match result {
         Err(LedgerError::Fenced { ledger, epoch, token }) => {
             assert_eq!(

@@ -6,14 +6,14 @@ use super::{
     LEDGER, acquire, assert_behind, assert_fenced, batch, bytes, delete, entry, everything, expected, fields, lineage,
     outbox, set, state, token,
 };
-use crate::ledger::{Claim, FieldName, FieldWrite, LedgerCommit, LedgerState, LedgerStore, OutboxEntry, RebuildStep};
+use crate::ledger::{FieldName, FieldWrite, Holder, LedgerCommit, LedgerState, LedgerStore, OutboxEntry, RebuildStep};
 
 /// Fields are set and deleted, the outbox has the batch, the state says who decided up to where.
 pub async fn applies_fields_outbox_and_state(store: &dyn LedgerStore) {
-    let claim = acquire(store, "w1", "a").await;
+    let holder = acquire(store, "w1", "a").await;
     let first = vec![set("d1", "f1", "1"), set("d1", "f2", "2"), set("d2", "f1", "3")];
     store
-        .commit(&claim, &batch(&claim, None, 3, first))
+        .commit(&holder, &batch(&holder, None, 3, first))
         .await
         .expect("commit");
     let second = vec![
@@ -22,9 +22,9 @@ pub async fn applies_fields_outbox_and_state(store: &dyn LedgerStore) {
         set("d1", "f3", ""),
         delete("d3", "never there"),
     ];
-    let mut second = batch(&claim, Some(3), 5, second);
+    let mut second = batch(&holder, Some(3), 5, second);
     second.lineage = lineage(&[(1, "a"), (5, "a"), (7, "b c|\"d\"")]);
-    store.commit(&claim, &second).await.expect("commit");
+    store.commit(&holder, &second).await.expect("commit");
 
     assert_eq!(fields(store, "d1").await, expected(&[("f1", "10"), ("f3", "")]));
     assert_eq!(fields(store, "d2").await, expected(&[("f1", "3")]));
@@ -44,7 +44,7 @@ pub async fn applies_fields_outbox_and_state(store: &dyn LedgerStore) {
 
 /// A batch may write the same field several times: in order.
 pub async fn last_write_to_a_field_wins(store: &dyn LedgerStore) {
-    let claim = acquire(store, "w1", "a").await;
+    let holder = acquire(store, "w1", "a").await;
     let writes = vec![
         set("d", "set twice", "1"),
         set("d", "set twice", "2"),
@@ -56,7 +56,7 @@ pub async fn last_write_to_a_field_wins(store: &dyn LedgerStore) {
         delete("gone", "f"),
     ];
     store
-        .commit(&claim, &batch(&claim, None, 0, writes))
+        .commit(&holder, &batch(&holder, None, 0, writes))
         .await
         .expect("commit");
     assert_eq!(
@@ -68,18 +68,18 @@ pub async fn last_write_to_a_field_wins(store: &dyn LedgerStore) {
 
 /// There is no difference between a document without fields and none.
 pub async fn document_without_fields_is_empty(store: &dyn LedgerStore) {
-    let claim = acquire(store, "w1", "a").await;
+    let holder = acquire(store, "w1", "a").await;
     store
-        .commit(&claim, &batch(&claim, None, 0, vec![set("d", "f", "v")]))
+        .commit(&holder, &batch(&holder, None, 0, vec![set("d", "f", "v")]))
         .await
         .expect("commit");
     store
-        .commit(&claim, &batch(&claim, Some(0), 1, vec![delete("d", "f")]))
+        .commit(&holder, &batch(&holder, Some(0), 1, vec![delete("d", "f")]))
         .await
         .expect("commit");
     assert!(fields(store, "d").await.is_empty());
     store
-        .commit(&claim, &batch(&claim, Some(1), 2, vec![set("d", "g", "w")]))
+        .commit(&holder, &batch(&holder, Some(1), 2, vec![set("d", "g", "w")]))
         .await
         .expect("commit");
     assert_eq!(fields(store, "d").await, expected(&[("g", "w")]));
@@ -87,10 +87,10 @@ pub async fn document_without_fields_is_empty(store: &dyn LedgerStore) {
 
 /// Also those that aren't there and those asked for twice.
 pub async fn documents_are_loaded_in_the_order_asked_for(store: &dyn LedgerStore) {
-    let claim = acquire(store, "w1", "a").await;
+    let holder = acquire(store, "w1", "a").await;
     let writes = (0..300).map(|i| set(&format!("d{i}"), "f", &i.to_string())).collect();
     store
-        .commit(&claim, &batch(&claim, None, 0, writes))
+        .commit(&holder, &batch(&holder, None, 0, writes))
         .await
         .expect("commit");
     let numbers: Vec<i32> = (0..310).rev().chain([5, 5]).collect();
@@ -109,14 +109,14 @@ pub async fn documents_are_loaded_in_the_order_asked_for(store: &dyn LedgerStore
 
 /// Of lazy fields the names come with the document, and the values one by one.
 pub async fn values_of_lazy_fields_are_left_out_until_asked_for(store: &dyn LedgerStore) {
-    let claim = acquire(store, "w1", "a").await;
+    let holder = acquire(store, "w1", "a").await;
     let many = |document: &'static str, prefix: &'static str| {
         (0..10_000).map(move |i| set(document, &format!("{prefix}{i:05}"), &i.to_string()))
     };
     let mut writes: Vec<_> = many("large", "l|").chain(many("large", "e|")).collect();
     writes.extend([set("small", "e", "1"), set("small", "l", "2"), set("small", "l|", "3")]);
     store
-        .commit(&claim, &batch(&claim, None, 0, writes))
+        .commit(&holder, &batch(&holder, None, 0, writes))
         .await
         .expect("commit");
 
@@ -152,7 +152,7 @@ pub async fn values_of_lazy_fields_are_left_out_until_asked_for(store: &dyn Ledg
 
 /// Documents, fields, values and outbox entries hold any bytes; names don't collide with each other or with the state.
 pub async fn names_and_values_are_binary(store: &dyn LedgerStore) {
-    let claim = acquire(store, "w1", "a").await;
+    let holder = acquire(store, "w1", "a").await;
     let every = Bytes::from((0..=255).collect::<Vec<u8>>());
     let names = [
         "12951|2026-12-01",
@@ -182,9 +182,9 @@ pub async fn names_and_values_are_binary(store: &dyn LedgerStore) {
     let writes: Vec<FieldWrite> = documents.iter().enumerate().map(write).collect();
     let commit = LedgerCommit {
         outbox: every.clone(),
-        ..batch(&claim, None, 0, writes.clone())
+        ..batch(&holder, None, 0, writes.clone())
     };
-    store.commit(&claim, &commit).await.expect("commit");
+    store.commit(&holder, &commit).await.expect("commit");
 
     let loaded = store.load(LEDGER, &documents, None).await.expect("load");
     for (write, fields) in writes.into_iter().zip(loaded) {
@@ -207,13 +207,13 @@ pub async fn names_and_values_are_binary(store: &dyn LedgerStore) {
 
 /// Rejected and forwarded records change no document, and may have no output.
 pub async fn record_without_effect_advances_the_applied_offset(store: &dyn LedgerStore) {
-    let claim = acquire(store, "w1", "a").await;
+    let holder = acquire(store, "w1", "a").await;
     let commit = LedgerCommit {
         outbox: Bytes::new(),
         sequence: 0,
-        ..batch(&claim, None, 9, Vec::new())
+        ..batch(&holder, None, 9, Vec::new())
     };
-    store.commit(&claim, &commit).await.expect("commit");
+    store.commit(&holder, &commit).await.expect("commit");
     let now = state(store).await;
     assert_eq!((now.applied, now.sequence), (Some(9), 0));
     assert_eq!(
@@ -227,11 +227,11 @@ pub async fn record_without_effect_advances_the_applied_offset(store: &dyn Ledge
 
 /// 9 comes before 10; trimming removes the entries named and no others.
 pub async fn outbox_is_ordered_by_number_and_trimmed(store: &dyn LedgerStore) {
-    let claim = acquire(store, "w1", "a").await;
+    let holder = acquire(store, "w1", "a").await;
     let mut at = None;
     for offset in [2, 9, 10, 99, 100, 1000] {
         store
-            .commit(&claim, &batch(&claim, at, offset, Vec::new()))
+            .commit(&holder, &batch(&holder, at, offset, Vec::new()))
             .await
             .expect("commit");
         at = Some(offset);
@@ -239,9 +239,9 @@ pub async fn outbox_is_ordered_by_number_and_trimmed(store: &dyn LedgerStore) {
     assert_eq!(outbox(store).await, [2, 9, 10, 99, 100, 1000].map(entry));
     let trim = LedgerCommit {
         trim: vec![2, 10, 55],
-        ..batch(&claim, at, 1001, Vec::new())
+        ..batch(&holder, at, 1001, Vec::new())
     };
-    store.commit(&claim, &trim).await.expect("commit");
+    store.commit(&holder, &trim).await.expect("commit");
     assert_eq!(outbox(store).await, [9, 99, 100, 1000, 1001].map(entry));
 }
 
@@ -254,33 +254,33 @@ pub async fn refused_to_whoever_does_not_hold_the_ledger(store: &dyn LedgerStore
         .expect("commit");
     let holder = acquire(store, "w2", "b").await;
     let before = everything(store, &["d", "new"]).await;
-    let claims = [
+    let holders = [
         zombie.clone(),
-        Claim {
+        Holder {
             token: zombie.token.clone(),
             ..holder.clone()
         },
-        Claim {
+        Holder {
             epoch: zombie.epoch,
             ..holder.clone()
         },
-        Claim {
+        Holder {
             epoch: holder.epoch + 1,
             ..holder.clone()
         },
-        Claim {
+        Holder {
             token: token(""),
             ..holder.clone()
         },
     ];
-    for claim in claims {
+    for holder in holders {
         let writes = vec![set("d", "f", "1"), set("new", "f", "1")];
         let commit = LedgerCommit {
             trim: vec![0],
-            ..batch(&claim, Some(0), 1, writes)
+            ..batch(&holder, Some(0), 1, writes)
         };
-        assert_fenced(store.commit(&claim, &commit).await, &holder);
-        assert_eq!(everything(store, &["d", "new"]).await, before, "by {claim:?}");
+        assert_fenced(store.commit(&holder, &commit).await, &holder);
+        assert_eq!(everything(store, &["d", "new"]).await, before, "by {holder:?}");
     }
     store
         .commit(&holder, &batch(&holder, Some(0), 1, vec![set("d", "f", "1")]))
@@ -290,20 +290,20 @@ pub async fn refused_to_whoever_does_not_hold_the_ledger(store: &dyn LedgerStore
 
 /// Also the same batch once more: a repetition after a lost reply changes nothing.
 pub async fn refused_on_another_applied_offset(store: &dyn LedgerStore) {
-    let claim = acquire(store, "w1", "a").await;
-    let early = batch(&claim, Some(0), 1, vec![set("d", "f", "1")]);
-    assert_behind(store.commit(&claim, &early).await, None, Some(0));
-    let first = batch(&claim, None, 3, vec![set("d", "f", "3")]);
-    store.commit(&claim, &first).await.expect("commit");
+    let holder = acquire(store, "w1", "a").await;
+    let early = batch(&holder, Some(0), 1, vec![set("d", "f", "1")]);
+    assert_behind(store.commit(&holder, &early).await, None, Some(0));
+    let first = batch(&holder, None, 3, vec![set("d", "f", "3")]);
+    store.commit(&holder, &first).await.expect("commit");
     let before = everything(store, &["d"]).await;
-    assert_behind(store.commit(&claim, &first).await, Some(3), None);
+    assert_behind(store.commit(&holder, &first).await, Some(3), None);
     for wrong in [0, 2, 4, 30] {
         let writes = vec![set("d", "f", "4"), delete("d", "f")];
         let commit = LedgerCommit {
             trim: vec![3],
-            ..batch(&claim, Some(wrong), 40, writes)
+            ..batch(&holder, Some(wrong), 40, writes)
         };
-        assert_behind(store.commit(&claim, &commit).await, Some(3), Some(wrong));
+        assert_behind(store.commit(&holder, &commit).await, Some(3), Some(wrong));
     }
     assert_eq!(everything(store, &["d"]).await, before);
 }
@@ -311,35 +311,35 @@ pub async fn refused_on_another_applied_offset(store: &dyn LedgerStore) {
 /// Half of a rebuilt ledger is not decided from. Its owner finds it so where the master that has the other half is gone,
 /// and starts over.
 pub async fn refused_while_rebuilding(store: &dyn LedgerStore) {
-    let claim = acquire(store, "w1", "a").await;
+    let holder = acquire(store, "w1", "a").await;
     let begin = RebuildStep::Begin {
         expected_applied: None,
         token: token("b"),
         keep: false,
     };
-    store.rebuild(&claim, &begin).await.expect("begin");
-    let claim = Claim {
+    store.rebuild(&holder, &begin).await.expect("begin");
+    let holder = Holder {
         token: token("b"),
-        ..claim
+        ..holder
     };
     let before = everything(store, &["d"]).await;
-    let commit = batch(&claim, None, 0, vec![set("d", "f", "0")]);
-    assert_behind(store.commit(&claim, &commit).await, None, None);
+    let commit = batch(&holder, None, 0, vec![set("d", "f", "0")]);
+    assert_behind(store.commit(&holder, &commit).await, None, None);
     assert_eq!(everything(store, &["d"]).await, before);
 }
 
 /// Beyond 2^53 a floating-point number would take neighbours for equal.
 pub async fn large_offsets_are_exact(store: &dyn LedgerStore) {
-    let claim = acquire(store, "w1", "a").await;
+    let holder = acquire(store, "w1", "a").await;
     let large = (1 << 53) + 1;
     store
-        .commit(&claim, &batch(&claim, None, large, Vec::new()))
+        .commit(&holder, &batch(&holder, None, large, Vec::new()))
         .await
         .expect("commit");
-    let wrong = batch(&claim, Some(large - 1), large + 1, Vec::new());
-    assert_behind(store.commit(&claim, &wrong).await, Some(large), Some(large - 1));
+    let wrong = batch(&holder, Some(large - 1), large + 1, Vec::new());
+    assert_behind(store.commit(&holder, &wrong).await, Some(large), Some(large - 1));
     store
-        .commit(&claim, &batch(&claim, Some(large), i64::MAX - 1, Vec::new()))
+        .commit(&holder, &batch(&holder, Some(large), i64::MAX - 1, Vec::new()))
         .await
         .expect("commit");
     assert_eq!(outbox(store).await, [large, i64::MAX - 1].map(entry));
@@ -349,7 +349,7 @@ pub async fn large_offsets_are_exact(store: &dyn LedgerStore) {
 
 /// 20,000 fields in one document and as many deletions, 1,000 documents, an outbox entry of 5 MB, all in one batch each.
 pub async fn large_batch(store: &dyn LedgerStore) {
-    let claim = acquire(store, "w1", "a").await;
+    let holder = acquire(store, "w1", "a").await;
     let value = |i: u32| [b"\0value\0".as_slice(), &i.to_be_bytes()].concat();
     let write = |i: u32, value: Option<Vec<u8>>| {
         let field = Bytes::copy_from_slice(&[b"\0".as_slice(), &i.to_be_bytes()].concat());
@@ -364,9 +364,9 @@ pub async fn large_batch(store: &dyn LedgerStore) {
     let output = Bytes::from((0..5_000_000_u32).map(|i| i as u8).collect::<Vec<u8>>());
     let commit = LedgerCommit {
         outbox: output.clone(),
-        ..batch(&claim, None, 0, writes)
+        ..batch(&holder, None, 0, writes)
     };
-    store.commit(&claim, &commit).await.expect("commit");
+    store.commit(&holder, &commit).await.expect("commit");
 
     let mut stored = fields(store, "large").await;
     assert_eq!(stored.len(), 20_000);
@@ -383,9 +383,9 @@ pub async fn large_batch(store: &dyn LedgerStore) {
     let writes = (0..19_999).map(|i| write(i, None)).collect();
     let commit = LedgerCommit {
         trim: (0..20_000).collect(),
-        ..batch(&claim, Some(0), 20_001, writes)
+        ..batch(&holder, Some(0), 20_001, writes)
     };
-    store.commit(&claim, &commit).await.expect("commit");
+    store.commit(&holder, &commit).await.expect("commit");
     assert_eq!(fields(store, "large").await.len(), 1);
     assert_eq!(outbox(store).await, [entry(20_001)]);
 }

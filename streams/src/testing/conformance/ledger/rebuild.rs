@@ -4,7 +4,7 @@ use super::{
     LEDGER, acquire, assert_behind, assert_fatal, assert_fenced, batch, delete, everything, expected, fields, lineage,
     outbox, set, state, token,
 };
-use crate::ledger::{Claim, FieldWrite, LedgerState, LedgerStore, RebuildStep, demand_rebuild};
+use crate::ledger::{FieldWrite, Holder, LedgerState, LedgerStore, RebuildStep, demand_rebuild};
 
 fn begin(expected_applied: Option<i64>, text: &str, keep: bool) -> RebuildStep {
     RebuildStep::Begin {
@@ -28,35 +28,38 @@ fn finish(after: u64, applied: Option<i64>, sequence: i64, text: &str) -> Rebuil
 }
 
 /// A ledger at applied offset 5 with two documents and two outbox entries.
-async fn ledger_at_5(store: &dyn LedgerStore) -> Claim {
-    let claim = acquire(store, "w1", "a").await;
+async fn ledger_at_5(store: &dyn LedgerStore) -> Holder {
+    let holder = acquire(store, "w1", "a").await;
     let writes = vec![set("d1", "f", "1"), set("d2", "f", "2")];
     store
-        .commit(&claim, &batch(&claim, None, 2, writes))
+        .commit(&holder, &batch(&holder, None, 2, writes))
         .await
         .expect("commit");
     store
-        .commit(&claim, &batch(&claim, Some(2), 5, vec![set("d1", "g", "3")]))
+        .commit(&holder, &batch(&holder, Some(2), 5, vec![set("d1", "g", "3")]))
         .await
         .expect("commit");
-    claim
+    holder
 }
 
 /// The same, of which a rebuild under the token `b` was begun.
-async fn begun_at_5(store: &dyn LedgerStore) -> Claim {
-    let claim = ledger_at_5(store).await;
-    store.rebuild(&claim, &begin(Some(5), "b", false)).await.expect("begin");
-    Claim {
+async fn begun_at_5(store: &dyn LedgerStore) -> Holder {
+    let holder = ledger_at_5(store).await;
+    store
+        .rebuild(&holder, &begin(Some(5), "b", false))
+        .await
+        .expect("begin");
+    Holder {
         token: token("b"),
-        ..claim
+        ..holder
     }
 }
 
 /// `Begin` takes the new token, empties the outbox and says so; the applied offset stays until the end.
 pub async fn starts_empty_unless_kept(store: &dyn LedgerStore) {
-    let claim = ledger_at_5(store).await;
+    let holder = ledger_at_5(store).await;
     let before = state(store).await;
-    store.rebuild(&claim, &begin(Some(5), "b", true)).await.expect("begin");
+    store.rebuild(&holder, &begin(Some(5), "b", true)).await.expect("begin");
     assert_eq!(
         state(store).await,
         LedgerState {
@@ -68,11 +71,14 @@ pub async fn starts_empty_unless_kept(store: &dyn LedgerStore) {
     assert!(outbox(store).await.is_empty());
     assert_eq!(fields(store, "d1").await, expected(&[("f", "1"), ("g", "3")]));
 
-    let claim = Claim {
+    let holder = Holder {
         token: token("b"),
-        ..claim
+        ..holder
     };
-    store.rebuild(&claim, &begin(Some(5), "c", false)).await.expect("begin");
+    store
+        .rebuild(&holder, &begin(Some(5), "c", false))
+        .await
+        .expect("begin");
     assert_eq!(
         state(store).await,
         LedgerState {
@@ -90,7 +96,7 @@ pub async fn starts_empty_unless_kept(store: &dyn LedgerStore) {
 pub async fn writes_in_steps_and_finishes(store: &dyn LedgerStore) {
     let old = ledger_at_5(store).await;
     store.rebuild(&old, &begin(Some(5), "b", false)).await.expect("begin");
-    let claim = Claim {
+    let holder = Holder {
         token: token("b"),
         ..old.clone()
     };
@@ -101,8 +107,8 @@ pub async fn writes_in_steps_and_finishes(store: &dyn LedgerStore) {
         finish(3, Some(7), 20, "x"),
     ];
     for step in &steps {
-        assert_fenced(store.rebuild(&old, step).await, &claim);
-        store.rebuild(&claim, step).await.expect("step");
+        assert_fenced(store.rebuild(&old, step).await, &holder);
+        store.rebuild(&holder, step).await.expect("step");
     }
     assert_eq!(fields(store, "d1").await, expected(&[("f", "10")]));
     assert!(fields(store, "d2").await.is_empty());
@@ -117,19 +123,19 @@ pub async fn writes_in_steps_and_finishes(store: &dyn LedgerStore) {
         (lineage(&[(1, "x")]), vec!["w1".to_owned()], false)
     );
     store
-        .commit(&claim, &batch(&claim, Some(7), 8, Vec::new()))
+        .commit(&holder, &batch(&holder, Some(7), 8, Vec::new()))
         .await
         .expect("commit");
 }
 
 /// Between two steps another master took over, which lacks one that was acknowledged: the rebuild doesn't end without it.
 pub async fn step_refused_where_one_before_is_missing(store: &dyn LedgerStore) {
-    let claim = begun_at_5(store).await;
-    let behind = async |step| assert_behind(store.rebuild(&claim, &step).await, Some(5), None);
+    let holder = begun_at_5(store).await;
+    let behind = async |step| assert_behind(store.rebuild(&holder, &step).await, Some(5), None);
     behind(write(1, vec![set("d2", "f", "2")])).await;
     behind(finish(1, Some(9), 9, "b")).await;
     store
-        .rebuild(&claim, &write(0, vec![set("d1", "f", "1")]))
+        .rebuild(&holder, &write(0, vec![set("d1", "f", "1")]))
         .await
         .expect("write");
     // The same write once more, late: it is there already.
@@ -139,34 +145,34 @@ pub async fn step_refused_where_one_before_is_missing(store: &dyn LedgerStore) {
     assert_eq!(fields(store, "d1").await, expected(&[("f", "1")]));
     assert!(state(store).await.rebuilding);
     store
-        .rebuild(&claim, &finish(1, Some(9), 9, "b"))
+        .rebuild(&holder, &finish(1, Some(9), 9, "b"))
         .await
         .expect("finish");
 }
 
 /// C = 0: no record was ever committed, so the applied offset is none again.
 pub async fn of_a_lost_ledger_to_before_the_first_record(store: &dyn LedgerStore) {
-    let claim = begun_at_5(store).await;
+    let holder = begun_at_5(store).await;
     let last = RebuildStep::Finish {
         after: 0,
         applied: None,
         sequence: 0,
         lineage: lineage(&[]),
     };
-    store.rebuild(&claim, &last).await.expect("finish");
+    store.rebuild(&holder, &last).await.expect("finish");
     let now = state(store).await;
     assert_eq!((now.applied, now.sequence, now.lineage), (None, 0, lineage(&[])));
     store
-        .commit(&claim, &batch(&claim, None, 0, Vec::new()))
+        .commit(&holder, &batch(&holder, None, 0, Vec::new()))
         .await
         .expect("commit");
 }
 
 /// The next owner sees it, can't keep what is there, and starts anew from nothing.
 pub async fn interrupted_is_visible_and_starts_anew(store: &dyn LedgerStore) {
-    let claim = begun_at_5(store).await;
+    let holder = begun_at_5(store).await;
     store
-        .rebuild(&claim, &write(0, vec![set("half", "f", "v")]))
+        .rebuild(&holder, &write(0, vec![set("half", "f", "v")]))
         .await
         .expect("write");
 
@@ -174,11 +180,11 @@ pub async fn interrupted_is_visible_and_starts_anew(store: &dyn LedgerStore) {
     let found = state(store).await;
     assert!(found.rebuilding);
     assert_eq!(found.applied, Some(5));
-    assert_fenced(store.rebuild(&claim, &finish(0, Some(9), 9, "b")).await, &next);
+    assert_fenced(store.rebuild(&holder, &finish(0, Some(9), 9, "b")).await, &next);
     assert_fatal(&store.rebuild(&next, &begin(Some(5), "d", true)).await);
     store.rebuild(&next, &begin(Some(5), "d", false)).await.expect("begin");
     assert!(fields(store, "half").await.is_empty());
-    let next = Claim {
+    let next = Holder {
         token: token("d"),
         ..next
     };
@@ -191,9 +197,9 @@ pub async fn step_refused_to_a_zombie(store: &dyn LedgerStore) {
     let zombie = ledger_at_5(store).await;
     let holder = acquire(store, "w2", "b").await;
     let before = everything(store, &["d1", "d2"]).await;
-    for claim in [
+    for holder in [
         zombie.clone(),
-        Claim {
+        Holder {
             epoch: holder.epoch,
             ..zombie
         },
@@ -203,7 +209,7 @@ pub async fn step_refused_to_a_zombie(store: &dyn LedgerStore) {
             write(0, vec![delete("d1", "f")]),
             finish(0, Some(1), 1, "z"),
         ] {
-            assert_fenced(store.rebuild(&claim, &step).await, &holder);
+            assert_fenced(store.rebuild(&holder, &step).await, &holder);
         }
     }
     assert_eq!(everything(store, &["d1", "d2"]).await, before);
@@ -211,20 +217,20 @@ pub async fn step_refused_to_a_zombie(store: &dyn LedgerStore) {
 
 /// It was compared with another applied offset: another master answered, or another owner went on.
 pub async fn begin_refused_on_another_applied_offset(store: &dyn LedgerStore) {
-    let claim = ledger_at_5(store).await;
+    let holder = ledger_at_5(store).await;
     let before = everything(store, &["d1", "d2"]).await;
     for wrong in [None, Some(4), Some(6)] {
-        assert_behind(store.rebuild(&claim, &begin(wrong, "b", false)).await, Some(5), wrong);
+        assert_behind(store.rebuild(&holder, &begin(wrong, "b", false)).await, Some(5), wrong);
     }
     assert_eq!(everything(store, &["d1", "d2"]).await, before);
 }
 
 /// Steps without a `Begin` would write to a ledger that others trust.
 pub async fn steps_need_a_beginning(store: &dyn LedgerStore) {
-    let claim = ledger_at_5(store).await;
+    let holder = ledger_at_5(store).await;
     let before = everything(store, &["d1", "d2"]).await;
-    assert_fatal(&store.rebuild(&claim, &write(0, vec![delete("d1", "f")])).await);
-    assert_fatal(&store.rebuild(&claim, &finish(0, Some(9), 9, "a")).await);
+    assert_fatal(&store.rebuild(&holder, &write(0, vec![delete("d1", "f")])).await);
+    assert_fatal(&store.rebuild(&holder, &finish(0, Some(9), 9, "a")).await);
     assert_eq!(everything(store, &["d1", "d2"]).await, before);
 }
 
@@ -251,7 +257,7 @@ pub async fn demanded_is_left_to_the_owner(store: &dyn LedgerStore) {
     }
     assert!(outbox(store).await.is_empty());
 
-    let holder = Claim {
+    let holder = Holder {
         ledger: LEDGER,
         epoch: demanded.epoch,
         token: demanded.token,

@@ -1,7 +1,7 @@
 //! Acquiring, owners and release.
 
 use super::{LEDGER, acquire, assert_fenced, batch, fields, lineage, outbox, set, state, token};
-use crate::ledger::{Claim, LedgerState, LedgerStore, Release};
+use crate::ledger::{Holder, LedgerState, LedgerStore, Release};
 
 fn release_of(transactional_id: &str, text: &str) -> Release {
     Release {
@@ -16,19 +16,19 @@ pub async fn fresh_ledger(store: &dyn LedgerStore) {
     assert!(outbox(store).await.is_empty());
     assert!(fields(store, "nothing").await.is_empty());
     assert!(store.load(LEDGER, &[], None).await.expect("load").is_empty());
-    let nobody = Claim {
+    let nobody = Holder {
         ledger: LEDGER,
         epoch: 0,
         token: token(""),
     };
-    let guess = Claim {
+    let guess = Holder {
         ledger: LEDGER,
         epoch: 1,
         token: token("a"),
     };
-    for claim in [&guess, &nobody] {
-        assert_fenced(store.commit(claim, &batch(claim, None, 0, Vec::new())).await, &nobody);
-        assert_fenced(store.forget_owners(claim, &[]).await, &nobody);
+    for holder in [&guess, &nobody] {
+        assert_fenced(store.commit(holder, &batch(holder, None, 0, Vec::new())).await, &nobody);
+        assert_fenced(store.forget_owners(holder, &[]).await, &nobody);
     }
     assert_eq!(state(store).await, LedgerState::default());
 }
@@ -44,13 +44,13 @@ pub async fn acquire_increments_and_tells_what_was_before(store: &dyn LedgerStor
             ..LedgerState::default()
         }
     );
-    let claim = Claim {
+    let holder = Holder {
         ledger: LEDGER,
         epoch: 1,
         token: token("a"),
     };
     store
-        .commit(&claim, &batch(&claim, None, 4, Vec::new()))
+        .commit(&holder, &batch(&holder, None, 4, Vec::new()))
         .await
         .expect("commit");
 
@@ -90,13 +90,13 @@ pub async fn owners_are_kept_until_forgotten_or_released(store: &dyn LedgerStore
     for (owner, text) in [("w3", "a"), ("w1", "b"), ("w2", "c"), ("w1", "d")] {
         acquire(store, owner, text).await;
     }
-    let claim = acquire(store, "w1", "e").await;
+    let holder = acquire(store, "w1", "e").await;
     assert_eq!(state(store).await.owners, ["w1", "w2", "w3"]);
     let forgotten = ["w3".to_owned(), "unknown".to_owned()];
-    store.forget_owners(&claim, &forgotten).await.expect("forget_owners");
+    store.forget_owners(&holder, &forgotten).await.expect("forget_owners");
     assert_eq!(state(store).await.owners, ["w1", "w2"]);
-    store.forget_owners(&claim, &[]).await.expect("forget_owners");
-    store.release(&claim, &release_of("w1", "e")).await.expect("release");
+    store.forget_owners(&holder, &[]).await.expect("forget_owners");
+    store.release(&holder, &release_of("w1", "e")).await.expect("release");
     assert_eq!(state(store).await.owners, ["w2"]);
 }
 
@@ -110,12 +110,12 @@ pub async fn owners_are_forgotten_only_under_the_claim(store: &dyn LedgerStore) 
 }
 
 /// The release says "nothing is open under this id"; an acquisition under the same id ends that, one under another id
-/// doesn't. A release gives up nothing else: the claim holds until the next acquisition.
+/// doesn't. A release gives up nothing else: the ledger is held until the next acquisition.
 pub async fn release_is_recorded_until_its_owner_acquires_again(store: &dyn LedgerStore) {
-    let claim = acquire(store, "w1", "a").await;
+    let holder = acquire(store, "w1", "a").await;
     let released = Some(release_of("w1", "a"));
     for _ in 0..2 {
-        store.release(&claim, &release_of("w1", "a")).await.expect("release");
+        store.release(&holder, &release_of("w1", "a")).await.expect("release");
         assert_eq!(state(store).await.release, released);
     }
     for text in ["b", "c"] {
@@ -141,20 +141,20 @@ pub async fn release_is_refused_to_a_zombie(store: &dyn LedgerStore) {
 
 /// What is done to one ledger doesn't show in another.
 pub async fn ledgers_are_independent(store: &dyn LedgerStore) {
-    let claim = acquire(store, "w1", "a").await;
+    let holder = acquire(store, "w1", "a").await;
     store
-        .commit(&claim, &batch(&claim, None, 0, vec![set("d", "f", "v")]))
+        .commit(&holder, &batch(&holder, None, 0, vec![set("d", "f", "v")]))
         .await
         .expect("commit");
     for other in [LEDGER - 1, LEDGER + 1, LEDGER * 10 + 1, 0] {
         assert_eq!(store.state(other).await.expect("state"), LedgerState::default());
         assert!(store.outbox(other).await.expect("outbox").is_empty());
         assert!(store.load(other, &[super::bytes("d")], None).await.expect("load")[0].is_empty());
-        let theirs = Claim {
+        let theirs = Holder {
             ledger: other,
-            ..claim.clone()
+            ..holder.clone()
         };
-        let nobody = Claim {
+        let nobody = Holder {
             ledger: other,
             epoch: 0,
             token: token(""),

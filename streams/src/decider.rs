@@ -1,6 +1,6 @@
 //! State by key without the bookkeeping: a value for each key, kept in the ledger as one JSON document.
 //!
-//! An [`Aggregate`] says what a command causes and how an event changes the value; this module keeps the cache, tracks
+//! A [`Decider`] says what a command causes and how an event changes the value; this module keeps the cache, tracks
 //! what changed, numbers and encodes the events. Values that are large and change in small parts, or commands that
 //! concern several keys, are for a [`LedgerProcessor`] of one's own.
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ledger::{FieldWrite, Fields};
 use crate::message::Message;
-use crate::processor::{Collector, Corrupt, LedgerEvent, LedgerProcessor, Processor, Provenance};
+use crate::processor::{Collector, CommandContext, Corrupt, LedgerEvent, LedgerProcessor, Processor};
 use crate::record::Record;
 use crate::serde::{DeserializeError, Deserializer, Json, Serializer as _};
 
@@ -21,7 +21,7 @@ const CACHED_VALUES_MAX: usize = 10_000;
 const VALUE: Bytes = Bytes::from_static(b"value");
 
 /// A value that commands of its key are decided on, and that events change.
-pub trait Aggregate: Default + Serialize + DeserializeOwned + Send + 'static {
+pub trait Decider: Default + Serialize + DeserializeOwned + Send + 'static {
     /// What is asked for.
     type Command: Send + 'static;
     /// What happened; written to the event topic as JSON, within an [`Event`].
@@ -97,15 +97,15 @@ impl<T: Send + 'static> Processor<T> for Keyed {
     }
 }
 
-/// The values of a task's ledger, as far as they are cached: what [`Stream::aggregate`](crate::Stream::aggregate) runs,
+/// The values of a task's ledger, as far as they are cached: what [`Stream::decide`](crate::Stream::decide) runs,
 /// for a [`LedgerSpec`](crate::LedgerSpec) whose events go to several topics or in another encoding.
 #[derive(Debug)]
-pub struct Aggregates<A> {
+pub struct Deciders<A> {
     values: FxHashMap<Bytes, A>,
     changed: FxHashSet<Bytes>,
 }
 
-impl<A> Default for Aggregates<A> {
+impl<A> Default for Deciders<A> {
     fn default() -> Self {
         Self {
             values: FxHashMap::default(),
@@ -114,14 +114,14 @@ impl<A> Default for Aggregates<A> {
     }
 }
 
-impl<A: Aggregate> Aggregates<A> {
+impl<A: Decider> Deciders<A> {
     fn apply(&mut self, key: &Bytes, event: &A::Event) {
         self.values.entry(key.clone()).or_default().evolve(event);
         self.changed.insert(key.clone());
     }
 }
 
-impl<A: Aggregate> LedgerProcessor for Aggregates<A> {
+impl<A: Decider> LedgerProcessor for Deciders<A> {
     type Command = A::Command;
     type Event = Event<A::Event>;
 
@@ -147,7 +147,7 @@ impl<A: Aggregate> LedgerProcessor for Aggregates<A> {
         Ok(())
     }
 
-    fn decide(&mut self, command: Message<A::Command>, at: &Provenance<'_>, events: &mut Vec<Event<A::Event>>) {
+    fn decide(&mut self, command: Message<A::Command>, at: &CommandContext<'_>, events: &mut Vec<Event<A::Event>>) {
         // `Keyed` let only records with a key pass.
         let key = command.key.clone().unwrap_or_default();
         let decided = self.values.entry(key.clone()).or_default().decide(&command);
