@@ -54,7 +54,7 @@ async fn as_problem(response: Response) -> Response {
     let sentence = to_bytes(body, SENTENCE_BYTES_MAX).await.unwrap_or_default();
     let detail = match (status, std::str::from_utf8(&sentence)) {
         (StatusCode::PAYLOAD_TOO_LARGE, _) => format!("a body has {BODY_BYTES_MAX} bytes at most; send fewer records"),
-        (StatusCode::NOT_FOUND, _) => "nothing is served here; docs/GATEWAY.md lists what is".to_owned(),
+        (StatusCode::NOT_FOUND, _) => "nothing is served here; docs/http-api.md lists the routes".to_owned(),
         (StatusCode::METHOD_NOT_ALLOWED, _) => "this can't be done here; Allow says what can".to_owned(),
         (_, Ok(sentence)) => sentence.to_owned(),
         (_, Err(_)) => String::new(),

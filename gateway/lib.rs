@@ -1,4 +1,4 @@
-//! HTTP in front of the topics and the ledgers, and one live page: `docs/GATEWAY.md` says what can be asked.
+//! HTTP in front of the topics and the ledgers, and one live page: `docs/http-api.md` lists the routes.
 //!
 //! ```text
 //!   POST, GET /topics/…  ──> Topics ──> the log                     (codec, json: Avro there, JSON here)

@@ -205,7 +205,7 @@ pub(crate) struct SeedSource {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Waits for services that are down. Nobody is asked who he is: put what authenticates in front, or listen on 127.0.0.1.
-docs/GATEWAY.md lists what can be asked; / is the live page; also /metrics, /healthz and /readyz.
+docs/http-api.md lists the routes; / is the live page; also /metrics, /healthz and /readyz.
 
 Examples:
   interlock gateway                               on http://127.0.0.1:8080/

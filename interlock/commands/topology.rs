@@ -107,18 +107,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_picture_in_the_readme_is_the_one_that_is_printed() {
+    fn the_picture_in_the_documentation_is_the_one_that_is_printed() {
         let built: Vec<Topology> = choose(&[])
             .unwrap()
             .iter()
             .map(|definition| (definition.build)(&nowhere()).unwrap())
             .collect();
         let picture = mermaid(&built);
-        let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
-        let readme = std::fs::read_to_string(readme).unwrap();
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/topologies.md");
+        let page = std::fs::read_to_string(page).unwrap();
         assert!(
-            readme.contains(&format!("```mermaid\n{picture}```")),
-            "README.md should have the output of `interlock topology --mermaid`:\n{picture}"
+            page.contains(&format!("```mermaid\n{picture}```")),
+            "docs/topologies.md should have the output of `interlock topology --mermaid`:\n{picture}"
         );
     }
 

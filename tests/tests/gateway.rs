@@ -167,7 +167,7 @@ async fn what_does_not_fit_is_refused_as_a_whole_and_named() -> Result<()> {
     problem(gateway.get("/topics/confirmed?limit=0").await?, 400, &["1 to"]).await?;
     problem(gateway.get("/topics/confirmed?partition=4").await?, 404, &["0 to 3"]).await?;
     problem(gateway.get("/topics/confirmed?follow=true").await?, 400, &[EVENTS]).await?;
-    problem(gateway.get("/nowhere").await?, 404, &["docs/GATEWAY.md"]).await?;
+    problem(gateway.get("/nowhere").await?, 404, &["docs/http-api.md"]).await?;
     problem(gateway.post("/trains", &json!({})).await?, 405, &["Allow"]).await?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Clients that nobody here wrote: the Python program of the README, with Confluent's client, and Debian's kcat.
+//! Clients written by others: the Python program of `docs/topics.md`, with Confluent's client, and Debian's kcat.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -13,23 +13,23 @@ use interlock_tests::plans::coming_days;
 use interlock_tests::real::{Installation, PATIENCE, in_installation, say, wait_for};
 use serde_json::Value;
 
-/// The train of the README's example.
+/// The train of the page's example.
 const TRAIN: &str = "12951";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The README's Python program, with this installation's addresses.
+/// Returns the Python program of `docs/topics.md` with this installation's addresses.
 fn program(installation: &Installation, request: &str, date: &str, with_murmur2: bool) -> Result<String> {
-    let readme = std::fs::read_to_string(root().join("README.md"))?;
-    let (_, rest) = readme.split_once("```python\n").context("the README has no Python")?;
+    let page = std::fs::read_to_string(root().join("docs/topics.md"))?;
+    let (_, rest) = page.split_once("```python\n").context("docs/topics.md has no Python")?;
     let (program, _) = rest.split_once("```").context("the end of the Python")?;
     let mut program = program.to_owned();
     let mut replace = |old: &str, new: &str| {
         ensure!(
             program.matches(old).count() == 1,
-            "`{old}` should be in the README's Python once"
+            "`{old}` should be in the Python of docs/topics.md once"
         );
         program = program.replace(old, new);
         Ok(())
@@ -56,7 +56,7 @@ fn python() -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// Runs the README's program; gives the partition that it says it sent to.
+/// Runs the page's program and returns the partition that it prints.
 async fn send(installation: &Installation, python: &str, program: &str) -> Result<i32> {
     let file = installation.folder().join("producer.py");
     std::fs::write(&file, program)?;
@@ -222,7 +222,7 @@ async fn kcat_puts_bookings_in_and_lists_what_comes_out() -> Result<()> {
             &key(day),
         ];
 
-        // From a file, as the README says; and through a pipe, told apart by something that is in neither value.
+        // From a file, as docs/topics.md shows; and through a pipe, told apart by something that is in neither value.
         let file = installation.folder().join("request.avro");
         std::fs::write(&file, encode("kcat-file")?)?;
         let output = kcat().args(put).arg(&file).output()?;
