@@ -1,7 +1,7 @@
--- Who may do what in the database of the window tables. Run once in it, by a superuser, before `interlock migrate`;
--- again it changes nothing. Passwords are given apart: ALTER ROLE interlock_worker PASSWORD '…'.
+-- Creates the roles for the database of the window tables. Run it once in that database, as a superuser, before
+-- `interlock migrate`; running it again changes nothing. Set passwords separately: ALTER ROLE interlock_worker PASSWORD '…'.
 --
---   interlock_owner   makes and alters the tables, empties them: `interlock migrate`, `interlock replay --windows`
+--   interlock_owner   creates, alters and empties the tables: `interlock migrate`, `interlock replay --windows`
 --   interlock_worker  adds to rows: `interlock run`, with database.migrate = false
 --   interlock_reader  reads: `interlock audit`, Grafana
 DO $$
@@ -15,7 +15,7 @@ BEGIN
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), name);
         EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', name);
     END LOOP;
-    -- Nobody else, and no temporary tables.
+    -- No other role may connect or create temporary tables.
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
 END $$;
 REVOKE CREATE ON SCHEMA public FROM PUBLIC;

@@ -122,7 +122,7 @@ function showCoach({ coach, travel_class, seats: all }, first) {
     if (known.legs === seat.legs) continue;
     if (!first) {
       known.item.classList.remove("new");
-      void known.item.offsetWidth; // so that the animation begins anew
+      void known.item.offsetWidth; // restarts the animation
       known.item.classList.add("new");
     }
     known.legs = seat.legs;

@@ -26,7 +26,7 @@ prometheus_port=${INTERLOCK_PROMETHEUS_PORT:-9090}
 # The ports at which Prometheus looks for workers of this machine.
 readonly worker_metrics_ports=(9464 9465 9466 9467 9468 9469)
 
-# The variable by which Interlock is told of a service, and what it is when this script runs the service.
+# The variable that tells Interlock the address of a service, and its value if this script runs the service.
 declare -rA address_variable=(
   [kafka]=INTERLOCK_BOOTSTRAP_SERVERS
   [registry]=INTERLOCK_SCHEMA_REGISTRY_URL
