@@ -20,7 +20,7 @@ RETENTION_DAYS = 90  # of events: the sale and what audits look back on
 REDIS_GIB = 16  # of a master, half of it for what is written while the append-only file is rewritten
 REPLICAS = 3
 BROKER_CORES = 8
-BUSY_HOURS = 10  # a day's requests come in so many hours at the given rate
+BUSY_HOURS = 10  # hours in which a day's requests arrive, at the given rate
 RATES = {"1,000/s": 1_000, "10,000/s": 10_000, "burst, 10 × 10,000/s": 100_000}
 
 

@@ -54,7 +54,7 @@ warm_up() {
   stop_stores
 }
 
-# Topics and what they hold; the next row makes them anew.
+# Removes the topics and their records; the next row creates them again.
 remove_topics() {
   local tool=(kafka_java org.apache.kafka.tools.TopicCommand --bootstrap-server "$INTERLOCK_BOOTSTRAP_SERVERS") topics
   topics=$("${tool[@]}" --list 2>"$work/topics.log") || give_up "the topics were not listed" "$work/topics.log"
