@@ -1,17 +1,17 @@
-//! What the pure part of a worker costs on a backlog, stage by stage: decode, decide, evolve, encode, take the changes, let
-//! go of what is settled. No server, no engine, one thread.
+//! Measures the pure part of a worker on a backlog, stage by stage: decode, decide, evolve, encode, take the changes,
+//! release settled outcomes. It uses one thread, without a server or the engine.
 //!
 //! ```sh
 //! cargo run --release -p interlock-benches --bin drain -- 1000000    # requests; the shape of scripts/bench
 //! ```
 //!
-//! The load is that of `scripts/bench`: 500 trains on 30 dates, asked for very unequally, over eight ledgers that take
-//! turns with batches of 500, so that what a command needs is seldom in a processor's cache. The last line is a hash of all
-//! events: two versions that print another one decide something else.
+//! The load is that of `scripts/bench`: 500 trains on 30 dates with very unequal demand, over eight ledgers that take
+//! turns with batches of 500, so that the data of a command is seldom in a processor's cache. The last line is a hash
+//! of all events: if two versions print different hashes, they decide differently.
 #![allow(
     clippy::expect_used,
     clippy::print_stdout,
-    reason = "a benchmark prints, and ends where something is wrong"
+    reason = "a benchmark prints, and stops at the first error"
 )]
 
 use std::hash::{DefaultHasher, Hasher as _};
@@ -24,7 +24,7 @@ use interlock_loadgen::{Profile, Workload};
 use interlock_schemas::{Command, Event, Payload as _, Text};
 use rustc_hash::FxHashMap;
 
-/// As the worker.
+/// The worker's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -36,26 +36,26 @@ const TOKEN: &str = "7b1f0c52-1f0e-4c57-9c3b-7d6f1f8f8a10";
 
 const STAGES: [&str; 6] = ["decode", "decide", "evolve", "encode", "changes", "settle"];
 
-/// A command as it lies in the log.
+/// A command in its encoded form.
 struct Request {
     key: String,
-    /// Which of the record types it is.
+    /// Index of its record type.
     kind: usize,
     datum: Vec<u8>,
 }
 
-/// A ledger, and what its store has of settled outcomes.
+/// A ledger, and the settled outcomes in its store.
 struct Partition {
     ledger: Ledger,
     requests: std::vec::IntoIter<Request>,
     sequence: i64,
     offset: i64,
-    /// Bytes of the last batch's events.
+    /// Bytes of the last batch's events, which the next buffer starts with.
     room: usize,
     store: FxHashMap<Vec<u8>, Vec<u8>>,
 }
 
-/// What is measured.
+/// The time spent in each stage.
 #[derive(Default)]
 struct Measured {
     times: [Duration; STAGES.len()],
@@ -149,7 +149,7 @@ impl Partition {
                 time: NOW,
                 token: &token,
             };
-            // As the worker: the plan on sale counts only until the train-date is open.
+            // As in the worker, the plan on sale matters only until the train-date is open.
             let is_open = self
                 .ledger
                 .get(&request.key)
@@ -183,7 +183,7 @@ impl Partition {
         clock.stop(5);
     }
 
-    /// As a worker does before it decides.
+    /// Loads the train-date of a command, as a worker does before it decides.
     fn load(&mut self, key: &str, command: &Command) {
         let needed: Vec<Vec<u8>> = self
             .ledger
@@ -211,7 +211,7 @@ fn stored_under(key: &str, field: &[u8]) -> Vec<u8> {
     [key.as_bytes(), field].concat()
 }
 
-/// Adds what passes to the stages.
+/// Adds the elapsed time to the stages.
 struct Clock<'a> {
     times: &'a mut [Duration; STAGES.len()],
     since: Instant,

@@ -1,5 +1,5 @@
-//! What the benchmarks in `benches/` measure on: a train of ten sleeper coaches on a route of ten stops, sold as far as a
-//! benchmark wants it.
+//! Test data of the benchmarks in `benches/`: a train of ten sleeper coaches on a route of ten stops, sold as far as a
+//! benchmark needs it.
 
 use std::sync::Arc;
 
@@ -9,14 +9,14 @@ use interlock_schemas::{
     FareSlab, Layout, Passenger, PromotionPolicy, Quota, RefundBand, Stop, TrainService,
 };
 
-/// Stops of the route; one leg less.
+/// Number of stops of the route; it has one leg less.
 pub const STOPS: usize = 10;
 /// 24 October 2026, when the train runs.
 pub const TRAVEL_DATE: Date = 20_750;
-/// Milliseconds since the Unix epoch at which everything is decided: some days before departure.
+/// The time of all commands, in milliseconds since the Unix epoch: ten days before departure.
 pub const NOW: i64 = (TRAVEL_DATE as i64 - 10) * 86_400_000;
 
-/// Ten sleeper coaches of 72 berths on ten stops, 100 km and an hour apart.
+/// Returns a train with ten sleeper coaches of 72 berths and ten stops, 100 km and an hour apart.
 pub fn train() -> TrainService {
     use Berth::{Lower, Middle, SideLower, SideUpper, Upper};
     TrainService {
@@ -73,7 +73,7 @@ pub fn train() -> TrainService {
     }
 }
 
-/// A booking of so many passengers between two stops.
+/// Returns a booking of `passengers` between two stops.
 pub fn booking(number: usize, from: usize, to: usize, passengers: usize) -> BookingRequest {
     BookingRequest {
         request_id: format!("2f6b1c1e-request-{number}").into(),
@@ -97,7 +97,8 @@ pub fn booking(number: usize, from: usize, to: usize, passengers: usize) -> Book
     }
 }
 
-/// What `scripts/bench` sells: 500 trains on 30 dates, each of ten sleeper coaches and six others on eleven stops.
+/// Returns the timetable of `scripts/bench`: 500 trains on 30 dates, each with ten sleeper coaches, six others and
+/// eleven stops.
 pub fn timetable() -> Vec<TrainService> {
     let classes = [("SL", "S", 10, 72), ("3A", "B", 4, 64), ("2A", "A", 2, 46)];
     let quotas = [("TQ", "SL", 144), ("LD", "SL", 12), ("TQ", "3A", 48), ("TQ", "2A", 10)];
@@ -151,7 +152,7 @@ pub fn timetable() -> Vec<TrainService> {
     (1..=500).map(plan).collect()
 }
 
-/// Bookings of one to four passengers over all parts of the route, always the same.
+/// Returns a fixed sequence of bookings of one to four passengers over all parts of the route.
 pub fn bookings() -> impl Iterator<Item = BookingRequest> {
     let mut state = 1_u64;
     let mut below = move |end: usize| {
@@ -168,24 +169,24 @@ pub fn bookings() -> impl Iterator<Item = BookingRequest> {
 
 /// A train-date in the middle of its sale.
 pub struct Sale {
-    /// Its plan.
+    /// The plan of the train.
     pub plan: Arc<Plan>,
-    /// Its ledger.
+    /// The ledger that contains it.
     pub ledger: Ledger,
     /// All events so far.
     pub events: Vec<Event>,
 }
 
 impl Sale {
-    /// Nothing is sold yet.
+    /// Starts the sale of [`train`].
     pub fn new() -> Sale {
         Sale::of(train())
     }
 
-    /// Nothing of this train is sold yet.
+    /// Starts the sale of a train.
     ///
     /// # Panics
-    /// If nothing can be sold by the plan.
+    /// If the plan is invalid.
     #[expect(clippy::expect_used, reason = "the plan of a benchmark")]
     pub fn of(train: TrainService) -> Sale {
         Sale {
@@ -195,8 +196,8 @@ impl Sale {
         }
     }
 
-    /// After so many bookings. The train is about half full after 400, and full with hundreds of waiting passengers after
-    /// 4,000.
+    /// Returns the sale after `count` bookings. The train is about half full after 400, and full with hundreds of
+    /// waiting passengers after 4,000.
     pub fn after(count: usize) -> Sale {
         let mut sale = Sale::new();
         for booking in bookings().take(count) {
@@ -205,7 +206,7 @@ impl Sale {
         sale
     }
 
-    /// What a command would cause.
+    /// Returns the events that a command would cause.
     pub fn decide(&self, command: &Command) -> Vec<Event> {
         let token = "7b1f0c52-1f0e-4c57-9c3b-7d6f1f8f8a10".into();
         let at = CommandContext {
@@ -227,7 +228,7 @@ impl Sale {
         self.events.extend(events);
     }
 
-    /// The cancellation of a whole booking that was confirmed, if there is one.
+    /// Returns the cancellation of a whole confirmed booking, if there is one.
     pub fn cancellation(&self) -> Option<Command> {
         let confirmed = self.events.iter().find_map(|event| match event {
             Event::Confirmed(confirmed) => Some(&confirmed.header),

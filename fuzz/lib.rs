@@ -1,17 +1,17 @@
 //! Drives fuzz targets on the stable toolchain, as tests: every input of a committed corpus, then mutations of it.
 //!
-//! A target is a function of bytes that panics where something is wrong; it stands with the tests of what it attacks. Here is
-//! what they share. Coverage doesn't guide the mutations, so the corpus (`corpus/TARGET/`) must hold what is worth mutating:
-//! well-formed inputs, and each one that ever failed.
+//! A target is a function of bytes that panics if it finds an error. It lies beside the other tests of the code that it
+//! attacks; this crate contains the shared parts. The mutations are not guided by coverage, so the corpus
+//! (`corpus/TARGET/`) must contain inputs worth mutating: well-formed ones, and each one that ever failed.
 //!
-//! The run is the same one each time, unless variables ask for another:
+//! The run is the same each time, unless these variables are set:
 //!
 //! | variable | is |
 //! | --- | --- |
 //! | `INTERLOCK_FUZZ_RUNS` | how many mutations, instead of the target's own number |
 //! | `INTERLOCK_FUZZ_SEED` | another seed |
 //!
-//! An input that fails is written to the system's temporary folder, and its path is said.
+//! An input that fails is written to the system's temporary folder, and its path is printed.
 
 mod mutate;
 
@@ -23,22 +23,24 @@ use std::{env, fs, process};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
-/// An input that takes longer is a way to stop a worker. Generous: machines that build at the same time are slow.
+/// Longest time for one input: one that takes longer could be used to stop a worker. The limit is generous, as machines
+/// that build at the same time are slow.
 const INPUT_MAX: Duration = Duration::from_secs(10);
 
-/// What a whole run may add to the address space of the process, in KiB: a length that is believed would add more at once.
+/// Largest growth of the process's address space in a whole run, in KiB. Code that trusts a length in its input would
+/// exceed it at once.
 const GROWTH_MAX_KIB: u64 = 1 << 20;
 
-/// What to attack, and how long.
+/// A target, and how it is attacked.
 #[derive(Clone, Copy, Debug)]
 pub struct Target<'a> {
-    /// Its folder in the corpus.
+    /// The folder in the corpus.
     pub name: &'a str,
-    /// How many mutations are tried.
+    /// Number of mutations to try.
     pub runs: u64,
-    /// Longest input that mutation makes, in bytes.
+    /// Longest mutated input, in bytes.
     pub bytes_max: usize,
-    /// Pieces that mean something to the target, and are put in here and there.
+    /// Byte strings that mean something to the target; mutations insert them at random.
     pub words: &'a [&'a [u8]],
 }
 
@@ -46,7 +48,8 @@ impl Target<'_> {
     /// Tries the corpus, then mutations of it.
     ///
     /// # Panics
-    /// As the check does, after saying where the input is; on an input that takes too long; where memory grows too much.
+    /// If the check panics (the input's path is printed first), if an input takes too long, or if memory grows too
+    /// much.
     pub fn run(&self, check: impl Fn(&[u8])) {
         let corpus = self.corpus();
         let before = address_space_kib();
@@ -66,7 +69,7 @@ impl Target<'_> {
         let growth = address_space_kib().saturating_sub(before);
         assert!(
             growth < GROWTH_MAX_KIB,
-            "{}: the process grew by {growth} KiB: some length is believed",
+            "{}: the process grew by {growth} KiB: the code trusts a length in its input",
             self.name
         );
         println!(
@@ -90,11 +93,11 @@ impl Target<'_> {
         corpus
     }
 
-    /// Writes an input that failed to where it can be looked at.
+    /// Writes an input that failed to a file and returns its path.
     fn keep(&self, input: &[u8], seed: u64, run: u64) -> PathBuf {
         let name = format!("interlock-fuzz-{}-{seed}-{run}-{}", self.name, process::id());
         let path = env::temp_dir().join(name);
-        // The failure is told in any case.
+        // The failure is reported even if the file cannot be written.
         let _ = fs::write(&path, input);
         path
     }
@@ -114,12 +117,12 @@ fn number(name: &str) -> Option<u64> {
     let text = env::var(format!("INTERLOCK_FUZZ_{name}")).ok()?;
     Some(
         text.parse()
-            .unwrap_or_else(|_| panic!("INTERLOCK_FUZZ_{name} is no number: {text}")),
+            .unwrap_or_else(|_| panic!("INTERLOCK_FUZZ_{name} is not a number: {text}")),
     )
 }
 
-/// The largest that this process's address space ever was; what is asked for counts, whether or not it is used. 0 where the
-/// system doesn't tell.
+/// Returns the largest size that this process's address space ever had. Requested memory counts whether or not it is
+/// used. Returns 0 on systems that do not report it.
 fn address_space_kib() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmPeak:"));

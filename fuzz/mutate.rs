@@ -1,19 +1,19 @@
-//! One input made of two: a few small damages, of the kinds that break parsers.
+//! Makes one input of two, with a few small changes of the kinds that break parsers.
 
 use rand::Rng as _;
 use rand::rngs::StdRng;
 
 use super::Target;
 
-/// Damages to one input at most.
+/// Largest number of changes to one input.
 const DAMAGES_MAX: u32 = 8;
 
-/// Bytes at the edges of what numbers, lengths and texts may be.
+/// Bytes at the limits of numbers, lengths and texts.
 const EDGES: &[u8] = &[
     0x00, 0x01, 0x02, 0x7f, 0x80, 0xff, 0xfe, b'0', b'9', b'-', b',', b'"', b'\n', b'|',
 ];
 
-/// Avro's longest numbers: −1, and the two ends of 64 bits and of 32.
+/// Avro's numbers at the limits: −1, and both ends of 64 bits and of 32.
 const NUMBERS: &[&[u8]] = &[
     &[0x01],
     &[0xfe, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01],
@@ -49,7 +49,7 @@ fn damage(bytes: &mut Vec<u8>, other: &[u8], words: &[&[u8]], chance: &mut StdRn
         5 => put(bytes, at, NUMBERS, chance),
         6 => put(bytes, at, words, chance),
         _ => {
-            // What begins as the one goes on as the other.
+            // The start of one input is joined to the end of the other.
             let from = chance.random_range(0..=other.len());
             bytes.truncate(at);
             bytes.extend_from_slice(&other[from..]);

@@ -1,4 +1,4 @@
-//! The engine's serializers over the contract's codec.
+//! Serializers for the engine, built on the contract's codec.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use interlock_streams::serde::{DeserializeError, Deserializer, FetchError, Seria
 
 use crate::past::Decided;
 
-/// Decodes values of type `P` by the schema that wrote them.
+/// Decodes values of type `P` with the schema they were written with.
 pub(crate) struct Avro<P: Payload> {
     decoder: Decoder<P>,
 }
@@ -94,7 +94,7 @@ impl Deserializer<Event> for Avro<Event> {
 
 #[async_trait]
 impl Deserializer<Arc<Plan>> for Avro<TrainService> {
-    /// A plan must lie under its train's id, and be one that can be sold.
+    /// Decodes a plan. Its key must be the train's id, and the plan must be valid for sale.
     fn deserialize(&mut self, record: &Record) -> Result<Arc<Plan>, DeserializeError> {
         let key = key(record)?;
         let service = self.decode(record)?;
@@ -112,7 +112,7 @@ impl Deserializer<Arc<Plan>> for Avro<TrainService> {
     }
 }
 
-/// Encodes events under the ids that their schemas were registered with.
+/// Encodes events, with the ids under which their schemas are registered.
 #[derive(Clone, Copy)]
 pub(crate) struct Events(pub(crate) Encoder);
 

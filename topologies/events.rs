@@ -1,22 +1,22 @@
-//! The ledger's events as Arrow rows, and the window queries over them.
+//! Turns the ledger's events into Arrow rows, and defines the window queries over them.
 //!
-//! A query reads them as the table `input`, one row for each event (an opened train-date: one for each class). Columns,
-//! none of them null except `departure_time`:
+//! A query reads them as the table `input`, one row for each event (for an opened train-date, one for each class). Only
+//! the column `departure_time` can be null:
 //!
 //! | column | type | |
 //! | --- | --- | --- |
 //! | `event_time` | timestamp (ms, UTC) | time of the command |
 //! | `event` | text | `confirmed`, `waitlist`, `cancelled`, `rejected`, `opened` |
 //! | `kind` | text | `ANSWER`, `PROMOTION`, `POSITION`, `OPENED` |
-//! | `replay` | boolean | a repeated answer, which no window counts |
-//! | `train_id`, `travel_date` (date), `travel_class`, `quota` | text | what it is about; class and quota may be empty |
+//! | `replay` | boolean | a repeated answer, which the windows don't count |
+//! | `train_id`, `travel_date` (date), `travel_class`, `quota` | text | the subject of the event; class and quota may be empty |
 //! | `code` | text | reason of a rejection, else empty |
 //! | `seated` | int | passengers who got a seat, or gave one back (`cancelled`) |
 //! | `waiting` | int | passengers who began to wait, or ceased to (`cancelled`) |
 //! | `refused` | int | passengers whom a refused request named |
 //! | `bookings` | int | 1 for the answer that accepts a booking's first passenger, else 0 |
 //! | `distance_m` | int | length of the segment |
-//! | `amount_minor`, `currency` | int, text | what is collected (+) or refunded (−), in minor units |
+//! | `amount_minor`, `currency` | int, text | the amount collected (+) or refunded (−), in minor units |
 //! | `seats`, `length_m` | int | opened: seats of the class, length of the route; else 0 |
 //! | `departure_time` | timestamp (ms, UTC) | opened: when the train leaves its origin; else null |
 //!
@@ -39,10 +39,10 @@ use interlock_schemas::{
 use interlock_streams::sink::{Merge, WindowTable};
 use interlock_streams::window::{WindowError, WindowQuery};
 
-/// The windows of the occupancy topology: tables `occupancy_minute`, `rejections_minute` and `capacity`.
+/// Returns the windows of the occupancy topology: tables `occupancy_minute`, `rejections_minute` and `capacity`.
 ///
 /// # Errors
-/// None that the tests of this file would not have found.
+/// Only if a query is wrong, which the tests of this file would find.
 pub fn occupancy_queries() -> Result<Vec<WindowQuery>, WindowError> {
     use Merge::{Max, Sum};
     let sums = [
@@ -84,10 +84,10 @@ pub fn occupancy_queries() -> Result<Vec<WindowQuery>, WindowError> {
     ])
 }
 
-/// The windows of the revenue topology: table `revenue_minute`.
+/// Returns the windows of the revenue topology: table `revenue_minute`.
 ///
 /// # Errors
-/// None that the tests of this file would not have found.
+/// Only if a query is wrong, which the tests of this file would find.
 pub fn revenue_queries() -> Result<Vec<WindowQuery>, WindowError> {
     let sums = ["collected_minor", "refunded_minor", "bookings", "passengers"];
     let revenue = table(
@@ -139,12 +139,12 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     ]))
 });
 
-/// The schema of `input`.
+/// Returns the schema of `input`.
 pub fn event_schema() -> SchemaRef {
     SCHEMA.clone()
 }
 
-/// Events as rows of `input`, in their order.
+/// Returns events as rows of `input`, in their order.
 pub fn events_to_batch<'a>(events: impl IntoIterator<Item = &'a Event>) -> RecordBatch {
     let mut rows = Rows::default();
     for event in events {
@@ -176,7 +176,7 @@ pub fn events_to_batch<'a>(events: impl IntoIterator<Item = &'a Event>) -> Recor
     rows.finish()
 }
 
-/// What a row says beyond the shared fields of its event.
+/// The columns of a row that do not come from the event's shared header.
 #[derive(Default)]
 struct Facts<'a> {
     class: Option<&'a str>,
@@ -201,7 +201,7 @@ fn confirmed(event: &BookingConfirmed) -> Facts<'static> {
 }
 
 fn waitlisted(event: &BookingWaitlisted) -> Facts<'static> {
-    // A list's POSITION event names who moved up; nobody began to wait.
+    // A POSITION event names the passengers who moved up; none of them began to wait.
     Facts {
         waiting: event.passengers.len() as i64,
         bookings: accepts(&event.header, event.passengers.iter().map(|passenger| passenger.index)),
@@ -227,7 +227,7 @@ fn cancelled(event: &BookingCancelled) -> Facts<'static> {
     }
 }
 
-/// One row for each class of the plan, in the order of the coaches.
+/// Returns one row for each class of the plan, in the order of the coaches.
 fn offered(plan: &TrainService, travel_date: Date) -> Vec<Facts<'_>> {
     let mut classes: Vec<Facts<'_>> = Vec::new();
     for coach in &plan.coaches {
@@ -248,8 +248,8 @@ fn offered(plan: &TrainService, travel_date: Date) -> Vec<Facts<'_>> {
     classes
 }
 
-/// When the train leaves its origin. Times of day count from noon minus twelve hours in the train's time zone (GTFS), so
-/// that they are true on the days when the clocks change.
+/// Returns the time at which the train leaves its origin. Times of day count from noon minus twelve hours in the
+/// train's time zone (GTFS), so they are also right on days when the clocks change.
 fn departure_time(plan: &TrainService, travel_date: Date) -> Option<TimestampMs> {
     let zone: chrono_tz::Tz = plan.time_zone.parse().ok()?;
     let day = NaiveDate::default().checked_add_days(Days::new(u64::try_from(travel_date).ok()?))?;
@@ -258,7 +258,7 @@ fn departure_time(plan: &TrainService, travel_date: Date) -> Option<TimestampMs>
     Some(noon - 43_200_000 + i64::from(plan.route.first()?.departure_s) * 1_000)
 }
 
-/// The columns of `input`, growing.
+/// The builders of `input`'s columns.
 #[derive(Default)]
 struct Rows {
     event_time: TimestampMillisecondBuilder,

@@ -21,38 +21,38 @@ pub use windows::WINDOWS;
 /// Name of the topology that decides requests.
 pub const BOOKING: &str = "booking";
 
-/// What topologies are built with.
+/// The dependencies with which topologies are built.
 #[derive(Clone)]
 pub struct Context {
-    /// Where writers' schemas are looked up.
+    /// The registry in which writers' schemas are looked up.
     pub registry: Arc<dyn Registry>,
-    /// The ids under which the whole contract was registered at start.
+    /// The ids of the contract's schemas, registered at the start.
     pub ids: Ids,
 }
 
-/// Why a topology could not be built.
+/// The reason why a topology could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum TopologyError {
-    /// The graph is wrong.
+    /// The graph is invalid.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// A window query is wrong.
+    /// A window query is invalid.
     #[error(transparent)]
     Window(#[from] WindowError),
 }
 
-/// A topology by name.
+/// A topology and its name.
 #[derive(Clone, Copy)]
 pub struct Definition {
-    /// Its name, as on the command line.
+    /// The name on the command line.
     pub name: &'static str,
-    /// What it does, in one sentence.
+    /// A description in one sentence.
     pub about: &'static str,
-    /// Builds it.
+    /// The function that builds it.
     pub build: fn(&Context) -> Result<Topology, TopologyError>,
 }
 
-/// Every topology. A new one is a file and a line here.
+/// Lists every topology. A new topology is a file and a line here.
 pub const fn all() -> &'static [Definition] {
     &[
         Definition {

@@ -1,4 +1,5 @@
-//! Ledger events → `occupancy_minute`, `rejections_minute`, `capacity`: how full trains are, and how fast they fill.
+//! Ledger events → `occupancy_minute`, `rejections_minute`, `capacity`: shows how full trains are, and how fast they
+//! fill.
 
 use interlock_schemas::topics;
 use interlock_streams::Topology;

@@ -1,4 +1,4 @@
-//! The ledger's events as the engine sees them.
+//! Shows the ledger's events to the engine.
 
 use async_trait::async_trait;
 use interlock_schemas::Event;
@@ -6,7 +6,7 @@ use interlock_streams::LedgerEvent;
 use interlock_streams::record::Record;
 use interlock_streams::serde::{DeserializeError, Deserializer, FetchError};
 
-/// An event of the contract, with what the engine must know of it.
+/// An event of the contract, with the parts that the engine needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decided<E>(pub(crate) E);
 

@@ -1,4 +1,4 @@
-//! Ledger events → `revenue_minute`: what was collected and refunded.
+//! Ledger events → `revenue_minute`: sums the amounts collected and refunded.
 
 use interlock_schemas::topics;
 use interlock_streams::Topology;

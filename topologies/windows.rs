@@ -1,4 +1,5 @@
-//! What the window topologies share: read the ledger's events, run the queries over each batch, merge into the sink.
+//! The common part of the window topologies: reads the ledger's events, runs the queries over each batch, merges into
+//! the sink.
 
 use interlock_schemas::Event;
 use interlock_streams::window::{WindowError, WindowQuery};
@@ -8,7 +9,7 @@ use crate::avro::Avro;
 use crate::events::events_to_batch;
 use crate::{Context, TopologyError};
 
-/// Name of the sink that windows go to.
+/// Name of the sink that receives the windows.
 pub const WINDOWS: &str = "windows";
 
 pub(crate) fn build(

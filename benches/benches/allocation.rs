@@ -1,20 +1,20 @@
-//! How full a train gets, by the rule that chooses seats, on the same demand: `cargo bench --bench allocation` prints a
-//! table.
+//! Measures how full a train gets under each rule that chooses seats, on the same demand. `cargo bench --bench
+//! allocation` prints a table.
 //!
-//! What could have been sold is known: where seats are numbered only when the sale is over, segments are intervals, and those on
-//! each leg can be seated as long as none has more of them than seats (an interval graph needs as many colours as its
-//! largest clique). Two such references: bookings taken in the same order as long as they can be seated late, and the
-//! bound that no rule can pass, on each leg its demand or all seats.
-#![allow(clippy::expect_used, reason = "a benchmark ends where something is wrong")]
+//! The best possible result is known. If seats are numbered only after the sale, segments are intervals, and all of
+//! them can be seated as long as no leg has more of them than there are seats (an interval graph needs as many colours
+//! as its largest clique). The table has two such references: bookings taken in the same order as long as they can be
+//! seated late, and a bound that no rule can exceed, which on each leg is the demand or all seats.
+#![allow(clippy::expect_used, reason = "a benchmark stops at the first error")]
 
 use interlock_benches::{STOPS, Sale, TRAVEL_DATE, booking, train};
 use interlock_schemas::{Allocation, Command, TrainService, WaitlistCap, train_date_key};
 
 const LEGS: usize = STOPS - 1;
-/// Of a coach.
+/// Seats in a coach.
 const SEATS: usize = 72;
 const SEEDS: u64 = 20;
-/// Seat-legs asked for, by those that there are.
+/// Demand in seat-legs, as a multiple of the seat-legs on sale.
 const DEMANDS: [f64; 4] = [0.8, 1.0, 1.5, 2.0];
 
 /// A party and its segment, from one stop to another.
@@ -25,16 +25,17 @@ struct Party {
     to: usize,
 }
 
-/// Which segments are wanted.
+/// The distribution of the segments.
 #[derive(Clone, Copy)]
 enum Segments {
     /// Any two stops.
     Any,
-    /// Half of all segments the whole route, three in ten from its first stop or to its last, the rest between.
+    /// Half of all segments cover the whole route, three in ten begin at its first or end at its last stop, the rest
+    /// lie between.
     Long,
 }
 
-/// A fixed sequence of numbers that looks random.
+/// A fixed pseudo-random sequence of numbers.
 struct Numbers(u64);
 
 impl Numbers {
@@ -62,7 +63,7 @@ impl Numbers {
     }
 }
 
-/// Parties until so many seat-legs are asked for.
+/// Returns parties until their demand in seat-legs reaches `factor` times the supply.
 fn demand(seed: u64, coaches: usize, segments: Segments, alone: bool, factor: f64) -> Vec<Party> {
     let mut numbers = Numbers(seed);
     let mut wanted = (factor * (coaches * SEATS * LEGS) as f64) as usize;
@@ -81,7 +82,7 @@ fn demand(seed: u64, coaches: usize, segments: Segments, alone: bool, factor: f6
     parties
 }
 
-/// The load factor of a sale by Interlock's own rules. Nobody waits: nothing is given back anyway.
+/// Returns the load factor of a sale by Interlock's own rules. No one waits, as no seat is ever given back.
 fn sold(coaches: usize, parties: &[Party], allocation: Allocation) -> f64 {
     let nobody = WaitlistCap {
         travel_class: "SL".into(),
@@ -107,7 +108,7 @@ fn sold(coaches: usize, parties: &[Party], allocation: Allocation) -> f64 {
     train_date.seat_metres_sold("SL") as f64 / train_date.seat_metres_offered("SL") as f64
 }
 
-/// The load factor where seats are numbered late.
+/// Returns the load factor if seats are numbered after the sale.
 fn numbered_late(coaches: usize, parties: &[Party]) -> f64 {
     let mut load = [0; LEGS];
     for party in parties {
@@ -119,7 +120,7 @@ fn numbered_late(coaches: usize, parties: &[Party]) -> f64 {
     load.iter().sum::<usize>() as f64 / (coaches * SEATS * LEGS) as f64
 }
 
-/// What no rule can pass.
+/// Returns the load factor that no rule can exceed.
 fn bound(coaches: usize, parties: &[Party]) -> f64 {
     let mut wanted = [0; LEGS];
     for party in parties {

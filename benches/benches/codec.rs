@@ -1,9 +1,5 @@
-//! What the wire format costs, for a request and for each kind of event.
-#![allow(
-    missing_docs,
-    clippy::expect_used,
-    reason = "a benchmark ends where something is wrong"
-)]
+//! Measures the cost of the wire format, for a request and for each kind of event.
+#![allow(missing_docs, clippy::expect_used, reason = "a benchmark stops at the first error")]
 
 use std::hint::black_box;
 use std::sync::Arc;

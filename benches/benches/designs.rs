@@ -1,10 +1,11 @@
-//! Seats taken by a script in Redis, a call for each passenger or party, as most booking engines do it, against decisions in the
-//! process that are committed to the ledger in batches: `INTERLOCK_REDIS_URL=redis://… cargo bench --bench designs` prints a
-//! table. It deletes what it writes, under `benchmark`.
+//! Compares two designs. In the first, a script in Redis takes seats, called for each passenger or party, as in most
+//! booking engines. In the second, the process decides and commits to the ledger in batches.
+//! `INTERLOCK_REDIS_URL=redis://… cargo bench --bench designs` prints a table. The benchmark writes under `benchmark`
+//! and deletes its data.
 //!
-//! Both sell the same trains to the same parties. The script keeps less: no fare, no waitlist, no party together, nothing for
-//! a log to be told, and what it did isn't tied to the request's offset.
-#![allow(clippy::expect_used, reason = "a benchmark ends where something is wrong")]
+//! Both sell the same trains to the same parties. The script keeps less: no fare, no waitlist, no party seated
+//! together, no events for a log, and its writes are not tied to the request's offset.
+#![allow(clippy::expect_used, reason = "a benchmark stops at the first error")]
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,19 +21,19 @@ use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
 
 const TRAINS: usize = 100;
-/// Of a train.
+/// Seats in a train.
 const SEATS: usize = 720;
 const REQUESTS: usize = 100_000;
-/// Where every call is waited for by one client.
+/// Requests of the run in which one client waits for every call.
 const REQUESTS_ONE_BY_ONE: usize = 20_000;
 const BATCH: usize = 500;
-/// Outputs of a booking, as the outbox keeps them.
+/// Bytes of a booking's outputs in the outbox.
 const OUTPUT_BYTES: usize = 400;
 const SCRIPT: &str = include_str!("take_seats.lua");
-/// In the kernel's clock ticks, of which Linux tells programs 100 in a second.
+/// Clock ticks per second, as Linux reports them to programs.
 const TICKS_PER_S: f64 = 100.0;
 
-/// The same for all designs: about as many passengers as the trains have seats, over and over.
+/// Returns the same requests for all designs: about as many passengers as the trains have seats, repeated.
 fn requests(count: usize) -> Vec<BookingRequest> {
     let numbered = bookings().take(count).enumerate();
     numbered
@@ -43,7 +44,7 @@ fn requests(count: usize) -> Vec<BookingRequest> {
         .collect()
 }
 
-/// Where Redis and this process stand.
+/// The CPU time used so far by Redis and by this process.
 struct Meter {
     began: Instant,
     redis: f64,
@@ -71,7 +72,7 @@ impl Meter {
     }
 }
 
-/// CPU seconds of the server.
+/// Returns the CPU seconds of the server.
 async fn redis_cpu(connection: &mut MultiplexedConnection) -> f64 {
     let info: String = redis::cmd("INFO")
         .arg("cpu")
@@ -85,7 +86,7 @@ async fn redis_cpu(connection: &mut MultiplexedConnection) -> f64 {
     seconds("used_cpu_user:") + seconds("used_cpu_sys:")
 }
 
-/// CPU seconds of this process.
+/// Returns the CPU seconds of this process.
 fn own_cpu() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
     let fields = stat.rsplit(") ").next().expect("fields after the name");
@@ -93,14 +94,14 @@ fn own_cpu() -> f64 {
     ticks.map(|ticks| ticks.parse::<f64>().expect("a number")).sum::<f64>() / TICKS_PER_S
 }
 
-/// For whom a call takes seats.
+/// The number of passengers that one call takes seats for.
 #[derive(Clone, Copy)]
 enum Each {
     Passenger,
     Party,
 }
 
-/// The calls of a request.
+/// Returns the calls of a request.
 fn calls(sha: &str, each: Each, request: &BookingRequest) -> Vec<redis::Cmd> {
     let train = &request.train_id;
     let stop = |name: &str| -> usize { name.trim_start_matches("ST").parse().expect("a stop's number") };
@@ -125,7 +126,7 @@ fn calls(sha: &str, each: Each, request: &BookingRequest) -> Vec<redis::Cmd> {
     (0..count).map(call).collect()
 }
 
-/// Clients that each wait for every answer.
+/// Runs clients that each wait for every answer.
 async fn one_by_one(client: &redis::Client, sha: &str, requests: &[BookingRequest], clients: usize) {
     let mut tasks = JoinSet::new();
     for own in requests.chunks(requests.len().div_ceil(clients)) {
@@ -144,7 +145,7 @@ async fn one_by_one(client: &redis::Client, sha: &str, requests: &[BookingReques
     }
 }
 
-/// One client that sends a batch and then reads its answers.
+/// Runs one client that sends a batch and then reads its answers.
 async fn pipelined(connection: &mut MultiplexedConnection, sha: &str, each: Each, requests: &[BookingRequest]) {
     for batch in requests.chunks(BATCH) {
         let mut pipeline = redis::pipe();
@@ -155,7 +156,7 @@ async fn pipelined(connection: &mut MultiplexedConnection, sha: &str, each: Each
     }
 }
 
-/// Decisions in this process; one commit for each batch.
+/// Decides in this process, with one commit for each batch.
 async fn ledger(url: &str, requests: &[BookingRequest]) {
     let config = RedisConfig {
         namespace: "benchmark".to_owned(),
@@ -225,7 +226,7 @@ async fn connect(client: &redis::Client) -> MultiplexedConnection {
     client.get_multiplexed_async_connection().await.expect("Redis answers")
 }
 
-/// Deletes what an earlier design wrote.
+/// Deletes the data of the design that ran before.
 async fn clear(connection: &mut MultiplexedConnection) {
     let mut keys: Vec<String> = connection.keys("benchmark:{*").await.expect("keys");
     keys.extend(connection.keys::<_, Vec<String>>("{benchmark:*").await.expect("keys"));
@@ -281,7 +282,7 @@ async fn run(url: &str) {
 
 fn main() {
     let Ok(url) = std::env::var("INTERLOCK_REDIS_URL") else {
-        println!("left out: INTERLOCK_REDIS_URL names no server");
+        println!("skipped: INTERLOCK_REDIS_URL is not set");
         return;
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

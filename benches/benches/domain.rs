@@ -1,9 +1,6 @@
-//! What deciding costs, from an empty train to a full one with a long waitlist, and what reading a train-date back costs.
-#![allow(
-    missing_docs,
-    clippy::expect_used,
-    reason = "a benchmark ends where something is wrong"
-)]
+//! Measures the cost of deciding, from an empty train to a full one with a long waitlist, and of reading a train-date
+//! back.
+#![allow(missing_docs, clippy::expect_used, reason = "a benchmark stops at the first error")]
 
 use std::hint::black_box;
 
@@ -12,7 +9,7 @@ use interlock_benches::{STOPS, Sale, TRAVEL_DATE, booking};
 use interlock_inventory::{TrainDate, evolve};
 use interlock_schemas::{Command, train_date_key};
 
-/// Bookings before the one that is measured: an empty train, half full, full, full with a waitlist.
+/// Bookings before the measured one: the train is empty, half full, full, or full with a waitlist.
 const SOLD: [usize; 4] = [0, 400, 1_500, 4_000];
 
 fn deciding(criterion: &mut Criterion) {
@@ -37,7 +34,7 @@ fn evolving(criterion: &mut Criterion) {
     let command = Command::Book(booking(1_000_000, 2, STOPS - 3, 2));
     let events = sale.decide(&command);
     criterion.bench_function("evolve and take the changes", |b| {
-        // The same booking again and again: a fresh ledger for each batch of iterations.
+        // Every iteration decides the same booking, so each batch of iterations gets a fresh ledger.
         let fresh = || Sale::after(0).ledger;
         b.iter_batched_ref(
             fresh,

@@ -1,10 +1,6 @@
-//! What the commit of a batch to the ledger costs: in memory and, where `INTERLOCK_REDIS_URL` names a server, in Redis
-//! (under a namespace of its own, which is overwritten).
-#![allow(
-    missing_docs,
-    clippy::expect_used,
-    reason = "a benchmark ends where something is wrong"
-)]
+//! Measures the commit of a batch to the ledger, in memory and, if `INTERLOCK_REDIS_URL` is set, in Redis (under a
+//! namespace of its own, which is overwritten).
+#![allow(missing_docs, clippy::expect_used, reason = "a benchmark stops at the first error")]
 
 use std::sync::Arc;
 
@@ -19,10 +15,10 @@ use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore};
 use interlock_streams::ledger::{FieldWrite, Holder, LedgerCommit, LedgerStore, Token};
 use tokio::runtime::Runtime;
 
-/// Outputs of a booking, as the outbox keeps them.
+/// Bytes of a booking's outputs in the outbox.
 const OUTPUT_BYTES: usize = 400;
 
-/// What so many bookings write.
+/// Returns the writes of `count` bookings.
 fn writes(count: usize) -> Vec<FieldWrite> {
     let mut sale = Sale::new();
     for booking in bookings().take(count) {
@@ -36,7 +32,7 @@ fn writes(count: usize) -> Vec<FieldWrite> {
     sale.ledger.take_changes().into_iter().map(write).collect()
 }
 
-/// Batches of so many bookings, one after the other; each trims the outbox entry of the one before.
+/// Measures batches of different sizes, one after the other; each trims the outbox entry of the batch before.
 fn commits(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, name: &str, store: &dyn LedgerStore) {
     for (ledger, size) in [1, 50, 500].into_iter().enumerate() {
         let ledger = ledger as i32;

@@ -1,9 +1,5 @@
-//! What the window queries cost for a batch of events: what each run costs by itself, and what each event adds.
-#![allow(
-    missing_docs,
-    clippy::expect_used,
-    reason = "a benchmark ends where something is wrong"
-)]
+//! Measures the window queries on a batch of events: the fixed cost of a run, and the cost of each event.
+#![allow(missing_docs, clippy::expect_used, reason = "a benchmark stops at the first error")]
 
 use std::hint::black_box;
 

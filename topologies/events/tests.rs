@@ -1,4 +1,4 @@
-//! What each kind of event counts for, and that the sums are exact however the events are cut into batches.
+//! Tests what each kind of event contributes, and that the sums are exact however the events are split into batches.
 
 mod example;
 mod speed;
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::*;
 use example::{DAY, Short, TRIP_M, What, event, opened, short};
 
-/// All rows of all windows, `table: keys and measures`, sorted; `batches` are run one by one and merged.
+/// Returns all rows of all windows, `table: keys and measures`, sorted. The batches are run one by one and merged.
 fn windows(batches: &[Vec<Event>]) -> Vec<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let mut lines = Vec::new();
@@ -37,7 +37,7 @@ fn what_counts_for_what() {
     let events = [
         short(0, "GN", Confirmed(0, 2), 120_000),
         short(59_999, "GN", Confirmed(0, 1), 60_000),
-        // One booking of three, of whom one waits (R12): one booking, three passengers.
+        // A booking of three of whom one waits (R12) counts as one booking and three passengers.
         short(1_000, "GN", Confirmed(0, 2), 120_000),
         short(1_000, "GN", Waitlisted(2, 3), 60_000),
         short(2_000, "GN", Waitlisted(0, 3), 180_000),
@@ -130,7 +130,7 @@ fn any_short() -> impl Strategy<Value = Short> {
     })
 }
 
-/// The sums, one event after the other.
+/// Computes the sums one event at a time.
 fn oracle(events: &[Short]) -> Vec<String> {
     let mut rows: BTreeMap<String, Vec<i64>> = BTreeMap::new();
     for event in events.iter().filter(|event| !event.replay) {

@@ -1,4 +1,4 @@
-//! Events with little in them, for the tests.
+//! Builds short events for the tests.
 
 use interlock_schemas::{
     Allocation, Berth, BerthPreference, BookingRejected, CancelledPassenger, Coach, Layout, PositionMove,
@@ -10,7 +10,7 @@ use super::super::*;
 pub(super) const DAY: Date = 20_788; // 2026-12-01
 pub(super) const TRIP_M: i64 = 500_000;
 
-/// An event without its header's details: when (ms), what, passengers and money.
+/// An event without the details of its header: time (ms), kind, passengers and money.
 #[derive(Clone, Debug)]
 pub(super) struct Short {
     pub(super) at: TimestampMs,
@@ -22,13 +22,13 @@ pub(super) struct Short {
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum What {
-    /// Passengers with these indices got seats.
+    /// The passengers with these indices got seats.
     Confirmed(i32, i32),
     Promoted(i32),
-    /// Passengers with these indices wait.
+    /// The passengers with these indices wait.
     Waitlisted(i32, i32),
     MovedUp(i32),
-    /// Passengers who had seats, who waited, and who were cancelled before.
+    /// The numbers of passengers who had seats, who waited, and who were cancelled before.
     Cancelled(i32, i32, i32),
     Rejected(i32, &'static str),
 }

@@ -1,4 +1,4 @@
-//! What windows cost.
+//! Measures the cost of the windows.
 
 use super::super::*;
 use super::example::{What, event, short};
