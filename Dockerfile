@@ -1,8 +1,8 @@
-# The binary `interlock`, built in one image and shipped in a smaller one.
+# Builds the binary `interlock` in one image and ships it in a smaller one.
 FROM rust:1.95.0-bookworm AS build
 WORKDIR /source
 COPY . .
-# The caches keep the dependencies between builds; what must stay is copied out of them.
+# The caches keep the dependencies between builds; the binary is copied out of them.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/source/target \
     cargo build --release --locked --package interlock --bin interlock \

@@ -1,5 +1,5 @@
-# A backlog, drained as fast as possible. Sourced by scripts/bench.
-# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see scripts/bench
+# Drains a backlog as fast as possible. Sourced by scripts/bench. shellcheck shell=bash disable=SC2154 # what is not
+# assigned here is a setting: see scripts/bench
 
 # measure_drain ROW REPEAT: one run; appends a line to `runs`.
 measure_drain() {
@@ -51,8 +51,8 @@ backlog() {
     give_up "the backlog was not written" "$work/load.log"
 }
 
-# drain REQUESTS: prints `seconds applied CPU` from the start of the workers until all is decided; fails if nothing happens
-# for a minute.
+# drain REQUESTS: prints `seconds applied CPU` from the start of the workers until all requests are decided; fails if
+# there is no progress for a minute.
 drain() {
   local wanted=$1 applied=0 last=0 quiet=0 began=$EPOCHREALTIME
   until ((applied >= wanted)); do
@@ -61,19 +61,19 @@ drain() {
     awk -v now="$EPOCHREALTIME" -v began="$began" -v applied="$applied" -v cpu="$(cpu_of "${worker_pids[@]}")" \
       'BEGIN { print now - began, applied, cpu }'
     if ((applied > last)); then quiet=0; else quiet=$((quiet + 1)); fi
-    # A batch that was applied before a start over is sent again by itself, and not counted. A partition that changes
-    # hands shows no lag for two seconds.
+    # A batch that was applied before a thread started over is sent again without being counted. A partition that
+    # changes its owner shows no lag for two seconds.
     if ((quiet > 20 && applied > 0)) && is_drained; then return; fi
-    ((quiet < 300)) || { echo "bench: $applied of $wanted are decided, and no more for a minute" >&2; return 1; }
+    ((quiet < 300)) || { echo "bench: $applied of $wanted are decided, without progress for a minute" >&2; return 1; }
     last=$applied
     sleep 0.2
   done
 }
 
-# Requests decided by the workers; the windows count their own records beside.
+# Prints the requests decided by the workers. The windows count their own records separately.
 applied() { metrics | awk '/^interlock_records_applied_total{topology="booking"/ { sum += $2 } END { printf "%d\n", sum }'; }
 
-# Whether the workers have read the backlog to its end.
+# Succeeds if the workers have read the backlog to its end.
 is_drained() {
   metrics | awk '/^interlock_lag_records{topology="booking"/ { partitions++; lag += $2 } END { exit !(partitions && lag == 0) }'
 }

@@ -1,7 +1,8 @@
-# How long the ledgers of a worker that was killed wait. Sourced by scripts/bench.
-# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see scripts/bench
+# Measures how long the ledgers of a killed worker wait. Sourced by scripts/bench. shellcheck shell=bash disable=SC2154
+# # what is not assigned here is a setting: see scripts/bench
 
-# It has servers of its own, and audits by itself. What it tells, the table too, comes by standard error.
+# scripts/chaos has servers of its own, and runs the audit itself. It prints everything, including the table, to
+# standard error.
 measure_fail_over() {
   stop_servers
   unset INTERLOCK_APPLICATION_ID INTERLOCK_TOPICS_REPLICATION INTERLOCK_TOPICS_PARTITIONS

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What one run of a row amounts to: a line of JSON, from the files that the run left in --work."""
+"""Summarises one run of a row as a line of JSON, from the files that the run left in --work."""
 
 import argparse
 import json
@@ -37,14 +37,14 @@ def main() -> None:
 
 
 def drain(text: str, requests: int) -> dict[str, float]:
-    """Throughput, and the workers' CPU in the middle, of lines `seconds applied CPU`."""
+    """Returns throughput, and the workers' CPU in the middle, from lines `seconds applied CPU`."""
     samples = [tuple(map(float, line.split())) for line in text.splitlines()]
-    # What is looked at after the last decision only makes sure that it was.
+    # Samples after the last decision only confirm that it was the last.
     end = next(sample for sample in samples if sample[1] == samples[-1][1])
     figures = {"requests_per_s_whole": requests / end[0]}
     low = next(sample for sample in samples if sample[1] >= 0.1 * requests)
     high = next((sample for sample in samples if sample[1] >= 0.9 * requests), end)
-    # A backlog that is drained between two looks has no middle.
+    # A backlog that is drained between two samples has no middle.
     if high[1] > low[1]:
         figures["requests_per_s_mid"] = (high[1] - low[1]) / (high[0] - low[0])
         figures["worker_cpu_s_mid"] = (high[2] - low[2]) / (high[1] - low[1]) * 1e6
@@ -58,7 +58,7 @@ def steady(report: dict) -> dict[str, float]:
 
 
 def costs(work: Path, requests: int, earlier: int) -> dict[str, float]:
-    """CPU seconds per million requests, the largest worker's memory, what a booking takes in Redis and a request in Kafka."""
+    """Returns CPU seconds per million requests, the largest worker's memory, and the bytes of a booking in Redis and a request in Kafka."""
     empty, before, after = (table(work / name) for name in ("empty", "before", "after"))
     figures = {f"{part}_cpu_s": (after[part] - before.get(part, 0)) / requests * 1e6 for part in CPU if part in after}
     figures["worker_peak_mib"] = after["worker_peak_mib"]
@@ -81,7 +81,7 @@ def table(file: Path) -> dict[str, float]:
 
 
 def stages(metrics: str, requests: int) -> dict[str, dict[str, float]]:
-    """Seconds of the workers' threads per million requests, by topology and stage."""
+    """Returns the seconds of the workers' threads per million requests, by topology and stage."""
     found: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     line = re.compile(r'interlock_stage_nanoseconds_total\{topology="(\w+)",stage="(\w+)"\} (\d+)')
     for topology, stage, nanoseconds in line.findall(metrics):
@@ -90,7 +90,7 @@ def stages(metrics: str, requests: int) -> dict[str, dict[str, float]]:
 
 
 def failover(text: str) -> dict[str, list[float]]:
-    """The table of `scripts/chaos --failover`: bookings, Redis' memory, n, times. Its last row has the bookings."""
+    """Reads the table of `scripts/chaos --failover`: bookings, Redis memory, n, times. Its last row is the one with bookings."""
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")]
     rows = [row for row in rows if row[0].isdigit()]
     few, many = rows[0], rows[-1]

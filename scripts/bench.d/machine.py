@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""On what was measured, as JSON: the machine, its load before, the versions of everything, the commit."""
+"""Prints as JSON where the figures come from: the machine, its load before, all versions, the commit."""
 
 import argparse
 import datetime

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""scaling.py BENCH_JSON: the tables of docs/SCALING.md, from what scripts/bench --json measured.
+"""scaling.py BENCH_JSON: prints the tables of docs/SCALING.md from the results of scripts/bench --json.
 
 Formulas and assumptions are the ones of that page; here they are once more, as the thing that computes.
 """
@@ -9,15 +9,15 @@ import json
 from math import ceil, log2
 from pathlib import Path
 
-UTILISATION = 0.6  # of a core or a Redis, so that a fail-over or an hour's peak fits
+UTILISATION = 0.6  # of a core or a Redis server, which leaves room for a fail-over or an hour's peak
 TRAINS_A_DAY = 10_000
 SEATS = 1_068  # of a train: SL 10×72, 3A 4×64, 2A 2×46
 REUSE = 1.2  # passengers of a seat
 PARTY = 1.7  # passengers of a booking
 DAYS_AHEAD_MEAN = 20  # between booking and departure
 DAYS_ON_SALE = 60
-RETENTION_DAYS = 90  # of events: the sale and what audits look back on
-REDIS_GIB = 16  # of a master, half of it for what is written while the append-only file is rewritten
+RETENTION_DAYS = 90  # of events: the sale, and the past that audits look at
+REDIS_GIB = 16  # of a master, half of it for writes during a rewrite of the append-only file
 REPLICAS = 3
 BROKER_CORES = 8
 BUSY_HOURS = 10  # hours in which a day's requests arrive, at the given rate
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def units(rows: dict) -> dict[str, float]:
-    """What a request costs: the medians of the rows with four threads."""
+    """Returns the costs of a request: the medians of the rows with four threads."""
 
     def of(row: str, figure: str) -> float:
         return rows[row]["figures"][figure]["median"]
@@ -68,7 +68,8 @@ def print_needs(unit: dict[str, float]) -> None:
     print("| --- | --: | --: | --: | --: | --: | --: | --: | --: |")
     for name, rate in RATES.items():
         threads = ceil(cores(rate, unit["with windows, µs"]))
-        # A ledger is one thread: twice as many, so that they can be spread evenly, and a hot one is half as busy as it can be.
+        # A ledger is one thread. Twice as many ledgers as needed can be spread evenly, and leave a hot one room to be
+        # twice as busy as the others.
         ledgers = max(4, threads, rate / unit["one thread, requests/s"])
         partitions = 2 ** ceil(log2(2 * ledgers))
         masters = ceil(cores(rate, unit["Redis CPU, µs"]))
@@ -83,7 +84,7 @@ def print_needs(unit: dict[str, float]) -> None:
 
 
 def print_stock(unit: dict[str, float]) -> None:
-    """What 10,000 trains a day hold, however fast it is asked for: seats are what there is."""
+    """Prints the needs of 10,000 sold-out trains a day: bookings are limited by the seats, whatever the rate of requests."""
     a_day = TRAINS_A_DAY * SEATS * REUSE / PARTY
     live = a_day * DAYS_AHEAD_MEAN
     redis = live * unit["Redis, bytes of a live booking"]

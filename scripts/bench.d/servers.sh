@@ -1,6 +1,6 @@
-# Servers of the benchmark's own beside those that run, so that nobody's data is in the way; and what they cost. Sourced by
-# scripts/bench.
-# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see scripts/bench and settings.sh
+# Starts servers of the benchmark's own beside running ones, so that no other data is touched, and measures their cost.
+# Sourced by scripts/bench. shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see
+# scripts/bench and settings.sh
 
 readonly first_master_port=16380
 readonly warm_up_s=60
@@ -12,13 +12,13 @@ own_servers() {
   export INTERLOCK_LOG=warn
   state=$INTERLOCK_STATE worker_pids=() master_count=1 rows_run=0
   trap stop_everything EXIT
-  stop_servers # of a run that was broken off
+  stop_servers # of an interrupted run
 }
 
-# start_servers TOPOLOGY BROKERS MASTERS: empty ones, but with Kafka and the registry as they are where they have run for a while.
-# With several masters Redis is a cluster of as many, without replicas.
+# start_servers TOPOLOGY BROKERS MASTERS: starts empty servers, but keeps a Kafka and a registry that already run. With
+# several masters, Redis is a cluster without replicas.
 start_servers() {
-  # What somebody named before, or the row before did, would be used instead.
+  # Addresses that the user or the row before has set would be used instead.
   unset INTERLOCK_REDIS_CLUSTER "${address_variable[@]}"
   if [[ $warm == "$2" ]]; then
     stop_stores
@@ -29,7 +29,7 @@ start_servers() {
     warm=$2
   fi
   master_count=$3
-  # Kafka may still remove what it has of a group that is called the same.
+  # Kafka may still be removing the data of a group with the same name.
   export INTERLOCK_APPLICATION_ID=bench-$((++rows_run))
   local stores=()
   [[ $1 != all ]] || stores+=(postgres)
@@ -40,8 +40,8 @@ start_servers() {
   ((master_count == 1)) || start_masters
 }
 
-# A broker that was just started spends more on compiling itself than on its work: 25 and 7 CPU-seconds for a million requests were
-# measured before and after this.
+# A broker that was just started spends more CPU on compiling itself than on its work: 25 CPU-seconds for a million
+# requests were measured before this warm-up, 7 after it.
 warm_up() {
   master_count=1
   export INTERLOCK_APPLICATION_ID=bench-warm-up INTERLOCK_TOPICS_REPLICATION=$INTERLOCK_BROKERS INTERLOCK_TOPICS_PARTITIONS=8
@@ -125,7 +125,7 @@ stop_workers() {
   worker_pids=()
 }
 
-# What all workers say of themselves.
+# Prints the metrics of all workers.
 metrics() {
   local number
   for ((number = 0; number < ${#worker_pids[@]}; number++)); do
@@ -145,24 +145,24 @@ workers_live() {
   for pid in "${worker_pids[@]}"; do kill -0 "$pid" 2>/dev/null || return 1; done
 }
 
-# CPU seconds of processes and of their children that have ended.
+# Prints the CPU seconds of processes and of their children that have ended.
 cpu_of() {
   local pid
   for pid in "$@"; do cat "/proc/$pid/stat" 2>/dev/null || true; done |
     awk -v hertz="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); sum += $12 + $13 + $14 + $15 } END { print sum / hertz }'
 }
 
-# The numbers of the processes whose names, as scripts/services gives them, begin so.
+# Prints the pids of the processes whose names in scripts/services begin with the argument.
 pids_of() { cat "$state/run/$1"*.pid 2>/dev/null | cut -d' ' -f1; }
 
-# The CPU seconds of everything, a line each, and the workers' largest peak in MiB.
+# Prints the CPU seconds of each part, a line each, and the workers' largest peak in MiB.
 costs() {
   local pid
   # shellcheck disable=SC2046 # several numbers are wanted
   {
     echo "kafka $(cpu_of $(pids_of kafka-))"
     echo "redis $(cpu_of $(pids_of redis) $(pids_of master-))"
-    # A session that was closed is counted with its parent.
+    # A closed session is included in its parent's time.
     [[ -z $(pids_of postgres) ]] || echo "postgres $(cpu_of $(pids_of postgres) $(pgrep -P "$(pids_of postgres)"))"
     echo "worker $(cpu_of "${worker_pids[@]}")"
   }
@@ -172,8 +172,8 @@ costs() {
   sizes
 }
 
-# What Redis and Kafka hold. Kafka's index files have holes, so that their length says nothing; what is removed goes a minute
-# later.
+# Prints the bytes stored in Redis and Kafka. Kafka's index files are sparse, so their length means nothing; removed
+# files disappear a minute later.
 sizes() {
   echo "redis_bytes $(redis_bytes)"
   du -s --block-size=1 --exclude='*-delete' "$state/kafka" | awk '{ print "kafka_bytes", $1 }'

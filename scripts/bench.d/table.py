@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The results of all runs: the targets, every figure's median and range, the stages. Or all of it as JSON."""
+"""Prints the results of all runs: the targets, each figure's median and range, the stages; or all of it as JSON."""
 
 import argparse
 import json
@@ -31,7 +31,7 @@ COLUMNS = {
     "many_bookings": "many bookings",
     "many_s": "decisions again after s",
 }
-# Time that passed, during which the thread may have worked on something else.
+# Waits: the thread may have worked on something else meanwhile.
 WAITS = ("poll", "blocked", "load", "ledger_commit", "transaction")
 BOUNDS = {"<=": operator.le, ">=": operator.ge}
 
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def collect(runs: Path, stable: float) -> dict[str, dict]:
-    """By row: each figure's median, lowest and highest, and whether these are close enough to call it a figure."""
+    """Returns, by row, each figure's median, lowest and highest, and whether the range is small enough to print a figure."""
     rows: dict[str, dict] = {}
     for line in runs.read_text().splitlines():
         run = json.loads(line)
@@ -78,7 +78,7 @@ def collect(runs: Path, stable: float) -> dict[str, dict]:
 
 def summary(values: list[float], stable: float) -> dict:
     lowest, highest = min(values), max(values)
-    # What is nearly nothing has no ratio.
+    # Values near zero have no meaningful ratio.
     return {
         "n": len(values),
         "median": median(values),
@@ -89,7 +89,7 @@ def summary(values: list[float], stable: float) -> dict:
 
 
 def read_targets(file: Path, rows: dict):
-    """The targets of rows that were run, with what was measured."""
+    """Returns the targets of the rows that were run, with their figures."""
     for line in file.read_text().splitlines():
         if line.startswith("#"):
             continue
@@ -137,7 +137,7 @@ def print_targets(targets: list[dict], rows: dict) -> None:
 
 
 def print_figures(rows: dict) -> None:
-    """One table for each kind of row: drains, a steady load, a fail-over."""
+    """Prints one table for each kind of row: drains, a steady load, a fail-over."""
     for first in ("requests_per_s_whole", "answers_per_s", "few_s"):
         kind = {name: row for name, row in rows.items() if first in row["figures"]}
         if not kind:
@@ -151,7 +151,7 @@ def print_figures(rows: dict) -> None:
 
 
 def print_stages(rows: dict) -> None:
-    """Seconds of the threads per million requests."""
+    """Prints the seconds of the threads per million requests."""
     lines = []
     for name, row in rows.items():
         for topology, stages in row["stages"].items():

@@ -1,8 +1,8 @@
-"""Looks at the live page as a traveller does, in real Chromium, and says what is not as it should be.
+"""Uses the live page as a traveller does, in real Chromium, and fails with a message if something is wrong.
 
 page.py BROWSER URL TRAIN DATE SCREENSHOT
 
-TRAIN must be small and unsold on DATE, for the test fills its general quota until somebody waits.
+TRAIN must be small and unsold on DATE, as the test fills its general quota until a booking waits.
 """
 
 import json
@@ -45,7 +45,7 @@ class Traveller:
         }
 
     def fill(self):
-        """Books what is left of the general quota."""
+        """Books the rest of the general quota."""
         ends = f"from={self.stops[0]}&to={self.stops[-1]}&class={self.travel_class}&quota=GN"
         left = get(f"{self.url}/trains/{self.train}/{self.date}/availability?{ends}")["availability"][0]["available"]
         groups = [6] * (left // 6) + ([left % 6] if left % 6 else [])
@@ -54,7 +54,7 @@ class Traveller:
 
 
 def shows_a_booking(page, traveller):
-    """A booking that somebody else sends appears in the seat map, without anything being done in the page."""
+    """A booking sent by another client appears in the seat map, without any action in the page."""
     sold = page.locator("#map .sold")
     before = sold.count()
     append(traveller.url, traveller.booking("posted", 1))
@@ -71,14 +71,14 @@ def books_and_cancels_by_keyboard(page):
     assert page.locator("#cancel input").input_value().isdigit()
     page.locator("#cancel input").focus()
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-    assert outline == "solid", f"the focus is not to be seen: {outline}"
+    assert outline == "solid", f"the focus is not visible: {outline}"
     page.keyboard.press("Enter")
     expect(page.locator("#answers li")).to_have_count(2)
     expect(answer).to_contain_text("1 cancelled")
 
 
 def promotes_before_ones_eyes(page, traveller):
-    """A full train: who books in the page waits; somebody else's cancellation gives a seat, and the list is empty."""
+    """On a full train, a booking from the page waits. Another client's cancellation gives it a seat and empties the list."""
     bookings = page.locator("#bookings")
     before = int(bookings.inner_text())
     filled = traveller.fill()
@@ -101,7 +101,7 @@ def promotes_before_ones_eyes(page, traveller):
 def fits_a_phone(page):
     page.set_viewport_size(PHONE)
     wide = page.evaluate("document.documentElement.scrollWidth")
-    assert wide <= PHONE["width"], f"{wide} pixels on {PHONE['width']}: there is a horizontal scroll"
+    assert wide <= PHONE["width"], f"{wide} pixels on {PHONE['width']}: the page scrolls horizontally"
     small = page.evaluate("""[...document.querySelectorAll("button, select, input")]
         .map((control) => control.getBoundingClientRect().height).filter((height) => height < 40)""")
     assert not small, f"controls too small for a finger: {small}"
@@ -149,9 +149,9 @@ def main(browser_path, url, train, date, screenshot):
         is_dark_in_the_dark(page)
         page.screenshot(path=screenshot, full_page=True)
         browser.close()
-        assert not complaints, f"the console says: {complaints}"
-        assert not foreign, f"asked elsewhere: {foreign}"
-    print("the page is as it should be")
+        assert not complaints, f"messages on the console: {complaints}"
+        assert not foreign, f"requests to other hosts: {foreign}"
+    print("the page works")
 
 
 main(*sys.argv[1:])

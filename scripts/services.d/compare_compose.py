@@ -11,7 +11,7 @@ from pathlib import Path
 import ruamel.yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-ONE_SHOT = {"seed", "migrate"}  # end by themselves, so they have no health
+ONE_SHOT = {"seed", "migrate"}  # they end by themselves, so they have no health check
 
 
 def main():
@@ -38,7 +38,7 @@ def main():
 
 
 class Settings:
-    """What scripts/services.d/settings.sh says when no variable is set."""
+    """The defaults of scripts/services.d/settings.sh."""
 
     NAMES = ["kafka_version", "registry_version", "postgres_major"]
     SERVICES = ["kafka", "registry", "redis", "postgres", "prometheus"]
@@ -155,14 +155,14 @@ def mounts(compose, name, volume):
 
 
 def read_settings(path):
-    """The lines `name=value` of a file."""
+    """Returns the lines `name=value` of a file."""
     lines = (ROOT / path).read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
 def load_yaml(path):
     yaml = ruamel.yaml.YAML(typ="safe", pure=True)
-    # `!reset` is compose's way to take a value back; here it is just the value.
+    # In Compose, `!reset` removes a value; here it is read as the value itself.
     yaml.constructor.add_constructor("!reset", lambda loader, node: [])
     return yaml.load(ROOT / path)
 

@@ -1,11 +1,11 @@
-# The containers of docker-compose.yml, where a Docker daemon answers. Sourced by scripts/services.
-# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see settings.sh
+# Runs the containers of docker-compose.yml if a Docker daemon answers. Sourced by scripts/services. shellcheck
+# shell=bash disable=SC2154 # what is not assigned here is a setting: see settings.sh
 
 docker_answers() {
   command -v docker >/dev/null && docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1
 }
 
-# The second file puts Prometheus on the machine's own network, where the workers under test are.
+# The second file puts Prometheus on the machine's own network, where the workers listen.
 compose() {
   INTERLOCK_STATE=$state docker compose -f "$scripts/../docker-compose.yml" -f "$scripts/../deploy/docker-compose.services.yml" "$@"
 }

@@ -41,13 +41,13 @@ kafka_launch() {
   done
 }
 
-# The controllers' names are part of the data: a cluster cannot grow by starting more of it.
+# The controllers' names are part of the data, so a cluster cannot be enlarged by starting more brokers.
 kafka_same_size() {
   local file=$state/kafka/brokers
   mkdir -p "$state/kafka"
   [[ -e $file ]] || echo "$brokers" >"$file"
   [[ $(<"$file") == "$brokers" ]] || {
-    complain kafka "the data in $state/kafka are of $(<"$file") broker(s), not $brokers: start --fresh kafka"
+    complain kafka "the data in $state/kafka belong to $(<"$file") broker(s), not $brokers: start --fresh kafka"
     return 1
   }
 }
@@ -58,7 +58,8 @@ broker_launch() {
   broker_properties "$node" >"$folder/server.properties"
   [[ -e $folder/data/meta.properties ]] || quietly "$folder/format.log" kafka_java -Xmx256m kafka.tools.StorageTool format --ignore-formatted \
     --cluster-id "$kafka_cluster_id" --config "$folder/server.properties"
-  # Batches of a megabyte are half a region of the default size: each would be allocated apart and start a marking of the heap.
+  # A batch of a megabyte fills half a region of the default size: each would be allocated separately and start a
+  # marking of the heap.
   launch "kafka-$node" java -Xms256m -Xmx1g -XX:G1HeapRegionSize=8m -cp "$kafka_home/lib/*" \
     -Dorg.slf4j.simpleLogger.showDateTime=true -Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS \
     kafka.Kafka "$folder/server.properties"
@@ -66,7 +67,7 @@ broker_launch() {
 
 kafka_java() { java -cp "$kafka_home/lib/*" "$@"; }
 
-# The shared settings, then what only this node knows; of a name given twice the last counts.
+# Prints the shared settings, then those of this node. If a name occurs twice, the last value counts.
 broker_properties() {
   local node=$1 other voters=()
   for ((other = 1; other <= brokers; other++)); do voters+=("$other@127.0.0.1:$(controller_port "$other")"); done
@@ -88,7 +89,7 @@ PROPERTIES
   [[ -z $kafka_extra ]] || cat "$kafka_extra"
 }
 
-# A second way in, by which clients are told to come back to the proxy that they came through.
+# Prints a second listener, which advertises the proxy's address, so that its clients stay behind the proxy.
 proxied_properties() {
   local node=$1
   cat <<PROPERTIES
@@ -98,7 +99,7 @@ listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PL
 PROPERTIES
 }
 
-# What a cluster that survives a broker needs.
+# Prints the settings with which a cluster survives the loss of a broker.
 replicated_properties() {
   cat <<PROPERTIES
 default.replication.factor=3
@@ -109,7 +110,7 @@ transaction.state.log.min.isr=2
 PROPERTIES
 }
 
-# Every broker is in the answer to a client's question, so it is registered and unfenced.
+# Succeeds once every broker is in the metadata that clients get, and therefore registered and unfenced.
 kafka_ready() {
   local answer
   answer=$(kcat -b "${own_address[kafka]}" -m 2 -L) || return 1

@@ -1,6 +1,6 @@
-# Getting what is missing: Debian packages, and folders of the cache that are whole or absent. Sourced by
-# scripts/services and scripts/test.
-# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see settings.sh
+# Installs missing Debian packages, and fills folders of the cache so that each is complete or absent. Sourced by
+# scripts/services and scripts/test. shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see
+# settings.sh
 
 # need COMMAND=PACKAGE...: installs the packages whose command is missing.
 need() {
@@ -18,7 +18,7 @@ install_packages() {
   without_daemons as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" >/dev/null
 }
 
-# Debian starts a daemon as soon as it is installed, on the very port we want; policy-rc.d is how to ask it not to.
+# Debian starts a daemon as soon as it is installed, on the very port we want; a policy-rc.d prevents that.
 without_daemons() {
   local policy=/usr/sbin/policy-rc.d result=0
   if [[ -e $policy ]] && ! grep -q 'by interlock' "$policy"; then
@@ -32,8 +32,8 @@ without_daemons() {
   return "$result"
 }
 
-# fill_once FOLDER FUNCTION: FUNCTION fills a folder beside it, which takes its place when done. An interrupted
-# download leaves nothing that a later run would trust.
+# fill_once FOLDER FUNCTION: FUNCTION fills a temporary folder, which is renamed when it is complete. So a later run
+# never uses the remains of an interrupted download.
 fill_once() {
   local folder=$1 fill=$2
   [[ ! -d $folder ]] || return 0
@@ -58,7 +58,7 @@ unmount_below() {
   done < <(mounts_below "$(realpath "$1")")
 }
 
-# quietly LOG COMMAND...: shows what a command said only if it fails.
+# quietly LOG COMMAND...: shows a command's output only if it fails.
 quietly() {
   local log=$1
   shift

@@ -1,6 +1,6 @@
-# TimescaleDB. Debian has it for PostgreSQL 17 only from release 13 on; on an older machine it runs in a small tree of
-# that release (a chroot), which shares nothing with the machine but the folder of its data. Sourced by scripts/services.
-# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see settings.sh
+# TimescaleDB. Debian has it for PostgreSQL 17 only from release 13 on. On an older machine it runs in a small tree of
+# that release (a chroot), which shares only its data folder with the machine. Sourced by scripts/services. shellcheck
+# shell=bash disable=SC2154 # what is not assigned here is a setting: see settings.sh
 
 postgres_bin=/usr/lib/postgresql/$postgres_major/bin
 postgres_tree=$cache/postgres-$postgres_major-$debian_release
@@ -23,8 +23,8 @@ postgres_bootstrap() {
 postgres_processes() { echo postgres; }
 postgres_ports() { echo "$postgres_port"; }
 
-# The data folder as the server sees it. In the tree each state folder has a mount point of its own, so that two
-# states can share one tree.
+# Prints the data folder as the server sees it. Within the tree, each state folder has a mount point of its own, so that
+# two states can share one tree.
 postgres_folder() {
   if on_host; then echo "$postgres_data"; else echo "/srv/interlock-$(cksum <<<"$postgres_data" | cut -d' ' -f1)"; fi
 }
@@ -44,14 +44,14 @@ postgres_launch() {
   local folder setting settings=()
   folder=$(postgres_folder)
   postgres_make_folder "$folder"
-  # Only a finished initdb is followed by this mark; anything else is what an interrupted one left.
+  # This mark follows a finished initdb. Without it, the folder is the remains of an interrupted one.
   as_root test -e "$postgres_data/interlock-ready" || postgres_initialise "$folder"
   while IFS= read -r setting; do settings+=(-c "$setting"); done < <(grep -E '^[a-z]' "$scripts/postgres/postgresql.conf")
   launch_as_postgres "$postgres_bin/postgres" -D "$folder" -c listen_addresses=127.0.0.1 -c port="$postgres_port" \
     -c unix_socket_directories= "${settings[@]}"
 }
 
-# launch wants a command, not a function: it must become the server, so that the pid is the server's.
+# `launch` needs a command, not a function: the command must become the server, so that the pid is the server's.
 launch_as_postgres() {
   local prefix=()
   ((EUID == 0)) || on_host || prefix=(sudo)
@@ -68,7 +68,7 @@ postgres_make_folder() {
   as_root mkdir -p "$postgres_data"
   if ! on_host; then
     as_root mkdir -p "$inside"
-    unmount_below "$inside" # what a killed run left may be a folder that is gone by now
+    unmount_below "$inside" # a killed run may have left a mount of a folder that no longer exists
     as_root mount --bind "$postgres_data" "$inside"
   fi
   owner=$(as_postgres id -u):$(as_postgres id -g)
@@ -84,7 +84,7 @@ postgres_initialise() {
 
 postgres_ready() { sql postgres 'select 1'; }
 
-# The role may make databases, so that each test can have its own.
+# The role may create databases, so that each test can have its own.
 postgres_prepare() {
   [[ $(sql postgres "select 1 from pg_roles where rolname = 'interlock'") == 1 ]] ||
     sql postgres 'create role interlock login createdb'
@@ -100,5 +100,5 @@ sql() {
 
 postgres_stopped() { on_host || unmount_below "$postgres_tree$(postgres_folder)"; }
 
-# "Fast": ends sessions instead of waiting for them.
+# The signal for a "fast" shutdown, which ends sessions instead of waiting for them.
 postgres_stop_signal() { echo INT; }

@@ -1,6 +1,6 @@
-# Processes that outlive the shell which started them, and are only ever stopped by those who can prove they are the
-# same. Sourced by scripts/services.
-# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see settings.sh
+# Starts processes that outlive their shell, and stops a process only if it is provably the one that was started.
+# Sourced by scripts/services. shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see
+# settings.sh
 
 say() { printf '%-11s %s\n' "$1" "$2"; }
 complain() { printf '%-11s %s\n' "$1" "$2" >&2; }
@@ -12,17 +12,18 @@ as_root() {
 pid_file() { echo "$state/run/$1.pid"; }
 log_file() { echo "$state/log/$1.log"; }
 
-# When PID was started, in clock ticks of this boot. A number that was given to another process has another birth.
+# Prints when PID was started, in clock ticks of this boot. If the number was given to another process, this time
+# differs.
 birth_of() {
   local stat
   { stat=$(<"/proc/$1/stat"); } 2>/dev/null || return 1
   stat=${stat##*) } # the name, in brackets, may hold blanks
   read -ra stat <<<"$stat"
-  [[ ${stat[0]} != [ZX] ]] || return 1 # dead, though nobody has noticed yet
+  [[ ${stat[0]} != [ZX] ]] || return 1 # dead, though its parent has not noticed yet
   echo "${stat[19]} $(</proc/sys/kernel/random/boot_id)"
 }
 
-# Prints the pid of PROCESS if the one we started still runs.
+# Prints the pid of PROCESS if the process that we started still runs.
 pid_of() {
   local pid birth file
   file=$(pid_file "$1")
@@ -34,7 +35,7 @@ pid_of() {
 
 is_running() { pid_of "$1" >/dev/null; }
 
-# launch PROCESS COMMAND...: in a session of its own, without our terminal, input or lock.
+# launch PROCESS COMMAND...: starts it in a session of its own, without our terminal, input or lock.
 launch() {
   local process=$1 log
   shift
@@ -46,7 +47,7 @@ launch() {
   echo "$! $(birth_of $!)" >"$(pid_file "$process")"
 }
 
-# A killed server stays in the process table until its parent notices, and PostgreSQL would take it for alive.
+# A killed server stays in the process table until its parent notices, and PostgreSQL would consider it alive.
 await_reaped() {
   local pid _ deadline=$((SECONDS + stop_deadline_seconds))
   [[ -s $(pid_file "$1") ]] || return 0
@@ -54,7 +55,7 @@ await_reaped() {
   while grep -q '^State:.Z' "/proc/$pid/status" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.1; done
 }
 
-# halt PROCESS SIGNAL: asks, waits, and only then kills.
+# halt PROCESS SIGNAL: sends the signal, waits, and kills the process only if it is still there.
 halt() {
   local process=$1 signal=$2 pid deadline
   if pid=$(pid_of "$process"); then
@@ -70,7 +71,7 @@ halt() {
   rm -f "$(pid_file "$process")"
 }
 
-# It may end by itself just now, and it may be another user's (PostgreSQL).
+# The process may just have ended, and it may belong to another user (PostgreSQL).
 send() { kill -s "$1" "$2" 2>/dev/null || ! [[ -d /proc/$2 ]] || as_root kill -s "$1" "$2" || true; }
 
 # Waits until SERVICE answers; shows the end of its log if it dies or is late.
@@ -93,20 +94,20 @@ show_logs() {
 
 port_answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# A port that somebody else holds is named at once, not after a time-out.
+# Names a port that another program holds at once, not after a time-out.
 require_free_port() {
   local service=$1 port=$2
   port_answers "$port" || return 0
-  complain "$service" "port 127.0.0.1:$port is in use by something this script did not start; stop that, or choose another port with ${port_variable[$service]}"
+  complain "$service" "port 127.0.0.1:$port is in use by a program that this script did not start; stop it, or choose another port with ${port_variable[$service]}"
   return 1
 }
 
-# What is mounted on or below a folder, deepest first.
+# Prints the mount points at or below a folder, deepest first.
 mounts_below() {
   awk -v top="$1" '$5 == top || index($5, top "/") == 1 { print $5 }' /proc/self/mountinfo | sort -r
 }
 
-# Removes a folder, but never anything that is mounted in it: a mounted /dev or a database would go with it.
+# Removes a folder, but refuses if anything is mounted in it: a mounted /dev or a database would be removed too.
 remove_tree() {
   local tree=$1 mounted
   [[ $tree == "$cache"/* || $tree == "$state"/* ]] || { complain services "will not remove $tree"; return 1; }

@@ -13,7 +13,7 @@ prometheus_launch() {
     --storage.tsdb.path="$state/prometheus/data" --web.listen-address="127.0.0.1:$prometheus_port"
 }
 
-# The same file as in docker-compose.yml, with the workers' ports on this machine for targets.
+# Prints the file that docker-compose.yml uses, with the workers' ports on this machine as targets.
 prometheus_config() {
   local port targets=()
   for port in "${worker_metrics_ports[@]}"; do targets+=("\"127.0.0.1:$port\""); done

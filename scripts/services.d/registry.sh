@@ -19,7 +19,7 @@ registry_download() {
 registry_processes() { echo registry; }
 registry_ports() { echo "$registry_port"; }
 
-# The schemas are kept in a file: ids that are in Kafka's records must still mean something after a restart.
+# The schemas are kept in a file, as the ids in Kafka's records must still be valid after a restart.
 registry_launch() {
   mkdir -p "$state/registry"
   launch registry java -Xmx512m \
