@@ -3,7 +3,6 @@
 
 mod dlq;
 mod replay;
-mod transactions;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,7 +16,6 @@ use crate::config::{self, Flag, LogFormat, Sources};
 
 pub(crate) use dlq::{Dlq, DlqAction, DlqList, DlqReplay, DlqShow};
 pub(crate) use replay::Replay;
-pub(crate) use transactions::{Transactions, TransactionsAbort, TransactionsAction, TransactionsList};
 
 /// Sells train seats from Kafka, exactly once.
 #[derive(Debug, Parser)]
@@ -72,7 +70,6 @@ pub(crate) enum Command {
     Audit(Audit),
     Replay(Replay),
     Dlq(Dlq),
-    Transactions(Transactions),
     Topology(Topology),
     Schemas(Schemas),
     Config(Config),

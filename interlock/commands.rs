@@ -15,7 +15,6 @@ pub(crate) mod run;
 mod schemas;
 mod seed;
 mod topology;
-mod transactions;
 
 use crate::Status;
 use crate::cli::Command;
@@ -35,7 +34,6 @@ pub(crate) fn call(command: Command, loaded: &Loaded) -> anyhow::Result<Status> 
         Command::Audit(arguments) => audit::call(&arguments, &loaded.config),
         Command::Replay(arguments) => replay::call(&arguments, &loaded.config),
         Command::Dlq(arguments) => dlq::call(&arguments, &loaded.config),
-        Command::Transactions(arguments) => transactions::call(&arguments, &loaded.config),
         Command::Topology(arguments) => topology::call(&arguments),
         Command::Schemas(arguments) => schemas::call(&arguments, &loaded.config),
         Command::Config(arguments) => config::call(&arguments, loaded),

@@ -11,7 +11,6 @@
 //! | `audit/` | I1 to I6, judged from the outside |
 //! | `dead_letters/` | what could not be decoded: looked at, and sent again once |
 //! | `replay/` | ledgers and windows, derived from the events once more |
-//! | `transactions` | what is open on the brokers, and how it is ended |
 //! | `partition_reader` | a partition, read to where it ends |
 //! | `observe`, `stop` | what processes that stay share: metrics and health over HTTP, signals |
 //! | `topic_access` | records as JSON, directly or through a gateway |
@@ -41,7 +40,6 @@ mod services;
 mod stop;
 mod topic_access;
 mod topics;
-mod transactions;
 
 use std::io;
 

@@ -84,7 +84,7 @@ impl PartitionReader {
             } else if moved.0.elapsed() > STANDSTILL_MAX {
                 bail!(
                     "{} can't be read past offset {position}, its high watermark is {}: a transaction has been open for \
-                     longer than {} s; `interlock transactions list` shows whose it is",
+                     longer than {} s; Kafka's kafka-transactions.sh shows whose it is",
                     self.source,
                     self.end,
                     STANDSTILL_MAX.as_secs()

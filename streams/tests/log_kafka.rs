@@ -5,8 +5,6 @@
 mod fixture;
 #[path = "kafka/groups.rs"]
 mod groups;
-#[path = "kafka/hanging.rs"]
-mod hanging;
 #[path = "kafka/positions.rs"]
 mod positions;
 #[path = "kafka/proxy.rs"]

@@ -1,5 +1,5 @@
 //! What operators do when something went wrong, against real servers: dead letters are looked at and sent again, ledgers and
-//! windows are derived once more, open transactions are ended; and what a worker refuses to start with.
+//! windows are derived once more; and what a worker refuses to start with.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,6 @@ use interlock_tests::real::{Finished, Installation, PATIENCE, Raw, Sums, in_inst
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
 use serde_json::Value;
 
 /// Calls a command that must end with this status.
@@ -273,72 +272,6 @@ async fn more_ledgers_know_what_was_sold() -> Result<()> {
         all_holds(installation).await?;
         pnrs_are_unique(installation).await?;
         worker.stop().await?;
-        Ok(())
-    })
-    .await
-}
-
-/// A producer with an open transaction that holds readers of `rejected` back.
-async fn open_transaction(installation: &Installation, transactional_id: &str) -> Result<FutureProducer> {
-    let mut client = ClientConfig::new();
-    client
-        .set("bootstrap.servers", installation.bootstrap_servers())
-        .set("transactional.id", transactional_id)
-        .set("transaction.timeout.ms", "600000");
-    let producer: FutureProducer = client.create()?;
-    producer.init_transactions(PATIENCE)?;
-    producer.begin_transaction()?;
-    let record = FutureRecord::<str, [u8]>::to(topics::REJECTED)
-        .partition(0)
-        .key("k")
-        .payload(b"x");
-    let sent = producer.send(record, PATIENCE).await;
-    sent.map_err(|(error, _)| error)?;
-    Ok(producer)
-}
-
-#[tokio::test]
-async fn open_transactions_are_found_and_ended() -> Result<()> {
-    in_installation("transactions", async |installation| {
-        installation.seed(3).await?;
-        let list = async || lines(&call(installation, &["transactions", "list", "--json"], 0).await?.out);
-        ensure!(list().await?.is_empty());
-
-        let own = format!("{}-booking-dead-0", installation.application_id());
-        let ours = open_transaction(installation, &own).await?;
-        let theirs = open_transaction(installation, "somebody-elses").await?;
-        let open = list().await?;
-        ensure!(open.len() == 2, "{open:?}");
-        let of = |id: &str| open.iter().find(|open| open["transactional_id"] == id);
-        let (ours_open, theirs_open) = (of(&own).context("ours")?, of("somebody-elses").context("theirs")?);
-        ensure!(
-            ours_open["topic"] == topics::REJECTED && ours_open["state"] == "Ongoing",
-            "{ours_open}"
-        );
-        ensure!(ours_open["held_back"].as_i64() > Some(0), "{ours_open}");
-        let text = call(installation, &["transactions", "list"], 0).await?.out;
-        ensure!(text.contains(&own) && text.contains("holds back"), "{text}");
-
-        let name = |open: &Value| open["name"].as_str().unwrap_or_default().to_owned();
-        let refused = call(installation, &["transactions", "abort", &name(theirs_open)], 1).await?;
-        ensure!(refused.error.contains("--foreign"), "{refused:?}");
-        call(installation, &["transactions", "abort", &name(ours_open)], 0).await?;
-        ensure!(list().await?.len() == 1, "ours is still open");
-        ensure!(ours.commit_transaction(PATIENCE).is_err(), "its producer is not fenced");
-        call(
-            installation,
-            &["transactions", "abort", &name(theirs_open), "--foreign"],
-            0,
-        )
-        .await?;
-        ensure!(list().await?.is_empty(), "theirs is still open");
-        drop(theirs);
-
-        let nothing = call(installation, &["transactions", "abort", "rejected:0:1"], 1).await?;
-        ensure!(nothing.error.contains("is not open"), "{nothing:?}");
-        // Nobody's records are there, and nobody waits for any.
-        let rejected = call(installation, &["consume", "--topic", topics::REJECTED], 0).await?;
-        ensure!(rejected.out.is_empty(), "{rejected:?}");
         Ok(())
     })
     .await

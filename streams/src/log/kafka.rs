@@ -10,7 +10,6 @@
 //! | `appender` | a producer without transactions |
 //! | `reader` | one partition outside of any group |
 //! | `inquirer` | questions about topics and offsets, and the creation of topics |
-//! | `hanging`, `wire` | transactions that are open on the brokers, asked over a connection of its own |
 //! | `ffi` | the few calls that rust-rdkafka lacks; the only unsafe code |
 //! | `errors` | errors sorted by what the caller does next |
 //!
@@ -26,14 +25,12 @@ mod consumer;
 mod context;
 mod errors;
 mod ffi;
-mod hanging;
 mod inquirer;
 mod member;
 mod membership;
 mod positions;
 mod producer;
 mod reader;
-mod wire;
 
 use async_trait::async_trait;
 use tokio::sync::OnceCell;
@@ -48,7 +45,6 @@ use crate::record::{OutputRecord, TopicPartition};
 
 pub use self::config::{GroupProtocol, KafkaConfig};
 pub use self::ffi::exit;
-pub use self::hanging::{Coordinated, OpenTransaction};
 
 /// The log on Kafka.
 pub struct KafkaLog {

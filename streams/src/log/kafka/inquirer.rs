@@ -7,14 +7,12 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::metadata::MetadataPartition;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::config::{KafkaConfig, QUESTION};
 use super::context::Context;
 use super::errors::{fatal, from_code, from_kafka, retriable};
 use super::ffi;
-use super::hanging::Cluster;
 use crate::log::{CommittedOffset, LogError, TopicSpec};
 use crate::record::TopicPartition;
 
@@ -39,12 +37,6 @@ impl Inquirer {
             client,
             groups: Mutex::default(),
         })
-    }
-
-    /// Where brokers are, and which of them leads what.
-    pub(super) async fn cluster(&self) -> Result<Cluster, LogError> {
-        let action = format!("ask {} for its brokers", self.config.place());
-        self.ask(self.client.clone(), action, cluster).await
     }
 
     /// Runs a blocking question on a thread of its own. Questions that Kafka can't answer at the moment are asked again
@@ -212,26 +204,6 @@ impl Inquirer {
         }
         Ok(())
     }
-}
-
-/// Where brokers are, and which of them leads what.
-fn cluster(client: &BaseConsumer<Context>, timeout: Duration) -> KafkaResult<Cluster> {
-    let metadata = client.fetch_metadata(None, timeout)?;
-    let brokers = metadata.brokers().iter().filter_map(|broker| {
-        let port = u16::try_from(broker.port()).ok()?;
-        Some((broker.id(), (broker.host().to_owned(), port)))
-    });
-    let leaders = metadata.topics().iter().flat_map(|topic| {
-        let of = |partition: &MetadataPartition| {
-            let source = TopicPartition::new(topic.name(), partition.id());
-            (source, partition.leader())
-        };
-        topic.partitions().iter().map(of)
-    });
-    Ok(Cluster {
-        brokers: brokers.collect(),
-        leaders: leaders.collect(),
-    })
 }
 
 /// Number of partitions of a topic, once all of them have a leader.
