@@ -44,7 +44,7 @@ mod topics;
 use std::io;
 
 use clap::Parser as _;
-use interlock_streams::log::kafka::exit;
+use interlock_kafka::exit;
 
 /// Every record is a handful of small texts; mimalloc hands them out for a quarter less of all CPU time than the system's
 /// allocator. It asks for no huge pages (`no_thp`): a worker with four threads takes a fifth less memory without.

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use interlock_gateway::topics::Topics;
+use interlock_kafka::{GroupProtocol, KafkaConfig, KafkaLog};
 use interlock_schemas::registry::{
     ConfluentRegistry, Credentials, Ids, Registry, RegistryError, RegistrySettings, register_all,
 };
 use interlock_schemas::topics::{BOOKING_REQUESTS, contract};
 use interlock_streams::ledger::LedgerError;
 use interlock_streams::ledger::redis::{RedisConfig, RedisSetupError};
-use interlock_streams::log::kafka::{GroupProtocol, KafkaConfig, KafkaLog};
 use interlock_streams::log::{Log as _, LogError};
 use interlock_streams::sink::SinkError;
 use rdkafka::ClientConfig;

@@ -13,8 +13,8 @@
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
+use interlock_kafka::KafkaConfig;
 use interlock_schemas::topics::{BOOKING_REQUESTS, EVENTS, TOPICS, TRAIN_SERVICES, dlq};
-use interlock_streams::log::kafka::KafkaConfig;
 use interlock_streams::log::{Log, TopicSpec};
 use interlock_topologies::topic_specs;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};

@@ -6,7 +6,7 @@ mod start;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use interlock_streams::log::kafka::exit;
+use interlock_kafka::exit;
 use interlock_streams::runtime::{Health, Running};
 
 use crate::commands::topology::choose;

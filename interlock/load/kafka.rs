@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use interlock_kafka::KafkaConfig;
 use interlock_schemas::topics::BOOKING_REQUESTS;
 use interlock_streams::log::Log;
-use interlock_streams::log::kafka::KafkaConfig;
 use interlock_streams::record::TopicPartition;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaError;

@@ -1,12 +1,10 @@
 //! The partitioned, transactional log that topologies read from and write to.
 //!
-//! Two implementations, [`kafka`] and [`memory`] (alone or kept on [`disk`]), pass one conformance suite
-//! (`testing::conformance::log`). All methods
-//! are asynchronous, so that every call is a place where a simulator can break it. Implementations must be safe to drop
+//! [`memory`] implements it in this process, alone or kept on [`disk`]; the crate `interlock-kafka` does on Kafka. All pass
+//! one conformance suite (`testing::conformance::log`). All methods are asynchronous, so that every call is a place where a simulator can break it. Implementations must be safe to drop
 //! at any await point: a dropped call may or may not have had its effect, as with a lost reply.
 
 pub mod disk;
-pub mod kafka;
 pub mod memory;
 pub mod murmur2;
 
@@ -22,7 +20,6 @@ use crate::record::{OutputRecord, PartitionRecords, Record, TopicPartition};
 
 /// What went wrong, sorted by what the caller does next.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum LogError {
     /// Nothing happened; the same call may succeed later.
     #[error("{action}: {reason} (will be tried again)")]

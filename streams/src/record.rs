@@ -67,13 +67,6 @@ pub struct Record {
     pub headers: Vec<Header>,
 }
 
-impl Record {
-    /// Bytes of its key and value.
-    pub(crate) fn size(&self) -> usize {
-        self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len)
-    }
-}
-
 /// Consecutive records of one partition, ascending by offset; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartitionRecords {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use interlock_kafka::{KafkaConfig, KafkaLog};
 use interlock_schemas::registry::{ConfluentRegistry, Ids, Registry, RegistrySettings, register_all};
 use interlock_schemas::{Decoder, Event, TrainService, topics};
 use interlock_streams::log::Log as _;
-use interlock_streams::log::kafka::{KafkaConfig, KafkaLog};
 use interlock_streams::record::{Record, TopicPartition};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};

@@ -4,33 +4,33 @@
     reason = "reasons are errors, codes and texts, owned or not; each is written down once"
 )]
 
+use interlock_streams::log::LogError;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-use super::ffi::TransactionError;
-use crate::log::LogError;
+use crate::ffi::TransactionError;
 
-pub(super) fn retriable(action: impl Into<String>, reason: impl ToString) -> LogError {
+pub(crate) fn retriable(action: impl Into<String>, reason: impl ToString) -> LogError {
     LogError::Retriable {
         action: action.into(),
         reason: reason.to_string(),
     }
 }
 
-pub(super) fn abortable(action: impl Into<String>, reason: impl ToString) -> LogError {
+pub(crate) fn abortable(action: impl Into<String>, reason: impl ToString) -> LogError {
     LogError::Abortable {
         action: action.into(),
         reason: reason.to_string(),
     }
 }
 
-pub(super) fn fenced(action: impl Into<String>, reason: impl ToString) -> LogError {
+pub(crate) fn fenced(action: impl Into<String>, reason: impl ToString) -> LogError {
     LogError::Fenced {
         action: action.into(),
         reason: reason.to_string(),
     }
 }
 
-pub(super) fn fatal(action: impl Into<String>, reason: impl ToString) -> LogError {
+pub(crate) fn fatal(action: impl Into<String>, reason: impl ToString) -> LogError {
     LogError::Fatal {
         action: action.into(),
         reason: reason.to_string(),
@@ -38,7 +38,7 @@ pub(super) fn fatal(action: impl Into<String>, reason: impl ToString) -> LogErro
 }
 
 /// Whether no retry helps: permissions, a request that can't be right, a record that no broker takes.
-pub(super) fn is_hopeless(code: RDKafkaErrorCode) -> bool {
+pub(crate) fn is_hopeless(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
         code,
@@ -78,7 +78,7 @@ fn advice(code: RDKafkaErrorCode) -> &'static str {
 }
 
 /// Sorts the error of a call outside of transactions.
-pub(super) fn from_code(action: impl Into<String>, code: RDKafkaErrorCode, reason: impl ToString) -> LogError {
+pub(crate) fn from_code(action: impl Into<String>, code: RDKafkaErrorCode, reason: impl ToString) -> LogError {
     if is_hopeless(code) {
         fatal(action, format!("{}{}", reason.to_string(), advice(code)))
     } else {
@@ -87,7 +87,7 @@ pub(super) fn from_code(action: impl Into<String>, code: RDKafkaErrorCode, reaso
 }
 
 /// Sorts an error of rust-rdkafka. What has no code is a wrong setting or a wrong use.
-pub(super) fn from_kafka(action: impl Into<String>, error: &KafkaError) -> LogError {
+pub(crate) fn from_kafka(action: impl Into<String>, error: &KafkaError) -> LogError {
     match error.rdkafka_error_code() {
         Some(code) => from_code(action, code, error),
         None => fatal(action, error),
@@ -96,7 +96,7 @@ pub(super) fn from_kafka(action: impl Into<String>, error: &KafkaError) -> LogEr
 
 /// Sorts the error of a transactional call as librdkafka's INTRODUCTION.md says: by its flags; what has none is fatal to
 /// the producer. Permissions and records that no broker takes come first: a new transaction would fail the same way.
-pub(super) fn from_transaction(action: impl Into<String>, error: &TransactionError) -> LogError {
+pub(crate) fn from_transaction(action: impl Into<String>, error: &TransactionError) -> LogError {
     let TransactionError { code, text, .. } = error;
     let reason = format!("{text} ({code:?}){}", advice(*code));
     if is_hopeless(*code) && *code != RDKafkaErrorCode::FencedInstanceId {

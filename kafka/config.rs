@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use interlock_streams::log::{ConsumerConfig, LogError};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
-use super::errors::fatal;
-use crate::log::{ConsumerConfig, LogError};
+use crate::errors::fatal;
 
 /// How members of a group agree on who reads what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub enum GroupProtocol {
 }
 
 /// How long one question of the inquirer waits for its answer before it is asked again.
-pub(super) const QUESTION: Duration = Duration::from_secs(5);
+pub(crate) const QUESTION: Duration = Duration::from_secs(5);
 
 /// How to reach Kafka and how patient to be with it.
 #[derive(Clone, Debug)]
@@ -98,7 +98,7 @@ const RESERVED: &[&str] = &[
 
 impl KafkaConfig {
     /// Refuses settings that contradict each other or what exactly-once rests on.
-    pub(super) fn check(&self) -> Result<(), LogError> {
+    pub(crate) fn check(&self) -> Result<(), LogError> {
         let action = "check the Kafka settings";
         if self.bootstrap_servers.trim().is_empty() {
             return Err(fatal(
@@ -127,13 +127,13 @@ impl KafkaConfig {
     }
 
     /// Where we connect to, for error messages.
-    pub(super) fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         format!("Kafka at {} (INTERLOCK_BOOTSTRAP_SERVERS)", self.bootstrap_servers)
     }
 
     /// A client that only asks questions. `read_uncommitted`, because librdkafka's answer to "what is the high watermark"
     /// is otherwise the last *stable* offset, and a rebuild that stopped there would miss an open transaction's records.
-    pub(super) fn inquirer(&self) -> ClientConfig {
+    pub(crate) fn inquirer(&self) -> ClientConfig {
         let mut config = self.client("interlock-inquirer");
         config.set("isolation.level", "read_uncommitted");
         config.set("allow.auto.create.topics", "false");
@@ -143,7 +143,7 @@ impl KafkaConfig {
     }
 
     /// A member of a group.
-    pub(super) fn consumer(&self, consumer: &ConsumerConfig) -> ClientConfig {
+    pub(crate) fn consumer(&self, consumer: &ConsumerConfig) -> ClientConfig {
         let mut config = self.fetching_client(&consumer.client_id);
         config.set("group.id", &consumer.group);
         config.set("max.poll.interval.ms", millis(self.max_poll_interval));
@@ -165,7 +165,7 @@ impl KafkaConfig {
     }
 
     /// A reader of one partition, told when it has reached the end.
-    pub(super) fn reader(&self) -> ClientConfig {
+    pub(crate) fn reader(&self) -> ClientConfig {
         let mut config = self.fetching_client("interlock-reader");
         config.set("group.id", &self.reader_group);
         config.set("enable.partition.eof", "true");
@@ -173,7 +173,7 @@ impl KafkaConfig {
     }
 
     /// A transactional producer.
-    pub(super) fn producer(&self, transactional_id: &str) -> ClientConfig {
+    pub(crate) fn producer(&self, transactional_id: &str) -> ClientConfig {
         let mut config = self.producing_client(transactional_id);
         config.set("transactional.id", transactional_id);
         config.set("transaction.timeout.ms", millis(self.transaction_timeout));
@@ -192,7 +192,7 @@ impl KafkaConfig {
     }
 
     /// A producer without transactions: somebody waits for each answer.
-    pub(super) fn appender(&self) -> ClientConfig {
+    pub(crate) fn appender(&self) -> ClientConfig {
         let mut config = self.producing_client("interlock-appender");
         config.set("message.timeout.ms", millis(self.call_deadline));
         config.set("linger.ms", "0");

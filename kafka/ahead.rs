@@ -6,38 +6,38 @@
 
 use std::collections::VecDeque;
 
-use crate::record::{PartitionRecords, Record, TopicPartition};
+use interlock_streams::record::{PartitionRecords, Record, TopicPartition};
 
-/// Bytes of keys and values after which nothing more is collected.
+/// Bytes of keys, values and headers after which nothing more is collected.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Records after which nothing more is collected.
 const RECORDS_MAX: usize = 16_384;
 
-/// Bytes of keys and values after which a batch ends, so that large records don't pile up.
+/// Bytes of keys, values and headers after which a batch ends, so that large records don't pile up.
 const BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Records by partition, in order.
 #[derive(Debug, Default)]
-pub(super) struct Ahead {
+pub(crate) struct Ahead {
     parts: Vec<(TopicPartition, VecDeque<Record>)>,
     records: usize,
     bytes: usize,
 }
 
 impl Ahead {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.records == 0
     }
 
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.records >= RECORDS_MAX || self.bytes >= BYTES_MAX
     }
 
     /// Adds a record behind those of its partition.
-    pub(super) fn push(&mut self, source: TopicPartition, record: Record) {
+    pub(crate) fn push(&mut self, source: TopicPartition, record: Record) {
         self.records += 1;
-        self.bytes += record.size();
+        self.bytes += record.bytes();
         // Records of a partition come in runs, the last of which is the likeliest.
         match self.parts.iter_mut().rev().find(|(known, _)| *known == source) {
             Some((_, records)) => records.push_back(record),
@@ -46,18 +46,18 @@ impl Ahead {
     }
 
     /// Drops what was collected of a partition.
-    pub(super) fn drop_partition(&mut self, source: &TopicPartition) {
+    pub(crate) fn drop_partition(&mut self, source: &TopicPartition) {
         self.parts.retain(|(known, records)| {
             if known == source {
                 self.records -= records.len();
-                self.bytes -= records.iter().map(Record::size).sum::<usize>();
+                self.bytes -= records.iter().map(Record::bytes).sum::<usize>();
             }
             known != source
         });
     }
 
     /// The first records, at most so many (at least one): of each partition the same number, as far as there are any.
-    pub(super) fn take(&mut self, max_records: usize) -> Vec<PartitionRecords> {
+    pub(crate) fn take(&mut self, max_records: usize) -> Vec<PartitionRecords> {
         let (mut room, mut bytes) = (max_records.max(1), 0);
         // What the short ones leave is shared among the long ones.
         self.parts.sort_by_key(|(_, records)| records.len());
@@ -67,7 +67,7 @@ impl Ahead {
             let mut records = Vec::with_capacity(share.min(waiting.len()));
             while records.len() < share && bytes < BATCH_BYTES_MAX {
                 let Some(record) = waiting.pop_front() else { break };
-                bytes += record.size();
+                bytes += record.bytes();
                 records.push(record);
             }
             room -= records.len();

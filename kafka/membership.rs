@@ -25,31 +25,31 @@
 
 use std::sync::Arc;
 
+use interlock_streams::log::{GroupMetadata, LogError, Polled};
+use interlock_streams::record::TopicPartition;
 use rdkafka::consumer::Consumer;
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::config::GroupProtocol;
-use super::errors::{from_kafka, retriable};
-use super::ffi::Membership;
-use super::member::Member;
-use crate::log::{GroupMetadata, LogError, Polled};
-use crate::record::TopicPartition;
+use crate::config::GroupProtocol;
+use crate::errors::{from_kafka, retriable};
+use crate::ffi::Membership;
+use crate::member::Member;
 
 /// A partition that the group gave us.
 #[derive(Default)]
-pub(super) struct Partition {
+pub(crate) struct Partition {
     /// Whether librdkafka's assignment has it, which it does from the first start on.
-    pub(super) started: bool,
+    pub(crate) started: bool,
     /// Whether its records are wanted.
-    pub(super) active: bool,
+    pub(crate) active: bool,
     /// Offset of the last start: anything before it is stale.
-    pub(super) from: i64,
+    pub(crate) from: i64,
     /// The generation in which it may have been lost.
-    pub(super) doubted: Option<i32>,
+    pub(crate) doubted: Option<i32>,
 }
 
 impl Member<'_> {
-    pub(super) fn assigned(&mut self, partitions: Vec<(String, i32)>) -> Result<Option<Polled>, LogError> {
+    pub(crate) fn assigned(&mut self, partitions: Vec<(String, i32)>) -> Result<Option<Polled>, LogError> {
         let acknowledged = self.consumer.incremental_assign(&TopicPartitionList::new());
         acknowledged.map_err(|error| from_kafka(format!("accept partitions in {}", self.start.name), &error))?;
         let mut partitions = self.named(partitions);
@@ -76,7 +76,7 @@ impl Member<'_> {
         confirmed
     }
 
-    pub(super) fn revoked(&mut self, partitions: Vec<(String, i32)>) -> Result<Option<Polled>, LogError> {
+    pub(crate) fn revoked(&mut self, partitions: Vec<(String, i32)>) -> Result<Option<Polled>, LogError> {
         let partitions = self.named(partitions);
         let member = Membership::of(self.consumer).is_some_and(|now| now.is_valid());
         let lost = std::mem::take(&mut self.overslept) || self.consumer.assignment_lost() || !member;
@@ -105,7 +105,7 @@ impl Member<'_> {
     }
 
     /// librdkafka has left the group because nobody polled. With KIP-848 that is all; there it revokes everything itself.
-    pub(super) fn left(&mut self) -> Result<Option<Polled>, LogError> {
+    pub(crate) fn left(&mut self) -> Result<Option<Polled>, LogError> {
         self.overslept = false;
         if self.start.protocol == GroupProtocol::Consumer {
             return Ok(None);
@@ -125,7 +125,7 @@ impl Member<'_> {
         Ok((!lost.is_empty()).then_some(Polled::Lost(lost)))
     }
 
-    pub(super) fn complete_revocation(&mut self) -> Result<(), LogError> {
+    pub(crate) fn complete_revocation(&mut self) -> Result<(), LogError> {
         let partitions = std::mem::take(&mut self.revoking);
         if partitions.is_empty() {
             return Ok(());
@@ -157,7 +157,7 @@ impl Member<'_> {
         partitions.into_iter().map(name).collect()
     }
 
-    pub(super) fn group_metadata(&self) -> Result<GroupMetadata, LogError> {
+    pub(crate) fn group_metadata(&self) -> Result<GroupMetadata, LogError> {
         match Membership::of(self.consumer) {
             Some(membership) if membership.is_valid() => Ok(GroupMetadata(Arc::new(membership))),
             // The broker would accept offsets sent with generation −1, from anybody.

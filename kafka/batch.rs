@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use interlock_streams::record::Record;
 use rustc_hash::FxHashMap;
 
-use super::ffi::Message;
-use crate::record::Record;
+use crate::ffi::Message;
 
 /// Size of an arena. A cached record keeps its arena alive, so not larger than that may cost.
 const ARENA_BYTES: usize = 64 * 1024;
@@ -19,13 +19,13 @@ const HEADER_NAMES_MAX: usize = 64;
 
 /// Copies records.
 #[derive(Default)]
-pub(super) struct Copier {
+pub(crate) struct Copier {
     arena: BytesMut,
     header_names: FxHashMap<Vec<u8>, Arc<str>>,
 }
 
 impl Copier {
-    pub(super) fn copy(&mut self, message: &Message) -> Record {
+    pub(crate) fn copy(&mut self, message: &Message) -> Record {
         let key = message.key().map(|bytes| self.bytes(bytes));
         let value = message.value().map(|bytes| self.bytes(bytes));
         let mut headers = Vec::new();

@@ -11,16 +11,16 @@ use super::{Membership, milliseconds, to_string};
 
 /// Why a transactional call failed, with the flags by which librdkafka wants it to be sorted.
 #[derive(Debug)]
-pub(in super::super) struct TransactionError {
-    pub(in super::super) code: RDKafkaErrorCode,
-    pub(in super::super) text: String,
-    pub(in super::super) fatal: bool,
-    pub(in super::super) retriable: bool,
-    pub(in super::super) abortable: bool,
+pub(crate) struct TransactionError {
+    pub(crate) code: RDKafkaErrorCode,
+    pub(crate) text: String,
+    pub(crate) fatal: bool,
+    pub(crate) retriable: bool,
+    pub(crate) abortable: bool,
 }
 
 /// Group metadata of another log than Kafka's.
-pub(in super::super) fn not_a_membership() -> TransactionError {
+pub(crate) fn not_a_membership() -> TransactionError {
     let text = "this group metadata is not of a Kafka consumer".to_owned();
     TransactionError {
         code: RDKafkaErrorCode::InvalidGroupId,
@@ -52,7 +52,7 @@ unsafe fn take(error: *mut sys::rd_kafka_error_t) -> Transactional {
     Err(taken)
 }
 
-pub(in super::super) fn init_transactions<C: ClientContext>(client: &Client<C>, timeout: Duration) -> Transactional {
+pub(crate) fn init_transactions<C: ClientContext>(client: &Client<C>, timeout: Duration) -> Transactional {
     unsafe {
         take(sys::rd_kafka_init_transactions(
             client.native_ptr(),
@@ -61,11 +61,11 @@ pub(in super::super) fn init_transactions<C: ClientContext>(client: &Client<C>, 
     }
 }
 
-pub(in super::super) fn begin_transaction<C: ClientContext>(client: &Client<C>) -> Transactional {
+pub(crate) fn begin_transaction<C: ClientContext>(client: &Client<C>) -> Transactional {
     unsafe { take(sys::rd_kafka_begin_transaction(client.native_ptr())) }
 }
 
-pub(in super::super) fn send_offsets<C: ClientContext>(
+pub(crate) fn send_offsets<C: ClientContext>(
     client: &Client<C>,
     offsets: &TopicPartitionList,
     membership: &Membership,
@@ -82,7 +82,7 @@ pub(in super::super) fn send_offsets<C: ClientContext>(
     }
 }
 
-pub(in super::super) fn commit_transaction<C: ClientContext>(client: &Client<C>, timeout: Duration) -> Transactional {
+pub(crate) fn commit_transaction<C: ClientContext>(client: &Client<C>, timeout: Duration) -> Transactional {
     unsafe {
         take(sys::rd_kafka_commit_transaction(
             client.native_ptr(),
@@ -91,7 +91,7 @@ pub(in super::super) fn commit_transaction<C: ClientContext>(client: &Client<C>,
     }
 }
 
-pub(in super::super) fn abort_transaction<C: ClientContext>(client: &Client<C>, timeout: Duration) -> Transactional {
+pub(crate) fn abort_transaction<C: ClientContext>(client: &Client<C>, timeout: Duration) -> Transactional {
     unsafe {
         take(sys::rd_kafka_abort_transaction(
             client.native_ptr(),

@@ -20,15 +20,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use interlock_streams::log::{CommittedOffset, Consumer, ConsumerConfig, GroupMetadata, LogError, Polled};
+use interlock_streams::record::{PartitionRecords, TopicPartition};
 use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc as async_mpsc, oneshot};
 
-use super::config::KafkaConfig;
-use super::errors::{fatal, retriable};
-use super::ffi::Waker;
-use super::member;
-use crate::log::{CommittedOffset, Consumer, ConsumerConfig, GroupMetadata, LogError, Polled};
-use crate::record::{PartitionRecords, TopicPartition};
+use crate::config::KafkaConfig;
+use crate::errors::{fatal, retriable};
+use crate::ffi::Waker;
+use crate::member;
 
 /// Time in which the thread, whose own calls end at the deadline, must have answered after it.
 const GRACE: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const OVERSLEPT_MARGIN: Duration = Duration::from_secs(1);
 
 /// What the consumer thread is asked.
-pub(super) enum Command {
+pub(crate) enum Command {
     /// Asks for an item.
     Take(Take),
     Start {
@@ -67,27 +67,27 @@ pub(super) enum Command {
 
 /// Asks for one item. A newer question takes the place of one that has no answer yet.
 #[derive(Clone, Copy)]
-pub(super) struct Take {
+pub(crate) struct Take {
     /// Counts the questions.
-    pub(super) question: u64,
-    pub(super) max_records: usize,
+    pub(crate) question: u64,
+    pub(crate) max_records: usize,
     /// Answer when there is something; else at once, with [`Polled::Nothing`] if need be.
-    pub(super) waits: bool,
+    pub(crate) waits: bool,
 }
 
-pub(super) type Reply<T> = oneshot::Sender<Result<T, LogError>>;
+pub(crate) type Reply<T> = oneshot::Sender<Result<T, LogError>>;
 
 /// What the consumer thread sends.
-pub(super) struct Item {
+pub(crate) struct Item {
     /// The last question that the thread had heard.
-    pub(super) question: u64,
+    pub(crate) question: u64,
     /// Number of the last `start` or `stop` before it.
-    pub(super) number: u64,
-    pub(super) polled: Result<Polled, LogError>,
+    pub(crate) number: u64,
+    pub(crate) polled: Result<Polled, LogError>,
 }
 
 /// A member of a consumer group.
-pub(super) struct KafkaConsumer {
+pub(crate) struct KafkaConsumer {
     name: String,
     deadline: Duration,
     commands: mpsc::Sender<Command>,
@@ -105,7 +105,7 @@ pub(super) struct KafkaConsumer {
 
 impl KafkaConsumer {
     /// Creates the client and subscribes; joining the group goes on in the background.
-    pub(super) async fn join(config: &KafkaConfig, consumer: &ConsumerConfig) -> Result<Self, LogError> {
+    pub(crate) async fn join(config: &KafkaConfig, consumer: &ConsumerConfig) -> Result<Self, LogError> {
         let name = format!(
             "group {} ({}) at {}",
             consumer.group,

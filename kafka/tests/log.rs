@@ -1,13 +1,13 @@
 //! [`KafkaLog`] on a real Kafka: what the conformance suite can't know of.
 #![allow(clippy::unwrap_used, clippy::large_futures, missing_docs, unreachable_pub)]
 
-#[path = "kafka/fixture.rs"]
+#[path = "log/fixture.rs"]
 mod fixture;
-#[path = "kafka/groups.rs"]
+#[path = "log/groups.rs"]
 mod groups;
-#[path = "kafka/positions.rs"]
+#[path = "log/positions.rs"]
 mod positions;
-#[path = "kafka/proxy.rs"]
+#[path = "log/proxy.rs"]
 mod proxy;
 
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use fixture::{
     Fixture, PATIENCE, TICK, alone, nobody, numbers, offset, owned, partitions, record, records, settle, step, text,
 };
-use interlock_streams::log::kafka::{GroupProtocol, KafkaConfig, KafkaLog};
+use interlock_kafka::{GroupProtocol, KafkaConfig, KafkaLog};
 use interlock_streams::log::{CommittedOffset, Consumer, Log, LogError, Polled, TopicSpec};
 use interlock_streams::record::TopicPartition;
 use proxy::Proxy;

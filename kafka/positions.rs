@@ -2,21 +2,21 @@
 
 use std::time::{Duration, Instant};
 
+use interlock_streams::log::{CommittedOffset, LogError};
+use interlock_streams::record::TopicPartition;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::errors::{fatal, from_code, from_kafka, retriable};
-use super::ffi;
-use super::member::Member;
-use crate::log::{CommittedOffset, LogError};
-use crate::record::TopicPartition;
+use crate::errors::{fatal, from_code, from_kafka, retriable};
+use crate::ffi;
+use crate::member::Member;
 
 /// Pause between two tries of a call that Kafka refused for the moment.
 const RETRY: Duration = Duration::from_millis(20);
 
 impl Member<'_> {
-    pub(super) fn start(&mut self, positions: &[(TopicPartition, i64)]) -> Result<(), LogError> {
+    pub(crate) fn start(&mut self, positions: &[(TopicPartition, i64)]) -> Result<(), LogError> {
         let (mut assign, mut seek) = (TopicPartitionList::new(), TopicPartitionList::new());
         for (name, offset) in positions {
             // Not ours any more, or not for long: the event that says so is on its way.
@@ -70,7 +70,7 @@ impl Member<'_> {
         }
     }
 
-    pub(super) fn stop(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+    pub(crate) fn stop(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
         let mut list = TopicPartitionList::new();
         for name in partitions {
             if let Some(partition) = self.partitions.get_mut(name).filter(|partition| partition.active) {
@@ -89,7 +89,7 @@ impl Member<'_> {
 
     /// Asks until no transaction is open on these offsets: librdkafka requires stable ones because of the isolation level
     /// (`rd_kafka_committed`), gives up after a few tries, and so must be asked again.
-    pub(super) fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>, LogError> {
+    pub(crate) fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>, LogError> {
         let until = Instant::now() + self.start.deadline;
         let mut list = TopicPartitionList::new();
         for partition in partitions {

@@ -33,6 +33,8 @@ mod producer;
 mod reader;
 
 use async_trait::async_trait;
+use interlock_streams::log::{CommittedOffset, Consumer, ConsumerConfig, Log, LogError, Producer, Reader, TopicSpec};
+use interlock_streams::record::{OutputRecord, TopicPartition};
 use tokio::sync::OnceCell;
 
 use self::appender::Appender;
@@ -40,8 +42,6 @@ use self::consumer::KafkaConsumer;
 use self::inquirer::Inquirer;
 use self::producer::KafkaProducer;
 use self::reader::KafkaReader;
-use super::{CommittedOffset, Consumer, ConsumerConfig, Log, LogError, Producer, Reader, TopicSpec};
-use crate::record::{OutputRecord, TopicPartition};
 
 pub use self::config::{GroupProtocol, KafkaConfig};
 pub use self::ffi::exit;

@@ -13,7 +13,7 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 /// The context of all our clients.
 #[derive(Clone)]
-pub(super) struct Context {
+pub(crate) struct Context {
     /// Whose client this is, for the logs.
     name: Arc<str>,
     /// The first record of the open transaction that could not be delivered: librdkafka's own error doesn't say which.
@@ -26,7 +26,7 @@ pub(super) struct Context {
 const CONNECTION_FAILED: &str = "FAIL";
 
 impl Context {
-    pub(super) fn new(name: impl Into<Arc<str>>) -> Self {
+    pub(crate) fn new(name: impl Into<Arc<str>>) -> Self {
         Self {
             name: name.into(),
             undelivered: Arc::default(),
@@ -35,18 +35,18 @@ impl Context {
     }
 
     /// The first delivery failure since the last call.
-    pub(super) fn take_undelivered(&self) -> Option<String> {
+    pub(crate) fn take_undelivered(&self) -> Option<String> {
         self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Why no connection came about, and what may be wrong; kept until a connection is known to work, since librdkafka
     /// doesn't repeat itself.
-    pub(super) fn trouble(&self) -> Option<String> {
+    pub(crate) fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// An answer came.
-    pub(super) fn forget_trouble(&self) {
+    pub(crate) fn forget_trouble(&self) {
         self.keep_trouble(None);
     }
 

@@ -19,6 +19,8 @@ use std::ptr::NonNull;
 use std::slice;
 use std::time::Duration;
 
+use interlock_streams::log::CommittedOffset;
+use interlock_streams::record::TopicPartition;
 use rdkafka::bindings as sys;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
@@ -26,13 +28,11 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 use rustc_hash::FxHashMap;
 
-use super::context::Context;
-use crate::log::CommittedOffset;
-use crate::record::TopicPartition;
+use crate::context::Context;
 
 pub use self::exit::exit;
-pub(super) use self::queue::{Event, EventQueue, Message, Waker};
-pub(super) use self::transactions::{
+pub(crate) use self::queue::{Event, EventQueue, Message, Waker};
+pub(crate) use self::transactions::{
     TransactionError, abort_transaction, begin_transaction, commit_transaction, init_transactions, not_a_membership,
     send_offsets,
 };
@@ -69,15 +69,15 @@ unsafe fn elements<'a>(list: *const sys::rd_kafka_topic_partition_list_t) -> &'a
 }
 
 /// One partition's answer to a question for committed offsets.
-pub(super) struct Committed {
-    pub(super) partition: TopicPartition,
-    pub(super) offset: Option<i64>,
-    pub(super) metadata: String,
-    pub(super) error: Option<RDKafkaErrorCode>,
+pub(crate) struct Committed {
+    pub(crate) partition: TopicPartition,
+    pub(crate) offset: Option<i64>,
+    pub(crate) metadata: String,
+    pub(crate) error: Option<RDKafkaErrorCode>,
 }
 
 /// The answers in a list that [`Consumer::committed_offsets`] filled.
-pub(super) fn committed(list: &TopicPartitionList) -> Vec<Committed> {
+pub(crate) fn committed(list: &TopicPartitionList) -> Vec<Committed> {
     unsafe { elements(list.ptr()) }
         .iter()
         .map(|element| Committed {
@@ -94,7 +94,7 @@ pub(super) fn committed(list: &TopicPartitionList) -> Vec<Committed> {
 }
 
 /// The answers in the order of the questions.
-pub(super) fn in_order(partitions: &[TopicPartition], answers: Vec<Committed>) -> Vec<Option<CommittedOffset>> {
+pub(crate) fn in_order(partitions: &[TopicPartition], answers: Vec<Committed>) -> Vec<Option<CommittedOffset>> {
     let committed = |answer: Committed| {
         let metadata = answer.metadata;
         Some((
@@ -110,7 +110,7 @@ pub(super) fn in_order(partitions: &[TopicPartition], answers: Vec<Committed>) -
 }
 
 /// Errors of single partitions in a list that librdkafka filled.
-pub(super) fn partition_errors(list: &TopicPartitionList) -> Vec<(TopicPartition, RDKafkaErrorCode)> {
+pub(crate) fn partition_errors(list: &TopicPartitionList) -> Vec<(TopicPartition, RDKafkaErrorCode)> {
     committed(list)
         .into_iter()
         .filter_map(|element| Some((element.partition, element.error?)))
@@ -118,26 +118,26 @@ pub(super) fn partition_errors(list: &TopicPartitionList) -> Vec<(TopicPartition
 }
 
 /// A consumer's membership in its group at one moment.
-pub(super) struct Membership(NonNull<sys::rd_kafka_consumer_group_metadata_t>);
+pub(crate) struct Membership(NonNull<sys::rd_kafka_consumer_group_metadata_t>);
 
 // SAFETY: never changed after its creation.
 unsafe impl Send for Membership {}
 unsafe impl Sync for Membership {}
 
 impl Membership {
-    pub(super) fn of(consumer: &BaseConsumer<Context>) -> Option<Self> {
+    pub(crate) fn of(consumer: &BaseConsumer<Context>) -> Option<Self> {
         let metadata = unsafe { sys::rd_kafka_consumer_group_metadata(consumer.client().native_ptr()) };
         NonNull::new(metadata).map(Self)
     }
 
     /// The group's generation (KIP-848: the member's epoch); negative outside of the group.
-    pub(super) fn generation(&self) -> i32 {
+    pub(crate) fn generation(&self) -> i32 {
         unsafe { sys::rd_kafka_consumer_group_metadata_generation_id(self.0.as_ptr()) }
     }
 
     /// Whether this is a member now: librdkafka forgets its member id when its session expires, its generation when it
     /// is told that it is an old one.
-    pub(super) fn is_valid(&self) -> bool {
+    pub(crate) fn is_valid(&self) -> bool {
         let member = unsafe { sys::rd_kafka_consumer_group_metadata_member_id(self.0.as_ptr()) };
         self.generation() >= 0 && !unsafe { to_string(member) }.is_empty()
     }

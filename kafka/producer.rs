@@ -12,19 +12,19 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use interlock_streams::log::{GroupMetadata, LogError, OffsetCommit, Producer};
+use interlock_streams::record::OutputRecord;
 use tokio::sync::oneshot;
 
-use super::committer;
-use super::config::KafkaConfig;
-use super::errors::{fatal, fenced, retriable};
-use crate::log::{GroupMetadata, LogError, OffsetCommit, Producer};
-use crate::record::OutputRecord;
+use crate::committer;
+use crate::config::KafkaConfig;
+use crate::errors::{fatal, fenced, retriable};
 
 /// Time for the thread, which has the same deadline, to report what exactly it was waiting for.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// What the committer thread is asked, in order.
-pub(super) enum Operation {
+pub(crate) enum Operation {
     Send(Vec<OutputRecord>),
     Commit {
         offsets: Vec<OffsetCommit>,
@@ -38,10 +38,10 @@ pub(super) enum Operation {
     },
 }
 
-pub(super) type Reply = oneshot::Sender<Result<(), LogError>>;
+pub(crate) type Reply = oneshot::Sender<Result<(), LogError>>;
 
 /// A transactional producer.
-pub(super) struct KafkaProducer {
+pub(crate) struct KafkaProducer {
     name: String,
     deadline: Duration,
     operations: mpsc::Sender<Operation>,
@@ -51,7 +51,7 @@ pub(super) struct KafkaProducer {
 
 impl KafkaProducer {
     /// Creates the producer and ends what an earlier one under the same id left open.
-    pub(super) async fn init(config: &KafkaConfig, transactional_id: &str) -> Result<Self, LogError> {
+    pub(crate) async fn init(config: &KafkaConfig, transactional_id: &str) -> Result<Self, LogError> {
         let name = format!("\"{transactional_id}\" at {}", config.place());
         let (operations, received) = mpsc::channel();
         let (ready, initialised) = oneshot::channel();

@@ -4,17 +4,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use interlock_streams::log::{CommittedOffset, LogError, TopicSpec};
+use interlock_streams::record::TopicPartition;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::config::{KafkaConfig, QUESTION};
-use super::context::Context;
-use super::errors::{fatal, from_code, from_kafka, retriable};
-use super::ffi;
-use crate::log::{CommittedOffset, LogError, TopicSpec};
-use crate::record::TopicPartition;
+use crate::config::{KafkaConfig, QUESTION};
+use crate::context::Context;
+use crate::errors::{fatal, from_code, from_kafka, retriable};
+use crate::ffi;
 
 /// Pause between two looks at whether something has come about.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -22,7 +22,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 type Client = Arc<BaseConsumer<Context>>;
 
 /// Asks. Its clients see what open transactions wrote, too.
-pub(super) struct Inquirer {
+pub(crate) struct Inquirer {
     config: KafkaConfig,
     client: Client,
     /// One client for each group asked about: librdkafka asks for offsets of the client's own group only.
@@ -30,7 +30,7 @@ pub(super) struct Inquirer {
 }
 
 impl Inquirer {
-    pub(super) fn new(config: KafkaConfig) -> Result<Self, LogError> {
+    pub(crate) fn new(config: KafkaConfig) -> Result<Self, LogError> {
         let client = create(&config, None)?;
         Ok(Self {
             config,
@@ -88,7 +88,7 @@ impl Inquirer {
         }
     }
 
-    pub(super) async fn partitions(&self, topic: &str) -> Result<Option<i32>, LogError> {
+    pub(crate) async fn partitions(&self, topic: &str) -> Result<Option<i32>, LogError> {
         let name = topic.to_owned();
         let action = format!("look up topic \"{topic}\"");
         self.ask(self.client.clone(), action, move |client, timeout| {
@@ -97,7 +97,7 @@ impl Inquirer {
         .await
     }
 
-    pub(super) async fn watermarks(&self, partition: &TopicPartition) -> Result<(i64, i64), LogError> {
+    pub(crate) async fn watermarks(&self, partition: &TopicPartition) -> Result<(i64, i64), LogError> {
         let name = partition.clone();
         let action = format!("read the watermarks of {partition}");
         self.ask(self.client.clone(), action, move |client, timeout| {
@@ -106,7 +106,7 @@ impl Inquirer {
         .await
     }
 
-    pub(super) async fn committed_unstable(
+    pub(crate) async fn committed_unstable(
         &self,
         group: &str,
         partitions: &[TopicPartition],
@@ -138,7 +138,7 @@ impl Inquirer {
         Ok(client)
     }
 
-    pub(super) async fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
+    pub(crate) async fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
         let action = |name: &str| format!("create topic \"{name}\"");
         let mut missing = Vec::new();
         for topic in topics {
@@ -164,7 +164,7 @@ impl Inquirer {
         Ok(())
     }
 
-    pub(super) async fn create_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
+    pub(crate) async fn create_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
         let action = format!("grow topic \"{topic}\" to {partitions} partitions");
         if self.partitions(topic).await?.is_some_and(|count| count >= partitions) {
             return Ok(());

@@ -12,8 +12,8 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::types::RDKafkaRespErr;
 
-use super::super::context::Context;
 use super::{bytes, elements, milliseconds, to_string};
+use crate::context::Context;
 
 /// One more handle of the queue on which a consumer's events arrive.
 struct Queue(NonNull<sys::rd_kafka_queue_t>);
@@ -36,14 +36,14 @@ impl Drop for Queue {
 
 /// Ends a running (or else the next) [`EventQueue::poll`] early, from any thread. Does nothing once the queue is gone.
 #[derive(Clone)]
-pub(in super::super) struct Waker(Arc<Mutex<Option<Queue>>>);
+pub(crate) struct Waker(Arc<Mutex<Option<Queue>>>);
 
 impl Waker {
-    pub(in super::super) fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self(Arc::new(Mutex::new(None)))
     }
 
-    pub(in super::super) fn wake(&self) {
+    pub(crate) fn wake(&self) {
         if let Some(queue) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             unsafe { sys::rd_kafka_queue_yield(queue.0.as_ptr()) }
         }
@@ -51,7 +51,7 @@ impl Waker {
 }
 
 /// The queue on which a consumer's records, rebalances and errors arrive, in order.
-pub(in super::super) struct EventQueue<'a> {
+pub(crate) struct EventQueue<'a> {
     queue: Queue,
     waker: Waker,
     consumer: PhantomData<&'a BaseConsumer<Context>>,
@@ -59,7 +59,7 @@ pub(in super::super) struct EventQueue<'a> {
 
 impl<'a> EventQueue<'a> {
     /// The queue of this consumer; `waker` wakes it as long as it exists.
-    pub(in super::super) fn new(consumer: &'a BaseConsumer<Context>, waker: Waker) -> Option<Self> {
+    pub(crate) fn new(consumer: &'a BaseConsumer<Context>, waker: Waker) -> Option<Self> {
         let queue = Queue::of(consumer)?;
         *waker.0.lock().unwrap_or_else(PoisonError::into_inner) = Queue::of(consumer);
         Some(Self {
@@ -70,7 +70,7 @@ impl<'a> EventQueue<'a> {
     }
 
     /// The next event, if one comes in time and nobody wakes us.
-    pub(in super::super) fn poll(&self, timeout: Duration) -> Option<Event> {
+    pub(crate) fn poll(&self, timeout: Duration) -> Option<Event> {
         let event = unsafe { sys::rd_kafka_queue_poll(self.queue.0.as_ptr(), milliseconds(timeout)) };
         let event = OwnedEvent(NonNull::new(event)?);
         Some(event.sort())
@@ -85,7 +85,7 @@ impl Drop for EventQueue<'_> {
 }
 
 /// What a consumer's queue brings.
-pub(in super::super) enum Event {
+pub(crate) enum Event {
     Message(Message),
     Assigned(Vec<(String, i32)>),
     Revoked(Vec<(String, i32)>),
@@ -189,7 +189,7 @@ impl OwnedEvent {
 }
 
 /// A record in librdkafka's memory.
-pub(in super::super) struct Message {
+pub(crate) struct Message {
     message: NonNull<sys::rd_kafka_message_t>,
     _event: OwnedEvent,
 }
@@ -200,33 +200,33 @@ impl Message {
         unsafe { self.message.as_ref() }
     }
 
-    pub(in super::super) fn topic(&self) -> &[u8] {
+    pub(crate) fn topic(&self) -> &[u8] {
         unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(self.raw().rkt)) }.to_bytes()
     }
 
-    pub(in super::super) fn partition(&self) -> i32 {
+    pub(crate) fn partition(&self) -> i32 {
         self.raw().partition
     }
 
-    pub(in super::super) fn offset(&self) -> i64 {
+    pub(crate) fn offset(&self) -> i64 {
         self.raw().offset
     }
 
     /// Milliseconds since the Unix epoch; −1 where the record has none.
-    pub(in super::super) fn timestamp(&self) -> i64 {
+    pub(crate) fn timestamp(&self) -> i64 {
         unsafe { sys::rd_kafka_message_timestamp(self.message.as_ptr(), ptr::null_mut()) }
     }
 
-    pub(in super::super) fn key(&self) -> Option<&[u8]> {
+    pub(crate) fn key(&self) -> Option<&[u8]> {
         unsafe { bytes(self.raw().key, self.raw().key_len) }
     }
 
-    pub(in super::super) fn value(&self) -> Option<&[u8]> {
+    pub(crate) fn value(&self) -> Option<&[u8]> {
         unsafe { bytes(self.raw().payload, self.raw().len) }
     }
 
     /// Calls `f` with each header's name and value, in order.
-    pub(in super::super) fn for_each_header(&self, mut f: impl FnMut(&[u8], &[u8])) {
+    pub(crate) fn for_each_header(&self, mut f: impl FnMut(&[u8], &[u8])) {
         let mut headers = ptr::null_mut();
         let found = unsafe { sys::rd_kafka_message_headers(self.message.as_ptr(), &mut headers) };
         if found != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use interlock_streams::log::kafka::{KafkaConfig, KafkaLog};
+use interlock_kafka::{KafkaConfig, KafkaLog};
 use interlock_streams::log::{
     CommittedOffset, Consumer, ConsumerConfig, GroupMetadata, Log, OffsetCommit, Polled, Producer, TopicSpec,
 };
@@ -24,7 +24,7 @@ pub fn bootstrap(test: &str) -> Option<String> {
     if address.is_none() {
         eprintln!(
             "SKIPPED {test}: needs a real Kafka. Run: scripts/services start kafka && \
-             eval \"$(scripts/services env)\" && cargo test -p interlock-streams --test log_kafka"
+             eval \"$(scripts/services env)\" && cargo test -p interlock-kafka --test log"
         );
     }
     address

@@ -10,19 +10,19 @@ use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use interlock_streams::log::{LogError, Reader};
+use interlock_streams::record::{Record, TopicPartition};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::{mpsc as async_mpsc, oneshot};
 
-use super::batch::Copier;
-use super::config::KafkaConfig;
-use super::context::Context;
-use super::errors::{fatal, from_kafka, is_hopeless};
-use super::ffi::{Event, EventQueue, Message, Waker};
-use crate::log::{LogError, Reader};
-use crate::record::{Record, TopicPartition};
+use crate::batch::Copier;
+use crate::config::KafkaConfig;
+use crate::context::Context;
+use crate::errors::{fatal, from_kafka, is_hopeless};
+use crate::ffi::{Event, EventQueue, Message, Waker};
 
 /// Bytes after which a batch ends.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -40,7 +40,7 @@ struct Step {
 }
 
 /// Reads one partition.
-pub(super) struct KafkaReader {
+pub(crate) struct KafkaReader {
     name: String,
     position: i64,
     /// How many records the thread may send next.
@@ -56,7 +56,7 @@ pub(super) struct KafkaReader {
 
 impl KafkaReader {
     /// Starts reading.
-    pub(super) async fn open(config: &KafkaConfig, partition: &TopicPartition, from: i64) -> Result<Self, LogError> {
+    pub(crate) async fn open(config: &KafkaConfig, partition: &TopicPartition, from: i64) -> Result<Self, LogError> {
         let name = format!("{partition} at {}", config.place());
         let (requests, received) = mpsc::channel();
         let (sender, steps) = async_mpsc::unbounded_channel();
@@ -241,7 +241,7 @@ impl Fetcher<'_> {
         let mut message = first;
         loop {
             let record = self.copier.copy(&message);
-            size += record.size();
+            size += record.bytes();
             records.push(record);
             if records.len() >= max_records || size >= BATCH_BYTES_MAX {
                 break;

@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use interlock_streams::log::{GroupMetadata, LogError, OffsetCommit};
+use interlock_streams::record::OutputRecord;
 use rdkafka::ClientConfig;
 use rdkafka::client::Client;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -21,13 +23,11 @@ use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::oneshot;
 
-use super::appender::to_headers;
-use super::context::Context;
-use super::errors::{abortable, fatal, fenced, from_kafka, from_transaction, is_hopeless};
-use super::ffi::{self, Membership, TransactionError};
-use super::producer::Operation;
-use crate::log::{GroupMetadata, LogError, OffsetCommit};
-use crate::record::OutputRecord;
+use crate::appender::to_headers;
+use crate::context::Context;
+use crate::errors::{abortable, fatal, fenced, from_kafka, from_transaction, is_hopeless};
+use crate::ffi::{self, Membership, TransactionError};
+use crate::producer::Operation;
 
 /// Pause between two tries of a call that may succeed later.
 const RETRY: Duration = Duration::from_millis(20);
@@ -44,17 +44,17 @@ const QUEUE_FULL: Duration = Duration::from_millis(1);
 const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What the thread is started with.
-pub(super) struct Start {
-    pub(super) name: String,
-    pub(super) client: ClientConfig,
+pub(crate) struct Start {
+    pub(crate) name: String,
+    pub(crate) client: ClientConfig,
     /// Until when the initialisation must be done.
-    pub(super) until: Instant,
-    pub(super) transaction_timeout: Duration,
-    pub(super) overrun: Arc<AtomicBool>,
+    pub(crate) until: Instant,
+    pub(crate) transaction_timeout: Duration,
+    pub(crate) overrun: Arc<AtomicBool>,
 }
 
 /// Initialises the producer, reports whether that worked, and executes operations until there are no more.
-pub(super) fn run(start: Start, operations: &Receiver<Operation>, ready: oneshot::Sender<Result<(), LogError>>) {
+pub(crate) fn run(start: Start, operations: &Receiver<Operation>, ready: oneshot::Sender<Result<(), LogError>>) {
     let producer = match initialise(&start) {
         Ok(producer) => producer,
         Err(error) => {

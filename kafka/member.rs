@@ -6,40 +6,40 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
+use interlock_streams::log::{LogError, Polled};
+use interlock_streams::record::TopicPartition;
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
-use super::ahead::Ahead;
-use super::batch::Copier;
-use super::config::GroupProtocol;
-use super::consumer::{Command, Item, Take};
-use super::context::Context;
-use super::errors::{fatal, from_kafka, is_hopeless, retriable};
-use super::ffi::{Event, EventQueue, Message, Waker};
-use super::membership::Partition;
-use crate::log::{LogError, Polled};
-use crate::record::TopicPartition;
+use crate::ahead::Ahead;
+use crate::batch::Copier;
+use crate::config::GroupProtocol;
+use crate::consumer::{Command, Item, Take};
+use crate::context::Context;
+use crate::errors::{fatal, from_kafka, is_hopeless, retriable};
+use crate::ffi::{Event, EventQueue, Message, Waker};
+use crate::membership::Partition;
 
 /// How long one poll waits. Commands end it early, so this is only how often we look up.
 const POLL: Duration = Duration::from_secs(1);
 
 /// What the thread is started with.
-pub(super) struct Start {
-    pub(super) name: String,
-    pub(super) client: ClientConfig,
-    pub(super) topics: Vec<String>,
-    pub(super) deadline: Duration,
+pub(crate) struct Start {
+    pub(crate) name: String,
+    pub(crate) client: ClientConfig,
+    pub(crate) topics: Vec<String>,
+    pub(crate) deadline: Duration,
     /// A member that polls later than this after its last poll may have lost its partitions unheard.
-    pub(super) overslept_after: Duration,
-    pub(super) protocol: GroupProtocol,
-    pub(super) waker: Waker,
+    pub(crate) overslept_after: Duration,
+    pub(crate) protocol: GroupProtocol,
+    pub(crate) waker: Waker,
 }
 
 /// Subscribes, reports whether that worked, and serves the consumer until it is closed or nobody asks any more.
-pub(super) fn run(
+pub(crate) fn run(
     start: &Start,
     commands: &Receiver<Command>,
     items: &UnboundedSender<Item>,
@@ -99,25 +99,25 @@ fn subscribe(start: &Start) -> Result<BaseConsumer<Context>, LogError> {
     Ok(consumer)
 }
 
-pub(super) struct Member<'a> {
-    pub(super) start: &'a Start,
-    pub(super) consumer: &'a BaseConsumer<Context>,
+pub(crate) struct Member<'a> {
+    pub(crate) start: &'a Start,
+    pub(crate) consumer: &'a BaseConsumer<Context>,
     queue: &'a EventQueue<'a>,
     /// When the last poll ended, and whether one ended so late that librdkafka may have left the group meanwhile.
     last_poll: Instant,
-    pub(super) overslept: bool,
+    pub(crate) overslept: bool,
     /// Topic names seen, so that a record needs no allocation for its own. A handful: found by looking through them.
     topics: Vec<Arc<str>>,
-    pub(super) partitions: FxHashMap<TopicPartition, Partition>,
+    pub(crate) partitions: FxHashMap<TopicPartition, Partition>,
     /// What [`Polled::Revoked`] named and was not completed.
-    pub(super) revoking: Vec<TopicPartition>,
+    pub(crate) revoking: Vec<TopicPartition>,
     /// Of the last `start` or `stop`.
     number: u64,
     /// An event met while collecting a batch.
     later: Option<Event>,
     copier: Copier,
     /// Never of a partition that isn't active: who stops one drops what was collected of it.
-    pub(super) ahead: Ahead,
+    pub(crate) ahead: Ahead,
 }
 
 impl Member<'_> {
@@ -268,7 +268,7 @@ impl Member<'_> {
         (partition.active && message.offset() >= partition.from).then_some(source)
     }
 
-    pub(super) fn topic(&mut self, name: &[u8]) -> Arc<str> {
+    pub(crate) fn topic(&mut self, name: &[u8]) -> Arc<str> {
         if let Some(topic) = self.topics.iter().find(|topic| topic.as_bytes() == name) {
             return topic.clone();
         }

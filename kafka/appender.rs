@@ -2,25 +2,25 @@
 
 use std::collections::VecDeque;
 
+use interlock_streams::log::LogError;
+use interlock_streams::record::{self, OutputRecord};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::{DeliveryFuture, FutureProducer, FutureRecord};
 
-use super::config::KafkaConfig;
-use super::context::Context;
-use super::errors::{fatal, from_kafka};
-use crate::log::LogError;
-use crate::record::{self, OutputRecord};
+use crate::config::KafkaConfig;
+use crate::context::Context;
+use crate::errors::{fatal, from_kafka};
 
 /// A producer without transactions, shared by all who append.
-pub(super) struct Appender {
+pub(crate) struct Appender {
     producer: FutureProducer<Context>,
     place: String,
 }
 
 impl Appender {
     /// Creates the producer; it connects in the background.
-    pub(super) fn new(config: &KafkaConfig) -> Result<Self, LogError> {
+    pub(crate) fn new(config: &KafkaConfig) -> Result<Self, LogError> {
         let place = config.place();
         let context = Context::new("interlock-appender");
         let producer = config.appender().create_with_context(context);
@@ -29,7 +29,7 @@ impl Appender {
     }
 
     /// Waits for the answer of each record; librdkafka gives it after `call_deadline` at the latest.
-    pub(super) async fn append(&self, records: &[OutputRecord]) -> Result<Vec<(i32, i64)>, LogError> {
+    pub(crate) async fn append(&self, records: &[OutputRecord]) -> Result<Vec<(i32, i64)>, LogError> {
         let mut sent = VecDeque::with_capacity(records.len());
         let mut places = Vec::with_capacity(records.len());
         for record in records {
@@ -79,7 +79,7 @@ fn to_record(record: &OutputRecord) -> FutureRecord<'_, [u8], [u8]> {
 }
 
 /// A record's headers as librdkafka has them; none where there are none.
-pub(super) fn to_headers(record: &OutputRecord) -> Option<OwnedHeaders> {
+pub(crate) fn to_headers(record: &OutputRecord) -> Option<OwnedHeaders> {
     let add = |headers: OwnedHeaders, (key, value): &record::Header| {
         headers.insert(Header {
             key,
