@@ -21,7 +21,7 @@ pub enum GroupProtocol {
     Consumer,
 }
 
-/// How long one question of the inquirer waits for its answer before it is asked again.
+/// How long one request of the admin client waits for its answer before it is sent again.
 pub(crate) const QUESTION: Duration = Duration::from_secs(5);
 
 /// How to reach Kafka and how patient to be with it.
@@ -133,8 +133,8 @@ impl KafkaConfig {
 
     /// A client that only asks questions. `read_uncommitted`, because librdkafka's answer to "what is the high watermark"
     /// is otherwise the last *stable* offset, and a rebuild that stopped there would miss an open transaction's records.
-    pub(crate) fn inquirer(&self) -> ClientConfig {
-        let mut config = self.client("interlock-inquirer");
+    pub(crate) fn admin_client(&self) -> ClientConfig {
+        let mut config = self.client("interlock-admin");
         config.set("isolation.level", "read_uncommitted");
         config.set("allow.auto.create.topics", "false");
         // A connection that leaves a question unanswered is given up with it: else the next questions wait behind it.
@@ -228,7 +228,7 @@ impl KafkaConfig {
         config.set("fetch.error.backoff.ms", "50");
         // A partition just started waits for the running fetch to end, at most this long.
         config.set("fetch.wait.max.ms", "100");
-        // What is kept beyond the batches collected for each partition (`ahead`), uncompressed and with 250 bytes for each
+        // What is kept beyond the batches collected for each partition (`fetch_buffer`), uncompressed and with 250 bytes for each
         // record: a fetch of librdkafka's megabyte for each partition, and 16 MiB of queue, took 60 MiB and saved nothing.
         config.set("queued.max.messages.kbytes", "2048");
         config.set("max.partition.fetch.bytes", "131072");

@@ -5,41 +5,41 @@
 //! | `config` | settings, and why each differs from librdkafka's own |
 //! | `consumer`, `member` | a group's member: asynchronous side, and the thread that owns the client |
 //! | `membership`, `positions` | what that thread does about partitions: whose they are, where they are read from |
-//! | `batch`, `ahead` | records copied out of librdkafka, and collected so that a batch has some of each partition |
-//! | `producer`, `committer` | a transactional producer: likewise |
+//! | `record_arena`, `fetch_buffer` | records copied out of librdkafka, and collected so that a batch has some of each partition |
+//! | `producer`, `transaction_thread` | a transactional producer: likewise |
 //! | `appender` | a producer without transactions |
 //! | `reader` | one partition outside of any group |
-//! | `inquirer` | questions about topics and offsets, and the creation of topics |
+//! | `admin` | questions about topics and offsets, and the creation of topics |
 //! | `ffi` | the few calls that rust-rdkafka lacks; the only unsafe code |
 //! | `errors` | errors sorted by what the caller does next |
 //!
 //! librdkafka's calls block, some of them longer than they promise, so none runs on a tokio worker: each consumer, producer
 //! and reader has an OS thread, and every answer is waited for with a deadline.
 
-mod ahead;
+mod admin;
 mod appender;
-mod batch;
-mod committer;
 mod config;
 mod consumer;
 mod context;
 mod errors;
+mod fetch_buffer;
 mod ffi;
-mod inquirer;
 mod member;
 mod membership;
 mod positions;
 mod producer;
 mod reader;
+mod record_arena;
+mod transaction_thread;
 
 use async_trait::async_trait;
 use interlock_streams::log::{CommittedOffset, Consumer, ConsumerConfig, Log, LogError, Producer, Reader, TopicSpec};
 use interlock_streams::record::{OutputRecord, TopicPartition};
 use tokio::sync::OnceCell;
 
+use self::admin::AdminClient;
 use self::appender::Appender;
 use self::consumer::KafkaConsumer;
-use self::inquirer::Inquirer;
 use self::producer::KafkaProducer;
 use self::reader::KafkaReader;
 
@@ -49,7 +49,7 @@ pub use self::ffi::exit;
 /// The log on Kafka.
 pub struct KafkaLog {
     config: KafkaConfig,
-    inquirer: Inquirer,
+    admin: AdminClient,
     /// Few append outside of transactions: made when it is first needed.
     appender: OnceCell<Appender>,
 }
@@ -66,10 +66,10 @@ impl KafkaLog {
     /// Checks the settings. Nothing is connected yet: librdkafka does that in the background and keeps trying.
     pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
         config.check()?;
-        let inquirer = Inquirer::new(config.clone())?;
+        let admin = AdminClient::new(config.clone())?;
         Ok(Self {
             config,
-            inquirer,
+            admin,
             appender: OnceCell::new(),
         })
     }
@@ -95,7 +95,7 @@ impl Log for KafkaLog {
     }
 
     async fn partitions(&self, topic: &str) -> Result<Option<i32>, LogError> {
-        self.inquirer.partitions(topic).await
+        self.admin.partitions(topic).await
     }
 
     async fn committed_unstable(
@@ -103,18 +103,18 @@ impl Log for KafkaLog {
         group: &str,
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<CommittedOffset>>, LogError> {
-        self.inquirer.committed_unstable(group, partitions).await
+        self.admin.committed_unstable(group, partitions).await
     }
 
     async fn watermarks(&self, partition: &TopicPartition) -> Result<(i64, i64), LogError> {
-        self.inquirer.watermarks(partition).await
+        self.admin.watermarks(partition).await
     }
 
     async fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError> {
-        self.inquirer.create_topics(topics).await
+        self.admin.create_topics(topics).await
     }
 
     async fn create_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {
-        self.inquirer.create_partitions(topic, partitions).await
+        self.admin.create_partitions(topic, partitions).await
     }
 }

@@ -14,14 +14,14 @@ use rdkafka::error::RDKafkaErrorCode;
 use rustc_hash::FxHashMap;
 use tokio::sync::{mpsc::UnboundedSender, oneshot};
 
-use crate::ahead::Ahead;
-use crate::batch::Copier;
 use crate::config::GroupProtocol;
 use crate::consumer::{Command, Item, Take};
 use crate::context::Context;
 use crate::errors::{fatal, from_kafka, is_hopeless, retriable};
+use crate::fetch_buffer::FetchBuffer;
 use crate::ffi::{Event, EventQueue, Message, Waker};
 use crate::membership::Partition;
+use crate::record_arena::RecordArena;
 
 /// How long one poll waits. Commands end it early, so this is only how often we look up.
 const POLL: Duration = Duration::from_secs(1);
@@ -71,8 +71,8 @@ pub(crate) fn run(
         revoking: Vec::new(),
         number: 0,
         later: None,
-        copier: Copier::default(),
-        ahead: Ahead::default(),
+        arena: RecordArena::default(),
+        buffer: FetchBuffer::default(),
     };
     let reply = member.serve(commands, items);
     if let Err(error) = member.complete_revocation() {
@@ -115,9 +115,9 @@ pub(crate) struct Member<'a> {
     number: u64,
     /// An event met while collecting a batch.
     later: Option<Event>,
-    copier: Copier,
+    arena: RecordArena,
     /// Never of a partition that isn't active: who stops one drops what was collected of it.
-    pub(crate) ahead: Ahead,
+    pub(crate) buffer: FetchBuffer,
 }
 
 impl Member<'_> {
@@ -201,7 +201,7 @@ impl Member<'_> {
             Some(event) => event,
             None => {
                 self.overslept |= self.last_poll.elapsed() >= self.start.overslept_after;
-                let wait = if take.waits && self.ahead.is_empty() {
+                let wait = if take.waits && self.buffer.is_empty() {
                     POLL
                 } else {
                     Duration::ZERO
@@ -240,9 +240,9 @@ impl Member<'_> {
         let mut next = Some(first);
         while let Some(message) = next.take() {
             if let Some(source) = self.wanted(&message) {
-                self.ahead.push(source, self.copier.copy(&message));
+                self.buffer.push(source, self.arena.copy(&message));
             }
-            if self.ahead.is_full() {
+            if self.buffer.is_full() {
                 break;
             }
             match self.queue.poll(Duration::ZERO) {
@@ -253,7 +253,7 @@ impl Member<'_> {
     }
 
     fn batch(&mut self, max_records: usize) -> Option<Polled> {
-        let parts = self.ahead.take(max_records);
+        let parts = self.buffer.take(max_records);
         (!parts.is_empty()).then_some(Polled::Records(parts))
     }
 

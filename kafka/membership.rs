@@ -97,7 +97,7 @@ impl Member<'_> {
         for name in &known {
             if let Some(partition) = self.partitions.get_mut(name) {
                 partition.active = false;
-                self.ahead.drop_partition(name);
+                self.buffer.drop_partition(name);
             }
         }
         self.revoking = [&known[..], &doubted[..]].concat();
@@ -136,7 +136,7 @@ impl Member<'_> {
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
         let mut list = TopicPartitionList::new();
         for partition in partitions {
-            self.ahead.drop_partition(partition);
+            self.buffer.drop_partition(partition);
             if self
                 .partitions
                 .remove(partition)

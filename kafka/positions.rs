@@ -30,7 +30,7 @@ impl Member<'_> {
             let added = list.add_partition_offset(&name.topic, name.partition, Offset::Offset(*offset));
             added.map_err(|error| from_kafka(format!("start {name} at {offset} in {}", self.start.name), &error))?;
             (partition.started, partition.active, partition.from) = (true, true, *offset);
-            self.ahead.drop_partition(name);
+            self.buffer.drop_partition(name);
         }
         let failed = |error: KafkaError| from_kafka(format!("start partitions of {}", self.start.name), &error);
         // A pause outlives even the loss of the partition. It is ended before the start, which wakes librdkafka's fetcher:
@@ -75,7 +75,7 @@ impl Member<'_> {
         for name in partitions {
             if let Some(partition) = self.partitions.get_mut(name).filter(|partition| partition.active) {
                 partition.active = false;
-                self.ahead.drop_partition(name);
+                self.buffer.drop_partition(name);
                 list.add_partition(&name.topic, name.partition);
             }
         }

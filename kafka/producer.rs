@@ -1,7 +1,7 @@
 //! A transactional producer: the asynchronous side.
 //!
 //! librdkafka's transactional calls block, and `send_offsets_to_transaction` even ignores its time-out (librdkafka#5456,
-//! #5511). So a thread owns the producer (`committer.rs`) and takes operations one after the other; a call that gets no
+//! #5511). So a thread owns the producer (`transaction_thread.rs`) and takes operations one after the other; a call that gets no
 //! answer by its deadline reports [`LogError::Fenced`] and leaves thread and producer behind, whatever they hang in.
 
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use interlock_streams::log::{GroupMetadata, LogError, OffsetCommit, Producer};
 use interlock_streams::record::OutputRecord;
 use tokio::sync::oneshot;
 
-use crate::committer;
 use crate::config::KafkaConfig;
 use crate::errors::{fatal, fenced, retriable};
+use crate::transaction_thread;
 
 /// Time for the thread, which has the same deadline, to report what exactly it was waiting for.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What the committer thread is asked, in order.
+/// What the transaction thread is asked, in order.
 pub(crate) enum Operation {
     Send(Vec<OutputRecord>),
     Commit {
@@ -57,7 +57,7 @@ impl KafkaProducer {
         let (ready, initialised) = oneshot::channel();
         let deadline = config.call_deadline;
         let overrun = Arc::new(AtomicBool::new(false));
-        let start = committer::Start {
+        let start = transaction_thread::Start {
             name: name.clone(),
             client: config.producer(transactional_id),
             until: Instant::now() + deadline,
@@ -66,7 +66,7 @@ impl KafkaProducer {
         };
         thread::Builder::new()
             .name(format!("commit {transactional_id}"))
-            .spawn(move || committer::run(start, &received, ready))
+            .spawn(move || transaction_thread::run(start, &received, ready))
             .map_err(|error| fatal(format!("start a thread for producer {name}"), error))?;
         let action = || format!("initialise producer {name}");
         match tokio::time::timeout(deadline + GRACE, initialised).await {

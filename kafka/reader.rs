@@ -18,11 +18,11 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::{mpsc as async_mpsc, oneshot};
 
-use crate::batch::Copier;
 use crate::config::KafkaConfig;
 use crate::context::Context;
 use crate::errors::{fatal, from_kafka, is_hopeless};
 use crate::ffi::{Event, EventQueue, Message, Waker};
+use crate::record_arena::RecordArena;
 
 /// Bytes after which a batch ends.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -169,7 +169,7 @@ fn run(
         consumer: &consumer,
         queue: &queue,
         later: None,
-        copier: Copier::default(),
+        arena: RecordArena::default(),
     };
     while let Ok(max_records) = requests.recv() {
         loop {
@@ -209,7 +209,7 @@ struct Fetcher<'a> {
     consumer: &'a BaseConsumer<Context>,
     queue: &'a EventQueue<'a>,
     later: Option<Event>,
-    copier: Copier,
+    arena: RecordArena,
 }
 
 impl Fetcher<'_> {
@@ -240,7 +240,7 @@ impl Fetcher<'_> {
         let (mut records, mut size) = (Vec::new(), 0);
         let mut message = first;
         loop {
-            let record = self.copier.copy(&message);
+            let record = self.arena.copy(&message);
             size += record.bytes();
             records.push(record);
             if records.len() >= max_records || size >= BATCH_BYTES_MAX {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use interlock_streams::log::{CommittedOffset, LogError, TopicSpec};
 use interlock_streams::record::TopicPartition;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{self, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -22,14 +22,14 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 type Client = Arc<BaseConsumer<Context>>;
 
 /// Asks. Its clients see what open transactions wrote, too.
-pub(crate) struct Inquirer {
+pub(crate) struct AdminClient {
     config: KafkaConfig,
     client: Client,
     /// One client for each group asked about: librdkafka asks for offsets of the client's own group only.
     groups: Mutex<HashMap<String, Client>>,
 }
 
-impl Inquirer {
+impl AdminClient {
     pub(crate) fn new(config: KafkaConfig) -> Result<Self, LogError> {
         let client = create(&config, None)?;
         Ok(Self {
@@ -150,7 +150,7 @@ impl Inquirer {
             return Ok(());
         }
         let specs: Vec<NewTopic<'_>> = missing.iter().map(|topic| to_new_topic(topic)).collect();
-        let (admin, options) = self.admin("create topics")?;
+        let (admin, options) = self.client_for("create topics")?;
         let created = admin.create_topics(&specs, &options).await;
         for result in created.map_err(|error| self.unanswered("create topics".into(), &error, None))? {
             match result {
@@ -169,7 +169,7 @@ impl Inquirer {
         if self.partitions(topic).await?.is_some_and(|count| count >= partitions) {
             return Ok(());
         }
-        let (admin, options) = self.admin(&action)?;
+        let (admin, options) = self.client_for(&action)?;
         let count = usize::try_from(partitions).unwrap_or(0);
         let grown = admin
             .create_partitions(&[NewPartitions::new(topic, count)], &options)
@@ -182,10 +182,10 @@ impl Inquirer {
         self.await_partitions(topic, partitions, action).await
     }
 
-    fn admin(&self, action: &str) -> Result<(AdminClient<Context>, AdminOptions), LogError> {
+    fn client_for(&self, action: &str) -> Result<(admin::AdminClient<Context>, AdminOptions), LogError> {
         let admin = self
             .config
-            .inquirer()
+            .admin_client()
             .create_with_context(Context::new("interlock-admin"))
             .map_err(|error| from_kafka(action, &error))?;
         let timeout = Some(self.config.call_deadline);
@@ -225,11 +225,11 @@ fn count_partitions(client: &BaseConsumer<Context>, name: &str, timeout: Duratio
 }
 
 fn create(config: &KafkaConfig, group: Option<&str>) -> Result<Client, LogError> {
-    let mut client = config.inquirer();
+    let mut client = config.admin_client();
     if let Some(group) = group {
         client.set("group.id", group);
     }
-    let created = client.create_with_context(Context::new("interlock-inquirer"));
+    let created = client.create_with_context(Context::new("interlock-admin"));
     let client = created.map_err(|error| from_kafka(format!("create a client for {}", config.place()), &error))?;
     Ok(Arc::new(client))
 }

@@ -19,13 +19,13 @@ const BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Records by partition, in order.
 #[derive(Debug, Default)]
-pub(crate) struct Ahead {
+pub(crate) struct FetchBuffer {
     parts: Vec<(TopicPartition, VecDeque<Record>)>,
     records: usize,
     bytes: usize,
 }
 
-impl Ahead {
+impl FetchBuffer {
     pub(crate) fn is_empty(&self) -> bool {
         self.records == 0
     }
@@ -95,7 +95,7 @@ mod tests {
         TopicPartition::new("t", partition)
     }
 
-    fn push(ahead: &mut Ahead, partition: i32, offsets: std::ops::Range<i64>, bytes: usize) {
+    fn push(buffer: &mut FetchBuffer, partition: i32, offsets: std::ops::Range<i64>, bytes: usize) {
         for offset in offsets {
             let record = Record {
                 offset,
@@ -104,7 +104,7 @@ mod tests {
                 value: Some(Bytes::from(vec![0; bytes])),
                 headers: Vec::new(),
             };
-            ahead.push(source(partition), record);
+            buffer.push(source(partition), record);
         }
     }
 
@@ -120,46 +120,46 @@ mod tests {
 
     #[test]
     fn each_partition_has_its_share_in_order() {
-        let mut ahead = Ahead::default();
-        push(&mut ahead, 0, 0..10, 1);
-        push(&mut ahead, 1, 5..6, 1);
-        push(&mut ahead, 2, 7..10, 1);
-        push(&mut ahead, 0, 10..12, 1);
+        let mut buffer = FetchBuffer::default();
+        push(&mut buffer, 0, 0..10, 1);
+        push(&mut buffer, 1, 5..6, 1);
+        push(&mut buffer, 2, 7..10, 1);
+        push(&mut buffer, 0, 10..12, 1);
         assert_eq!(
-            offsets(ahead.take(7)),
+            offsets(buffer.take(7)),
             [(0, vec![0, 1, 2]), (1, vec![5]), (2, vec![7, 8, 9])]
         );
-        assert_eq!(offsets(ahead.take(100)), [(0, (3..12).collect())]);
-        assert!(ahead.is_empty());
-        assert_eq!((ahead.records, ahead.bytes), (0, 0));
+        assert_eq!(offsets(buffer.take(100)), [(0, (3..12).collect())]);
+        assert!(buffer.is_empty());
+        assert_eq!((buffer.records, buffer.bytes), (0, 0));
     }
 
     #[test]
     fn fewer_records_than_partitions() {
-        let mut ahead = Ahead::default();
-        (0..3).for_each(|partition| push(&mut ahead, partition, 0..1, 1));
-        let taken: usize = (0..3).map(|_| ahead.take(1).len()).sum();
+        let mut buffer = FetchBuffer::default();
+        (0..3).for_each(|partition| push(&mut buffer, partition, 0..1, 1));
+        let taken: usize = (0..3).map(|_| buffer.take(1).len()).sum();
         assert_eq!(taken, 3, "one by one");
-        assert!(ahead.take(0).is_empty(), "there is nothing more");
+        assert!(buffer.take(0).is_empty(), "there is nothing more");
     }
 
     #[test]
     fn large_records_end_a_batch_and_the_collection() {
-        let mut ahead = Ahead::default();
-        push(&mut ahead, 0, 0..3, BATCH_BYTES_MAX);
-        assert!(ahead.is_full());
-        assert_eq!(offsets(ahead.take(100)), [(0, vec![0])]);
-        ahead.drop_partition(&source(0));
-        assert_eq!((ahead.records, ahead.bytes), (0, 0));
+        let mut buffer = FetchBuffer::default();
+        push(&mut buffer, 0, 0..3, BATCH_BYTES_MAX);
+        assert!(buffer.is_full());
+        assert_eq!(offsets(buffer.take(100)), [(0, vec![0])]);
+        buffer.drop_partition(&source(0));
+        assert_eq!((buffer.records, buffer.bytes), (0, 0));
     }
 
     #[test]
     fn what_is_dropped_does_not_come_back() {
-        let mut ahead = Ahead::default();
-        push(&mut ahead, 0, 0..3, 1);
-        push(&mut ahead, 1, 0..3, 1);
-        ahead.drop_partition(&source(0));
-        push(&mut ahead, 0, 1..2, 1);
-        assert_eq!(offsets(ahead.take(100)), [(0, vec![1]), (1, vec![0, 1, 2])]);
+        let mut buffer = FetchBuffer::default();
+        push(&mut buffer, 0, 0..3, 1);
+        push(&mut buffer, 1, 0..3, 1);
+        buffer.drop_partition(&source(0));
+        push(&mut buffer, 0, 1..2, 1);
+        assert_eq!(offsets(buffer.take(100)), [(0, vec![1]), (1, vec![0, 1, 2])]);
     }
 }

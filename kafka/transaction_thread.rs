@@ -65,19 +65,19 @@ pub(crate) fn run(start: Start, operations: &Receiver<Operation>, ready: oneshot
     if ready.send(Ok(())).is_err() {
         return; // nobody waits any more
     }
-    let mut committer = Committer {
+    let mut thread = TransactionThread {
         start,
         producer,
         state: State::Ready,
     };
     for operation in operations {
-        committer.execute(operation);
-        if committer.start.overrun.load(Ordering::Acquire) {
+        thread.execute(operation);
+        if thread.start.overrun.load(Ordering::Acquire) {
             return;
         }
     }
-    if matches!(committer.state, State::Open | State::Failed(_))
-        && let Err(error) = committer.abort(Instant::now() + FAREWELL)
+    if matches!(thread.state, State::Open | State::Failed(_))
+        && let Err(error) = thread.abort(Instant::now() + FAREWELL)
     {
         tracing::debug!(%error, "abort of a dropped producer's transaction");
     }
@@ -132,13 +132,13 @@ enum Failure {
     Hopeless(String),
 }
 
-struct Committer {
+struct TransactionThread {
     start: Start,
     producer: ThreadedProducer<Context>,
     state: State,
 }
 
-impl Committer {
+impl TransactionThread {
     fn client(&self) -> &Client<Context> {
         self.producer.client()
     }
