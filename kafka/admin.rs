@@ -11,13 +11,13 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use crate::config::{KafkaConfig, QUESTION};
+use crate::config::{KafkaConfig, REQUEST_TIMEOUT};
 use crate::context::Context;
 use crate::errors::{fatal, from_code, from_kafka, retriable};
 use crate::ffi;
 
-/// Pause between two looks at whether something has come about.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Time between two requests that ask whether a change is visible yet.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 type Client = Arc<BaseConsumer<Context>>;
 
@@ -51,10 +51,10 @@ impl AdminClient {
         let asked = tokio::task::spawn_blocking(move || {
             loop {
                 let left = until.saturating_duration_since(Instant::now());
-                let answer = question(&client, left.min(QUESTION));
+                let answer = question(&client, left.min(REQUEST_TIMEOUT));
                 serve_logs(&client);
                 match answer {
-                    Err(error) if !left.is_zero() && is_passing(&error) => std::thread::sleep(LOOK_AGAIN),
+                    Err(error) if !left.is_zero() && is_passing(&error) => std::thread::sleep(POLL_INTERVAL),
                     answer => return answer,
                 }
             }
@@ -200,7 +200,7 @@ impl AdminClient {
             if Instant::now() > until {
                 return Err(retriable(action, "done, but not to be seen yet"));
             }
-            tokio::time::sleep(LOOK_AGAIN).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ pub enum GroupProtocol {
 }
 
 /// How long one request of the admin client waits for its answer before it is sent again.
-pub(crate) const QUESTION: Duration = Duration::from_secs(5);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How to reach Kafka and how patient to be with it.
 #[derive(Clone, Debug)]
@@ -138,7 +138,7 @@ impl KafkaConfig {
         config.set("isolation.level", "read_uncommitted");
         config.set("allow.auto.create.topics", "false");
         // A connection that leaves a question unanswered is given up with it: else the next questions wait behind it.
-        config.set("socket.timeout.ms", millis(QUESTION));
+        config.set("socket.timeout.ms", millis(REQUEST_TIMEOUT));
         override_with(config, &[&self.settings])
     }
 

@@ -31,7 +31,7 @@ use crate::ffi::Waker;
 use crate::member;
 
 /// Time in which the thread, whose own calls end at the deadline, must have answered after it.
-const GRACE: Duration = Duration::from_secs(5);
+const ANSWER_GRACE: Duration = Duration::from_secs(5);
 
 /// How much earlier than librdkafka we count a member as hung: it looks twice a second.
 const OVERSLEPT_MARGIN: Duration = Duration::from_secs(1);
@@ -158,12 +158,12 @@ impl KafkaConsumer {
         let (reply, answer) = oneshot::channel();
         self.tell(command(reply))?;
         let what = || format!("{action} in {}", self.name);
-        match tokio::time::timeout(self.deadline + GRACE, answer).await {
+        match tokio::time::timeout(self.deadline + ANSWER_GRACE, answer).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(fatal(what(), "its thread ended")),
             Err(_) => Err(retriable(
                 what(),
-                format!("no answer within {:?}", self.deadline + GRACE),
+                format!("no answer within {:?}", self.deadline + ANSWER_GRACE),
             )),
         }
     }
@@ -245,7 +245,7 @@ impl Consumer for KafkaConsumer {
                     self.ask_for_item(max_records, !wait.is_zero())?;
                     // Who can't wait is answered at once, if the thread lives.
                     let left = match wait.is_zero() {
-                        true => self.deadline + GRACE,
+                        true => self.deadline + ANSWER_GRACE,
                         false => until.saturating_duration_since(Instant::now()),
                     };
                     match tokio::time::timeout(left, self.items.recv()).await {

@@ -24,7 +24,7 @@ use crate::membership::Partition;
 use crate::record_arena::RecordArena;
 
 /// How long one poll waits. Commands end it early, so this is only how often we look up.
-const POLL: Duration = Duration::from_secs(1);
+const POLL_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the thread is started with.
 pub(crate) struct Start {
@@ -202,7 +202,7 @@ impl Member<'_> {
             None => {
                 self.overslept |= self.last_poll.elapsed() >= self.start.overslept_after;
                 let wait = if take.waits && self.buffer.is_empty() {
-                    POLL
+                    POLL_TIMEOUT
                 } else {
                     Duration::ZERO
                 };

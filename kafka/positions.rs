@@ -13,7 +13,7 @@ use crate::ffi;
 use crate::member::Member;
 
 /// Pause between two tries of a call that Kafka refused for the moment.
-const RETRY: Duration = Duration::from_millis(20);
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 impl Member<'_> {
     pub(crate) fn start(&mut self, positions: &[(TopicPartition, i64)]) -> Result<(), LogError> {
@@ -66,7 +66,7 @@ impl Member<'_> {
                     code,
                 ));
             }
-            std::thread::sleep(RETRY);
+            std::thread::sleep(RETRY_INTERVAL);
         }
     }
 
@@ -118,7 +118,7 @@ impl Member<'_> {
             if !matches!(error, LogError::Retriable { .. }) || left(until).is_zero() {
                 return Err(error);
             }
-            std::thread::sleep(RETRY);
+            std::thread::sleep(RETRY_INTERVAL);
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::errors::{fatal, fenced, retriable};
 use crate::transaction_thread;
 
 /// Time for the thread, which has the same deadline, to report what exactly it was waiting for.
-const GRACE: Duration = Duration::from_secs(1);
+const ANSWER_GRACE: Duration = Duration::from_secs(1);
 
 /// What the transaction thread is asked, in order.
 pub(crate) enum Operation {
@@ -69,7 +69,7 @@ impl KafkaProducer {
             .spawn(move || transaction_thread::run(start, &received, ready))
             .map_err(|error| fatal(format!("start a thread for producer {name}"), error))?;
         let action = || format!("initialise producer {name}");
-        match tokio::time::timeout(deadline + GRACE, initialised).await {
+        match tokio::time::timeout(deadline + ANSWER_GRACE, initialised).await {
             Ok(Ok(result)) => result?,
             Ok(Err(_)) => return Err(fatal(action(), "its thread ended")),
             Err(_) => return Err(retriable(action(), format!("no answer within {deadline:?}"))),
@@ -100,7 +100,7 @@ impl KafkaProducer {
             if !sent {
                 return Err(fenced(action, "its thread ended"));
             }
-            match tokio::time::timeout_at((until + GRACE).into(), answer).await {
+            match tokio::time::timeout_at((until + ANSWER_GRACE).into(), answer).await {
                 Ok(Ok(result)) => result,
                 Ok(Err(_)) => Err(fenced(action, "its thread ended")),
                 Err(_) => {

@@ -28,7 +28,7 @@ use crate::record_arena::RecordArena;
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How long one poll waits; the reader's end wakes it.
-const POLL: Duration = Duration::from_secs(1);
+const POLL_TIMEOUT: Duration = Duration::from_secs(1);
 
 type Item = Result<Step, LogError>;
 
@@ -216,7 +216,7 @@ impl Fetcher<'_> {
     fn poll(&mut self, max_records: usize) -> Result<Option<Step>, LogError> {
         let event = match self.later.take() {
             Some(event) => event,
-            None => match self.queue.poll(POLL) {
+            None => match self.queue.poll(POLL_TIMEOUT) {
                 Some(event) => event,
                 None => return Ok(None),
             },

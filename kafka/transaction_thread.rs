@@ -30,18 +30,18 @@ use crate::ffi::{self, Membership, TransactionError};
 use crate::producer::Operation;
 
 /// Pause between two tries of a call that may succeed later.
-const RETRY: Duration = Duration::from_millis(20);
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How long one call of `init_transactions` waits. While an earlier owner's transaction is being aborted Kafka says "try
 /// again": librdkafka then waits half a second, but a call that resumes the one before asks at once.
-const INITIALISATION: Duration = Duration::from_millis(50);
+const INIT_CALL_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Pause while librdkafka's queue is full.
-const QUEUE_FULL: Duration = Duration::from_millis(1);
+const QUEUE_FULL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// How long a producer that is dropped with an open transaction tries to abort it, so that readers need not wait for the
 /// transaction's time-out.
-const FAREWELL: Duration = Duration::from_secs(2);
+const ABORT_ON_DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the thread is started with.
 pub(crate) struct Start {
@@ -77,7 +77,7 @@ pub(crate) fn run(start: Start, operations: &Receiver<Operation>, ready: oneshot
         }
     }
     if matches!(thread.state, State::Open | State::Failed(_))
-        && let Err(error) = thread.abort(Instant::now() + FAREWELL)
+        && let Err(error) = thread.abort(Instant::now() + ABORT_ON_DROP_TIMEOUT)
     {
         tracing::debug!(%error, "abort of a dropped producer's transaction");
     }
@@ -90,7 +90,7 @@ fn initialise(start: &Start) -> Result<ThreadedProducer<Context>, LogError> {
         .create_with_context(Context::new(&*start.name))
         .map_err(|error| from_kafka(action(), &error))?;
     let initialised = persist(start.until, |left| {
-        ffi::init_transactions(producer.client(), left.min(INITIALISATION))
+        ffi::init_transactions(producer.client(), left.min(INIT_CALL_TIMEOUT))
     });
     match initialised.map_err(|error| from_transaction(action(), &error)) {
         Ok(()) => Ok(producer),
@@ -107,9 +107,9 @@ fn persist(
 ) -> Result<(), TransactionError> {
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        match call(left.max(RETRY)) {
+        match call(left.max(RETRY_INTERVAL)) {
             Err(error) if error.retriable && !error.abortable && !error.fatal && !left.is_zero() => {
-                std::thread::sleep(RETRY.min(left));
+                std::thread::sleep(RETRY_INTERVAL.min(left));
             }
             result => return result,
         }
@@ -197,7 +197,7 @@ impl TransactionThread {
                 return Err(Failure::Hopeless(format!("record for {}: {error}", record.topic)));
             };
             match code {
-                RDKafkaErrorCode::QueueFull if Instant::now() < until => std::thread::sleep(QUEUE_FULL),
+                RDKafkaErrorCode::QueueFull if Instant::now() < until => std::thread::sleep(QUEUE_FULL_INTERVAL),
                 // The transaction has failed already; its commit knows why.
                 RDKafkaErrorCode::State | RDKafkaErrorCode::Fenced | RDKafkaErrorCode::Fatal => return Ok(()),
                 _ if is_hopeless(code) => return Err(Failure::Hopeless(explain(record, &error))),
