@@ -22,7 +22,7 @@ use crate::record::{OutputRecord, PartitionRecords, Record, TopicPartition};
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// Nothing happened; the same call may succeed later.
-    #[error("{action}: {reason} (will be tried again)")]
+    #[error("{action}: {reason}")]
     Retriable {
         /// What was tried, with its coordinates.
         action: String,
