@@ -4,7 +4,7 @@ mod bookings;
 mod events;
 mod page;
 mod sales;
-mod topics;
+mod topic_records;
 mod trains;
 
 use std::sync::Arc;
@@ -30,7 +30,7 @@ const SENTENCE_BYTES_MAX: usize = 4 << 10;
 pub(crate) fn router(gateway: Gateway) -> Router {
     Router::new()
         .merge(page::router())
-        .route("/topics/{topic}", get(topics::read).post(topics::append))
+        .route("/topics/{topic}", get(topic_records::read).post(topic_records::append))
         .route("/trains", get(trains::list))
         .route("/trains/{train}/{date}", get(trains::snapshot))
         .route("/trains/{train}/{date}/availability", get(trains::availability))

@@ -1,7 +1,7 @@
 //! HTTP in front of the topics and the ledgers, and one live page: `docs/http-api.md` lists the routes.
 //!
 //! ```text
-//!   POST, GET /topics/…  ──> Topics ──> the log                     (codec, json: Avro there, JSON here)
+//!   POST, GET /topics/…  ──> JsonLog ──> the log                     (codec, json: Avro there, JSON here)
 //!   GET /trains/…, /bookings/… ──> the ledger of the train-date     (train_date: what is decided at this moment)
 //!   GET /sales, changes of a train-date <── View <── Follower <── the committed events
 //! ```
@@ -14,7 +14,7 @@
 //! | --- | --- |
 //! | `http/` | routes: parse, ask, answer |
 //! | `problem` | errors as RFC 9457 bodies |
-//! | `topics` | append, read and follow records; also for the command line |
+//! | `json_log` | append, read and follow records; also for the command line |
 //! | `codec`, `json/` | one mapping between JSON and Avro, derived from the schemas |
 //! | `ledgers` | train-dates from the ledger store |
 //! | `train_date` | what of them is shown |
@@ -25,9 +25,9 @@ mod codec;
 mod follower;
 mod http;
 pub mod json;
+pub mod json_log;
 mod ledgers;
 mod problem;
-pub mod topics;
 mod train_date;
 mod view;
 
@@ -42,9 +42,8 @@ use interlock_streams::runtime::Health;
 use tokio::sync::Semaphore;
 
 use self::follower::{Followed, Follower};
+use self::json_log::JsonLog;
 use self::ledgers::Ledgers;
-
-use self::topics::Topics;
 
 /// Requests that read topics at the same time: of a real log each costs a connection for each partition.
 const TOPIC_READERS_MAX: usize = 16;
@@ -67,7 +66,7 @@ pub struct Parts {
 
 /// What the routes share.
 struct Gateway {
-    topics: Topics,
+    json_log: JsonLog,
     ledgers: Ledgers,
     followed: Followed,
     topic_readers: Arc<Semaphore>,
@@ -90,7 +89,7 @@ pub async fn router(parts: Parts) -> Result<Router, LogError> {
     } = parts;
     let follower = Follower::new(Arc::clone(&log), Arc::clone(&registry), group, health);
     let gateway = Gateway {
-        topics: Topics::new(log, registry, ids),
+        json_log: JsonLog::new(log, registry, ids),
         ledgers: Ledgers::new(ledgers, partitions),
         followed: follower.followed(),
         topic_readers: Arc::new(Semaphore::new(TOPIC_READERS_MAX)),

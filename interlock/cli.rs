@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use chrono::NaiveDate;
 use clap::{Args, Parser, Subcommand};
-use interlock_gateway::topics::From;
+use interlock_gateway::json_log::From;
 use interlock_loadgen::{CANONICAL_PROFILE, CANONICAL_REQUESTS, Profile};
 
 use crate::config::{self, Flag, LogFormat, Sources};

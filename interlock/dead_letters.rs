@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use anyhow::{bail, ensure};
 use interlock_gateway::json::instant_text;
-use interlock_gateway::topics::TopicError;
+use interlock_gateway::json_log::TopicError;
 use interlock_schemas::topics::{TOPICS, dlq};
 use interlock_streams::dead_letter::{DeadLetter, marked};
 use interlock_streams::log::Log;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use interlock_gateway::topics::Topics;
+use interlock_gateway::json_log::JsonLog;
 use interlock_kafka::{GroupProtocol, KafkaConfig, KafkaLog};
 use interlock_schemas::registry::{
     ConfluentRegistry, Credentials, Ids, Registry, RegistryError, RegistrySettings, register_all,
@@ -132,7 +132,7 @@ fn set_all(client: &mut ClientConfig, settings: &[(String, String)]) {
 
 /// The topics as JSON, once registry and Kafka answer. With the ids of the contract's schemas, which are registered, if
 /// records are to be written.
-pub(crate) async fn json_topics(config: &Config, to_write: bool) -> anyhow::Result<Topics> {
+pub(crate) async fn json_topics(config: &Config, to_write: bool) -> anyhow::Result<JsonLog> {
     let registry: Arc<dyn Registry> = Arc::new(registry(config)?);
     let ids = match to_write {
         true => {
@@ -141,7 +141,7 @@ pub(crate) async fn json_topics(config: &Config, to_write: bool) -> anyhow::Resu
         }
         false => Ids::default(),
     };
-    Ok(Topics::new(log_once_up(config).await?, registry, ids))
+    Ok(JsonLog::new(log_once_up(config).await?, registry, ids))
 }
 
 /// How to reach Redis.

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
-use interlock_gateway::topics::{Appended, From, Records, Topics};
+use interlock_gateway::json_log::{Appended, From, JsonLog, Records};
 use reqwest::{Client, Response, Url, header};
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,7 +14,7 @@ use crate::services;
 /// Where topics are reached.
 pub(crate) enum TopicAccess {
     /// In Kafka, with the registry.
-    Direct(Topics),
+    Direct(JsonLog),
     /// Through the gateway of this address.
     Gateway(Client, Url),
 }

@@ -11,7 +11,7 @@
 //! | `worker` | `interlock run`, asked over HTTP how it is |
 //! | `load` | `interlock loadgen`, one load after another while something else happens |
 //! | `secured` | servers with TLS and passwords, for those who have few rights |
-//! | `topics` | what other clients see: raw records in and out, and the events decoded |
+//! | `raw_records` | what other clients see: raw records in and out, and the events decoded |
 //! | `sums` | the window tables against the sums over the topics |
 //!
 //! They need the built binary and a database server, and say aloud what they skip where none is named. The names of the
@@ -23,11 +23,11 @@ mod installation;
 mod load;
 mod process;
 mod proxy;
+mod raw_records;
 mod redis_servers;
 pub mod secured;
 mod services;
 mod sums;
-mod topics;
 mod worker;
 
 use std::fmt::Display;
@@ -42,11 +42,11 @@ pub use installation::{Installation, binary, in_installation, wkd};
 pub use load::{Load, Outcome};
 pub use process::{Finished, Process};
 pub use proxy::{Mode, Proxy};
+pub use raw_records::{Raw, Read};
 pub(crate) use redis_servers::{Cluster, Pair};
 pub use services::{Addresses, Servers, Service, Wanted, free_kafka_port, proxied_port};
 pub(crate) use services::{may_mount, root};
 pub use sums::Sums;
-pub use topics::{Raw, Read};
 pub use worker::Worker;
 
 /// Longest wait for anything that does happen; machines that build and test at the same time are slow.

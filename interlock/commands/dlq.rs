@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use interlock_gateway::topics::Topics;
+use interlock_gateway::json_log::JsonLog;
 use interlock_schemas::registry::Ids;
 use interlock_streams::log::Log;
 use serde_json::json;
@@ -42,7 +42,7 @@ async fn show(arguments: &DlqShow, config: &Config) -> anyhow::Result<()> {
     let letter = open(&arguments.topic, config).await?.find(arguments.place).await?;
     // Nothing is written, so no schema needs to be registered.
     let log: Arc<dyn Log> = services::log(config)?;
-    let topics = Topics::new(log, Arc::new(services::registry(config)?), Ids::default());
+    let topics = JsonLog::new(log, Arc::new(services::registry(config)?), Ids::default());
     let shown = Shown::new(&letter, &topics).await;
     Ok(print::report(&shown, arguments.json)?)
 }

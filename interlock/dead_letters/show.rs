@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use interlock_gateway::json::{self, instant_text};
-use interlock_gateway::topics::Topics;
+use interlock_gateway::json_log::JsonLog;
 use interlock_streams::dead_letter::original_headers;
 use serde::Serialize;
 
@@ -54,7 +54,7 @@ pub(crate) struct Shown {
 impl Shown {
     /// Decodes the value. If the registry can't be asked, the value is shown as one that can't be decoded: its bytes
     /// are what an operator needs then.
-    pub(crate) async fn new(letter: &Letter, topics: &Topics) -> Self {
+    pub(crate) async fn new(letter: &Letter, topics: &JsonLog) -> Self {
         let (place, why, record) = (letter.place, &letter.why, &letter.record);
         let mut shown = Self {
             partition: place.partition,

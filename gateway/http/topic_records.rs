@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use super::events::{self, EVENTS, accepts};
 use super::parameters;
 use crate::Gateway;
+use crate::json_log::{From, ReadError, TopicError, names};
 use crate::problem::Problem;
-use crate::topics::{From, ReadError, TopicError, names};
 
 /// Lines of JSON: as many as there are.
 const LINES: &str = "application/x-ndjson";
@@ -75,7 +75,7 @@ pub(super) async fn append(
         Value::Array(records) => records,
         record => vec![record],
     };
-    let appended = gateway.topics.append(&topic, key.as_deref(), &records).await?;
+    let appended = gateway.json_log.append(&topic, key.as_deref(), &records).await?;
     Ok(Json(json!({ "topic": topic, "records": appended })).into_response())
 }
 
@@ -113,7 +113,7 @@ pub(super) async fn read(
     };
     let permit = Arc::clone(&gateway.topic_readers).try_acquire_owned();
     let permit = permit.map_err(|_| Problem::unavailable("too many read topics at this moment; ask again"))?;
-    let mut records = gateway.topics.read(&topic, query.partition, from, follow).await?;
+    let mut records = gateway.json_log.read(&topic, query.partition, from, follow).await?;
     if as_events || as_lines {
         let records = stream::try_unfold((records, permit), async |(mut records, permit)| {
             let next = records.next().await?;

@@ -20,7 +20,7 @@ pub use crate::codec::Encoded;
 pub use records::{From, ReadError, Records, TopicRecord, UnknownFrom};
 
 /// The log, and what its records are in JSON.
-pub struct Topics {
+pub struct JsonLog {
     log: Arc<dyn Log>,
     codec: Arc<Codec>,
 }
@@ -112,7 +112,7 @@ pub fn names() -> Vec<String> {
         .collect()
 }
 
-impl Topics {
+impl JsonLog {
     /// With the ids that the contract's schemas were registered under.
     pub fn new(log: Arc<dyn Log>, registry: Arc<dyn Registry>, ids: Ids) -> Self {
         let codec = Arc::new(Codec::new(registry, ids));
