@@ -1,6 +1,6 @@
-//! Topics as JSON: appends records to the topics that clients may write to; reads and follows all topics.
+//! The topics as JSON: append records to those that clients write to, read and follow all of them.
 //!
-//! This module is free of HTTP, so that `interlock produce` and `interlock consume` can use it too.
+//! Without HTTP, so that `interlock produce` and `interlock consume` do the same from the command line.
 
 mod records;
 
@@ -19,74 +19,74 @@ use crate::json::{FieldError, Shown};
 pub use crate::codec::Encoded;
 pub use records::{From, ReadError, Records, TopicRecord, UnknownFrom};
 
-/// The log with a codec for its records.
+/// The log, and what its records are in JSON.
 pub struct JsonLog {
     log: Arc<dyn Log>,
     codec: Arc<Codec>,
 }
 
-/// Position of an appended record.
+/// Where an appended record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct Appended {
-    /// Partition of the record.
+    /// Its partition.
     pub partition: i32,
-    /// Offset within the partition.
+    /// Its offset there.
     pub offset: i64,
 }
 
-/// An error in one of the records to append.
+/// What is wrong with one of the records to be appended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RecordError {
-    /// Index of the record, from 0.
+    /// Which record, from 0.
     pub record: usize,
-    /// The error and the field.
+    /// What is wrong, and where in it.
     #[serde(flatten)]
     pub error: FieldError,
 }
 
-/// The reason why an operation on a topic is impossible.
+/// Why a topic can't be used as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
-    /// No topic has this name.
+    /// There is none of this name.
     #[error("there is no topic {topic}; there are {}", names().join(", "))]
     Unknown {
-        /// The requested topic.
+        /// The name.
         topic: String,
     },
-    /// The topic belongs to the contract, but does not exist yet.
+    /// It is of the contract, but nobody has created it.
     #[error("topic {topic} is not created yet; run `interlock seed`")]
     Missing {
-        /// The requested topic.
+        /// The name.
         topic: String,
     },
-    /// Only topologies write to this topic.
+    /// Only topologies write to it.
     #[error(
-        "topic {topic} is written by topologies only, because ledgers are rebuilt from it; clients may write to {}",
+        "topic {topic} is written by topologies alone, and ledgers are rebuilt from what it holds; clients write to {}",
         INPUTS.join(" and ")
     )]
     NotAnInput {
-        /// The requested topic.
+        /// The name.
         topic: String,
     },
-    /// Records do not fit the topic's schemas; none was appended.
+    /// Records don't fit the topic's schemas; none was appended.
     #[error("{topic} doesn't take {}", told(errors))]
     Schema {
         /// The topic.
         topic: String,
-        /// Every error that was found.
+        /// All that is wrong.
         errors: Vec<RecordError>,
     },
-    /// The topic has fewer partitions.
+    /// It has fewer partitions.
     #[error("topic {topic} has partitions 0 to {}, not {partition}", partitions - 1)]
     NoPartition {
         /// The topic.
         topic: String,
-        /// The requested partition.
+        /// The partition asked for.
         partition: i32,
-        /// The topic's number of partitions.
+        /// How many there are.
         partitions: i32,
     },
-    /// The log refused or failed.
+    /// The log did not do it.
     #[error(transparent)]
     Log(#[from] LogError),
 }
@@ -102,7 +102,7 @@ fn told(errors: &[RecordError]) -> String {
     format!("record {record}: {error}{more}")
 }
 
-/// Returns the names of all topics and of their dead-letter topics.
+/// Every topic, and where each sends what can't be decoded.
 pub fn names() -> Vec<String> {
     let dead = TOPICS.iter().map(|(topic, _)| dlq(topic));
     TOPICS
@@ -113,13 +113,14 @@ pub fn names() -> Vec<String> {
 }
 
 impl JsonLog {
-    /// Creates access to the topics. `ids` are those of the contract's schemas in the registry.
+    /// With the ids that the contract's schemas were registered under.
     pub fn new(log: Arc<dyn Log>, registry: Arc<dyn Registry>, ids: Ids) -> Self {
         let codec = Arc::new(Codec::new(registry, ids));
         Self { log, codec }
     }
 
-    /// Appends all records, or none if one does not fit. The key defaults to the one that the topic's contract prescribes.
+    /// Appends records, all or (where one doesn't fit) none. The key is what the topic's contract makes of the record,
+    /// unless one is given.
     pub async fn append(&self, topic: &str, key: Option<&str>, records: &[Json]) -> Result<Vec<Appended>, TopicError> {
         self.partitions(topic).await?;
         let encoded = self.encode(topic, records)?.into_iter();
@@ -138,7 +139,7 @@ impl JsonLog {
         Ok(appended.collect())
     }
 
-    /// Encodes records for a topic. Fails if one does not fit.
+    /// Records as they are appended; an error if one doesn't fit.
     pub fn encode(&self, topic: &str, records: &[Json]) -> Result<Vec<Encoded>, TopicError> {
         let accepted = records_of(topic).filter(|_| INPUTS.contains(&topic));
         let accepted = accepted.ok_or_else(|| TopicError::NotAnInput {
@@ -158,14 +159,14 @@ impl JsonLog {
         Ok(encoded)
     }
 
-    /// Decodes a value into its record type and JSON. The inner error says why the value has no registered schema.
+    /// The record type of a value and what it says; `Err(why)` inside where it is none of a registered schema.
     pub async fn decode(&self, value: &[u8]) -> Result<Result<(String, Shown), String>, RegistryError> {
         let decoded = self.codec.decode(value).await?;
         Ok(decoded.map(|decoded| (decoded.record_type, decoded.value)))
     }
 
-    /// Reads one or all partitions of a topic from a position on. Existing records come in the order of their timestamps;
-    /// with `follow`, further ones come as they are committed.
+    /// The records of a topic from a place on, ordered by time as far as they are there; then, if they are to be followed,
+    /// as they come. Of one partition or of all.
     pub async fn read(
         &self,
         topic: &str,

@@ -1,4 +1,4 @@
-//! Train-dates as JSON, read from their ledgers at the moment of the call.
+//! Train-dates as JSON, read from their ledgers: what is decided at the moment of asking.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::json::date_text;
 
-/// Most waiters named per list; all are counted.
+/// Waiters of a list that are named; all are counted.
 const WAITERS_SHOWN_MAX: usize = 50;
 
-/// A stop of a route.
+/// A station of a route.
 #[derive(Debug, Serialize)]
 pub(crate) struct Stop {
     /// Its code.
@@ -21,7 +21,7 @@ pub(crate) struct Stop {
     pub name: String,
 }
 
-/// Returns the route of a plan.
+/// The route of a plan.
 pub(crate) fn stops(plan: &Plan) -> Vec<Stop> {
     let stop = |stop: &interlock_schemas::Stop| Stop {
         code: stop.code.to_string(),
@@ -30,7 +30,7 @@ pub(crate) fn stops(plan: &Plan) -> Vec<Stop> {
     plan.service().route.iter().map(stop).collect()
 }
 
-/// A train in the list of trains.
+/// A train, as listed.
 #[derive(Debug, Serialize)]
 pub(crate) struct Train {
     /// The train.
@@ -41,12 +41,12 @@ pub(crate) struct Train {
     pub stops: Vec<Stop>,
     /// Its classes.
     pub classes: Vec<String>,
-    /// Dates on which the train runs.
+    /// When it runs.
     pub running_dates: Vec<String>,
 }
 
 impl Train {
-    /// Creates the entry from a plan.
+    /// What a plan says.
     pub(crate) fn new(plan: &Plan) -> Self {
         let service = plan.service();
         Self {
@@ -63,7 +63,7 @@ impl Train {
     }
 }
 
-/// The content of a seat map.
+/// Everything that a seat map shows.
 #[derive(Debug, Serialize)]
 pub(crate) struct Snapshot {
     /// The train.
@@ -72,17 +72,17 @@ pub(crate) struct Snapshot {
     pub name: String,
     /// The date at its origin.
     pub travel_date: String,
-    /// ISO 4217 code.
+    /// ISO 4217.
     pub currency: String,
-    /// Stops of the route; leg `i` goes from stop `i` to the next.
+    /// Its route; leg `i` is from stop `i` to the next.
     pub stops: Vec<Stop>,
     /// Classes and how full they are.
     pub classes: Vec<Class>,
     /// Coaches in the train's order.
     pub coaches: Vec<Coach>,
-    /// All waitlists, including empty ones.
+    /// Lists, those on which nobody waits too.
     pub waitlists: Vec<List>,
-    /// Number of accepted bookings.
+    /// Bookings that were accepted.
     pub bookings: usize,
 }
 
@@ -93,7 +93,7 @@ pub(crate) struct Class {
     pub travel_class: String,
     /// Seat-metres sold.
     pub seat_metres_sold: i64,
-    /// Seat-metres offered; the load factor is sold divided by offered.
+    /// Seat-metres offered; sold by offered is the load factor.
     pub seat_metres_offered: i64,
 }
 
@@ -113,44 +113,44 @@ pub(crate) struct Coach {
 pub(crate) struct Seat {
     /// Its number, from 1.
     pub number: i32,
-    /// Kind of berth or seat.
+    /// What it is.
     pub berth: &'static str,
     /// The quota that sells it.
     pub quota: String,
-    /// One character per leg: `x` if it is taken, `.` if it is free.
+    /// For each leg `x` where it is taken, `.` where it is free.
     pub legs: String,
 }
 
-/// The waitlist of a class and quota.
+/// Who waits for a class and quota.
 #[derive(Debug, Serialize)]
 pub(crate) struct List {
     /// The class.
     pub travel_class: String,
     /// The quota.
     pub quota: String,
-    /// Number of waiting passengers.
+    /// How many passengers wait.
     pub waiting: usize,
-    /// The first waiters.
+    /// The first of them.
     pub first: Vec<Waiter>,
 }
 
-/// A waiting passenger.
+/// A passenger who waits.
 #[derive(Debug, Serialize)]
 pub(crate) struct Waiter {
     /// The booking.
     pub pnr: String,
-    /// Position when the passenger joined the list.
+    /// Position ever issued.
     pub first_position: u32,
-    /// Place among the waiting passengers at present.
+    /// Place among those who wait.
     pub current_position: u32,
-    /// Station code of the first stop.
+    /// From where.
     pub from: String,
-    /// Station code of the last stop.
+    /// To where.
     pub to: String,
 }
 
 impl Snapshot {
-    /// Creates the snapshot of an open train-date. Returns `None` if it has no plan.
+    /// What an open train-date shows; none where it has no plan.
     pub(crate) fn new(train_date: &TrainDate, travel_date: &str) -> Option<Self> {
         let plan = train_date.plan()?;
         let service = plan.service();
@@ -221,7 +221,7 @@ fn list(train_date: &TrainDate, plan: &Plan, class: &str, quota: &str) -> List {
     }
 }
 
-/// Seats that fit a segment, and the waitlist, of a class and quota.
+/// Seats that fit a segment, and who waits, for a class and quota.
 #[derive(Debug, Serialize)]
 pub(crate) struct Availability {
     /// The class.
@@ -230,28 +230,28 @@ pub(crate) struct Availability {
     pub quota: String,
     /// Seats that are free on all legs of the segment.
     pub available: usize,
-    /// Number of waiting passengers.
+    /// Passengers who wait.
     pub waiting: usize,
 }
 
-/// The outcome of a request.
+/// What became of a request.
 #[derive(Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub(crate) enum Became {
-    /// The booking was accepted.
+    /// It was accepted.
     Booking(Box<BookingView>),
-    /// The cancellation was carried out.
+    /// It gave places back.
     Cancellation {
-        /// Amount refunded, in minor units.
+        /// Paid back, in minor units.
         refund_minor: i64,
-        /// Number of passengers cancelled.
+        /// Passengers whose places it gave back.
         passengers: usize,
     },
-    /// The request was refused.
+    /// It was refused.
     Rejection {
-        /// Code of the reason.
+        /// The reason.
         code: String,
-        /// A sentence that says what to do.
+        /// What to do.
         message: String,
     },
 }
@@ -259,27 +259,27 @@ pub(crate) enum Became {
 /// A booking.
 #[derive(Debug, Serialize)]
 pub(crate) struct BookingView {
-    /// The PNR.
+    /// Its number.
     pub pnr: String,
     /// The train.
     pub train_id: String,
     /// The date at the train's origin.
     pub travel_date: String,
-    /// Id of the request; a cancellation names it.
+    /// Its request, by which it is cancelled.
     pub request_id: String,
-    /// The user who booked.
+    /// Who booked.
     pub user_id: String,
-    /// Station code of the first stop.
+    /// From where.
     pub from_station: String,
-    /// Station code of the last stop.
+    /// To where.
     pub to_station: String,
     /// Its class.
     pub travel_class: String,
     /// Its quota.
     pub quota: String,
-    /// The travellers.
+    /// Who travels.
     pub passengers: Vec<Passenger>,
-    /// ISO 4217 code.
+    /// ISO 4217.
     pub currency: String,
 }
 
@@ -288,11 +288,11 @@ pub(crate) struct BookingView {
 pub(crate) struct Passenger {
     /// Index into the booking's passengers.
     pub index: u8,
-    /// Name on the ticket.
+    /// Name as on the ticket.
     pub name: String,
-    /// Fare paid, in minor units.
+    /// What was paid, in minor units.
     pub fare_minor: i64,
-    /// Seat or waitlist position.
+    /// Where the passenger is.
     #[serde(flatten)]
     pub place: PlaceView,
 }
@@ -301,38 +301,38 @@ pub(crate) struct Passenger {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub(crate) enum PlaceView {
-    /// The passenger has a seat.
+    /// On a seat.
     Confirmed {
         /// The coach.
         coach: String,
-        /// Number of the seat in the coach.
+        /// Its number there.
         seat_number: i32,
-        /// Kind of berth or seat.
+        /// What it is.
         berth: &'static str,
     },
-    /// The passenger waits.
+    /// On the waitlist.
     Waiting {
-        /// Position when the passenger joined the list.
+        /// Position ever issued.
         first_position: u32,
-        /// Place among the waiting passengers at present.
+        /// Place among those who wait.
         current_position: u32,
     },
-    /// The passenger was cancelled.
+    /// Gone.
     Cancelled,
 }
 
-/// An index over the bookings of a train-date, for several lookups.
+/// A train-date's bookings, looked at more than once.
 pub(crate) struct Bookings<'a> {
     train_date: &'a TrainDate,
     plan: &'a Arc<Plan>,
     travel_date: &'a str,
     seats: Vec<SeatView<'a>>,
-    /// First and current waitlist position, by request and passenger.
+    /// First and current position by request and passenger.
     positions: BTreeMap<(&'a str, u8), (u32, u32)>,
 }
 
 impl<'a> Bookings<'a> {
-    /// Creates the index. Returns `None` if the train-date has no plan.
+    /// None where it has no plan.
     pub(crate) fn new(train_date: &'a TrainDate, travel_date: &'a str) -> Option<Self> {
         let waiters = train_date
             .allotments()
@@ -350,7 +350,7 @@ impl<'a> Bookings<'a> {
         })
     }
 
-    /// Finds a booking by PNR.
+    /// The booking of this number.
     pub(crate) fn find(&self, pnr: interlock_inventory::Pnr) -> Option<BookingView> {
         let mut outcomes = self.train_date.outcomes();
         outcomes.find_map(|(request_id, outcome)| match outcome {
@@ -359,7 +359,7 @@ impl<'a> Bookings<'a> {
         })
     }
 
-    /// The outcome of a request.
+    /// What became of a request.
     pub(crate) fn outcome(&self, request_id: &str) -> Option<Became> {
         Some(match self.train_date.outcome(request_id)? {
             Outcome::Booking(booking) => Became::Booking(Box::new(self.view(request_id, booking))),
@@ -409,7 +409,7 @@ impl<'a> Bookings<'a> {
                     seat_number: seat.number,
                     berth: berth(seat.berth),
                 },
-                // The seat is one of the train's: reading the ledger back has checked this.
+                // Reading the ledger back has checked that it is one of the train's.
                 None => PlaceView::Cancelled,
             },
             Place::Waiting => {
@@ -429,7 +429,7 @@ impl<'a> Bookings<'a> {
     }
 }
 
-/// Returns the name that the schemas use.
+/// As the schemas name it.
 fn berth(berth: Berth) -> &'static str {
     match berth {
         Berth::Lower => "LOWER",

@@ -25,7 +25,7 @@ mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use interlock_streams::runtime::mutation::leave_out;
+use interlock_streams::mutation::leave_out;
 
 pub use check::{Amounts, Violation};
 pub use schedule::{Action, Rates, Schedule, What};

@@ -1,4 +1,4 @@
-//! Tests the mapping over all record types of the contract.
+//! The mapping, over all record types of the contract.
 
 use apache_avro::types::Value;
 use interlock_schemas::RecordType;

@@ -1,4 +1,4 @@
-//! Reads the records of a topic's partitions as one sequence.
+//! The records of a topic's partitions as one sequence.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -15,30 +15,30 @@ use serde::Serialize;
 use crate::codec::Codec;
 use crate::json::{Shown, hex, instant_text};
 
-/// Most records of a partition in memory.
+/// Records of a partition that are held at once.
 const RECORDS_PER_READ: usize = 200;
 
-/// Longest wait of one read for further records.
+/// How long one look for further records waits.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Reads without progress below the high watermark after which a partition counts as read: the rest belongs to an open
-/// transaction and is not committed yet.
+/// Looks without progress below the high watermark after which a partition counts as read: what is left there belongs to
+/// a transaction that is still open, and is not committed yet.
 const LOOKS_MAX: u32 = 6;
 
-/// The position at which reading begins.
+/// Where reading begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum From {
-    /// The first record kept.
+    /// With the first record kept.
     Beginning,
-    /// Records that are written from now on.
+    /// With what comes from now on.
     Latest,
-    /// This offset, or the next later one, in each partition.
+    /// With the first record of each partition that has this offset or a later one.
     Offset(i64),
 }
 
-/// The text is not a position.
+/// A text is no place to begin at.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a position; expected beginning, latest or an offset such as 0")]
+#[error("`{0}` is no place to begin at; expected beginning, latest or an offset such as 0")]
 pub struct UnknownFrom(String);
 
 impl FromStr for From {
@@ -56,55 +56,56 @@ impl FromStr for From {
     }
 }
 
-/// A record as JSON.
+/// A record as it is shown.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TopicRecord {
-    /// Partition of the record.
+    /// Its partition.
     pub partition: i32,
-    /// Offset within the partition.
+    /// Its offset.
     pub offset: i64,
-    /// Timestamp in RFC 3339: of writing or creation, depending on the topic.
+    /// When it was written (or made, as the topic has it), in RFC 3339.
     pub timestamp: String,
-    /// The key as text.
+    /// Its key, as text.
     pub key: Option<String>,
-    /// The headers as text.
+    /// Its headers, as texts.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// Full name of its record type.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub record_type: Option<String>,
-    /// The value; null for a tombstone, or if it cannot be decoded.
+    /// What it says; null is a tombstone, or one that can't be decoded.
     pub value: Option<Shown>,
-    /// The reason why the value cannot be decoded.
+    /// Why it can't be decoded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undecodable: Option<String>,
-    /// The bytes of a value that cannot be decoded, in hexadecimal.
+    /// The bytes of one that can't be decoded, in hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<String>,
 }
 
 impl TopicRecord {
-    /// Formats the record as a line of JSON, including the line feed.
+    /// As a line of JSON, with its end.
     pub fn line(&self) -> Vec<u8> {
-        // Writing to memory can't fail, and all keys are text.
+        // Writing to memory can't fail, and all of its keys are texts.
         let mut line = serde_json::to_vec(self).unwrap_or_default();
         line.push(b'\n');
         line
     }
 }
 
-/// The reason why records cannot be read.
+/// Why records can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The log failed.
+    /// The log.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The schema registry, which is needed for decoding, failed.
+    /// The schema registry, which is needed to decode them.
     #[error(transparent)]
     Registry(#[from] RegistryError),
 }
 
-/// Records of some partitions: existing ones in the order of their timestamps, then later ones as they are committed.
+/// Records of some partitions: those that were there at the start in the order of their timestamps, later ones as they
+/// come.
 pub struct Records {
     codec: Arc<Codec>,
     sources: Vec<Source>,
@@ -136,7 +137,7 @@ impl Records {
                 From::Latest => end,
                 From::Offset(offset) => offset.clamp(low, end),
             };
-            // Skips the reader if there is nothing to read, because a reader costs a connection.
+            // A reader costs a connection.
             if start < end || follow {
                 sources.push(Source {
                     partition,
@@ -149,7 +150,7 @@ impl Records {
         Ok(Self { codec, sources, follow })
     }
 
-    /// Returns the next record, or `None` at the end. With `follow` there is no end.
+    /// The next record; none at the end, which doesn't come where records are followed.
     pub async fn next(&mut self) -> Result<Option<TopicRecord>, ReadError> {
         loop {
             for source in &mut self.sources {
@@ -169,7 +170,7 @@ impl Records {
         }
     }
 
-    /// Waits until a partition has more. Readers that finish later keep their records for the next call.
+    /// Waits until some partition has more. A reader that isn't the first to have something keeps what it has.
     async fn wait(&mut self) -> Result<(), LogError> {
         let looks = self.sources.iter_mut().map(|source| {
             let look = async {
@@ -185,13 +186,13 @@ impl Records {
 }
 
 impl Source {
-    /// Reads further in partitions that have nothing ready and had more at the start.
+    /// Reads on where nothing is ready and there was more at the start.
     async fn fill(&mut self) -> Result<(), LogError> {
         let mut looks = 0;
         while self.ready.is_empty() && self.reader.position() < self.end {
             let before = self.reader.position();
             let records = self.reader.next(RECORDS_PER_READ, LOOK).await?;
-            // Records written since the start do not count as the beginning, but a follower gets them too.
+            // What was written since the start is not part of it, but a follower's all the same.
             self.ready.extend(records);
             looks = if self.reader.position() > before { 0 } else { looks + 1 };
             if looks == LOOKS_MAX {

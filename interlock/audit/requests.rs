@@ -8,7 +8,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use interlock_inventory::Digest;
 use interlock_schemas::{Command, Event, EventKind, topics, train_date_key};
-use interlock_streams::policy::is_copied;
+use interlock_streams::dead_letter::is_copied;
 use interlock_streams::record::Record;
 use rustc_hash::FxHashMap;
 

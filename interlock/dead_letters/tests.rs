@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use interlock_schemas::topics::{BOOKING_REQUESTS, CONFIRMED};
+use interlock_streams::dead_letter::{self, DEAD_LETTER_BYTES_MAX};
 use interlock_streams::log::TopicSpec;
 use interlock_streams::log::memory::MemoryLog;
 use interlock_streams::log::murmur2::partition_for_key;
-use interlock_streams::policy::{DEAD_LETTER_BYTES_MAX, dead_letter};
 
 use super::*;
 
@@ -36,7 +36,7 @@ impl World {
             headers: vec![("theirs".into(), Bytes::from_static(b"h"))],
         };
         let source = TopicPartition::new(self.letters.source_topic(), 1);
-        let letter = dead_letter(&source, &record, reason, "it is so");
+        let letter = dead_letter::compose(&source, &record, reason, "it is so");
         let (partition, offset) = self.log.append(vec![letter]).unwrap()[0];
         Place { partition, offset }
     }

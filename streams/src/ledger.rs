@@ -7,6 +7,7 @@
 //! implementations, [`redis`] and [`memory`], pass one conformance suite (`testing::conformance::ledger`).
 
 mod demand;
+mod lineage;
 pub mod memory;
 pub mod redis;
 
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use demand::demand_rebuild;
+pub use lineage::Lineage;
 
 /// Identifies one acquisition of a ledger, at random.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,13 +71,6 @@ pub enum LedgerError {
         reason: String,
     },
 }
-
-/// Which token decided from which sequence on, ascending: `[(first sequence, token)]`.
-///
-/// Only as much of it is kept as a comparison can ask for: the entry in force at the last committed sequence and those
-/// after it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lineage(pub Vec<(i64, Token)>);
 
 /// A clean release: the last owner left nothing open under this `transactional.id` when it held this token.
 #[derive(Clone, Debug, PartialEq, Eq)]

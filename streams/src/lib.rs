@@ -62,34 +62,32 @@
 //! `examples/` has two topologies to begin from. How log and ledger move together is described at [`runtime`] and, clause
 //! by clause, in `docs/PROTOCOL.md` of the repository.
 
+#![forbid(unsafe_code)]
+
 #[cfg(doctest)]
 mod book;
-pub mod builder;
-pub mod dead_letter;
-pub mod decider;
-pub mod global_table;
+pub mod dsl;
 pub mod ledger;
-mod ledger_node;
 pub mod log;
-pub mod message;
 pub mod metric_definitions;
-mod node;
-pub mod policy;
-pub mod processor;
+#[doc(hidden)]
+pub mod mutation;
 pub mod record;
 pub mod runtime;
-pub mod serde;
+#[cfg(feature = "windows")]
 pub mod sink;
 #[cfg(feature = "testing")]
 pub mod testing;
-pub mod topology;
+#[cfg(feature = "windows")]
 pub mod window;
-mod window_node;
 
-pub use builder::{LedgerSpec, Stream, StreamsBuilder, WindowPartials};
-pub use decider::{Decider, Event};
-pub use global_table::GlobalTable;
-pub use message::Message;
-pub use policy::OnError;
-pub use processor::{Collector, CommandContext, Corrupt, LedgerEvent, LedgerProcessor, Processor};
-pub use topology::{BuildError, Topology};
+#[cfg(feature = "windows")]
+pub use dsl::builder::WindowPartials;
+pub use dsl::builder::{LedgerSpec, Stream, StreamsBuilder};
+pub use dsl::decider::{Decider, Event};
+pub use dsl::global_table::GlobalTable;
+pub use dsl::message::Message;
+pub use dsl::policy::OnError;
+pub use dsl::processor::{Collector, CommandContext, Corrupt, LedgerEvent, LedgerProcessor, Processor};
+pub use dsl::topology::{BuildError, Topology};
+pub use dsl::{builder, dead_letter, decider, global_table, message, policy, processor, serde, topology};

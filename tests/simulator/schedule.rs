@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use interlock_streams::runtime::mutation::Clause;
+use interlock_streams::mutation::Clause;
 
 use crate::random::Random;
 

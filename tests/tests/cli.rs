@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result, ensure};
 use interlock_inventory::command_key;
 use interlock_loadgen::{Profile, Workload};
 use interlock_schemas::{BookingRequest, Command, Encoder, topics};
+use interlock_streams::dead_letter::DEAD_LETTER_BYTES_MAX;
 use interlock_streams::log::murmur2::partition_for_key;
-use interlock_streams::policy::DEAD_LETTER_BYTES_MAX;
 use interlock_tests::real::{Installation, PATIENCE, Raw, Read, in_installation, wait_for};
 
 /// Bookings over what is on sale, no two under the same id.

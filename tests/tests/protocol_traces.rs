@@ -11,7 +11,7 @@ use futures::executor::block_on;
 use interlock_streams::ledger::memory::MemoryLedgerStore;
 use interlock_streams::ledger::{Holder, LedgerStore as _, Release};
 use interlock_streams::log::Log as _;
-use interlock_streams::runtime::mutation::{Clause, leave_out};
+use interlock_streams::mutation::{Clause, leave_out};
 use interlock_streams::serde::Utf8;
 use interlock_streams::testing::{Failure, TopologyTestDriver};
 use interlock_tests::traces::{self, UNREADABLE, VERSION, Workers, notes, record};

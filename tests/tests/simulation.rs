@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use interlock_streams::runtime::mutation::Clause;
+use interlock_streams::mutation::Clause;
 use interlock_tests::simulator::{Amounts, Schedule, Violation, describe, run, traced};
 
 /// Schedules of an ordinary test run.

@@ -135,6 +135,36 @@ fn the_domain_is_pure() {
 }
 
 #[test]
+fn the_engine_does_without_windows() {
+    let tree = |arguments: &[&str]| {
+        let shared = [
+            "tree",
+            "--package=interlock-streams",
+            "--edges=normal",
+            "--prefix=none",
+            "--locked",
+            "--offline",
+        ];
+        cargo(&[&shared, arguments].concat())
+    };
+    let (whole, bare) = (tree(&[]), tree(&["--no-default-features"]));
+    let reached = |tree: &str, wanted: &str| tree.lines().any(|line| line.split(' ').next() == Some(wanted));
+    assert!(
+        reached(&whole, "datafusion"),
+        "cargo tree didn't say what was asked:\n{whole}"
+    );
+    let mut wrong = Vec::new();
+    for name in ["arrow", "datafusion"] {
+        if reached(&bare, name) {
+            wrong.push(format!(
+                "without its feature `windows` interlock-streams reaches {name}"
+            ));
+        }
+    }
+    report("what the engine reaches", &wrong);
+}
+
+#[test]
 fn the_engine_knows_nothing_of_trains() {
     let mut wrong = Vec::new();
     for (file, text) in texts(&["rs", "lua"]) {

@@ -18,7 +18,7 @@ use interlock_streams::ledger::LedgerStore;
 use interlock_streams::log::Log;
 use interlock_streams::log::murmur2::partition_for_key;
 use interlock_streams::record::TopicPartition;
-use interlock_streams::runtime::Layouts;
+use interlock_streams::runtime::OffsetMetadata;
 
 /// Train-dates that are looked at. If the number of partitions was changed, each has at least every second chance to lie
 /// in the wrong one; if all that there are lie right, nothing is wrong.
@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// Refuses topics whose number of partitions was changed by hand after the first booking.
 pub(super) async fn check_layout(log: &dyn Log, group: &str, partitions: i32) -> anyhow::Result<()> {
-    let Some(layouts) = Layouts::written_down(log, group, BOOKING_REQUESTS, partitions).await? else {
+    let Some(layouts) = OffsetMetadata::layouts_of(log, group, BOOKING_REQUESTS, partitions).await? else {
         return check_keys(log, partitions).await;
     };
     ensure!(

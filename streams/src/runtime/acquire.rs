@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use futures::future::try_join_all;
 
-use super::config::TaskConfig;
 use super::error::TaskError;
 use super::layout::Layouts;
 use super::metadata::OffsetMetadata;
-use super::mutation::{Clause, left_out};
+use super::task::TaskConfig;
 use crate::ledger::{Holder, LedgerState, LedgerStore, Release, Token};
 use crate::log::Consumer;
+use crate::mutation::{Clause, left_out};
 use crate::record::TopicPartition;
 
 /// A ledger's partition while it is being acquired.
@@ -154,7 +154,7 @@ pub(crate) async fn check_layouts(config: &TaskConfig, ledgers: &mut [Acquisitio
         let count = config.partitions_of(&source.topic)?;
         let laid_out = match &ledger.metadata.layouts {
             Some(layouts) => Some(layouts.clone()),
-            None => Layouts::written_down(&*config.log, &config.group, &source.topic, count).await?,
+            None => OffsetMetadata::layouts_of(&*config.log, &config.group, &source.topic, count).await?,
         };
         let laid_out = laid_out.unwrap_or_else(|| Arc::new(Layouts::first(count)));
         check_count(source, laid_out.ledgers, count)?;

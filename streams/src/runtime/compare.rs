@@ -12,8 +12,8 @@
 //! | any | no | rebuild from the first event |
 
 use super::metadata::OffsetMetadata;
-use super::mutation::{Clause, left_out};
 use crate::ledger::LedgerState;
+use crate::mutation::{Clause, left_out};
 
 /// What has to be done before the first decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,18 +1,9 @@
 //! Settings of the runtime, each with its unit and its reason.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Mutex;
-
-use super::error::TaskError;
-use super::stages::Stages;
-use super::task::TaskId;
 use crate::ledger::Token;
-use crate::log::Log;
-use crate::record::TopicPartition;
-use crate::topology::Topology;
 
 /// Makes a fresh token for each acquisition. Random in production, seeded in a simulation.
 pub type TokenSource = Arc<dyn Fn() -> Token + Send + Sync>;
@@ -79,33 +70,4 @@ impl RuntimeConfig {
 )]
 fn random_token() -> Token {
     Token(format!("{:016x}", rand::random::<u64>()))
-}
-
-/// What the tasks of one stream thread share.
-#[derive(Clone)]
-pub(crate) struct TaskConfig {
-    pub(crate) topology: Arc<Topology>,
-    pub(crate) log: Arc<dyn Log>,
-    pub(crate) group: String,
-    pub(crate) transactional_id: String,
-    pub(crate) tokens: TokenSource,
-    /// Source topic → number of partitions.
-    pub(crate) partitions: Arc<BTreeMap<String, i32>>,
-    pub(crate) stages: Arc<Stages>,
-    /// Whose turn it is to decide ([`LedgerSession::turns`](super::session::LedgerSession::turns)).
-    pub(crate) turns: Arc<Mutex<()>>,
-}
-
-impl TaskConfig {
-    /// The task that reads a partition.
-    pub(crate) fn task_id(&self, source: &TopicPartition) -> Result<TaskId, TaskError> {
-        let part = self.topology.part_of(&source.topic);
-        part.map(|part| (part, source.partition))
-            .ok_or_else(|| TaskError::Fatal(format!("{source} is not read by topology {}", self.topology.name())))
-    }
-
-    pub(crate) fn partitions_of(&self, topic: &str) -> Result<i32, TaskError> {
-        let partitions = self.partitions.get(topic).copied();
-        partitions.ok_or_else(|| TaskError::Fatal(format!("how many partitions {topic} has is not known")))
-    }
 }

@@ -2,7 +2,8 @@
 
 use crate::ledger::LedgerError;
 use crate::log::LogError;
-use crate::node::ProcessError;
+use crate::runtime::task::node::ProcessError;
+#[cfg(feature = "windows")]
 use crate::sink::SinkError;
 
 /// What went wrong in a task, sorted by what its stream thread does next.
@@ -57,6 +58,7 @@ impl From<LedgerError> for TaskError {
     }
 }
 
+#[cfg(feature = "windows")]
 impl From<SinkError> for TaskError {
     fn from(error: SinkError) -> Self {
         match error {

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::error::TaskError;
-use super::mutation::{Clause, left_out};
-use crate::ledger_node::{LedgerSide, PastEvent};
 use crate::log::{Log, Reader};
+use crate::mutation::{Clause, left_out};
 use crate::record::TopicPartition;
+use crate::runtime::task::ledger_node::{LedgerSide, PastEvent};
 
 /// Events taken from a topic at once.
 const READ_RECORDS_MAX: usize = 5_000;

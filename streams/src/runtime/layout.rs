@@ -10,12 +10,8 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::Arc;
 
-use super::metadata::OffsetMetadata;
 use crate::log::murmur2::partition_for_key;
-use crate::log::{CommittedOffset, Log, LogError};
-use crate::record::TopicPartition;
 
 /// The layouts of a topic's ledgers, as one of its partitions has seen them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,34 +43,6 @@ impl Layouts {
             ledgers,
             first_number: 0,
         }
-    }
-
-    /// What the first of a topic's partitions that has a committed offset says; none where nothing was ever committed, or only by
-    /// a version that didn't write it down.
-    pub async fn written_down(
-        log: &dyn Log,
-        group: &str,
-        topic: &str,
-        partitions: i32,
-    ) -> Result<Option<Arc<Self>>, LogError> {
-        let all = Self::of_partitions(log, group, topic, partitions).await?;
-        Ok(all.into_iter().flatten().next())
-    }
-
-    /// What each of a topic's partitions has seen, as far as its committed offset says it.
-    pub(crate) async fn of_partitions(
-        log: &dyn Log,
-        group: &str,
-        topic: &str,
-        partitions: i32,
-    ) -> Result<Vec<Option<Arc<Self>>>, LogError> {
-        let sources = TopicPartition::all(topic, partitions);
-        let committed = log.committed_unstable(group, &sources).await?;
-        let layouts = |committed: Option<CommittedOffset>| {
-            let metadata: OffsetMetadata = committed?.metadata.parse().ok()?;
-            metadata.layouts
-        };
-        Ok(committed.into_iter().map(layouts).collect())
     }
 
     /// The ledger that a key belongs to.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use super::layout::Layouts;
 use crate::ledger::Token;
+use crate::log::{CommittedOffset, Log, LogError};
+use crate::record::TopicPartition;
 
 /// Metadata of a ledger's committed offset. Written as `il2 <sequence> <token> <layouts> <transactional.id>`; a token that is not
 /// there yet is written as `-`. Earlier versions wrote `il1 <sequence> <token> <transactional.id>`.
@@ -19,6 +21,35 @@ pub struct OffsetMetadata {
     pub transactional_id: String,
     /// How keys are and were laid out; none where that was never written down.
     pub layouts: Option<Arc<Layouts>>,
+}
+
+impl OffsetMetadata {
+    /// Returns the layouts that the first partition with a committed offset names; none where nothing was ever committed.
+    pub async fn layouts_of(
+        log: &dyn Log,
+        group: &str,
+        topic: &str,
+        partitions: i32,
+    ) -> Result<Option<Arc<Layouts>>, LogError> {
+        let all = Self::layouts_of_partitions(log, group, topic, partitions).await?;
+        Ok(all.into_iter().flatten().next())
+    }
+
+    /// Returns the layouts that each of a topic's partitions has seen, as far as its committed offset names them.
+    pub(crate) async fn layouts_of_partitions(
+        log: &dyn Log,
+        group: &str,
+        topic: &str,
+        partitions: i32,
+    ) -> Result<Vec<Option<Arc<Layouts>>>, LogError> {
+        let sources = TopicPartition::all(topic, partitions);
+        let committed = log.committed_unstable(group, &sources).await?;
+        let layouts = |committed: Option<CommittedOffset>| {
+            let metadata: Self = committed?.metadata.parse().ok()?;
+            metadata.layouts
+        };
+        Ok(committed.into_iter().map(layouts).collect())
+    }
 }
 
 const VERSION: &str = "il1";

@@ -17,13 +17,13 @@ use super::error::TaskError;
 use super::history::History;
 use super::layout::Layouts;
 use super::metadata::OffsetMetadata;
-use super::mutation::{Clause, left_out};
-use super::session::LedgerSession;
+use super::task::session::LedgerSession;
 use crate::ledger::{Lineage, RebuildStep, Token};
-use crate::ledger_node::LedgerSide;
 use crate::log::Log;
 use crate::metric_definitions::{REBUILD_SECONDS, REBUILDS};
+use crate::mutation::{Clause, left_out};
 use crate::record::TopicPartition;
+use crate::runtime::task::ledger_node::LedgerSide;
 
 /// Fields written to the store at once: bounds the store's pause.
 const WRITE_FIELDS_MAX: usize = 5_000;
@@ -132,7 +132,7 @@ impl Rebuild<'_> {
         let ledger = session.holder.ledger;
         // Where past layouts ended never changes once it is written.
         let topic = &self.source.topic;
-        let ends = Layouts::of_partitions(self.log, self.group, topic, layouts.ledgers).await?;
+        let ends = OffsetMetadata::layouts_of_partitions(self.log, self.group, topic, layouts.ledgers).await?;
         let mut others: BTreeMap<i32, History> = BTreeMap::new();
         for (index, past) in layouts.past.iter().enumerate() {
             for holder in layouts.holders(past, ledger) {

@@ -17,15 +17,16 @@ use tokio::time::Instant;
 
 use super::acquire::{self, Acquisition};
 use super::compare::{Verdict, compare};
-use super::config::{RuntimeConfig, TaskConfig};
+use super::config::RuntimeConfig;
 use super::error::TaskError;
 use super::layout::{Layouts, PastLayout};
 use super::metadata::OffsetMetadata;
-use super::stages::Stages;
+use super::task::TaskConfig;
+use super::task::stages::Stages;
+use crate::dsl::topology::Topology;
 use crate::ledger::{LedgerError, LedgerStore};
 use crate::log::{CommittedOffset, Consumer, ConsumerConfig, Log, LogError, OffsetCommit, Polled, Producer};
 use crate::record::TopicPartition;
-use crate::topology::Topology;
 
 /// How long one look at the group, or at a partition's end, takes.
 const LOOK: Duration = Duration::from_millis(100);
@@ -147,7 +148,7 @@ impl Repartition {
     pub async fn ledgers(&self) -> Result<i32, RepartitionError> {
         let partitions = self.partitions().await?;
         let TaskConfig { log, group, .. } = &self.tasks;
-        if let Some(layouts) = Layouts::written_down(&**log, group, &self.topic, partitions).await? {
+        if let Some(layouts) = OffsetMetadata::layouts_of(&**log, group, &self.topic, partitions).await? {
             return Ok(layouts.ledgers);
         }
         let committed = log

@@ -1,24 +1,34 @@
 //! A task: one partition of one part of a topology, with its nodes and, where it has one, its ledger.
 
+mod config;
+pub(crate) mod ledger_node;
+pub(crate) mod node;
+pub(crate) mod session;
+#[cfg(feature = "windows")]
+pub(crate) mod sinking;
+pub(crate) mod stages;
+pub(crate) mod tasks;
+pub(crate) mod transactional;
+#[cfg(feature = "windows")]
+pub(crate) mod window_node;
+
 use std::sync::Arc;
 
 use futures::future::join;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::yield_now;
 
-use super::config::TaskConfig;
+pub(crate) use self::config::{TaskConfig, TaskId};
+use self::ledger_node::LedgerSide;
+use self::node::{Context, Node, ProcessError};
+use self::session::LedgerSession;
+use self::stages::{Stage, Stages, Stopwatch};
 use super::error::TaskError;
 use super::outbox;
-use super::session::LedgerSession;
-use super::stages::{Stage, Stages, Stopwatch};
-use crate::ledger_node::LedgerSide;
-use crate::node::{Context, Node, ProcessError};
+use crate::dsl::topology::Topology;
 use crate::record::{OutputRecord, PartitionRecords};
+#[cfg(feature = "windows")]
 use crate::sink::Partials;
-use crate::topology::Topology;
-
-/// Which task: part of the topology, partition.
-pub(crate) type TaskId = (usize, i32);
 
 pub(crate) struct Task {
     topology: Arc<Topology>,
@@ -68,6 +78,7 @@ impl Task {
     }
 
     /// What the nodes have collected for the sink since the last call.
+    #[cfg(feature = "windows")]
     pub(crate) async fn collected(&mut self) -> Result<Vec<Partials>, TaskError> {
         let mut watch = self.stages.watch();
         let mut collected = Vec::new();

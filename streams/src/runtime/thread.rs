@@ -20,13 +20,13 @@ use tokio::time::Instant;
 use super::config::RuntimeConfig;
 use super::error::TaskError;
 use super::health::Health;
-use super::mutation::{Clause, left_out};
-use super::stages::{Stage, Stages};
-use super::tasks::Tasks;
+use super::task::stages::{Stage, Stages};
+use super::task::tasks::Tasks;
 use crate::log::{Consumer, Log, LogError, Polled};
 use crate::metric_definitions::{
     COMMIT_SECONDS, COMMITS, LAG, OUTCOME_SECONDS, RECORDS_APPLIED, RECORDS_READ, RESTARTS, ROUND_SECONDS, TASKS,
 };
+use crate::mutation::{Clause, left_out};
 use crate::record::{PartitionRecords, TopicPartition, listed};
 
 /// Everything that can happen to a stream thread.

@@ -21,13 +21,13 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::{TestInput, TestOutput};
+use crate::dsl::topology::Topology;
 use crate::ledger::memory::MemoryLedgerStore;
 use crate::ledger::{LedgerError, LedgerState, LedgerStore as _, Token, demand_rebuild};
 use crate::log::memory::{Clock, MemoryLog, MemoryLogConfig, TokioClock};
 use crate::log::{Log as _, LogError, TopicSpec};
 use crate::record::{OutputRecord, Record, TopicPartition};
 use crate::runtime::{Health, RuntimeConfig, Services, TaskError, run_here};
-use crate::topology::Topology;
 use crate::window::MemorySink;
 
 /// Time of day at which every test begins: 2024-01-01T00:00:00Z, in milliseconds since the Unix epoch.

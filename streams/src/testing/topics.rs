@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::driver::{DriverError, START_MS, TopologyTestDriver};
-use crate::message::Message;
+use crate::dsl::message::Message;
+use crate::dsl::serde::{DecodeError, Deserializer, Serializer, decode};
 use crate::record::{OutputRecord, TopicPartition};
-use crate::serde::{DecodeError, Deserializer, Serializer, decode};
 
 /// A topic that a test pipes values into. It has a time of its own, which its records carry.
 pub struct TestInput<'a, T, S> {

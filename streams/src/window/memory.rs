@@ -8,8 +8,8 @@ use async_trait::async_trait;
 
 use super::merge_partials;
 use crate::ledger::Token;
+use crate::mutation::{Clause, left_out};
 use crate::record::TopicPartition;
-use crate::runtime::mutation::{Clause, left_out};
 use crate::sink::{Advance, Partials, Sink, SinkError, Writer};
 
 /// Window tables and positions in memory. Clone the `Arc` around it to look at it while a task writes.

@@ -10,20 +10,23 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::OwnedMutexGuard;
 
+use super::session::LedgerSession;
+use super::stages::{Stage, Stopwatch};
+use crate::dsl::dead_letter;
+use crate::dsl::message::Message;
+use crate::dsl::policy::{self, OnError};
+use crate::dsl::processor::{Collector, Processor};
+use crate::dsl::serde::{DecodeError, Deserializer, Serializer, decode};
 use crate::ledger::LedgerError;
 use crate::log::LogError;
-use crate::message::Message;
-use crate::policy::{self, OnError};
-use crate::processor::{Collector, Processor};
 use crate::record::{OutputRecord, Record, TopicPartition};
-use crate::runtime::session::LedgerSession;
-use crate::runtime::stages::{Stage, Stopwatch};
-use crate::serde::{DecodeError, Deserializer, Serializer, decode};
+#[cfg(feature = "windows")]
 use crate::sink::Partials;
-use crate::topology::Children;
 
 /// Position of a node in its topology.
 pub(crate) type NodeId = usize;
+/// The child on each port of a node.
+pub(crate) type Children = Vec<Option<NodeId>>;
 /// A `Vec<Message<T>>`, or the raw `Vec<Record>` that a source gets.
 pub(crate) type AnyBatch = Box<dyn Any + Send>;
 
@@ -56,12 +59,13 @@ pub(crate) trait Node: Send {
     }
 
     /// What the node has collected for the sink since the last call.
+    #[cfg(feature = "windows")]
     async fn collected(&mut self) -> Result<Vec<Partials>, ProcessError> {
         Ok(Vec::new())
     }
 
     /// The node's ledger side, where it has one.
-    fn ledger(&mut self) -> Option<&mut dyn crate::ledger_node::LedgerSide> {
+    fn ledger(&mut self) -> Option<&mut dyn super::ledger_node::LedgerSide> {
         None
     }
 }
@@ -169,7 +173,7 @@ impl<'a> Context<'a> {
                 let record = at.map(|index| &self.records[index]).map_err(|_| {
                     ProcessError::Fatal(format!("{source}@{offset} is not in the batch being processed"))
                 })?;
-                self.outputs.push(policy::dead_letter(source, record, reason, message));
+                self.outputs.push(dead_letter::compose(source, record, reason, message));
                 Ok(())
             }
         }

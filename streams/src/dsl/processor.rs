@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::dsl::message::Message;
 use crate::ledger::{FieldName, FieldWrite, Fields};
-use crate::message::Message;
 
 /// Collects what a processor makes of a batch.
 #[derive(Debug)]

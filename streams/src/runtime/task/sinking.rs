@@ -6,13 +6,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
-use super::config::TaskConfig;
-use super::error::TaskError;
-use super::task::Task;
+use super::Task;
+use super::TaskConfig;
 use super::tasks::Tasks;
 use crate::ledger::Token;
 use crate::log::Consumer;
 use crate::record::{PartitionRecords, TopicPartition};
+use crate::runtime::error::TaskError;
 use crate::sink::{Advance, Partials, Sink, Writer};
 use crate::window::merge_partials;
 

@@ -6,22 +6,22 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::{BoxFuture, join_all, try_join_all};
 
-use super::acquire::{self, Acquisition};
-use super::compare::{Verdict, compare};
-use super::config::TaskConfig;
-use super::error::TaskError;
-use super::metadata::OffsetMetadata;
-use super::mutation::{Clause, left_out};
-use super::outbox;
-use super::rebuild::Rebuild;
+use super::TaskConfig;
 use super::session::LedgerSession;
 use super::stages::Stage;
-use super::task::{Task, TaskId};
 use super::tasks::Tasks;
+use super::{Task, TaskId};
 use crate::ledger::{Holder, LedgerStore, Release};
 use crate::log::{CommittedOffset, Consumer, OffsetCommit, Producer};
 use crate::metric_definitions::{ACQUISITIONS, OUTBOX_BATCHES, RECORDS_WRITTEN};
+use crate::mutation::{Clause, left_out};
 use crate::record::{OutputRecord, PartitionRecords, TopicPartition};
+use crate::runtime::acquire::{self, Acquisition};
+use crate::runtime::compare::{Verdict, compare};
+use crate::runtime::error::TaskError;
+use crate::runtime::metadata::OffsetMetadata;
+use crate::runtime::outbox;
+use crate::runtime::rebuild::Rebuild;
 
 /// A position in a transaction, and what it tells the ledger once it is acknowledged.
 #[derive(Clone)]

@@ -3,9 +3,9 @@
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
-use super::error::TaskError;
 use crate::log::Consumer;
 use crate::record::{PartitionRecords, TopicPartition};
+use crate::runtime::error::TaskError;
 
 /// The tasks of one stream thread. Two kinds: [`super::transactional::Transactional`] commits to the log,
 /// [`super::sinking::Sinking`] to a database.

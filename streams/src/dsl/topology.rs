@@ -4,23 +4,36 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use crate::global_table::Follow;
-use crate::node::{Node, NodeId};
-use crate::policy;
+use crate::dsl::global_table::Follow;
+use crate::dsl::policy;
+use crate::runtime::task::node::{Children, Node, NodeId};
 
 /// What a node is, as far as its picture and its wiring are concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Source { topic: String, dead_letters: bool },
-    Operator { verb: &'static str },
-    Ledger { events: Vec<String> },
-    To { topics: Vec<String>, keep_partition: bool },
-    Window { tables: Vec<String> },
-    Sink { name: String },
+    Source {
+        topic: String,
+        dead_letters: bool,
+    },
+    Operator {
+        verb: &'static str,
+    },
+    Ledger {
+        events: Vec<String>,
+    },
+    To {
+        topics: Vec<String>,
+        keep_partition: bool,
+    },
+    #[cfg(feature = "windows")]
+    Window {
+        tables: Vec<String>,
+    },
+    #[cfg(feature = "windows")]
+    Sink {
+        name: String,
+    },
 }
-
-/// The child on each port of a node.
-pub(crate) type Children = Vec<Option<NodeId>>;
 
 pub(crate) type Factory = Arc<dyn Fn() -> Box<dyn Node> + Send + Sync>;
 
@@ -150,6 +163,7 @@ impl Topology {
     /// The window tables that it merges into.
     pub fn window_tables(&self) -> Vec<String> {
         let of = |node: &NodeDef| match &node.kind {
+            #[cfg(feature = "windows")]
             Kind::Window { tables } => tables.clone(),
             _ => Vec::new(),
         };
@@ -188,7 +202,12 @@ impl Topology {
 
     /// Does it merge windows into a database?
     pub fn has_sink(&self) -> bool {
-        self.nodes.iter().any(|node| matches!(node.kind, Kind::Sink { .. }))
+        let is_sink = |kind: &Kind| match kind {
+            #[cfg(feature = "windows")]
+            Kind::Sink { .. } => true,
+            _ => false,
+        };
+        self.nodes.iter().any(|node| is_sink(&node.kind))
     }
 
     /// Does it keep state in ledgers?
@@ -274,10 +293,11 @@ pub fn mermaid<'a>(topologies: impl IntoIterator<Item = &'a Topology>) -> String
                 Kind::Ledger { .. } => {
                     let _ = writeln!(lines, "  {own} <--> {own}_state[(ledger)]");
                 }
+                #[cfg(feature = "windows")]
                 Kind::Sink { name } => {
                     let _ = writeln!(lines, "  {own} --> {own}_db[({name})]");
                 }
-                Kind::Operator { .. } | Kind::Window { .. } => {}
+                _ => {}
             }
             for child in topology.children[id].iter().flatten() {
                 let _ = writeln!(lines, "  {own} --> {}_{child}", topology.name);
@@ -297,7 +317,9 @@ fn label(kind: &Kind) -> String {
         Kind::Operator { verb } => format!("({verb})"),
         Kind::Ledger { events } => format!("(ledger, rebuilt from: {})", events.join(", ")),
         Kind::To { topics, .. } => format!("(to: {})", topics.join(", ")),
+        #[cfg(feature = "windows")]
         Kind::Window { tables } => format!("(window, tables: {})", tables.join(", ")),
+        #[cfg(feature = "windows")]
         Kind::Sink { name } => format!("(sink: {name})"),
     }
 }

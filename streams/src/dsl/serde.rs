@@ -10,7 +10,7 @@ use crate::record::Record;
 /// Why a record could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeserializeError {
-    /// The record itself is at fault: it is treated as the [`crate::policy::OnError`] of its source says.
+    /// The record itself is at fault: it is treated as the [`crate::dsl::policy::OnError`] of its source says.
     #[error("{0}")]
     Malformed(String),
     /// Something that is kept elsewhere (such as the writer's schema) must be fetched first.

@@ -13,9 +13,9 @@ use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 
+use crate::dsl::serde::{DecodeError, Deserializer, decode};
 use crate::log::{Log, LogError};
 use crate::record::{Record, TopicPartition};
-use crate::serde::{DecodeError, Deserializer, decode};
 
 /// How many records a follower takes at once.
 const BATCH_RECORDS_MAX: usize = 1_000;

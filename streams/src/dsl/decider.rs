@@ -9,11 +9,11 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::dsl::message::Message;
+use crate::dsl::processor::{Collector, CommandContext, Corrupt, LedgerEvent, LedgerProcessor, Processor};
+use crate::dsl::serde::{DeserializeError, Deserializer, Json, Serializer as _};
 use crate::ledger::{FieldWrite, Fields};
-use crate::message::Message;
-use crate::processor::{Collector, CommandContext, Corrupt, LedgerEvent, LedgerProcessor, Processor};
 use crate::record::Record;
-use crate::serde::{DeserializeError, Deserializer, Json, Serializer as _};
 
 /// Values that a task keeps in memory between batches; dropping one costs a read when its key is next asked for.
 const CACHED_VALUES_MAX: usize = 10_000;

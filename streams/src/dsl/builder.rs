@@ -5,21 +5,26 @@ use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::Arc;
 
+#[cfg(feature = "windows")]
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 
-use crate::decider::{Decider, Deciders, Events, Keyed};
-use crate::global_table::{Follow, Follower, GlobalTable};
-use crate::ledger_node::LedgerNode;
-use crate::message::Message;
-pub use crate::node::Predicate;
-use crate::node::{BatchNode, Chooser, ForkNode, Node, NodeId, ProcessorNode, SourceNode, SplitNode, ToNode};
-use crate::policy::OnError;
-use crate::processor::{LedgerProcessor, Processor};
-use crate::serde::{Deserializer, Json, Serializer};
-use crate::topology::{BuildError, Children, Factory, Kind, NodeDef, Topology};
+use crate::dsl::decider::{Decider, Deciders, Events, Keyed};
+use crate::dsl::global_table::{Follow, Follower, GlobalTable};
+use crate::dsl::message::Message;
+use crate::dsl::policy::OnError;
+use crate::dsl::processor::{LedgerProcessor, Processor};
+use crate::dsl::serde::{Deserializer, Json, Serializer};
+use crate::dsl::topology::{BuildError, Factory, Kind, NodeDef, Topology};
+use crate::runtime::task::ledger_node::LedgerNode;
+pub use crate::runtime::task::node::Predicate;
+use crate::runtime::task::node::{
+    BatchNode, Children, Chooser, ForkNode, Node, NodeId, ProcessorNode, SourceNode, SplitNode, ToNode,
+};
+#[cfg(feature = "windows")]
+use crate::runtime::task::window_node::{Queries, Rows, SinkNode, WindowNode};
+#[cfg(feature = "windows")]
 use crate::window::{WindowError, WindowQuery};
-use crate::window_node::{Queries, Rows, SinkNode, WindowNode};
 
 #[derive(Default)]
 struct Graph {
@@ -413,6 +418,7 @@ impl<T: Send + 'static> Stream<T> {
 
     /// Turns each batch into Arrow rows and runs window queries over them. `rows` must yield the queries' input schema;
     /// `queries` plans them, once now to check them and once more for each further stream thread.
+    #[cfg(feature = "windows")]
     pub fn window_sql(
         self,
         name: &str,
@@ -433,10 +439,12 @@ impl<T: Send + 'static> Stream<T> {
 }
 
 /// Window partials on their way to a database.
+#[cfg(feature = "windows")]
 pub struct WindowPartials {
     stream: Stream<()>,
 }
 
+#[cfg(feature = "windows")]
 impl WindowPartials {
     /// Merges the partials into the sink that the application names so.
     pub fn sink(self, name: &str) {

@@ -6,9 +6,9 @@ use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 
-use crate::message::Message;
-use crate::node::{AnyBatch, Context, Node, ProcessError, downcast};
-use crate::runtime::stages::Stage;
+use super::node::{AnyBatch, Context, Node, ProcessError, downcast};
+use super::stages::Stage;
+use crate::dsl::message::Message;
 use crate::sink::Partials;
 use crate::window::{WindowError, WindowQuery};
 

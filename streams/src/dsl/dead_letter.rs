@@ -1,4 +1,4 @@
-//! Dead letters, read back: which record one is of and why, the record as it was, and how it is sent again once.
+//! Dead letters: written, read back, and sent again once.
 //!
 //! ```text
 //!   in.dlq[3]    … letter@17 ……………………… mark "17 was sent again" …
@@ -7,25 +7,25 @@
 //! ```
 //!
 //! The mark lies in the letter's own partition and comes after it, so whoever keeps the letter keeps its mark; to know what
-//! was sent again, that one partition is read. Letters are written by [`policy::dead_letter`](crate::policy::dead_letter).
+//! was sent again, that one partition is read.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::policy::HOPS_HEADER;
+use super::policy::{HOPS_HEADER, dlq_topic};
 use crate::record::{Header, OutputRecord, Record, TopicPartition};
 
 /// Why, and about which record; by whom it was written (header names after KIP-1034).
-pub(crate) const REASON: &str = "__streams.errors.exception";
-pub(crate) const MESSAGE: &str = "__streams.errors.message";
-pub(crate) const TOPIC: &str = "__streams.errors.topic";
-pub(crate) const PARTITION: &str = "__streams.errors.partition";
-pub(crate) const OFFSET: &str = "__streams.errors.offset";
-pub(crate) const TIMESTAMP: &str = "__streams.errors.timestamp";
-pub(crate) const VERSION: &str = "__streams.errors.version";
+const REASON: &str = "__streams.errors.exception";
+const MESSAGE: &str = "__streams.errors.message";
+const TOPIC: &str = "__streams.errors.topic";
+const PARTITION: &str = "__streams.errors.partition";
+const OFFSET: &str = "__streams.errors.offset";
+const TIMESTAMP: &str = "__streams.errors.timestamp";
+const VERSION: &str = "__streams.errors.version";
 /// Length of a record that was too long to be copied, in bytes.
-pub(crate) const NOT_COPIED: &str = "__streams.errors.not_copied";
+const NOT_COPIED: &str = "__streams.errors.not_copied";
 
 /// All of the above.
 const OF_THE_LETTER: &str = "__streams.errors.";
@@ -33,6 +33,10 @@ const OF_THE_LETTER: &str = "__streams.errors.";
 const RESENT_FROM: &str = "__streams.resent.from";
 /// Of a mark: the offset of the letter that was sent again.
 const RESENT: &str = "__streams.resent.offset";
+
+/// Longest dead letter, in bytes of key, value and headers: what a broker takes at its defaults, and why. A longer record, which
+/// can come in well compressed, is not copied: its letter says where it is.
+pub const DEAD_LETTER_BYTES_MAX: usize = 2_000_000;
 
 /// What the headers of a dead letter say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +69,50 @@ impl DeadLetter {
             not_copied: text(NOT_COPIED).and_then(|bytes| bytes.parse().ok()),
         })
     }
+}
+
+/// The dead letter of a record: key, value and headers byte for byte, and beside them why, from where and by which
+/// version (header names after KIP-1034). Of one longer than [`DEAD_LETTER_BYTES_MAX`], only the latter.
+pub fn compose(source: &TopicPartition, record: &Record, reason: &str, message: &str) -> OutputRecord {
+    let mut letter = OutputRecord {
+        topic: Arc::from(dlq_topic(&source.topic)),
+        partition: Some(source.partition),
+        timestamp: Some(record.timestamp),
+        key: record.key.clone(),
+        value: record.value.clone(),
+        headers: record.headers.clone(),
+    };
+    let mut message = message.to_owned();
+    let is_copied = is_copied(record);
+    if !is_copied {
+        message = format!(
+            "{message}; not copied, since its {} bytes are too many: read {source}@{}",
+            record.bytes(),
+            record.offset
+        );
+        (letter.key, letter.value) = (None, None);
+        letter.headers.clear();
+    }
+    let mut add = |name: &str, value: String| letter.headers.push((Arc::from(name), Bytes::from(value)));
+    add(REASON, reason.to_owned());
+    add(MESSAGE, message);
+    add(TOPIC, source.topic.to_string());
+    add(PARTITION, source.partition.to_string());
+    add(OFFSET, record.offset.to_string());
+    add(TIMESTAMP, record.timestamp.to_string());
+    add(
+        VERSION,
+        concat!("interlock-streams ", env!("CARGO_PKG_VERSION")).to_owned(),
+    );
+    if !is_copied {
+        add(NOT_COPIED, record.bytes().to_string());
+    }
+    letter
+}
+
+/// Is the record itself part of its dead letter?
+pub fn is_copied(record: &Record) -> bool {
+    record.bytes() <= DEAD_LETTER_BYTES_MAX
 }
 
 /// The headers that the record had: without what the letter says, and without the count of its hops, which begins anew.
@@ -111,7 +159,6 @@ fn header<'a>(record: &'a Record, name: &str) -> Option<&'a Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::{DEAD_LETTER_BYTES_MAX, dead_letter};
 
     /// As it is read after it was written.
     fn read(written: OutputRecord) -> Record {
@@ -139,7 +186,7 @@ mod tests {
 
     fn letter_of(record: &Record) -> Record {
         let source = TopicPartition::new("in", 3);
-        read(dead_letter(&source, record, "undecodable", "no magic byte"))
+        read(compose(&source, record, "undecodable", "no magic byte"))
     }
 
     #[test]
@@ -160,12 +207,7 @@ mod tests {
     #[test]
     fn a_letter_of_a_letter_tells_of_the_last_trouble_and_keeps_nothing_of_the_first() {
         let first = letter_of(&record(10));
-        let second = read(dead_letter(
-            &TopicPartition::new("in", 5),
-            &first,
-            "processing",
-            "closed",
-        ));
+        let second = read(compose(&TopicPartition::new("in", 5), &first, "processing", "closed"));
         let letter = DeadLetter::of(&second).expect("a letter");
         assert_eq!(
             (letter.reason.as_str(), letter.source.partition, letter.offset),
@@ -209,5 +251,41 @@ mod tests {
             ..record(10)
         };
         assert_eq!(marked(&letter_of(&impostor)), None);
+    }
+
+    fn written(bytes: usize) -> OutputRecord {
+        let record = Record {
+            offset: 7,
+            key: Some(Bytes::from_static(b"key")),
+            value: Some(Bytes::from(vec![0; bytes])),
+            headers: vec![(Arc::from("theirs"), Bytes::from_static(b"h"))],
+            ..Record::default()
+        };
+        compose(&TopicPartition::new("in", 3), &record, "undecodable", "no magic byte")
+    }
+
+    fn message(letter: &OutputRecord) -> String {
+        let header = letter
+            .headers
+            .iter()
+            .find(|(name, _)| &**name == "__streams.errors.message");
+        let (_, message) = header.expect("a message");
+        String::from_utf8_lossy(message).into_owned()
+    }
+
+    #[test]
+    fn a_record_that_is_too_long_to_be_copied_is_told_where_it_is() {
+        let letter = written(DEAD_LETTER_BYTES_MAX);
+        assert_eq!((&letter.key, &letter.value), (&None, &None));
+        assert!(letter.bytes() < 1_000, "{letter:?}");
+        let message = message(&letter);
+        assert!(
+            message.contains("no magic byte") && message.contains("in[3]@7"),
+            "{message}"
+        );
+
+        let copied = written(DEAD_LETTER_BYTES_MAX - 10);
+        assert_eq!(copied.value.as_ref().map(Bytes::len), Some(DEAD_LETTER_BYTES_MAX - 10));
+        assert!(copied.headers.iter().any(|(name, _)| &**name == "theirs"));
     }
 }

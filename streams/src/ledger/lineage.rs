@@ -1,6 +1,13 @@
 //! Which token decided from which sequence on, and what that tells about agreement.
 
-use crate::ledger::{Lineage, Token};
+use super::Token;
+
+/// Which token decided from which sequence on, ascending: `[(first sequence, token)]`.
+///
+/// Only as much of it is kept as a comparison can ask for: the entry in force at the last committed sequence and those
+/// after it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lineage(pub Vec<(i64, Token)>);
 
 impl Lineage {
     /// The token that decided an event; none before the first entry that is kept.

@@ -7,16 +7,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rustc_hash::FxHashSet;
 
+use super::node::{AnyBatch, Context, Node, ProcessError, downcast};
+use super::session::LedgerSession;
+use super::stages::Stage;
+use crate::dsl::message::{Message, trace_context};
+use crate::dsl::processor::{CommandContext, Corrupt, LedgerEvent, LedgerProcessor};
+use crate::dsl::serde::{DecodeError, Deserializer, decode};
 use crate::ledger::{FieldName, FieldWrite, Token};
-use crate::message::{Message, trace_context};
-use crate::node::{AnyBatch, Context, Node, ProcessError, downcast};
-use crate::processor::{CommandContext, Corrupt, LedgerEvent, LedgerProcessor};
+use crate::mutation::{Clause, left_out};
 use crate::record::Record;
 use crate::runtime::Layouts;
-use crate::runtime::mutation::{Clause, left_out};
-use crate::runtime::session::LedgerSession;
-use crate::runtime::stages::Stage;
-use crate::serde::{DecodeError, Deserializer, decode};
 
 /// An event that was read back from the log.
 pub(crate) struct PastEvent {

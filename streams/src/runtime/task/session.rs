@@ -6,11 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::Mutex;
 
-use super::metadata::OffsetMetadata;
-use super::mutation::{Clause, left_out};
 use crate::ledger::{
     FieldWrite, Holder, LedgerCommit, LedgerError, LedgerState, LedgerStore, Lineage, OutboxEntry, Token,
 };
+use crate::mutation::{Clause, left_out};
+use crate::runtime::metadata::OffsetMetadata;
 
 /// How often a commit whose reply was lost is asked again before the ledger is given up and acquired anew.
 const LOST_REPLIES_MAX: usize = 3;

@@ -1,0 +1,45 @@
+//! What the tasks of one stream thread share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::stages::Stages;
+use crate::dsl::topology::Topology;
+use crate::log::Log;
+use crate::record::TopicPartition;
+use crate::runtime::config::TokenSource;
+use crate::runtime::error::TaskError;
+
+/// Names a task: subtopology, partition.
+pub(crate) type TaskId = (usize, i32);
+
+/// What the tasks of one stream thread share.
+#[derive(Clone)]
+pub(crate) struct TaskConfig {
+    pub(crate) topology: Arc<Topology>,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) group: String,
+    pub(crate) transactional_id: String,
+    pub(crate) tokens: TokenSource,
+    /// Source topic → number of partitions.
+    pub(crate) partitions: Arc<BTreeMap<String, i32>>,
+    pub(crate) stages: Arc<Stages>,
+    /// Whose turn it is to decide ([`LedgerSession::turns`](super::task::session::LedgerSession::turns)).
+    pub(crate) turns: Arc<Mutex<()>>,
+}
+
+impl TaskConfig {
+    /// The task that reads a partition.
+    pub(crate) fn task_id(&self, source: &TopicPartition) -> Result<TaskId, TaskError> {
+        let part = self.topology.part_of(&source.topic);
+        part.map(|part| (part, source.partition))
+            .ok_or_else(|| TaskError::Fatal(format!("{source} is not read by topology {}", self.topology.name())))
+    }
+
+    pub(crate) fn partitions_of(&self, topic: &str) -> Result<i32, TaskError> {
+        let partitions = self.partitions.get(topic).copied();
+        partitions.ok_or_else(|| TaskError::Fatal(format!("how many partitions {topic} has is not known")))
+    }
+}
