@@ -165,8 +165,8 @@ impl JsonLog {
         Ok(decoded.map(|decoded| (decoded.record_type, decoded.value)))
     }
 
-    /// The records of a topic from a place on, ordered by time as far as they are there; then, if they are to be followed,
-    /// as they come. Of one partition or of all.
+    /// The records of a topic from a place on, ordered by time as far as they are there; then, if they are to be
+    /// followed, as they come. Of one partition or of all.
     pub async fn read(
         &self,
         topic: &str,

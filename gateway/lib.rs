@@ -6,9 +6,9 @@
 //!   GET /sales, changes of a train-date <── View <── Follower <── the committed events
 //! ```
 //!
-//! It stands on the engine's seams ([`Log`], [`LedgerStore`], [`Registry`]), so that it is the same in front of Kafka and
-//! Redis as over in-process parts. It keeps no seats of its own: those are read from the ledger when asked for, and may
-//! be ahead of the events by a transaction that is not committed yet.
+//! It stands on the engine's seams ([`Log`], [`LedgerStore`], [`Registry`]), so that it is the same in front of Kafka
+//! and Redis as over in-process parts. It keeps no seats of its own: those are read from the ledger when asked for, and
+//! may be ahead of the events by a transaction that is not committed yet.
 //!
 //! | file | is |
 //! | --- | --- |
@@ -72,7 +72,8 @@ struct Gateway {
     topic_readers: Arc<Semaphore>,
 }
 
-/// The routes; the topics must exist. Begins to follow the events, on the runtime of the caller, for as long as it lives.
+/// The routes; the topics must exist. Begins to follow the events, on the runtime of the caller, for as long as it
+/// lives.
 pub async fn router(parts: Parts) -> Result<Router, LogError> {
     let partitions = parts.log.partitions(BOOKING_REQUESTS).await?;
     let partitions = partitions.ok_or_else(|| LogError::Fatal {

@@ -1,12 +1,12 @@
-//! Avro's binary encoding, as far as the contract uses it, straight between bytes and Rust types.
+//! Avro's binary encoding, as far as the contract uses it, directly between bytes and Rust types.
 //!
-//! Reading is strict and bounded: what is not an encoding is an error that names the field, and no length is believed
-//! beyond the bytes that are left, so that a bad record costs neither memory nor a panic.
+//! Reading is strict and bounded. An invalid encoding is an error that names the field, and no length may exceed the
+//! bytes that are left, so a bad record causes neither a large allocation nor a panic.
 
 use crate::datum_error::{DatumError, Problem};
 use crate::types::Text;
 
-/// What is left of a datum.
+/// The unread rest of a datum.
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
     total: usize,
@@ -20,7 +20,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Succeeds where nothing is left.
+    /// Succeeds if nothing is left.
     pub(crate) fn finish(&self, record: &'static str) -> Result<(), DatumError> {
         match self.rest.len() {
             0 => Ok(()),
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
         Ok(text)
     }
 
-    /// Items of the array's next block, and its size in bytes where it says so; 0 at the end.
+    /// Returns the number of items in the array's next block, and the block's size if it is stated; 0 items at the end.
     fn block(&mut self, field: &'static str, item_bytes_min: usize) -> Result<(usize, Option<usize>), DatumError> {
         let count = self.long(field)?;
         let size = match count < 0 {
@@ -120,15 +120,15 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What can stand in a field.
+/// A type that can be a field.
 pub(crate) trait Field: Sized {
-    /// A lower bound of the bytes that it takes; it bounds what an array's count may make us allocate.
+    /// A lower bound of the encoded size; it bounds the allocation for an array's count.
     const BYTES_MIN: usize = 1;
 
     /// Appends the encoding.
     fn write(&self, out: &mut Vec<u8>);
 
-    /// Reads what stands in `field`.
+    /// Reads the value of `field`.
     fn read(reader: &mut Reader<'_>, field: &'static str) -> Result<Self, DatumError>;
 }
 
@@ -194,7 +194,7 @@ impl Field for Text {
     }
 }
 
-/// Written as one block without its size; read in any number of blocks, with or without sizes.
+/// An array is written as one block without its size, and read in any number of blocks, with or without sizes.
 impl<T: Field> Field for Vec<T> {
     fn write(&self, out: &mut Vec<u8>) {
         if !self.is_empty() {
@@ -226,7 +226,7 @@ impl<T: Field> Field for Vec<T> {
     }
 }
 
-/// For what is large and rare.
+/// Boxes hold large, rare values.
 impl<T: Field> Field for Box<T> {
     const BYTES_MIN: usize = T::BYTES_MIN;
 
@@ -239,7 +239,7 @@ impl<T: Field> Field for Box<T> {
     }
 }
 
-/// Makes a struct a [`Field`]: its fields in the schema's order.
+/// Implements [`Field`] for a struct: its fields in the schema's order.
 macro_rules! record {
     ($record:ident { $($field:ident),+ $(,)? }) => {
         impl $crate::avro::Field for $record {
@@ -265,7 +265,7 @@ macro_rules! record {
 }
 pub(crate) use record;
 
-/// Makes an enum without data a [`Field`]: its variants in the schema's order, which must be that of the declaration.
+/// Implements [`Field`] for an enum without data. The variants must be declared in the schema's order.
 macro_rules! symbols {
     ($symbols:ident { $($variant:ident),+ $(,)? }) => {
         impl $crate::avro::Field for $symbols {
@@ -287,7 +287,7 @@ macro_rules! symbols {
 pub(crate) use symbols;
 
 impl Reader<'_> {
-    /// The symbol whose index stands in `field`.
+    /// Reads the index of a symbol from `field` and returns the symbol.
     #[inline]
     pub(crate) fn symbol<S: Copy>(&mut self, field: &'static str, symbols: &[S]) -> Result<S, DatumError> {
         let index = self.long(field)?;

@@ -1,7 +1,8 @@
-//! The records as Avro datums, by hand: straight between bytes and structs, without an intermediate value.
+//! Encodes and decodes records as Avro datums by hand: directly between bytes and structs, without an intermediate
+//! value.
 //!
-//! What a field is encoded as lies in `avro.rs`; the files here only list the fields in the order of the schemas. The
-//! tests compare every record type with apache-avro, which reads the `.avsc` files, in both directions.
+//! `avro.rs` encodes the fields; the files here only list them in the order of the schemas. The tests compare every
+//! record type with apache-avro, which reads the `.avsc` files, in both directions.
 
 mod commands;
 mod events;
@@ -17,17 +18,17 @@ use crate::types::{
 
 /// A record type of the contract, with the schema that it is written by.
 pub trait AvroRecord: Sized {
-    /// Which one it is.
+    /// The record type.
     const TYPE: RecordType;
-    /// Its full name in Avro.
+    /// Full name in Avro.
     const NAME: &'static str = Self::TYPE.name();
-    /// Its schema, as in the `.avsc` file.
+    /// Schema, as in the `.avsc` file.
     const SCHEMA: &'static str = Self::TYPE.schema();
 
     /// Appends the datum, without a frame.
     fn encode(&self, out: &mut Vec<u8>);
 
-    /// Reads a datum, without a frame, that was written by exactly this schema. All of it must be used up.
+    /// Reads a whole datum, without a frame, that was written with exactly this schema.
     fn decode(datum: &[u8]) -> Result<Self, DatumError>;
 }
 
@@ -61,19 +62,19 @@ avro_records!(
     TrainService,
 );
 
-/// What the value of a topic's record is: one record type, or one of several.
+/// The value of a topic's records: one record type, or one of several.
 pub trait Payload: Sized + 'static {
-    /// The record types that it may be, each with its decoder.
+    /// The possible record types, each with its decoder.
     const ACCEPTED: &'static [(RecordType, DecodeDatum<Self>)];
 
-    /// The record type that it is.
+    /// Returns the record type of this value.
     fn record_type(&self) -> RecordType;
 
     /// Appends the datum, without a frame.
     fn encode_datum(&self, out: &mut Vec<u8>);
 }
 
-/// Reads a datum that was written by our schema.
+/// Reads a datum that was written with our schema.
 pub type DecodeDatum<P> = fn(&[u8]) -> Result<P, DatumError>;
 
 impl<T: AvroRecord + 'static> Payload for T {

@@ -1,15 +1,16 @@
-//! Why bytes are not a datum of a record: which field, where, what.
+//! The error of a datum: which field, at which byte, and what is wrong.
 
 use std::fmt;
 
-/// Why bytes are not a datum of the record that was expected.
+/// The reason why bytes are not a datum of the expected record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatumError {
-    /// Where reading stopped, such as `BookingRequest.train_id`; the record where it isn't one field's fault.
+    /// The field at which reading stopped, such as `BookingRequest.train_id`, or the record if no single field is at
+    /// fault.
     pub field: &'static str,
-    /// Bytes read before it.
+    /// Number of bytes read before the field.
     pub at: usize,
-    /// What is wrong there.
+    /// The error.
     pub problem: Problem,
 }
 
@@ -21,72 +22,72 @@ impl fmt::Display for DatumError {
 
 impl std::error::Error for DatumError {}
 
-/// What is wrong with a datum.
+/// An error in a datum.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// The datum ends in the middle.
+    /// The datum ends in the middle of a field.
     #[error("{needed} more bytes are needed, {left} are left")]
     Truncated {
-        /// Bytes that the field needs at least.
+        /// Minimum number of bytes that the field needs.
         needed: usize,
-        /// Bytes left.
+        /// Number of bytes left.
         left: usize,
     },
     /// A variable-length integer has more than 64 bits.
     #[error("the integer has more than 64 bits")]
     Varint,
-    /// A long stands where an int is expected.
+    /// A long was found where an int is expected.
     #[error("{value} does not fit in an int")]
     IntRange {
-        /// What was read.
+        /// The value that was read.
         value: i64,
     },
     /// A boolean is neither 0 nor 1.
     #[error("a boolean is 0 or 1, not {byte}")]
     Boolean {
-        /// What was read.
+        /// The value that was read.
         byte: u8,
     },
     /// An enum's index names no symbol.
     #[error("the enum has {symbols} symbols, there is none of index {index}")]
     Symbol {
-        /// What was read.
+        /// The value that was read.
         index: i64,
-        /// How many symbols there are.
+        /// Number of symbols.
         symbols: usize,
     },
     /// A length or count is negative, or more than the bytes left can hold.
     #[error("length {length} is impossible with {left} bytes left")]
     Length {
-        /// What was read.
+        /// The value that was read.
         length: i64,
-        /// Bytes left.
+        /// Number of bytes left.
         left: usize,
     },
-    /// A block of an array is longer or shorter than it says.
+    /// A block of an array is longer or shorter than its stated size.
     #[error("the array's block says that it has {said} bytes but has {read}")]
     BlockSize {
-        /// What the block says.
+        /// The stated size, in bytes.
         said: usize,
-        /// What its items took.
+        /// The actual size, in bytes.
         read: usize,
     },
     /// A string is not UTF-8.
     #[error("the string is not UTF-8 after {valid_up_to} bytes")]
     Utf8 {
-        /// Bytes that are.
+        /// Number of valid bytes before the error.
         valid_up_to: usize,
     },
     /// Bytes follow the record.
     #[error("{bytes} bytes follow the record")]
     Trailing {
-        /// How many.
+        /// Number of surplus bytes.
         bytes: usize,
     },
-    /// A datum of another schema could not be turned into one of ours.
+    /// A datum of another schema could not be converted to ours.
     #[error("written with another schema, cannot be resolved: {cause}")]
     Resolution {
-        /// apache-avro's words.
+        /// Message of apache-avro.
         cause: String,
     },
 }

@@ -1,4 +1,4 @@
-//! From a topic's value to a record, whichever version of the schema wrote it.
+//! Decodes a topic's value into a record, for any version of the schema that wrote it.
 
 use std::sync::Arc;
 
@@ -9,57 +9,57 @@ use crate::record_type::RecordType;
 use crate::registry::{Registry, RegistryError};
 use crate::resolve::{Resolution, SchemaProblem};
 
-/// Why a value gave no record. [`DecodeError::remedy`] says what to do next.
+/// The reason why a value could not be decoded. [`DecodeError::remedy`] says what to do next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The value is not in the Confluent wire format.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// No record of this schema was seen before; only [`Decoder::try_decode`] says so.
+    /// The decoder has not seen this schema before; only [`Decoder::try_decode`] returns this.
     #[error("schema {0} was not fetched yet")]
     UnknownId(u32),
-    /// The registry answers, and has no schema of this id.
+    /// The registry has no schema of this id.
     #[error("the schema registry ({registry}) has no schema of id {id}")]
     NotRegistered {
-        /// The value's schema id.
+        /// Schema id of the value.
         id: u32,
-        /// Which registry.
+        /// The registry.
         registry: String,
     },
-    /// The schema is known but can't be used here, nor will it ever.
+    /// The schema is known, and can never be used here.
     #[error("schema {id} can't be used: {problem}")]
     Schema {
-        /// The value's schema id.
+        /// Schema id of the value.
         id: u32,
-        /// What is wrong with the schema.
+        /// The error in the schema.
         problem: Arc<SchemaProblem>,
     },
-    /// The datum is not one of its schema.
+    /// The datum does not match its schema.
     #[error("written with schema {id}: {source}")]
     Datum {
-        /// The value's schema id.
+        /// Schema id of the value.
         id: u32,
-        /// What is wrong with the datum.
+        /// The error in the datum.
         source: DatumError,
     },
-    /// The registry could not be asked. The value may be good.
+    /// The registry could not be reached; the value may be valid.
     #[error(transparent)]
     Registry(RegistryError),
 }
 
-/// What to do about a [`DecodeError`].
+/// The remedy for a [`DecodeError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
     /// Await [`Decoder::fetch`] with this id, then decode again.
     Fetch(u32),
-    /// Pause, and try again: nothing is wrong with the value.
+    /// Pause and try again: nothing is wrong with the value.
     Retry,
-    /// The value is bad and stays so: hand it to the policy for undecodable input.
+    /// The value will never be valid: hand it to the policy for undecodable input.
     Reject,
 }
 
 impl DecodeError {
-    /// What to do next.
+    /// Returns the remedy.
     pub fn remedy(&self) -> Remedy {
         match self {
             DecodeError::UnknownId(id) => Remedy::Fetch(*id),
@@ -72,14 +72,14 @@ impl DecodeError {
     }
 }
 
-/// Decodes values of a topic that carries `P`. Each worker owns one: the cache has no lock.
+/// Decodes values of a topic that carries `P`. Each worker owns a decoder, because the cache has no lock.
 ///
-/// A schema is fetched once. That a fetched schema can't be used is remembered, so that a topic full of such records
-/// costs no call for each. A failed fetch is not remembered, whether the registry was out of reach or has no such id:
-/// both may change.
+/// A schema is fetched once. An unusable schema is remembered too, so that a topic full of such records does not cause
+/// a call for each of them. A failed fetch is not remembered, because the registry may come back or get the schema
+/// later.
 pub struct Decoder<P: Payload> {
     registry: Arc<dyn Registry>,
-    /// In order of id. A topic has a handful of versions.
+    /// Schemas ordered by id; a topic has a handful of versions.
     known: Vec<(u32, Known<P>)>,
 }
 
@@ -91,7 +91,7 @@ struct Usable<P> {
 }
 
 impl<P: Payload> Decoder<P> {
-    /// A decoder that knows no schema yet.
+    /// Creates a decoder that knows no schema yet.
     pub fn new(registry: Arc<dyn Registry>) -> Self {
         Decoder {
             registry,
@@ -99,7 +99,7 @@ impl<P: Payload> Decoder<P> {
         }
     }
 
-    /// Decodes a value, fetching its schema if it is the first of its kind. Never [`DecodeError::UnknownId`].
+    /// Decodes a value, and fetches its schema if necessary. Never returns [`DecodeError::UnknownId`].
     pub async fn decode(&mut self, value: &[u8]) -> Result<P, DecodeError> {
         match self.try_decode(value) {
             Err(DecodeError::UnknownId(id)) => {
@@ -110,7 +110,8 @@ impl<P: Payload> Decoder<P> {
         }
     }
 
-    /// Decodes a value without waiting: [`DecodeError::UnknownId`] asks for a [`fetch`](Self::fetch) first.
+    /// Decodes a value without waiting. [`DecodeError::UnknownId`] asks the caller to [`fetch`](Self::fetch) the schema
+    /// first.
     pub fn try_decode(&self, value: &[u8]) -> Result<P, DecodeError> {
         let (id, datum) = parse_frame(value)?;
         let index = self.position(id).map_err(|_| DecodeError::UnknownId(id))?;
@@ -123,7 +124,7 @@ impl<P: Payload> Decoder<P> {
         }
     }
 
-    /// Asks the registry for schema `id`. Success means that `try_decode` knows what to make of it, be it an error.
+    /// Fetches schema `id` from the registry. After success `try_decode` can decode or reject values of this schema.
     pub async fn fetch(&mut self, id: u32) -> Result<(), DecodeError> {
         let known = match self.registry.schema_by_id(id).await {
             Ok(schema) => Usable::new(&schema),

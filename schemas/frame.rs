@@ -8,16 +8,16 @@ pub const MAGIC: u8 = 0;
 /// Bytes before the datum.
 pub const FRAME_BYTES: usize = 5;
 
-/// Why bytes are not a framed record.
+/// The reason why bytes are not a framed record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
-    /// The first byte is another one.
+    /// The first byte is not the magic byte.
     #[error("expected the Confluent wire format, which begins with byte 00, but the value begins with {found}")]
     Magic {
-        /// How the value begins.
+        /// Beginning of the value.
         found: FirstBytes,
     },
-    /// There is no room for magic byte and id.
+    /// The value is too short for magic byte and id.
     #[error("expected the Confluent wire format, {FRAME_BYTES} bytes and a datum, but the value is {found}")]
     TooShort {
         /// The whole value.
@@ -25,7 +25,7 @@ pub enum WireError {
     },
 }
 
-/// How a value begins, for error messages: in hex, and as text where it is text.
+/// The beginning of a value for error messages: in hex, and as text if it is text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirstBytes {
     bytes: [u8; FirstBytes::SHOWN],
@@ -33,10 +33,10 @@ pub struct FirstBytes {
 }
 
 impl FirstBytes {
-    /// Enough to tell JSON from a foreign framing.
+    /// Bytes shown: enough to tell JSON from a foreign framing.
     const SHOWN: usize = 8;
 
-    /// The beginning of `value`.
+    /// Takes the beginning of `value`.
     pub fn of(value: &[u8]) -> Self {
         let mut bytes = [0; Self::SHOWN];
         for (shown, byte) in bytes.iter_mut().zip(value) {
@@ -68,13 +68,13 @@ impl fmt::Display for FirstBytes {
     }
 }
 
-/// Appends the frame of schema `id`; the datum follows.
+/// Appends the frame of schema `id`; the caller appends the datum.
 pub fn frame(id: u32, out: &mut Vec<u8>) {
     out.push(MAGIC);
     out.extend_from_slice(&id.to_be_bytes());
 }
 
-/// Schema id and datum of a framed record.
+/// Splits a framed record into schema id and datum.
 pub fn parse_frame(value: &[u8]) -> Result<(u32, &[u8]), WireError> {
     match value {
         [MAGIC, a, b, c, d, datum @ ..] => Ok((u32::from_be_bytes([*a, *b, *c, *d]), datum)),

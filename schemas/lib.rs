@@ -3,7 +3,7 @@
 //! | to | use |
 //! | --- | --- |
 //! | know which topic carries what | [`topics`], [`RecordType`] |
-//! | register the schemas at start | [`registry::register_all`] |
+//! | register the schemas at the start | [`registry::register_all`] |
 //! | write a value | [`Encoder`], with the [`registry::Ids`] of the registration |
 //! | read a value | [`Decoder`]: `Decoder<Command>`, `Decoder<Event>`, `Decoder<TrainService>`, one for each worker |
 //! | a datum without its frame | [`AvroRecord`] |

@@ -1,12 +1,12 @@
-//! The catalogue: every record type of the contract, its name and its schema.
+//! The catalogue of record types: their names and schemas.
 
 use std::fmt;
 use std::sync::LazyLock;
 
 use apache_avro::Schema;
 
-/// A record type of the contract. To add one: the `.avsc` file, the struct in `types.rs`, its fields in `codec/`, a line
-/// in each list here, and its topic in `topics.rs`.
+/// A record type of the contract. To add one: the `.avsc` file, the struct in `types.rs`, its fields in `codec/`, a
+/// line in each list here, and its topic in `topics.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RecordType {
     /// A command.
@@ -28,7 +28,7 @@ pub enum RecordType {
 }
 
 impl RecordType {
-    /// All of them, in the order of their declaration.
+    /// All record types, in the order of their declaration.
     pub const ALL: [RecordType; 8] = [
         RecordType::BookingRequest,
         RecordType::CancellationRequest,
@@ -40,7 +40,7 @@ impl RecordType {
         RecordType::TrainService,
     ];
 
-    /// Its full name in Avro, by which a reader knows it under whatever subject it was registered.
+    /// Returns the full name in Avro. A reader recognises a record by it, independent of the subject.
     pub const fn name(self) -> &'static str {
         match self {
             RecordType::BookingRequest => "interlock.BookingRequest",
@@ -54,7 +54,7 @@ impl RecordType {
         }
     }
 
-    /// Its schema, as in the `.avsc` file.
+    /// Returns the schema, as in the `.avsc` file.
     pub const fn schema(self) -> &'static str {
         match self {
             RecordType::BookingRequest => include_str!("booking_request.avsc"),
@@ -68,7 +68,7 @@ impl RecordType {
         }
     }
 
-    /// Its schema, parsed.
+    /// Returns the parsed schema.
     pub fn parsed(self) -> &'static Schema {
         static PARSED: LazyLock<[Schema; RecordType::ALL.len()]> = LazyLock::new(|| {
             RecordType::ALL.map(|record| {

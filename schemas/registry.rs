@@ -1,4 +1,4 @@
-//! Where schemas get their ids: `ConfluentRegistry` over HTTP (feature `registry`), [`MemoryRegistry`] in the process.
+//! Schema registries: `ConfluentRegistry` over HTTP (feature `registry`), and [`MemoryRegistry`] in the process.
 
 mod compatibility;
 #[cfg(feature = "registry")]
@@ -19,59 +19,60 @@ pub use register::{Ids, check_all, register_all};
 #[cfg(feature = "registry")]
 pub use settings::{Credentials, RegistrySettings};
 
-/// What a [`Registry`] promises.
+/// The future returned by a [`Registry`].
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, RegistryError>> + Send + 'a>>;
 
 /// A schema registry.
 pub trait Registry: Send + Sync {
-    /// Registers a schema under a subject; the same again gives the same id.
+    /// Registers a schema under a subject, and returns its id. The same schema gets the same id again.
     fn register<'a>(&'a self, subject: &'a str, schema: &'a str) -> Answer<'a, u32>;
 
-    /// The schema of an id, self-contained, or [`RegistryError::NotRegistered`].
+    /// Returns the self-contained schema of an id, or [`RegistryError::NotRegistered`].
     fn schema_by_id(&self, id: u32) -> Answer<'_, String>;
 
-    /// From now on a subject takes only schemas that can read, and be read by, all of its earlier ones
-    /// (`FULL_TRANSITIVE`): then the order in which producers and consumers are upgraded does not matter.
+    /// Makes a subject accept only schemas that can read, and be read by, all its earlier ones (`FULL_TRANSITIVE`). The
+    /// order in which producers and consumers are upgraded then does not matter.
     fn require_full_compatibility<'a>(&'a self, subject: &'a str) -> Answer<'a, ()>;
 
-    /// Whether a subject would take the schema: if not, [`RegistryError::Incompatible`]. A new subject takes anything.
+    /// Checks whether a subject would accept the schema; if not, returns [`RegistryError::Incompatible`]. A new subject
+    /// accepts any schema.
     fn check<'a>(&'a self, subject: &'a str, schema: &'a str) -> Answer<'a, ()>;
 }
 
-/// Why a registry did not do what it was asked.
+/// The reason why a call to a registry failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
-    /// The settings can't be used.
+    /// The settings are invalid.
     #[error("{setting}: {problem}")]
     Settings {
-        /// Which setting.
+        /// The setting.
         setting: &'static str,
-        /// What is wrong with it.
+        /// The error in it.
         problem: String,
     },
-    /// No answer: it is down, or out of reach.
+    /// The registry does not answer: it is down or out of reach.
     #[error("no answer from the schema registry ({registry}) to {request}: {cause}; is it up, and is {hint} right?")]
     Unreachable {
         /// Which registry.
         registry: String,
-        /// What was asked.
+        /// The action that failed.
         request: String,
-        /// What happened.
+        /// The cause.
         cause: String,
-        /// The settings that decide it.
+        /// The settings to check.
         hint: &'static str,
     },
-    /// An answer, but not one to the question: not allowed, not a registry, or a fault of the registry.
+    /// The registry refused the call, failed, or is not a registry.
     #[error("the schema registry ({registry}) did not accept {request}: {cause}; check {hint}")]
     Refused {
         /// Which registry.
         registry: String,
-        /// What was asked.
+        /// The action that failed.
         request: String,
-        /// What it answered.
+        /// The answer.
         cause: String,
-        /// The settings that decide it.
+        /// The settings to check.
         hint: &'static str,
     },
     /// The registry has no schema of this id.
@@ -82,12 +83,12 @@ pub enum RegistryError {
         /// Which registry.
         registry: String,
     },
-    /// The schema of this id is of another type.
+    /// The schema of this id is not Avro.
     #[error("schema {id} is of type {found}, expected AVRO")]
     NotAvro {
         /// The id.
         id: u32,
-        /// Its type.
+        /// Type of the schema.
         found: String,
     },
     /// The schema breaks the compatibility of its subject.
@@ -99,13 +100,13 @@ pub enum RegistryError {
     Incompatible {
         /// The subject.
         subject: String,
-        /// What is incompatible.
+        /// The incompatibilities.
         problems: Vec<String>,
     },
 }
 
 impl RegistryError {
-    /// The same request may succeed later without anybody's help.
+    /// Returns whether the same request may succeed later by itself.
     pub fn is_transient(&self) -> bool {
         matches!(self, RegistryError::Unreachable { .. })
     }

@@ -1,14 +1,15 @@
-//! Reading what was written with another schema than ours: an older or newer version, or the same from another hand.
+//! Reads data of another schema than ours: an older or newer version, or another author's text of the same schema.
 //!
-//! Once for each writer schema it is decided how its data are read:
+//! The way to read is chosen once per writer schema:
 //!
 //! ```text
 //! writer schema ── same canonical form? ── yes ─> the datum is ours as it is
 //!                                      └─ no ──> apache-avro: datum ─> value ─> resolved to our schema ─> our datum
 //! ```
 //!
-//! and then the hand-written decoder reads the datum, so that there is one way into the Rust types. The canonical form
-//! holds all that decides about bytes; what it leaves out (defaults, docs, logical types) is checked where it matters.
+//! Then the hand-written decoder reads the datum, so that only one decoder produces the Rust types. The canonical form
+//! holds everything that determines the bytes. What it omits (defaults, docs, logical types) is checked where it
+//! matters.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -24,52 +25,52 @@ use apache_avro::writer::datum::GenericDatumWriter;
 use crate::datum_error::{DatumError, Problem};
 use crate::record_type::RecordType;
 
-/// How much apache-avro may allocate for one string or array. Its own bound of 512 MiB would let one bad record of a
-/// few bytes take the worker's memory; Kafka's records have 1 MiB by default.
+/// The most that apache-avro may allocate for one string or array. With its own limit of 512 MiB, one bad record of a
+/// few bytes could take the worker's memory; Kafka's records have at most 1 MiB by default.
 const RESOLVED_BYTES_MAX: usize = 64 << 20;
 
-/// Why nothing that was written with a schema can be read here.
+/// The reason why data of a schema cannot be read here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SchemaProblem {
-    /// It is JSON Schema, Protobuf or another type of schema.
+    /// The schema is a JSON Schema, Protobuf or another type.
     #[error("it is of type {found}, expected AVRO")]
     NotAvro {
-        /// What the registry says.
+        /// The type, as the registry names it.
         found: String,
     },
-    /// It is not valid Avro.
+    /// The schema is not valid Avro.
     #[error("it is not an Avro schema: {cause}")]
     Malformed {
-        /// apache-avro's words.
+        /// Message of apache-avro.
         cause: String,
     },
-    /// It describes something that the topic does not carry.
+    /// The schema describes a record that the topic does not carry.
     #[error("it describes {found}, expected {}", names(expected))]
     UnexpectedRecord {
         /// Full name of the record, or the kind of schema.
         found: String,
-        /// What the topic carries.
+        /// The record types that the topic carries.
         expected: Vec<RecordType>,
     },
-    /// Avro's rules do not allow to read it with our schema.
+    /// Avro's rules do not allow reading it with our schema.
     #[error("it cannot be read as {record}: {cause}")]
     Incompatible {
         /// Our record type.
         record: RecordType,
-        /// apache-avro's words.
+        /// Message of apache-avro.
         cause: String,
     },
-    /// A date or instant is counted in another unit than ours.
+    /// A date or instant has another unit than ours.
     #[error("{field} is a {found}, expected {expected}")]
     Unit {
         /// Path of the field.
         field: String,
         /// The writer's logical type.
         found: String,
-        /// Ours.
+        /// Our logical type.
         expected: String,
     },
-    /// A record contains itself, so that a datum could exhaust the stack. None of our records does.
+    /// A record contains itself, so a datum could exhaust the stack. None of our records does.
     #[error("{name} contains itself")]
     Recursive {
         /// Full name of the record.
@@ -85,11 +86,11 @@ fn names(records: &[RecordType]) -> String {
         .join(" or ")
 }
 
-/// How data of one writer schema become data of ours.
+/// How data of a writer schema are converted to our schema.
 pub(crate) enum Resolution {
-    /// They are already.
+    /// No conversion is needed.
     Same,
-    /// By way of apache-avro's values.
+    /// Conversion through apache-avro's values.
     Other(Box<Resolver>),
 }
 
@@ -100,9 +101,10 @@ pub(crate) struct Resolver {
 }
 
 impl Resolution {
-    /// The record type that `schema` describes, and how its data are read.
+    /// Returns the record type that `schema` describes, and how to read its data.
     pub(crate) fn new(schema: &str, accepted: &[RecordType]) -> Result<(RecordType, Self), SchemaProblem> {
-        // Nearly always it is ours to the byte, and parsing takes longer than decoding a thousand records.
+        // Nearly always the schema equals ours byte for byte, and parsing takes longer than decoding a thousand
+        // records.
         if let Some(record) = accepted.iter().find(|record| record.schema() == schema) {
             return Ok((*record, Resolution::Same));
         }
@@ -136,7 +138,7 @@ impl Resolution {
         Ok((record, Resolution::Other(Box::new(Resolver { record, reader, writer }))))
     }
 
-    /// The datum as our schema writes it.
+    /// Converts the datum to our schema.
     pub(crate) fn datum<'a>(&self, datum: &'a [u8]) -> Result<Cow<'a, [u8]>, DatumError> {
         match self {
             Resolution::Same => Ok(Cow::Borrowed(datum)),
@@ -158,7 +160,7 @@ impl Resolver {
             at,
             problem,
         };
-        // Where the input ends early, apache-avro reads strings and booleans as null and goes on.
+        // If the input ends early, apache-avro reads strings and booleans as null and continues.
         if input.short {
             return Err(error(Problem::Truncated { needed: 1, left: 0 }));
         }
@@ -177,7 +179,7 @@ impl Resolver {
     }
 }
 
-/// A datum that remembers whether more was asked of it than there is.
+/// A reader over a datum that notes whether a read went past the end.
 struct Input<'a> {
     rest: &'a [u8],
     short: bool,
@@ -190,8 +192,8 @@ impl Read for Input<'_> {
     }
 }
 
-/// apache-avro's readers borrow their schema. Each distinct one is kept until the process ends: there are as many as
-/// versions were ever written.
+/// apache-avro's readers borrow their schema. Each distinct schema is kept until the process ends; there are only as
+/// many as versions were ever written.
 fn interned(canonical: String) -> Result<&'static Schema, apache_avro::Error> {
     static INTERNED: LazyLock<Mutex<HashMap<String, &'static Schema>>> = LazyLock::new(Mutex::default);
     let mut interned = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -215,7 +217,8 @@ fn record_of(schema: &Schema, accepted: &[RecordType]) -> Result<RecordType, Sch
     })
 }
 
-/// Avro's rules look at the underlying int or long alone: microseconds would be read as milliseconds.
+/// Compares logical types. Avro's rules compare only the underlying int or long, and would read microseconds as
+/// milliseconds.
 fn check_units(theirs: &Schema, ours: &Schema, path: &str) -> Result<(), SchemaProblem> {
     match (theirs, ours) {
         (Schema::Record(theirs), Schema::Record(ours)) => ours.fields.iter().try_for_each(|field| {
@@ -260,7 +263,7 @@ fn is_temporal(schema: &Schema) -> bool {
     )
 }
 
-/// `open` holds the names of the records around `schema`.
+/// Returns the name of a record that contains itself. `open` holds the names of the records around `schema`.
 fn check_not_recursive(schema: &Schema, open: &mut Vec<String>) -> Result<(), SchemaProblem> {
     match schema {
         Schema::Record(record) => {

@@ -1,4 +1,4 @@
-//! The topics, and which record types each carries.
+//! The topics, and the record types that each carries.
 
 use crate::record_type::RecordType;
 
@@ -34,7 +34,7 @@ pub const TOPICS: [(&str, &[RecordType]); 7] = [
     (TRAIN_DATES, &[RecordType::TrainDateOpened]),
 ];
 
-/// Every record type with its topic: what is registered at start.
+/// Returns every record type with its topic, as registered at the start.
 pub fn contract() -> Vec<(&'static str, RecordType)> {
     TOPICS
         .iter()
@@ -42,16 +42,16 @@ pub fn contract() -> Vec<(&'static str, RecordType)> {
         .collect()
 }
 
-/// The topics that clients write to; the others are written by topologies alone, and ledgers are rebuilt from them.
+/// The topics that clients may write to. Only topologies write to the others, because ledgers are rebuilt from them.
 pub const INPUTS: [&str; 2] = [BOOKING_REQUESTS, TRAIN_SERVICES];
 
-/// The record types that a topic carries; none where it is not of the contract.
+/// Returns the record types that a topic carries, or `None` if the contract does not have the topic.
 pub fn records_of(topic: &str) -> Option<&'static [RecordType]> {
     let found = TOPICS.iter().find(|(name, _)| *name == topic);
     found.map(|(_, records)| *records)
 }
 
-/// The fields whose values, joined by `|`, are the key of a topic's records.
+/// Returns the fields whose values, joined by `|`, form the key of a topic's records.
 pub fn key_fields(topic: &str) -> &'static [&'static str] {
     match topic {
         TRAIN_SERVICES => &["train_id"],
@@ -59,12 +59,12 @@ pub fn key_fields(topic: &str) -> &'static [&'static str] {
     }
 }
 
-/// Where records of `topic` go that could not be decoded or were malformed, byte for byte.
+/// Returns the dead-letter topic of `topic`, which takes undecodable and malformed records byte for byte.
 pub fn dlq(topic: &str) -> String {
     format!("{topic}.dlq")
 }
 
-/// The topic that carries records of this type.
+/// Returns the topic that carries records of this type.
 pub const fn topic_of(record: RecordType) -> &'static str {
     match record {
         RecordType::BookingRequest | RecordType::CancellationRequest => BOOKING_REQUESTS,
@@ -77,7 +77,7 @@ pub const fn topic_of(record: RecordType) -> &'static str {
     }
 }
 
-/// The subject of a record type on a topic (`TopicRecordNameStrategy`).
+/// Returns the subject of a record type on a topic (`TopicRecordNameStrategy`).
 pub fn subject(topic: &str, record: RecordType) -> String {
     format!("{topic}-{record}")
 }

@@ -10,8 +10,8 @@
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, SmolStrBuilder};
 
-/// A text of a record: up to 23 bytes lie in place, longer ones are shared, so that what a command says can stand in its events
-/// and in the state without being copied.
+/// A text of a record. Up to 23 bytes are stored in place; longer texts are shared, so that events and state can hold a
+/// command's texts without copying them.
 pub type Text = SmolStr;
 /// Days since 1970-01-01.
 pub type Date = i32;
@@ -20,10 +20,10 @@ pub type TimestampMs = i64;
 /// Minor units of a currency.
 pub type Minor = i64;
 
-/// What a traveller would like to sit or lie on.
+/// The kind of seat or berth that a traveller prefers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum BerthPreference {
-    /// No wish.
+    /// No preference.
     #[default]
     None,
     /// Lower berth.
@@ -42,7 +42,7 @@ pub enum BerthPreference {
     Aisle,
 }
 
-/// What a place in a coach is. `Middle` serves both berth coaches and chair cars.
+/// The kind of a place in a coach. `Middle` serves both berth coaches and chair cars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Berth {
     /// Lower berth.
@@ -68,13 +68,13 @@ pub struct Passenger {
     pub name: Text,
     /// Age in years.
     pub age: i32,
-    /// The wish for a berth.
+    /// The preferred berth.
     pub berth_preference: BerthPreference,
-    /// The wish is a condition: rather no ticket than another berth (R7).
+    /// The preference is a condition: no ticket rather than another berth (R7).
     pub preference_is_hard: bool,
 }
 
-/// A wish to travel; a command on `booking-requests`.
+/// A request to book: a command on `booking-requests`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BookingRequest {
     /// The client's idempotency key, unique within the train-date (R3).
@@ -83,7 +83,7 @@ pub struct BookingRequest {
     pub train_id: Text,
     /// The date at the train's origin.
     pub travel_date: Date,
-    /// Who asks.
+    /// The user who sends the request.
     pub user_id: Text,
     /// Station code where the segment begins.
     pub from_station: Text,
@@ -93,15 +93,15 @@ pub struct BookingRequest {
     pub travel_class: Text,
     /// Quota, such as `GN`.
     pub quota: Text,
-    /// Who travels, in the order in which they are served.
+    /// The travellers, in the order in which they are served.
     pub passengers: Vec<Passenger>,
-    /// Confirm as many as fit, let the rest wait (R12).
+    /// Confirm as many passengers as fit; the rest wait (R12).
     pub partial_confirmation: bool,
-    /// The client's own claim of when it asked: for latency only, never for decisions.
+    /// The time of the request as claimed by the client: used for latency only, never for decisions.
     pub requested_at: TimestampMs,
 }
 
-/// A wish to give a booking back, whole or in part; a command on `booking-requests`.
+/// A request to cancel a booking, whole or in part: a command on `booking-requests`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CancellationRequest {
     /// The client's idempotency key, unique within the train-date (R3).
@@ -114,9 +114,9 @@ pub struct CancellationRequest {
     pub booking_request_id: Text,
     /// Indices into the booking's passengers; none means all.
     pub passengers: Vec<i32>,
-    /// Who asks; must be who booked.
+    /// The user who sends the request; must be the user who booked.
     pub user_id: Text,
-    /// The client's own claim of when it asked: for latency only.
+    /// The time of the request as claimed by the client: used for latency only.
     pub requested_at: TimestampMs,
 }
 
@@ -129,16 +129,16 @@ pub enum Command {
     Cancel(CancellationRequest),
 }
 
-/// Why an event was emitted.
+/// The reason for an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum EventKind {
     /// The answer to a command.
     Answer,
-    /// A waiter got a seat because of somebody else's command.
+    /// A waiter got a seat because of another passenger's command.
     Promotion,
-    /// Waiters moved up because of somebody else's command.
+    /// Waiters moved up because of another passenger's command.
     Position,
-    /// A train-date was opened with the plan it will be sold by.
+    /// A train-date was opened with the plan that it is sold by.
     Opened,
 }
 
@@ -149,54 +149,54 @@ pub struct EventHeader {
     pub ledger: i32,
     /// Number of the event within its ledger, from 1, without gap or repeat (I4).
     pub sequence: i64,
-    /// Offset of the command that caused it.
+    /// Offset of the command that caused the event.
     pub source_offset: i64,
-    /// Why it was emitted.
+    /// The reason for the event.
     pub kind: EventKind,
     /// A repeated answer to a repeated request: no money moves and no window counts it.
     pub replay: bool,
-    /// Token of the acquisition that decided it.
+    /// Token of the ledger acquisition that decided the command.
     pub token: Text,
-    /// `request_id` of the command that caused it.
+    /// `request_id` of the command that caused the event.
     pub cause_request_id: Text,
-    /// `request_id` of the booking that it is about (for a list's POSITION event: of the cause).
+    /// `request_id` of the booking concerned; in a POSITION event, of the command that caused it.
     pub request_id: Text,
     /// Digest of the causing command's body, in lower-case hex (R3).
     pub request_digest: Text,
-    /// The booking's PNR; empty where there is none.
+    /// PNR of the booking; empty if there is none.
     pub pnr: Text,
     /// The train.
     pub train_id: Text,
     /// The date at the train's origin.
     pub travel_date: Date,
-    /// Travel class; empty where the event is about a whole train-date.
+    /// Travel class; empty if the event concerns a whole train-date.
     pub travel_class: Text,
-    /// Quota; empty where the event is about a whole train-date.
+    /// Quota; empty if the event concerns a whole train-date.
     pub quota: Text,
-    /// Whose booking it is.
+    /// The user who booked.
     pub user_id: Text,
     /// Station code where the segment begins.
     pub from_station: Text,
     /// Station code where the segment ends.
     pub to_station: Text,
-    /// Version of the plan that decided it; 0 where there was none.
+    /// Version of the plan that the command was decided by; 0 if there was none.
     pub plan_version: i64,
     /// Time of the command: its Kafka record's timestamp.
     pub event_time: TimestampMs,
-    /// Signed: what is collected (+) or refunded (−) by this event.
+    /// Amount collected (+) or refunded (−) by this event.
     pub amount_minor: Minor,
-    /// ISO 4217; empty where there is no plan.
+    /// ISO 4217 code; empty if there is no plan.
     pub currency: Text,
 }
 
-/// How close together a booking's passengers were placed (R7).
+/// How close together the passengers of a booking were placed (R7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Tier {
-    /// All in one bay (also a single passenger).
+    /// All passengers in one bay; also a single passenger.
     SameBay,
-    /// All in one coach.
+    /// All passengers in one coach.
     SameCoach,
-    /// Over several coaches.
+    /// Passengers in several coaches.
     Split,
 }
 
@@ -213,9 +213,9 @@ pub struct SeatedPassenger {
     pub coach: Text,
     /// Number of the seat in its coach, from 1.
     pub seat_number: i32,
-    /// What the seat is.
+    /// Kind of the seat.
     pub berth: Berth,
-    /// What this passenger paid (also at a promotion, where no money moves).
+    /// Amount that this passenger paid (also at a promotion, when no money moves).
     pub fare_minor: Minor,
 }
 
@@ -224,15 +224,15 @@ pub struct SeatedPassenger {
 pub struct BookingConfirmed {
     /// The shared fields.
     pub header: EventHeader,
-    /// Who got which seat.
+    /// The passengers and their seats.
     pub passengers: Vec<SeatedPassenger>,
-    /// How close together they are.
+    /// How close together the passengers sit.
     pub tier: Tier,
     /// Length of the segment, in metres.
     pub distance_m: i64,
-    /// When the train leaves the boarding stop.
+    /// Time at which the train leaves the boarding stop.
     pub departure_time: TimestampMs,
-    /// When the train arrives at the last stop of the segment.
+    /// Time at which the train arrives at the last stop of the segment.
     pub arrival_time: TimestampMs,
 }
 
@@ -245,13 +245,13 @@ pub struct WaitingPassenger {
     pub name: Text,
     /// Age in years.
     pub age: i32,
-    /// The wish for a berth, kept for the promotion.
+    /// The preferred berth, kept for the promotion.
     pub berth_preference: BerthPreference,
-    /// What this passenger paid up front (R18).
+    /// Amount that this passenger paid in advance (R18).
     pub fare_minor: Minor,
     /// Position ever issued on this list, never reused (R15).
     pub first_position: i32,
-    /// Place among those who wait at this moment, from 1.
+    /// Place among the waiting passengers at this moment, from 1.
     pub current_position: i32,
 }
 
@@ -264,7 +264,7 @@ pub struct PositionMove {
     pub request_id: Text,
     /// Index into the request's passengers.
     pub index: i32,
-    /// First position, which never changes.
+    /// First position; it never changes.
     pub first_position: i32,
     /// The new place, from 1.
     pub current_position: i32,
@@ -277,13 +277,13 @@ pub struct BookingWaitlisted {
     pub header: EventHeader,
     /// The list, such as `GNWL`; with train-date, class and quota it names the waitlist (R15).
     pub list: Text,
-    /// ANSWER: who waits, in order.
+    /// ANSWER: the waiting passengers, in order.
     pub passengers: Vec<WaitingPassenger>,
-    /// ANSWER: each passenger waits alone rather than all together (R12).
+    /// ANSWER: each passenger waits separately instead of all together (R12).
     pub partial_confirmation: bool,
     /// ANSWER: length of the segment, in metres.
     pub distance_m: i64,
-    /// POSITION: everybody on the list whose place changed, in list order.
+    /// POSITION: every waiter whose place changed, in list order.
     pub moves: Vec<PositionMove>,
 }
 
@@ -296,20 +296,20 @@ pub struct CancelledPassenger {
     pub coach: Text,
     /// The seat given back; 0 for a waiter.
     pub seat_number: i32,
-    /// Had a seat (else: waited).
+    /// Whether the passenger had a seat; otherwise the passenger waited.
     pub was_confirmed: bool,
-    /// Was cancelled before: nothing is freed or refunded by this event.
+    /// Whether the passenger was cancelled before; if so, this event frees and refunds nothing.
     pub already_cancelled: bool,
-    /// What is paid back, never negative.
+    /// Amount refunded, never negative.
     pub refund_minor: Minor,
 }
 
-/// Passengers gave their places back. Topic `cancelled`.
+/// Passengers were cancelled. Topic `cancelled`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BookingCancelled {
     /// The shared fields; `amount_minor` is minus the sum of the refunds.
     pub header: EventHeader,
-    /// Who was cancelled.
+    /// The cancelled passengers.
     pub passengers: Vec<CancelledPassenger>,
     /// Length of the segment, in metres.
     pub distance_m: i64,
@@ -324,7 +324,7 @@ pub struct BookingRejected {
     pub code: Text,
     /// A sentence that says what to do.
     pub message: Text,
-    /// How many passengers the refused request named.
+    /// Number of passengers in the refused request.
     pub passenger_count: i32,
 }
 
@@ -391,7 +391,7 @@ pub struct Stop {
     pub distance_m: i64,
 }
 
-/// How the places of a coach lie: `seats` places whose kinds repeat `pattern`; one repetition is a bay (R7).
+/// The arrangement of places in a coach: `seats` places whose kinds repeat `pattern`; each repetition is a bay (R7).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
     /// Name by which coaches refer to it.
@@ -413,27 +413,27 @@ pub struct Coach {
     pub layout: Text,
 }
 
-/// Seats of a class set aside (R11). `GN` is what no other quota takes and is never listed with seats.
+/// Seats of a class that are set aside (R11). `GN` is the rest and is never listed with seats.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quota {
     /// Quota, such as `TQ`.
     pub quota: Text,
     /// Travel class.
     pub travel_class: Text,
-    /// How many seats; taken from the last seats of the class backwards, in the order of the list.
+    /// Number of seats; they are taken from the last seat of the class backwards, in the order of the list.
     pub seats: i32,
 }
 
 /// A step of a fare by distance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FareSlab {
-    /// Up to and including so many metres; the last slab also serves all that is longer.
+    /// Upper bound of the slab in metres, inclusive; the last slab also covers longer distances.
     pub up_to_m: i64,
     /// Base fare of one passenger.
     pub fare_minor: Minor,
 }
 
-/// What one passenger of a class pays (R23) and gets back (R21).
+/// Fares (R23) and refunds (R21) of one passenger of a class.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fare {
     /// Travel class.
@@ -444,15 +444,15 @@ pub struct Fare {
     pub reservation_fee_minor: Minor,
     /// Tatkal surcharge on the base fare, in basis points, for quota TQ.
     pub tatkal_bp: i32,
-    /// Its lower bound.
+    /// Lower bound of the surcharge.
     pub tatkal_min_minor: Minor,
-    /// Its upper bound.
+    /// Upper bound of the surcharge.
     pub tatkal_max_minor: Minor,
     /// Tax on the sum of the above, in basis points.
     pub tax_bp: i32,
     /// Flat cancellation fee.
     pub cancellation_flat_minor: Minor,
-    /// What is kept when a waiting passenger cancels.
+    /// Amount kept when a waiting passenger cancels.
     pub clerkage_minor: Minor,
 }
 
@@ -461,7 +461,7 @@ pub struct Fare {
 pub struct RefundBand {
     /// Exclusive lower bound of the time left to departure at the boarding stop, in seconds.
     pub more_than_s: i64,
-    /// What is kept, in basis points of what was paid; at least the flat fee, 10,000 keeps all.
+    /// Share kept, in basis points of the amount paid, and at least the flat fee; 10,000 keeps all.
     pub keep_bp: i32,
 }
 
@@ -472,11 +472,11 @@ pub struct WaitlistCap {
     pub travel_class: Text,
     /// Quota.
     pub quota: Text,
-    /// Passengers who may wait at most.
+    /// Maximum number of waiting passengers.
     pub passengers: i32,
 }
 
-/// How a seat is chosen among equals (R7).
+/// The rule by which a seat is chosen among equals (R7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Allocation {
     /// The smallest free gap around the segment.
@@ -486,20 +486,20 @@ pub enum Allocation {
     FirstFit,
 }
 
-/// Who is served first from a waitlist (R16).
+/// The order in which a waitlist is served (R16).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum PromotionPolicy {
-    /// In order; who doesn't fit keeps the place, the next is tried.
+    /// In order. An entry that does not fit keeps its place, and the next one is tried.
     #[default]
     FifoSkip,
-    /// Serve an entry only where earlier unserved entries keep enough seats on each of its legs.
+    /// An entry is served only if earlier unserved entries keep enough seats on each of its legs.
     LegStrict,
 }
 
-/// When a train-date is on sale.
+/// The period in which a train-date is on sale.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SaleWindow {
-    /// Quota that it holds for; empty: every quota that has no window of its own.
+    /// Quota that the window applies to; empty: every quota without a window of its own.
     pub quota: Text,
     /// Days before the origin date on which the sale opens.
     pub opens_days_before: i32,
@@ -512,7 +512,7 @@ pub struct SaleWindow {
 pub struct TrainService {
     /// The train, `[A-Za-z0-9._-]{1,32}`.
     pub train_id: Text,
-    /// Name for people.
+    /// Name for display.
     pub name: Text,
     /// Grows with each change of the plan.
     pub version: i64,
@@ -522,32 +522,32 @@ pub struct TrainService {
     pub running_dates: Vec<Date>,
     /// Ordered stops, 2 to 128.
     pub route: Vec<Stop>,
-    /// Layouts that the coaches name.
+    /// The layouts that coaches refer to.
     pub layouts: Vec<Layout>,
     /// Coaches in order.
     pub coaches: Vec<Coach>,
     /// Quotas other than GN.
     pub quotas: Vec<Quota>,
-    /// One for each class.
+    /// One fare per class.
     pub fares: Vec<Fare>,
-    /// Refund scale, descending by `more_than_s`; later than the last band nothing is refunded.
+    /// Refund scale, descending by `more_than_s`; nothing is refunded later than the last band.
     pub refund_bands: Vec<RefundBand>,
     /// Caps that differ from the default.
     pub waitlist_caps: Vec<WaitlistCap>,
-    /// When it is sold.
+    /// The periods in which the train is on sale.
     pub sale: Vec<SaleWindow>,
     /// Choice of seat.
     pub allocation: Allocation,
     /// Order of promotion.
     pub promotion: PromotionPolicy,
-    /// ISO 4217.
+    /// ISO 4217 code.
     pub currency: Text,
 }
 
-/// `"{train_id}|{travel_date}"`, the key of every record about a train-date, such as `12951|2026-12-01`.
+/// Returns `"{train_id}|{travel_date}"`, the key of every record about a train-date, such as `12951|2026-12-01`.
 pub fn train_date_key(train_id: &str, travel_date: Date) -> Text {
     let (year, month, day) = civil_from_days(travel_date);
-    // By hand for the dates that occur, as it is done for every record.
+    // Formatted by hand, because this runs for every record.
     let Ok(year @ 0..=9_999) = u32::try_from(year) else {
         return format!("{train_id}|{year:04}-{month:02}-{day:02}").into();
     };
@@ -564,7 +564,7 @@ pub fn train_date_key(train_id: &str, travel_date: Date) -> Text {
     key.finish()
 }
 
-/// Year, month and day of a day number (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+/// Converts a day number to year, month and day (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
 pub fn civil_from_days(days: Date) -> (i32, u32, u32) {
     let z = i64::from(days) + 719_468;
     let era = z.div_euclid(146_097);

@@ -21,8 +21,8 @@ const RECORDS_PER_READ: usize = 200;
 /// How long one look for further records waits.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Looks without progress below the high watermark after which a partition counts as read: what is left there belongs to
-/// a transaction that is still open, and is not committed yet.
+/// Looks without progress below the high watermark after which a partition counts as read: what is left there belongs
+/// to a transaction that is still open, and is not committed yet.
 const LOOKS_MAX: u32 = 6;
 
 /// Where reading begins.

@@ -1,6 +1,6 @@
 //! Events: `booking_confirmed.avsc`, `booking_waitlisted.avsc`, `booking_cancelled.avsc`, `booking_rejected.avsc`,
-//! `train_date_opened.avsc`. A record is encoded as its fields one after the other, without anything between them: the
-//! header is therefore a struct here and flat fields in the schemas.
+//! `train_date_opened.avsc`. A record is encoded as its fields in order, with nothing between them. The header can
+//! therefore be a struct here and flat fields in the schemas.
 
 use crate::avro::{record, symbols};
 use crate::types::{

@@ -1,9 +1,9 @@
-//! Full compatibility of two versions of a schema, in words.
+//! Explains why two versions of a schema are not fully compatible.
 
 use apache_avro::Schema;
 use apache_avro::schema_compatibility::{Compatibility, SchemaCompatibility};
 
-/// Why data and readers of two versions do not understand each other; nothing where they do.
+/// Lists the incompatibilities of two versions in both directions; empty if there are none.
 pub(super) fn problems(older: &Schema, newer: &Schema) -> Vec<String> {
     let directions = [
         (older, newer, "the new version can't read what the old one wrote"),
@@ -17,7 +17,7 @@ pub(super) fn problems(older: &Schema, newer: &Schema) -> Vec<String> {
     directions.into_iter().filter_map(problem).collect()
 }
 
-/// [`problems`] of schemas as text; nothing where one does not parse.
+/// Lists the [`problems`] of schemas given as text; empty if one does not parse.
 #[cfg(feature = "registry")]
 pub(super) fn problems_of_texts(older: &str, newer: &str) -> Vec<String> {
     match (Schema::parse_str(older), Schema::parse_str(newer)) {
@@ -26,7 +26,7 @@ pub(super) fn problems_of_texts(older: &str, newer: &str) -> Vec<String> {
     }
 }
 
-/// A schema with the types that it takes from others written out.
+/// Returns a schema with referenced types written out.
 #[cfg(feature = "registry")]
 pub(super) fn inline(schema: &str, others: &[&str]) -> Option<String> {
     let (mut schema, others) = Schema::parse_str_with_list(schema, others).ok()?;

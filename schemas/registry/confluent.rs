@@ -1,4 +1,4 @@
-//! A registry that speaks Confluent's HTTP API: Confluent's own, Apicurio (`…/apis/ccompat/v7`), Karapace, Redpanda.
+//! A client of Confluent's HTTP API, for Confluent's registry, Apicurio (`…/apis/ccompat/v7`), Karapace and Redpanda.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::settings::{bad_url, parse_ca, parse_url};
 use super::{Answer, Credentials, Registry, RegistryError, RegistrySettings, compatibility};
 
-/// What to look at, as it is called in the configuration.
+/// The settings that errors point to.
 const ALL_SETTINGS: &str = "schema_registry.url (Apicurio's ends in /apis/ccompat/v7) and its credentials";
 const REACH_SETTINGS: &str = "schema_registry.url, schema_registry.timeout or (of https) schema_registry.ca_file";
 
@@ -31,18 +31,18 @@ const INCOMPATIBLE: u32 = 409;
 #[derive(Debug)]
 pub struct ConfluentRegistry {
     settings: SrSettings,
-    /// For the calls that the client library does not have.
+    /// HTTP client for calls that the client library lacks.
     http: reqwest::Client,
     urls: Vec<Url>,
     credentials: Credentials,
-    /// How errors name it.
+    /// Name of the registry in errors.
     name: String,
-    /// Schemas by id, which never changes: who begins anew while the registry is away needs only these.
+    /// Schemas by id, which never change. A worker that starts over while the registry is down needs only these.
     known: Mutex<BTreeMap<u32, String>>,
 }
 
 impl ConfluentRegistry {
-    /// Checks the settings; asks nothing yet.
+    /// Checks the settings, without a call to the registry.
     pub fn new(settings: RegistrySettings) -> Result<Self, RegistryError> {
         let RegistrySettings {
             urls,
@@ -121,7 +121,7 @@ impl ConfluentRegistry {
         self.self_contained(registered).await
     }
 
-    /// A schema that names types of other subjects, with those types written out.
+    /// Returns a schema with the types of other subjects written out.
     async fn self_contained(&self, registered: RegisteredSchema) -> Result<String, RegistryError> {
         if registered.references.is_empty() {
             return Ok(registered.schema);
@@ -138,7 +138,7 @@ impl ConfluentRegistry {
                 referenced.push(found);
             }
         }
-        // What does not parse is handed on as it is: the decoder says, and remembers, what is wrong with it.
+        // A schema that does not parse is returned as it is: the decoder reports the error and remembers it.
         let texts: Vec<&str> = referenced.iter().map(|found| found.schema.as_str()).collect();
         Ok(compatibility::inline(&registered.schema, &texts).unwrap_or(registered.schema))
     }
@@ -193,7 +193,7 @@ impl ConfluentRegistry {
         }
     }
 
-    /// The registry's words on what is incompatible, and ours: some say no more than "no".
+    /// Joins the registry's explanation with ours, because some registries only say "no".
     async fn problems(&self, subject: &str, schema: &str, mut problems: Vec<String>) -> Vec<String> {
         let latest = client::get_schema_by_subject_and_version(&self.settings, subject, None).await;
         if let Ok(latest) = latest {
@@ -205,7 +205,7 @@ impl ConfluentRegistry {
         problems
     }
 
-    /// Asks the URLs in order until one answers and is well.
+    /// Calls the URLs in order until one answers without a fault.
     async fn call(&self, method: Method, path: &[&str], query: &str, body: &Value) -> Result<Reply, RegistryError> {
         let mut last = None;
         for base in &self.urls {
@@ -271,8 +271,9 @@ impl Registry for ConfluentRegistry {
     }
 }
 
-/// Without connections kept for later: each lives on the runtime that opened it, stream threads have runtimes of their own,
-/// and one that ends would take the others' connections with it. Schemas are asked for once and kept.
+/// Creates an HTTP client without a connection pool. A connection lives on the runtime that opened it, stream threads
+/// have runtimes of their own, and the end of one would break connections of the others. Each schema is fetched only
+/// once.
 fn client_builder(ca: &[Certificate]) -> reqwest::ClientBuilder {
     let builder = reqwest::Client::builder().pool_max_idle_per_host(0);
     match ca {
@@ -281,7 +282,7 @@ fn client_builder(ca: &[Certificate]) -> reqwest::ClientBuilder {
     }
 }
 
-/// An answer to a call of our own.
+/// The answer to a call made without the client library.
 enum Reply {
     Ok(Value),
     Error { code: u32, cause: String },
@@ -314,18 +315,18 @@ impl Reply {
     }
 }
 
-/// The registry's own error code; none where it isn't a registry that answered.
+/// Returns the registry's error code, or `None` if the answer is not from a registry.
 fn code(error: &SRCError) -> Option<u32> {
     error.source()?.downcast_ref::<RawError>().map(|raw| raw.error_code)
 }
 
-/// Whether a code (an HTTP status, or one with two more digits) tells of trouble that may pass by itself.
+/// Returns whether a code (an HTTP status, or one with two more digits) means a fault that may pass by itself.
 fn is_passing(code: u32) -> bool {
     let status = if code < 1_000 { code } else { code / 100 };
     matches!(status, 429 | 500..=599)
 }
 
-/// The client library's error with its causes, without its remarks on retrying.
+/// Formats the client library's error with its causes, without its remarks on retrying.
 fn words(error: &SRCError) -> String {
     match error.source() {
         Some(cause) => format!("{}: {}", error.error, chain(cause)),
@@ -333,7 +334,7 @@ fn words(error: &SRCError) -> String {
     }
 }
 
-/// An error with all its causes; reqwest keeps "connection refused" at the bottom.
+/// Formats an error with all its causes; reqwest keeps "connection refused" at the bottom.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
@@ -347,7 +348,7 @@ fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// Percent-encodes the path's parts: a subject may contain anything.
+/// Percent-encodes the parts of a path, because a subject may contain any character.
 fn join(base: &Url, path: &[&str], query: &str) -> Url {
     let mut url = base.clone();
     if let Ok(mut segments) = url.path_segments_mut() {

@@ -1,4 +1,4 @@
-//! A registry in the process: for tests, and where everything is embedded.
+//! A registry in the process, for tests and for `interlock dev`.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,10 +7,10 @@ use apache_avro::Schema;
 
 use super::{Answer, Registry, RegistryError, compatibility};
 
-/// How errors name it.
+/// Name of the registry in errors.
 const NAME: &str = "in memory";
 
-/// A registry that lasts as long as the process. Ids begin with 1; a schema has one id under whatever subjects.
+/// A registry that lasts as long as the process. Ids begin with 1; a schema has the same id under all subjects.
 #[derive(Debug, Default)]
 pub struct MemoryRegistry {
     state: Mutex<State>,
@@ -18,9 +18,9 @@ pub struct MemoryRegistry {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The schema of id n + 1, as registered.
+    /// Registered schemas; index n has id n + 1.
     schemas: Vec<String>,
-    /// Ids of a subject's versions, in order.
+    /// Ids of each subject's versions, in order.
     versions: HashMap<String, Vec<u32>>,
     /// Subjects that require full compatibility.
     strict: HashSet<String>,
@@ -28,7 +28,7 @@ struct State {
 }
 
 impl MemoryRegistry {
-    /// Plays a registry that is out of reach, or back again.
+    /// Simulates a registry that is out of reach, or back again.
     pub fn set_down(&self, down: bool) {
         self.lock().down = down;
     }

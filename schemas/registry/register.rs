@@ -1,27 +1,27 @@
-//! Registration at start: every subject is made strict, its schema is checked, then registered.
+//! Registers the schemas at the start: makes every subject strict, checks its schema, then registers it.
 
 use super::{Registry, RegistryError};
 use crate::record_type::RecordType;
 use crate::topics::subject;
 
-/// The ids that the record types were registered under.
+/// The schema ids of the record types.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ids([Option<u32>; RecordType::ALL.len()]);
 
 impl Ids {
-    /// The id of a record type's schema, if it was registered.
+    /// Returns the schema id of a record type, if it was registered.
     pub fn get(&self, record: RecordType) -> Option<u32> {
         self.0[record as usize]
     }
 
-    /// Sets the id of a record type's schema.
+    /// Sets the schema id of a record type.
     pub fn set(&mut self, record: RecordType, id: u32) {
         self.0[record as usize] = Some(id);
     }
 }
 
 /// Registers record types for topics, such as [`topics::contract`](crate::topics::contract) lists them, under
-/// `TopicRecordNameStrategy`. Done again, it changes nothing. The first schema that a subject does not take ends it.
+/// `TopicRecordNameStrategy`. Calling it again changes nothing. It ends with the first schema that a subject rejects.
 pub async fn register_all(registry: &dyn Registry, entries: &[(&str, RecordType)]) -> Result<Ids, RegistryError> {
     let mut ids = Ids::default();
     for (topic, record) in entries {
@@ -33,7 +33,8 @@ pub async fn register_all(registry: &dyn Registry, entries: &[(&str, RecordType)
     Ok(ids)
 }
 
-/// Checks whether every subject would take its schema, and changes nothing: all that do not, or the first other error.
+/// Checks whether every subject would accept its schema, and changes nothing. Returns all rejections, or the first
+/// other error.
 pub async fn check_all(
     registry: &dyn Registry,
     entries: &[(&str, RecordType)],
@@ -49,7 +50,7 @@ pub async fn check_all(
     Ok(refused)
 }
 
-/// [`register_all`], asking again while the registry gives no answer: at start it may come up after us.
+/// Calls [`register_all`] until the registry answers, because it may start later than this process.
 #[cfg(feature = "registry")]
 pub async fn register_all_within(
     patience: std::time::Duration,

@@ -1,4 +1,4 @@
-//! How to reach a registry over HTTP. Errors name the settings as the configuration does: `schema_registry.…`.
+//! Settings for a registry over HTTP. Errors name them as the configuration does: `schema_registry.…`.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,21 +7,21 @@ use reqwest::{Certificate, Url};
 
 use super::RegistryError;
 
-/// How to reach a registry.
+/// Settings for a registry over HTTP.
 #[derive(Clone, Debug)]
 pub struct RegistrySettings {
-    /// `schema_registry.url`: tried in order. Without credentials in them.
+    /// `schema_registry.url`: URLs without credentials, tried in order.
     pub urls: Vec<String>,
-    /// Who asks.
+    /// Credentials of the client.
     pub credentials: Credentials,
-    /// `schema_registry.timeout`: how long one request may take.
+    /// `schema_registry.timeout`: longest duration of one request.
     pub timeout: Duration,
-    /// Certificates in PEM to which the server's must lead, instead of those that the system trusts.
+    /// Trusted certificates in PEM, instead of those of the system.
     pub ca: Option<Vec<u8>>,
 }
 
 impl RegistrySettings {
-    /// One URL, no credentials, ten seconds.
+    /// Creates settings with one URL, no credentials, and a time-out of ten seconds.
     pub fn new(url: impl Into<String>) -> Self {
         RegistrySettings {
             urls: vec![url.into()],
@@ -32,20 +32,20 @@ impl RegistrySettings {
     }
 }
 
-/// How a client shows who it is. Secrets are not printed by `Debug`.
+/// Credentials of a client. `Debug` does not print secrets.
 #[derive(Clone, Default)]
 pub enum Credentials {
-    /// Not at all.
+    /// No authentication.
     #[default]
     None,
-    /// By name and password; for Confluent Cloud, API key and secret.
+    /// Name and password; for Confluent Cloud, API key and secret.
     Basic {
         /// Name.
         user: String,
         /// Password.
         password: String,
     },
-    /// By token.
+    /// A bearer token.
     Bearer(String),
 }
 
@@ -80,7 +80,7 @@ pub(super) fn bad_url(problem: String) -> RegistryError {
     }
 }
 
-/// The certificates of [`RegistrySettings::ca`].
+/// Parses the certificates of [`RegistrySettings::ca`].
 pub(super) fn parse_ca(pem: &[u8]) -> Result<Vec<Certificate>, RegistryError> {
     let wrong = |problem: String| RegistryError::Settings {
         setting: "schema_registry.ca_file",

@@ -6,8 +6,8 @@
 use apache_avro::types::Value;
 use interlock_schemas::*;
 
-/// Bytes that choose a value. Few or small bytes choose a small value, so that proptest's shrinking of the bytes shrinks
-/// the record.
+/// Bytes that choose a value. Few or small bytes choose a small value, so that proptest's shrinking of the bytes
+/// shrinks the record.
 pub struct Source<'a>(&'a [u8]);
 
 impl<'a> Source<'a> {
