@@ -1,4 +1,4 @@
-//! Between JSON and a topic's keys and values, by the topic's contract.
+//! Converts between JSON and the keys and values of a topic, by the topic's contract.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,37 +14,37 @@ use serde_json::Value as Json;
 
 use crate::json::{FieldError, Shown, date_text, to_avro};
 
-/// How much apache-avro may allocate for one string or array: its own bound is 512 MiB.
+/// The most bytes that apache-avro may allocate for one string or array; its own limit is 512 MiB.
 const VALUE_BYTES_MAX: usize = 64 << 20;
 
-/// Encodes by the contract's schemas, decodes by the schemas that values were written with.
+/// Encodes with the contract's schemas, and decodes with the schemas that values were written with.
 pub(crate) struct Codec {
     registry: Arc<dyn Registry>,
     ids: Ids,
-    /// Writer schemas by id; a topic has a handful of versions. None: not a schema that values can be read by.
+    /// Writer schemas by id; a topic has a handful of versions. `None`: values of this schema cannot be read.
     schemas: Mutex<FxHashMap<u32, Option<Arc<Schema>>>>,
 }
 
-/// A record as it is to be written.
+/// A record, ready to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Encoded {
-    /// The key that its fields make.
+    /// The key made from the record's fields.
     pub key: String,
     /// In the Confluent wire format.
     pub value: Vec<u8>,
 }
 
-/// A value as it was read.
+/// A value that was read.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Decoded {
-    /// Full name of the record type that it was written as.
+    /// Full name of the record type that the value was written as.
     pub record_type: String,
-    /// What it says.
+    /// The value as JSON.
     pub value: Shown,
 }
 
 impl Codec {
-    /// With the ids that the contract's schemas were registered under.
+    /// Creates a codec. `ids` are those of the contract's schemas in the registry.
     pub(crate) fn new(registry: Arc<dyn Registry>, ids: Ids) -> Self {
         apache_avro::util::max_allocation_bytes(VALUE_BYTES_MAX);
         Self {
@@ -54,7 +54,7 @@ impl Codec {
         }
     }
 
-    /// Encodes a record for a topic that carries these types, or says all that is wrong with it.
+    /// Encodes a record for a topic that carries these types. Returns all errors of the record, not only the first.
     pub(crate) fn encode(&self, topic: &str, accepted: &[RecordType], json: &Json) -> Result<Encoded, Vec<FieldError>> {
         let whole = |problem: String| {
             let field = String::new();
@@ -73,7 +73,7 @@ impl Codec {
         Ok(Encoded { key, value })
     }
 
-    /// What a value says; `Err(why)` inside where it is none of a registered schema.
+    /// Decodes a value. The inner error is the reason why the value has no registered schema.
     pub(crate) async fn decode(&self, value: &[u8]) -> Result<Result<Decoded, String>, RegistryError> {
         let (id, mut datum) = match parse_frame(value) {
             Ok(framed) => framed,
@@ -117,7 +117,7 @@ impl Codec {
     }
 }
 
-/// The record type that a JSON object means: the one that has most of its fields.
+/// Returns the record type that shares the most fields with a JSON object.
 fn meant(accepted: &[RecordType], json: &Json) -> Option<RecordType> {
     let fitting = |record: &RecordType| {
         let Schema::Record(schema) = record.parsed() else {
@@ -126,7 +126,7 @@ fn meant(accepted: &[RecordType], json: &Json) -> Option<RecordType> {
         let is_given = |name: &str| json.get(name).is_some();
         schema.fields.iter().filter(|field| is_given(&field.name)).count()
     };
-    // Of equals the first, such as for `{}`.
+    // Of equals, the first: for `{}`, for example.
     accepted.iter().copied().rev().max_by_key(fitting)
 }
 

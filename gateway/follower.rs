@@ -1,5 +1,5 @@
-//! Keeps the [`View`] up to date: the only member of a consumer group of its own, which reads plans and events from the
-//! first ones kept and never commits an offset.
+//! Keeps the [`View`] up to date. The follower is the only member of its consumer group, reads plans and events from
+//! the first ones kept, and never commits an offset.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -16,38 +16,38 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use crate::view::View;
 
-/// Records taken in one go.
+/// Most records returned by one poll.
 const RECORDS_PER_POLL: usize = 1_000;
-/// How long a poll waits. When nothing came for so long, what there was at the start has been read.
+/// Longest wait of a poll. After a poll without records, everything that was there at the start has been read.
 const POLL: Duration = Duration::from_secs(1);
-/// Pause before the log or the registry is asked again.
+/// Pause before the follower asks the log or the registry again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Changes that a slow listener may be behind; one that is further behind is told so.
+/// Changes that a slow listener may be behind before it gets `Lagged`.
 const CHANGES_MAX: usize = 1_024;
-/// Names the follower among what may keep the gateway from being ready.
+/// Name of the follower among the reasons why a gateway is not ready.
 const FOLLOWER: &str = "follower";
 
-/// A [`View`] that is kept up to date. Cheap to clone.
+/// A [`View`] that the follower keeps up to date. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Followed {
     view: Arc<RwLock<View>>,
     changes: broadcast::Sender<Arc<str>>,
-    /// All that was there at the start has been read.
+    /// Set once all records that were there at the start have been read.
     up_to_date: Arc<AtomicBool>,
 }
 
 impl Followed {
-    /// Whether all that was there at the start has been read.
+    /// Returns whether all records that were there at the start have been read.
     pub(crate) fn is_up_to_date(&self) -> bool {
         self.up_to_date.load(Ordering::Acquire)
     }
 
-    /// What is known at this moment.
+    /// Locks the view for reading.
     pub(crate) fn view(&self) -> RwLockReadGuard<'_, View> {
         self.view.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keys of the train-dates that change from now on.
+    /// Subscribes to the keys of the train-dates that change from now on.
     pub(crate) fn changes(&self) -> broadcast::Receiver<Arc<str>> {
         self.changes.subscribe()
     }
@@ -57,31 +57,31 @@ impl Followed {
     }
 }
 
-/// Waits until a train-date may have changed; false if nothing will change any more.
+/// Waits until a train-date may have changed. Returns false if no further change can come.
 pub(crate) async fn change_of(changes: &mut broadcast::Receiver<Arc<str>>, key: &str) -> bool {
     loop {
         match changes.recv().await {
             Ok(changed) if *changed != *key => {}
-            // After too many changes, this train-date's may have been among them.
+            // The changes that were missed may include one of this train-date.
             Ok(_) | Err(RecvError::Lagged(_)) => return true,
             Err(RecvError::Closed) => return false,
         }
     }
 }
 
-/// Reads and applies, until the process ends.
+/// Reads plans and events and applies them to the view, until the process ends.
 pub(crate) struct Follower {
     log: Arc<dyn Log>,
     group: String,
     health: Health,
     plans: Decoder<TrainService>,
     events: Decoder<Event>,
-    /// Where to go on in each partition.
+    /// The next offset of each partition.
     positions: FxHashMap<TopicPartition, i64>,
     followed: Followed,
 }
 
-/// What keeps the follower from going on for now.
+/// The reason why the follower cannot continue at the moment.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     #[error(transparent)]
@@ -91,9 +91,9 @@ enum Trouble {
 }
 
 impl Follower {
-    /// Nothing is read yet. The group must be nobody else's.
+    /// Creates a follower that has read nothing yet. No other consumer may use the group.
     pub(crate) fn new(log: Arc<dyn Log>, registry: Arc<dyn Registry>, group: String, health: Health) -> Self {
-        health.set(FOLLOWER, Some("the events so far are still being read".to_owned()));
+        health.set(FOLLOWER, Some("the existing events are still being read".to_owned()));
         Self {
             log,
             group,
@@ -109,16 +109,16 @@ impl Follower {
         }
     }
 
-    /// What it keeps up to date.
+    /// Returns the view that the follower keeps up to date.
     pub(crate) fn followed(&self) -> Followed {
         self.followed.clone()
     }
 
-    /// Goes on for ever; what it meets on the way it says in the health and in the log.
+    /// Follows without end. Reports trouble to the health and the log, and tries again.
     pub(crate) async fn run(mut self) {
         loop {
             let Err(trouble) = self.follow().await;
-            tracing::warn!("what the gateway knows stands still: {trouble}");
+            tracing::warn!("the gateway's view is not up to date: {trouble}");
             self.health.set(FOLLOWER, Some(trouble.to_string()));
             tokio::time::sleep(PAUSE).await;
         }
@@ -175,7 +175,7 @@ impl Follower {
                 self.plan(&source, &record).await?;
             } else if let Some(event) = decode(&mut self.events, &source, &record).await? {
                 let changed = self.followed.write().event(&event);
-                // Nobody may be listening.
+                // Fails if nobody listens, which is fine.
                 let _ = changed.map(|key| self.followed.changes.send(key));
             }
             self.positions.insert(source.clone(), record.offset + 1);
@@ -190,13 +190,13 @@ impl Follower {
         } else if let Some(plan) = decode(&mut self.plans, source, record).await?
             && let Err(error) = self.followed.write().plan(plan)
         {
-            tracing::warn!(%source, offset = record.offset, "no plan: {error}");
+            tracing::warn!(%source, offset = record.offset, "the plan is ignored: {error}");
         }
         Ok(())
     }
 }
 
-/// None for what nobody can read: the workers have refused it, too.
+/// Decodes a record. Returns `None` for one that cannot be read; the workers have refused it too.
 async fn decode<P: Payload>(
     decoder: &mut Decoder<P>,
     source: &TopicPartition,
@@ -205,7 +205,7 @@ async fn decode<P: Payload>(
     match decoder.decode(record.value.as_deref().unwrap_or_default()).await {
         Ok(decoded) => Ok(Some(decoded)),
         Err(error) if error.remedy() == Remedy::Reject => {
-            tracing::warn!(%source, offset = record.offset, "passed over: {error}");
+            tracing::warn!(%source, offset = record.offset, "the record is ignored: {error}");
             Ok(None)
         }
         Err(error) => Err(Trouble::Registry(error)),

@@ -1,4 +1,4 @@
-//! The routes.
+//! The routes of the gateway.
 
 mod bookings;
 mod events;
@@ -21,12 +21,12 @@ use axum::routing::get;
 use crate::Gateway;
 use crate::problem::Problem;
 
-/// Longest body that is taken, in bytes: a few thousand records.
+/// Longest accepted body, in bytes: a few thousand records.
 const BODY_BYTES_MAX: usize = 4 << 20;
-/// Longest sentence of axum's that becomes a problem's, in bytes.
+/// Longest message of axum that becomes the detail of a problem, in bytes.
 const SENTENCE_BYTES_MAX: usize = 4 << 10;
 
-/// All routes.
+/// Builds the router with all routes.
 pub(crate) fn router(gateway: Gateway) -> Router {
     Router::new()
         .merge(page::router())
@@ -42,7 +42,7 @@ pub(crate) fn router(gateway: Gateway) -> Router {
         .with_state(Arc::new(gateway))
 }
 
-/// What axum refuses by itself (no such route or method, a body that is too large, ...) becomes a problem body, too.
+/// Turns axum's own refusals (no such route or method, a body that is too large) into problem documents.
 async fn as_problem(response: Response) -> Response {
     let status = response.status();
     let is_error = status.is_client_error() || status.is_server_error();
@@ -53,9 +53,13 @@ async fn as_problem(response: Response) -> Response {
     let (mut parts, body) = response.into_parts();
     let sentence = to_bytes(body, SENTENCE_BYTES_MAX).await.unwrap_or_default();
     let detail = match (status, std::str::from_utf8(&sentence)) {
-        (StatusCode::PAYLOAD_TOO_LARGE, _) => format!("a body has {BODY_BYTES_MAX} bytes at most; send fewer records"),
+        (StatusCode::PAYLOAD_TOO_LARGE, _) => {
+            format!("a body may have at most {BODY_BYTES_MAX} bytes; send fewer records")
+        }
         (StatusCode::NOT_FOUND, _) => "nothing is served here; docs/http-api.md lists the routes".to_owned(),
-        (StatusCode::METHOD_NOT_ALLOWED, _) => "this can't be done here; Allow says what can".to_owned(),
+        (StatusCode::METHOD_NOT_ALLOWED, _) => {
+            "the method is not allowed here; the header Allow lists those that are".to_owned()
+        }
         (_, Ok(sentence)) => sentence.to_owned(),
         (_, Err(_)) => String::new(),
     };
@@ -67,7 +71,7 @@ async fn as_problem(response: Response) -> Response {
     Response::from_parts(parts, body)
 }
 
-/// The query's parameters, or what is wrong with them.
+/// Returns the query's parameters, or the error in them as a problem.
 fn parameters<T>(query: Result<axum::extract::Query<T>, QueryRejection>) -> Result<T, Problem> {
     let axum::extract::Query(parameters) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
     Ok(parameters)

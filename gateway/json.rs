@@ -1,4 +1,4 @@
-//! Records as JSON: one mapping for all record types, derived from their Avro schemas.
+//! Maps records to JSON: one mapping for all record types, derived from their Avro schemas.
 //!
 //! | Avro | JSON |
 //! | --- | --- |
@@ -6,10 +6,10 @@
 //! | string, boolean, int, long, float, double, null | the same |
 //! | enum | its symbol, such as `"LOWER"` |
 //! | array, map | array, object |
-//! | union | what fits its first branch that fits; nullable is `null` or the value |
-//! | date | `"2026-12-01"`; days since 1970-01-01 are taken, too |
-//! | timestamp-millis | RFC 3339 in UTC, such as `"2026-12-01T08:00:00.000Z"`; milliseconds since 1970 are taken, too |
-//! | bytes, fixed | hexadecimal digits (only read, no record of the contract has them) |
+//! | union | a value of the first branch that fits; nullable: `null` or the value |
+//! | date | `"2026-12-01"`; days since 1970-01-01 are accepted too |
+//! | timestamp-millis | RFC 3339 in UTC: `"2026-12-01T08:00:00.000Z"`; milliseconds since 1970 are accepted too |
+//! | bytes, fixed | hexadecimal digits (output only; no record of the contract has them) |
 
 mod read;
 mod write;
@@ -21,22 +21,22 @@ use chrono::{DateTime, NaiveDate, SecondsFormat};
 pub use read::{FieldError, to_avro};
 pub use write::Shown;
 
-/// How dates are written.
+/// Format of dates.
 const DATE: &str = "%Y-%m-%d";
 
-/// `2026-12-01`; none beyond what has four digits for its year.
+/// Formats a date as `2026-12-01`. Returns `None` for a year of more than four digits.
 pub fn date_text(days: i32) -> Option<String> {
     let date = NaiveDate::from_epoch_days(days)?;
     Some(date.format(DATE).to_string())
 }
 
-/// Days since 1970-01-01.
+/// Parses a date into days since 1970-01-01.
 pub fn parse_date(text: &str) -> Option<i32> {
     let date = NaiveDate::parse_from_str(text, DATE).ok()?;
     (text.len() == "2026-12-01".len()).then(|| date.to_epoch_days())
 }
 
-/// `2026-12-01T08:00:00.000Z`; the number where it is beyond what can be written so.
+/// Formats an instant as `2026-12-01T08:00:00.000Z`, or as a number if it is out of range.
 pub fn instant_text(millis: i64) -> String {
     match DateTime::from_timestamp_millis(millis) {
         Some(instant) => instant.to_rfc3339_opts(SecondsFormat::Millis, true),
@@ -44,13 +44,13 @@ pub fn instant_text(millis: i64) -> String {
     }
 }
 
-/// Milliseconds since 1970.
+/// Parses an instant into milliseconds since 1970.
 fn parse_instant(text: &str) -> Option<i64> {
     let instant = DateTime::parse_from_rfc3339(text).ok()?;
     Some(instant.timestamp_millis())
 }
 
-/// Two digits for each byte.
+/// Formats bytes as hexadecimal, two digits per byte.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

@@ -1,6 +1,6 @@
-//! The topics as JSON: append records to those that clients write to, read and follow all of them.
+//! Topics as JSON: appends records to the topics that clients may write to; reads and follows all topics.
 //!
-//! Without HTTP, so that `interlock produce` and `interlock consume` do the same from the command line.
+//! This module is free of HTTP, so that `interlock produce` and `interlock consume` can use it too.
 
 mod records;
 
@@ -19,74 +19,74 @@ use crate::json::{FieldError, Shown};
 pub use crate::codec::Encoded;
 pub use records::{From, ReadError, Records, TopicRecord, UnknownFrom};
 
-/// The log, and what its records are in JSON.
+/// The log with a codec for its records.
 pub struct JsonLog {
     log: Arc<dyn Log>,
     codec: Arc<Codec>,
 }
 
-/// Where an appended record is.
+/// Position of an appended record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 pub struct Appended {
-    /// Its partition.
+    /// Partition of the record.
     pub partition: i32,
-    /// Its offset there.
+    /// Offset within the partition.
     pub offset: i64,
 }
 
-/// What is wrong with one of the records to be appended.
+/// An error in one of the records to append.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RecordError {
-    /// Which record, from 0.
+    /// Index of the record, from 0.
     pub record: usize,
-    /// What is wrong, and where in it.
+    /// The error and the field.
     #[serde(flatten)]
     pub error: FieldError,
 }
 
-/// Why a topic can't be used as asked.
+/// The reason why an operation on a topic is impossible.
 #[derive(Debug, thiserror::Error)]
 pub enum TopicError {
-    /// There is none of this name.
+    /// No topic has this name.
     #[error("there is no topic {topic}; there are {}", names().join(", "))]
     Unknown {
-        /// The name.
+        /// The requested topic.
         topic: String,
     },
-    /// It is of the contract, but nobody has created it.
+    /// The topic belongs to the contract, but does not exist yet.
     #[error("topic {topic} is not created yet; run `interlock seed`")]
     Missing {
-        /// The name.
+        /// The requested topic.
         topic: String,
     },
-    /// Only topologies write to it.
+    /// Only topologies write to this topic.
     #[error(
-        "topic {topic} is written by topologies alone, and ledgers are rebuilt from what it holds; clients write to {}",
+        "topic {topic} is written by topologies only, because ledgers are rebuilt from it; clients may write to {}",
         INPUTS.join(" and ")
     )]
     NotAnInput {
-        /// The name.
+        /// The requested topic.
         topic: String,
     },
-    /// Records don't fit the topic's schemas; none was appended.
+    /// Records do not fit the topic's schemas; none was appended.
     #[error("{topic} doesn't take {}", told(errors))]
     Schema {
         /// The topic.
         topic: String,
-        /// All that is wrong.
+        /// Every error that was found.
         errors: Vec<RecordError>,
     },
-    /// It has fewer partitions.
+    /// The topic has fewer partitions.
     #[error("topic {topic} has partitions 0 to {}, not {partition}", partitions - 1)]
     NoPartition {
         /// The topic.
         topic: String,
-        /// The partition asked for.
+        /// The requested partition.
         partition: i32,
-        /// How many there are.
+        /// The topic's number of partitions.
         partitions: i32,
     },
-    /// The log did not do it.
+    /// The log refused or failed.
     #[error(transparent)]
     Log(#[from] LogError),
 }
@@ -102,7 +102,7 @@ fn told(errors: &[RecordError]) -> String {
     format!("record {record}: {error}{more}")
 }
 
-/// Every topic, and where each sends what can't be decoded.
+/// Returns the names of all topics and of their dead-letter topics.
 pub fn names() -> Vec<String> {
     let dead = TOPICS.iter().map(|(topic, _)| dlq(topic));
     TOPICS
@@ -113,14 +113,14 @@ pub fn names() -> Vec<String> {
 }
 
 impl JsonLog {
-    /// With the ids that the contract's schemas were registered under.
+    /// Creates access to the topics. `ids` are those of the contract's schemas in the registry.
     pub fn new(log: Arc<dyn Log>, registry: Arc<dyn Registry>, ids: Ids) -> Self {
         let codec = Arc::new(Codec::new(registry, ids));
         Self { log, codec }
     }
 
-    /// Appends records, all or (where one doesn't fit) none. The key is what the topic's contract makes of the record,
-    /// unless one is given.
+    /// Appends all records, or none if one does not fit. The key defaults to the one that the topic's contract
+    /// prescribes.
     pub async fn append(&self, topic: &str, key: Option<&str>, records: &[Json]) -> Result<Vec<Appended>, TopicError> {
         self.partitions(topic).await?;
         let encoded = self.encode(topic, records)?.into_iter();
@@ -139,7 +139,7 @@ impl JsonLog {
         Ok(appended.collect())
     }
 
-    /// Records as they are appended; an error if one doesn't fit.
+    /// Encodes records for a topic. Fails if one does not fit.
     pub fn encode(&self, topic: &str, records: &[Json]) -> Result<Vec<Encoded>, TopicError> {
         let accepted = records_of(topic).filter(|_| INPUTS.contains(&topic));
         let accepted = accepted.ok_or_else(|| TopicError::NotAnInput {
@@ -159,14 +159,14 @@ impl JsonLog {
         Ok(encoded)
     }
 
-    /// The record type of a value and what it says; `Err(why)` inside where it is none of a registered schema.
+    /// Decodes a value into its record type and JSON. The inner error says why the value has no registered schema.
     pub async fn decode(&self, value: &[u8]) -> Result<Result<(String, Shown), String>, RegistryError> {
         let decoded = self.codec.decode(value).await?;
         Ok(decoded.map(|decoded| (decoded.record_type, decoded.value)))
     }
 
-    /// The records of a topic from a place on, ordered by time as far as they are there; then, if they are to be
-    /// followed, as they come. Of one partition or of all.
+    /// Reads one or all partitions of a topic from a position on. Existing records come in the order of their
+    /// timestamps; with `follow`, further ones come as they are committed.
     pub async fn read(
         &self,
         topic: &str,

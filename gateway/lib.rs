@@ -1,14 +1,14 @@
-//! HTTP in front of the topics and the ledgers, and one live page: `docs/http-api.md` lists the routes.
+//! Serves topics and ledgers over HTTP, and one live page. `docs/http-api.md` lists the routes.
 //!
 //! ```text
 //!   POST, GET /topics/…  ──> JsonLog ──> the log                     (codec, json: Avro there, JSON here)
-//!   GET /trains/…, /bookings/… ──> the ledger of the train-date     (train_date: what is decided at this moment)
+//!   GET /trains/…, /bookings/… ──> the ledger of the train-date     (train_date: the state at this moment)
 //!   GET /sales, changes of a train-date <── View <── Follower <── the committed events
 //! ```
 //!
-//! It stands on the engine's seams ([`Log`], [`LedgerStore`], [`Registry`]), so that it is the same in front of Kafka
-//! and Redis as over in-process parts. It keeps no seats of its own: those are read from the ledger when asked for, and
-//! may be ahead of the events by a transaction that is not committed yet.
+//! The gateway depends only on the traits [`Log`], [`LedgerStore`] and [`Registry`], so it works the same over Kafka
+//! and Redis as over in-process parts. It keeps no seats of its own. It reads them from the ledger at each call, so
+//! they may be ahead of the events by a transaction that is not committed yet.
 //!
 //! | file | is |
 //! | --- | --- |
@@ -17,8 +17,8 @@
 //! | `json_log` | append, read and follow records; also for the command line |
 //! | `codec`, `json/` | one mapping between JSON and Avro, derived from the schemas |
 //! | `ledgers` | train-dates from the ledger store |
-//! | `train_date` | what of them is shown |
-//! | `follower`, `view` | what no ledger can be asked for, and how it is kept up to date |
+//! | `train_date` | the JSON form of a train-date |
+//! | `follower`, `view` | facts that no ledger holds, kept up to date from the events |
 //! | `page/` | the live page |
 
 mod codec;
@@ -45,10 +45,10 @@ use self::follower::{Followed, Follower};
 use self::json_log::JsonLog;
 use self::ledgers::Ledgers;
 
-/// Requests that read topics at the same time: of a real log each costs a connection for each partition.
+/// Most requests that read topics at the same time: with Kafka, each costs a connection per partition.
 const TOPIC_READERS_MAX: usize = 16;
 
-/// What a gateway stands on.
+/// The services that a gateway depends on.
 pub struct Parts {
     /// The topics.
     pub log: Arc<dyn Log>,
@@ -58,13 +58,13 @@ pub struct Parts {
     pub registry: Arc<dyn Registry>,
     /// Ids of the contract's schemas.
     pub ids: Ids,
-    /// A consumer group that nobody else uses: the gateway reads all events.
+    /// A consumer group of its own, because the gateway reads all events.
     pub group: String,
-    /// Where it is said what keeps the gateway from being ready.
+    /// Receives the reasons why the gateway is not ready.
     pub health: Health,
 }
 
-/// What the routes share.
+/// State shared by the routes.
 struct Gateway {
     json_log: JsonLog,
     ledgers: Ledgers,
@@ -72,7 +72,7 @@ struct Gateway {
     topic_readers: Arc<Semaphore>,
 }
 
-/// The routes; the topics must exist. Begins to follow the events, on the runtime of the caller, for as long as it
+/// Returns the routes; the topics must exist. Starts to follow the events on the caller's runtime, as long as that
 /// lives.
 pub async fn router(parts: Parts) -> Result<Router, LogError> {
     let partitions = parts.log.partitions(BOOKING_REQUESTS).await?;

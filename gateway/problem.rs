@@ -1,4 +1,4 @@
-//! Errors as problem bodies (RFC 9457): what is wrong, and what to do.
+//! Errors as problem documents (RFC 9457), which say what is wrong and what to do.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -8,10 +8,10 @@ use interlock_streams::ledger::LedgerError;
 use interlock_streams::log::LogError;
 use serde_json::{Map, Value, json};
 
-/// Seconds after which what is unavailable is worth asking for again.
+/// Seconds until a client should try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 
-/// Why a request was not served; answered as `application/problem+json`.
+/// The reason why a request was not served; sent as `application/problem+json`.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
     status: StatusCode,
@@ -20,7 +20,7 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    /// A problem with a sentence that says what is wrong and what to do.
+    /// Creates a problem. `detail` is a sentence that says what is wrong and what to do.
     pub(crate) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             status,
@@ -29,36 +29,36 @@ impl Problem {
         }
     }
 
-    /// The request itself can't be understood.
+    /// Creates a problem for a malformed request.
     pub(crate) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
-    /// What is asked for doesn't exist.
+    /// Creates a problem for something that does not exist.
     pub(crate) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
-    /// Not now; the same request may succeed later.
+    /// Creates a problem for a request that may succeed later.
     pub(crate) fn unavailable(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
     }
 
-    /// Something is wrong that the client can't change. The log has it, too.
+    /// Creates a problem that the client cannot change, and logs it.
     pub(crate) fn internal(detail: impl Into<String>) -> Self {
         let detail = detail.into();
         tracing::error!("{detail}");
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
     }
 
-    /// With a member that programs can read.
+    /// Adds a member for programs to read.
     #[must_use]
     pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.more.insert(name.to_owned(), value.into());
         self
     }
 
-    /// What is wrong, in a sentence.
+    /// Returns the sentence that says what is wrong.
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }

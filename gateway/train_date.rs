@@ -1,4 +1,4 @@
-//! Train-dates as JSON, read from their ledgers: what is decided at the moment of asking.
+//! Train-dates as JSON, read from their ledgers at the moment of the call.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::json::date_text;
 
-/// Waiters of a list that are named; all are counted.
+/// Most waiters named per list; all are counted.
 const WAITERS_SHOWN_MAX: usize = 50;
 
-/// A station of a route.
+/// A stop of a route.
 #[derive(Debug, Serialize)]
 pub(crate) struct Stop {
     /// Its code.
@@ -21,7 +21,7 @@ pub(crate) struct Stop {
     pub name: String,
 }
 
-/// The route of a plan.
+/// Returns the route of a plan.
 pub(crate) fn stops(plan: &Plan) -> Vec<Stop> {
     let stop = |stop: &interlock_schemas::Stop| Stop {
         code: stop.code.to_string(),
@@ -30,7 +30,7 @@ pub(crate) fn stops(plan: &Plan) -> Vec<Stop> {
     plan.service().route.iter().map(stop).collect()
 }
 
-/// A train, as listed.
+/// A train in the list of trains.
 #[derive(Debug, Serialize)]
 pub(crate) struct Train {
     /// The train.
@@ -41,12 +41,12 @@ pub(crate) struct Train {
     pub stops: Vec<Stop>,
     /// Its classes.
     pub classes: Vec<String>,
-    /// When it runs.
+    /// Dates on which the train runs.
     pub running_dates: Vec<String>,
 }
 
 impl Train {
-    /// What a plan says.
+    /// Creates the entry from a plan.
     pub(crate) fn new(plan: &Plan) -> Self {
         let service = plan.service();
         Self {
@@ -63,7 +63,7 @@ impl Train {
     }
 }
 
-/// Everything that a seat map shows.
+/// The content of a seat map.
 #[derive(Debug, Serialize)]
 pub(crate) struct Snapshot {
     /// The train.
@@ -72,17 +72,17 @@ pub(crate) struct Snapshot {
     pub name: String,
     /// The date at its origin.
     pub travel_date: String,
-    /// ISO 4217.
+    /// ISO 4217 code.
     pub currency: String,
-    /// Its route; leg `i` is from stop `i` to the next.
+    /// Stops of the route; leg `i` goes from stop `i` to the next.
     pub stops: Vec<Stop>,
     /// Classes and how full they are.
     pub classes: Vec<Class>,
     /// Coaches in the train's order.
     pub coaches: Vec<Coach>,
-    /// Lists, those on which nobody waits too.
+    /// All waitlists, including empty ones.
     pub waitlists: Vec<List>,
-    /// Bookings that were accepted.
+    /// Number of accepted bookings.
     pub bookings: usize,
 }
 
@@ -93,7 +93,7 @@ pub(crate) struct Class {
     pub travel_class: String,
     /// Seat-metres sold.
     pub seat_metres_sold: i64,
-    /// Seat-metres offered; sold by offered is the load factor.
+    /// Seat-metres offered; the load factor is sold divided by offered.
     pub seat_metres_offered: i64,
 }
 
@@ -113,44 +113,44 @@ pub(crate) struct Coach {
 pub(crate) struct Seat {
     /// Its number, from 1.
     pub number: i32,
-    /// What it is.
+    /// Kind of berth or seat.
     pub berth: &'static str,
     /// The quota that sells it.
     pub quota: String,
-    /// For each leg `x` where it is taken, `.` where it is free.
+    /// One character per leg: `x` if it is taken, `.` if it is free.
     pub legs: String,
 }
 
-/// Who waits for a class and quota.
+/// The waitlist of a class and quota.
 #[derive(Debug, Serialize)]
 pub(crate) struct List {
     /// The class.
     pub travel_class: String,
     /// The quota.
     pub quota: String,
-    /// How many passengers wait.
+    /// Number of waiting passengers.
     pub waiting: usize,
-    /// The first of them.
+    /// The first waiters.
     pub first: Vec<Waiter>,
 }
 
-/// A passenger who waits.
+/// A waiting passenger.
 #[derive(Debug, Serialize)]
 pub(crate) struct Waiter {
     /// The booking.
     pub pnr: String,
-    /// Position ever issued.
+    /// Position when the passenger joined the list.
     pub first_position: u32,
-    /// Place among those who wait.
+    /// Place among the waiting passengers at present.
     pub current_position: u32,
-    /// From where.
+    /// Station code of the first stop.
     pub from: String,
-    /// To where.
+    /// Station code of the last stop.
     pub to: String,
 }
 
 impl Snapshot {
-    /// What an open train-date shows; none where it has no plan.
+    /// Creates the snapshot of an open train-date. Returns `None` if it has no plan.
     pub(crate) fn new(train_date: &TrainDate, travel_date: &str) -> Option<Self> {
         let plan = train_date.plan()?;
         let service = plan.service();
@@ -221,7 +221,7 @@ fn list(train_date: &TrainDate, plan: &Plan, class: &str, quota: &str) -> List {
     }
 }
 
-/// Seats that fit a segment, and who waits, for a class and quota.
+/// Seats that fit a segment, and the waitlist, of a class and quota.
 #[derive(Debug, Serialize)]
 pub(crate) struct Availability {
     /// The class.
@@ -230,28 +230,28 @@ pub(crate) struct Availability {
     pub quota: String,
     /// Seats that are free on all legs of the segment.
     pub available: usize,
-    /// Passengers who wait.
+    /// Number of waiting passengers.
     pub waiting: usize,
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub(crate) enum Became {
-    /// It was accepted.
+    /// The booking was accepted.
     Booking(Box<BookingView>),
-    /// It gave places back.
+    /// The cancellation was carried out.
     Cancellation {
-        /// Paid back, in minor units.
+        /// Amount refunded, in minor units.
         refund_minor: i64,
-        /// Passengers whose places it gave back.
+        /// Number of passengers cancelled.
         passengers: usize,
     },
-    /// It was refused.
+    /// The request was refused.
     Rejection {
-        /// The reason.
+        /// Code of the reason.
         code: String,
-        /// What to do.
+        /// A sentence that says what to do.
         message: String,
     },
 }
@@ -259,27 +259,27 @@ pub(crate) enum Became {
 /// A booking.
 #[derive(Debug, Serialize)]
 pub(crate) struct BookingView {
-    /// Its number.
+    /// The PNR.
     pub pnr: String,
     /// The train.
     pub train_id: String,
     /// The date at the train's origin.
     pub travel_date: String,
-    /// Its request, by which it is cancelled.
+    /// Id of the request; a cancellation names it.
     pub request_id: String,
-    /// Who booked.
+    /// The user who booked.
     pub user_id: String,
-    /// From where.
+    /// Station code of the first stop.
     pub from_station: String,
-    /// To where.
+    /// Station code of the last stop.
     pub to_station: String,
     /// Its class.
     pub travel_class: String,
     /// Its quota.
     pub quota: String,
-    /// Who travels.
+    /// The travellers.
     pub passengers: Vec<Passenger>,
-    /// ISO 4217.
+    /// ISO 4217 code.
     pub currency: String,
 }
 
@@ -288,11 +288,11 @@ pub(crate) struct BookingView {
 pub(crate) struct Passenger {
     /// Index into the booking's passengers.
     pub index: u8,
-    /// Name as on the ticket.
+    /// Name on the ticket.
     pub name: String,
-    /// What was paid, in minor units.
+    /// Fare paid, in minor units.
     pub fare_minor: i64,
-    /// Where the passenger is.
+    /// Seat or waitlist position.
     #[serde(flatten)]
     pub place: PlaceView,
 }
@@ -301,38 +301,38 @@ pub(crate) struct Passenger {
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub(crate) enum PlaceView {
-    /// On a seat.
+    /// The passenger has a seat.
     Confirmed {
         /// The coach.
         coach: String,
-        /// Its number there.
+        /// Number of the seat in the coach.
         seat_number: i32,
-        /// What it is.
+        /// Kind of berth or seat.
         berth: &'static str,
     },
-    /// On the waitlist.
+    /// The passenger waits.
     Waiting {
-        /// Position ever issued.
+        /// Position when the passenger joined the list.
         first_position: u32,
-        /// Place among those who wait.
+        /// Place among the waiting passengers at present.
         current_position: u32,
     },
-    /// Gone.
+    /// The passenger was cancelled.
     Cancelled,
 }
 
-/// A train-date's bookings, looked at more than once.
+/// An index over the bookings of a train-date, for several lookups.
 pub(crate) struct Bookings<'a> {
     train_date: &'a TrainDate,
     plan: &'a Arc<Plan>,
     travel_date: &'a str,
     seats: Vec<SeatView<'a>>,
-    /// First and current position by request and passenger.
+    /// First and current waitlist position, by request and passenger.
     positions: BTreeMap<(&'a str, u8), (u32, u32)>,
 }
 
 impl<'a> Bookings<'a> {
-    /// None where it has no plan.
+    /// Creates the index. Returns `None` if the train-date has no plan.
     pub(crate) fn new(train_date: &'a TrainDate, travel_date: &'a str) -> Option<Self> {
         let waiters = train_date
             .allotments()
@@ -350,7 +350,7 @@ impl<'a> Bookings<'a> {
         })
     }
 
-    /// The booking of this number.
+    /// Finds a booking by PNR.
     pub(crate) fn find(&self, pnr: interlock_inventory::Pnr) -> Option<BookingView> {
         let mut outcomes = self.train_date.outcomes();
         outcomes.find_map(|(request_id, outcome)| match outcome {
@@ -359,7 +359,7 @@ impl<'a> Bookings<'a> {
         })
     }
 
-    /// What became of a request.
+    /// The outcome of a request.
     pub(crate) fn outcome(&self, request_id: &str) -> Option<Became> {
         Some(match self.train_date.outcome(request_id)? {
             Outcome::Booking(booking) => Became::Booking(Box::new(self.view(request_id, booking))),
@@ -409,7 +409,7 @@ impl<'a> Bookings<'a> {
                     seat_number: seat.number,
                     berth: berth(seat.berth),
                 },
-                // Reading the ledger back has checked that it is one of the train's.
+                // The seat is one of the train's: reading the ledger back has checked this.
                 None => PlaceView::Cancelled,
             },
             Place::Waiting => {
@@ -429,7 +429,7 @@ impl<'a> Bookings<'a> {
     }
 }
 
-/// As the schemas name it.
+/// Returns the name that the schemas use.
 fn berth(berth: Berth) -> &'static str {
     match berth {
         Berth::Lower => "LOWER",

@@ -1,7 +1,7 @@
-//! What the gateway remembers of the events: what no ledger can be asked for.
+//! Facts that the gateway keeps from the events because no ledger holds them.
 //!
-//! Seats, waitlists and bookings are *not* here: they are read from the ledgers when asked for. What is here is bounded
-//! by constants, but for the plans (one for each train).
+//! Seats, waitlists and bookings are *not* here: the gateway reads them from the ledgers at each call. Constants bound
+//! everything in the view except the plans, of which there is one per train.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use interlock_schemas::{Event, EventKind, TrainService, train_date_key};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
-/// Bookings of which it is known where they are: some 60 bytes each. Older ones are forgotten.
+/// Most bookings whose train-date is remembered, at about 60 bytes each; the oldest are forgotten.
 const BOOKINGS_MAX: usize = 4_000_000;
-/// Minutes of revenue that are kept.
+/// Minutes of revenue kept.
 const MINUTES_MAX: usize = 60;
-/// Seconds of throughput that are kept.
+/// Seconds of throughput kept.
 const SECONDS_MAX: usize = 60;
 
-/// What the gateway remembers.
+/// The gateway's memory of plans and events.
 #[derive(Debug, Default)]
 pub(crate) struct View {
     plans: BTreeMap<String, Arc<Plan>>,
@@ -31,15 +31,16 @@ pub(crate) struct View {
     sales: Sales,
 }
 
-/// How sales go. Times are those of the requests, as their log has them.
+/// Figures of the sale. Times are the timestamps of the requests in the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Sales {
     /// Requests by outcome since the first event kept.
     pub totals: Totals,
-    /// What was collected (+) and refunded (−) in each of the last minutes with any, by currency, in minor units.
-    /// Keys are seconds since 1970.
+    /// Amounts collected (+) and refunded (−) in the last minutes that had any, by currency, in minor units. Keys are
+    /// seconds since 1970.
     pub revenue_by_minute: BTreeMap<i64, BTreeMap<String, i64>>,
-    /// Requests decided of those that were made in each of the last seconds with any. Keys are seconds since 1970.
+    /// Decided requests by the second in which they were made, for the last seconds that had any. Keys are seconds
+    /// since 1970.
     pub decided_by_second: BTreeMap<i64, u64>,
 }
 
@@ -56,45 +57,45 @@ pub(crate) struct Totals {
     pub cancelled: u64,
     /// Refused requests.
     pub rejected: u64,
-    /// Requests that were answered again.
+    /// Repeated requests, answered again.
     pub replayed: u64,
 }
 
 impl View {
-    /// Takes a train's plan, in place of an earlier one.
+    /// Sets the plan of a train, replacing an earlier one.
     pub(crate) fn plan(&mut self, service: TrainService) -> Result<(), PlanError> {
         let plan = Plan::compile(service)?;
         self.plans.insert(plan.service().train_id.to_string(), Arc::new(plan));
         Ok(())
     }
 
-    /// Forgets a train's plan.
+    /// Removes the plan of a train.
     pub(crate) fn forget_plan(&mut self, train_id: &str) {
         self.plans.remove(train_id);
     }
 
-    /// The plan that a train is sold by; train-dates that are open keep the one they were opened with.
+    /// Returns the plan of a train. Open train-dates keep the plan that they were opened with.
     pub(crate) fn plan_of(&self, train_id: &str) -> Option<Arc<Plan>> {
         self.plans.get(train_id).cloned()
     }
 
-    /// All plans, by train.
+    /// Iterates over all plans, ordered by train.
     pub(crate) fn plans(&self) -> impl Iterator<Item = &Arc<Plan>> {
         self.plans.values()
     }
 
-    /// The key of the train-date that a booking is for.
+    /// Returns the key of the train-date of a booking.
     pub(crate) fn train_date_of(&self, pnr: Pnr) -> Option<Arc<str>> {
         let index = self.bookings.get(&pnr)?;
         self.train_dates.get(*index as usize).cloned()
     }
 
-    /// How sales go.
+    /// Returns the figures of the sale.
     pub(crate) fn sales(&self) -> &Sales {
         &self.sales
     }
 
-    /// Takes note of an event, and says which train-date it changed; none if nothing did.
+    /// Applies an event. Returns the key of the train-date that it changed, if any.
     pub(crate) fn event(&mut self, event: &Event) -> Option<Arc<str>> {
         let header = event.header();
         let totals = &mut self.sales.totals;

@@ -1,4 +1,4 @@
-//! `/bookings/{pnr}`, and what became of a request.
+//! Serves `/bookings/{pnr}` and the outcome of a request.
 
 use std::sync::Arc;
 
@@ -17,11 +17,11 @@ use crate::json::date_text;
 use crate::problem::Problem;
 use crate::train_date::{Became, Bookings};
 
-/// The booking of a PNR.
+/// Answers with the booking of a PNR.
 pub(super) async fn find(State(gateway): State<Arc<Gateway>>, Path(text): Path<String>) -> Result<Response, Problem> {
     let pnr = Pnr::parse(&text).ok_or_else(|| {
         Problem::bad_request(format!(
-            "`{text}` is no PNR: expected ten digits, the last of which is a check digit"
+            "`{text}` is not a PNR: expected ten digits, the last of which is a check digit"
         ))
     })?;
     let unknown = || Problem::not_found(format!("no booking has the PNR {pnr}"));
@@ -31,7 +31,7 @@ pub(super) async fn find(State(gateway): State<Arc<Gateway>>, Path(text): Path<S
             unknown()
         } else {
             Problem::unavailable(format!(
-                "PNR {pnr} is not known yet: the events so far are still being read; ask again"
+                "PNR {pnr} is not known yet: the existing events are still being read; try again"
             ))
         });
     };
@@ -44,13 +44,13 @@ pub(super) async fn find(State(gateway): State<Arc<Gateway>>, Path(text): Path<S
     Ok(Json(booking).into_response())
 }
 
-/// What became of a request; as events, one when it is known.
+/// Answers with the outcome of a request; as events, with a single one as soon as the outcome is known.
 pub(super) async fn outcome(
     State(gateway): State<Arc<Gateway>>,
     Path((train, date, request)): Path<(String, String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    // Before the first look, so that nothing is missed.
+    // Subscribes before the first read, so that no change is missed.
     let mut changes = gateway.followed.changes();
     let found = look(&gateway, &train, &date, &request).await?;
     if accepts(&headers, EVENTS) {

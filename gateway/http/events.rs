@@ -10,16 +10,16 @@ use serde::Serialize;
 
 use crate::problem::Problem;
 
-/// What asks to be told of changes.
+/// Content type of server-sent events.
 pub(super) const EVENTS: &str = "text/event-stream";
 
-/// Whether a client asks for this type of answer.
+/// Returns whether a client accepts this content type.
 pub(super) fn accepts(headers: &HeaderMap, kind: &str) -> bool {
     let accepted = headers.get(header::ACCEPT).and_then(|accepted| accepted.to_str().ok());
     accepted.is_some_and(|accepted| accepted.contains(kind))
 }
 
-/// Something as an event's data.
+/// Creates an event with JSON data.
 pub(super) fn event(data: &impl Serialize) -> Event {
     Event::default().json_data(data).unwrap_or_else(|error| {
         tracing::error!("an event can't be written: {error}");
@@ -27,12 +27,12 @@ pub(super) fn event(data: &impl Serialize) -> Event {
     })
 }
 
-/// What went wrong meanwhile: an event named `problem`.
+/// Creates an event named `problem` for an error during the stream.
 pub(super) fn problem(problem: &Problem) -> Event {
     Event::default().event("problem").data(problem.detail())
 }
 
-/// Answers with events; a comment every fifteen seconds shows both ends that the other one is there.
+/// Answers with events, and a comment every fifteen seconds to keep the connection alive.
 pub(super) fn answer(events: impl Stream<Item = Event> + Send + 'static) -> Response {
     use futures::StreamExt as _;
     Sse::new(events.map(Ok::<_, Infallible>))

@@ -1,15 +1,15 @@
-//! `/`: the live page, compiled in.
+//! Serves the live page at `/`, which is compiled into the binary.
 
 use axum::Router;
 use axum::http::{HeaderName, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 
-/// Nothing from elsewhere, and nothing inline.
+/// Allows no content from other origins and no inline code.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
-/// The page and what it consists of.
+/// Builds the routes of the page and its files.
 pub(super) fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     let file = |kind: &'static str, text: &'static str| get(async move || serve(kind, text));
     Router::new()
@@ -34,7 +34,7 @@ fn serve(kind: &'static str, text: &'static str) -> impl IntoResponse {
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
-        // Another version of the binary has another page.
+        // A new version of the binary may have a new page.
         (header::CACHE_CONTROL, "no-cache"),
     ];
     (headers, text)

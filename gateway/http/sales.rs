@@ -1,4 +1,4 @@
-//! `/sales`: totals, revenue by minute, throughput.
+//! Serves `/sales`: totals, revenue by minute, throughput.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use super::events;
 use crate::Gateway;
 use crate::view::Sales;
 
-/// How often it is looked whether there is something new to tell.
+/// Interval between checks for new figures.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// How sales go; as events while they change.
+/// Answers with the figures of the sale; as events, again after each change.
 pub(super) async fn show(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
     let sales = move || gateway.followed.view().sales().clone();
     if !events::accepts(&headers, events::EVENTS) {
@@ -28,7 +28,7 @@ pub(super) async fn show(State(gateway): State<Arc<Gateway>>, headers: HeaderMap
             tokio::time::sleep(LOOK).await;
             now = sales();
         }
-        // Not more often than somebody can look.
+        // Limits the rate of events to one per interval.
         tokio::time::sleep(if last.is_some() { LOOK } else { Duration::ZERO }).await;
         Some((events::event(&now), (sales, Some(now))))
     });

@@ -1,4 +1,4 @@
-//! `/topics/{topic}`: records in and out.
+//! Serves `/topics/{topic}`: appends and reads records.
 
 use std::sync::Arc;
 
@@ -18,9 +18,9 @@ use crate::Gateway;
 use crate::json_log::{From, ReadError, TopicError, names};
 use crate::problem::Problem;
 
-/// Lines of JSON: as many as there are.
+/// Content type of JSON lines, which have no limit.
 const LINES: &str = "application/x-ndjson";
-/// Records that one answer holds unless more are asked for, and at most.
+/// Records in one JSON document: by default, and at most.
 const LIMIT: (usize, usize) = (100, 1_000);
 
 impl std::convert::From<TopicError> for Problem {
@@ -47,14 +47,14 @@ impl std::convert::From<ReadError> for Problem {
     }
 }
 
-/// `?key=`
+/// Parameters of an append: `?key=`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AppendQuery {
     key: Option<String>,
 }
 
-/// Appends the record or the array of records in the body.
+/// Appends the record, or the array of records, in the body.
 pub(super) async fn append(
     State(gateway): State<Arc<Gateway>>,
     Path(topic): Path<String>,
@@ -64,13 +64,13 @@ pub(super) async fn append(
 ) -> Result<Response, Problem> {
     let key = parameters(query)?.key;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    // Also what keeps pages of other sites from sending: theirs would need our leave for this type.
+    // This also stops pages of other sites: they need a preflight for this content type, which is not granted.
     if !kind.is_some_and(|kind| kind.starts_with("application/json")) {
         let detail = "records are JSON; send the header `Content-Type: application/json`";
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     }
-    let body: Value =
-        serde_json::from_slice(&body).map_err(|error| Problem::bad_request(format!("no JSON: {error}")))?;
+    let body: Value = serde_json::from_slice(&body)
+        .map_err(|error| Problem::bad_request(format!("the body is not JSON: {error}")))?;
     let records = match body {
         Value::Array(records) => records,
         record => vec![record],
@@ -79,7 +79,7 @@ pub(super) async fn append(
     Ok(Json(json!({ "topic": topic, "records": appended })).into_response())
 }
 
-/// `?from=&limit=&partition=&follow=`
+/// Parameters of a read: `?from=&limit=&partition=&follow=`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ReadQuery {
@@ -100,7 +100,7 @@ pub(super) async fn read(
     let query = parameters(query)?;
     let (as_events, as_lines) = (accepts(&headers, EVENTS), accepts(&headers, LINES));
     if query.follow && !as_events && !as_lines {
-        let detail = format!("follow: one document has an end; send `Accept: {EVENTS}` or `Accept: {LINES}`");
+        let detail = format!("follow: a JSON document has to end; send `Accept: {EVENTS}` or `Accept: {LINES}`");
         return Err(Problem::bad_request(detail));
     }
     let follow = query.follow || as_events;
@@ -112,7 +112,7 @@ pub(super) async fn read(
         None => From::Beginning,
     };
     let permit = Arc::clone(&gateway.topic_readers).try_acquire_owned();
-    let permit = permit.map_err(|_| Problem::unavailable("too many read topics at this moment; ask again"))?;
+    let permit = permit.map_err(|_| Problem::unavailable("too many clients read topics at the moment; try again"))?;
     let mut records = gateway.json_log.read(&topic, query.partition, from, follow).await?;
     if as_events || as_lines {
         let records = stream::try_unfold((records, permit), async |(mut records, permit)| {

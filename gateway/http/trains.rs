@@ -1,4 +1,4 @@
-//! `/trains`: what is sold, and how much of it is left.
+//! Serves `/trains`: the trains, seat maps and availability.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,30 +21,30 @@ use crate::json::parse_date;
 use crate::problem::Problem;
 use crate::train_date::{Availability, Snapshot, Train};
 
-/// Changes of a train-date within this time are told together.
+/// Changes of a train-date within this time become one event.
 const TOGETHER: Duration = Duration::from_millis(200);
 
-/// All trains.
+/// Answers with all trains.
 pub(super) async fn list(State(gateway): State<Arc<Gateway>>) -> Response {
     let trains: Vec<Train> = gateway.followed.view().plans().map(|plan| Train::new(plan)).collect();
     Json(json!({ "trains": trains })).into_response()
 }
 
-/// A train-date by the texts of its path, as it is decided at this moment: as the plan says where nothing is sold yet.
+/// Returns the present state of the train-date that the path names, or an empty one by its plan if nothing is sold yet.
 pub(super) async fn find(gateway: &Gateway, train: &str, date: &str) -> Result<TrainDate, Problem> {
     let travel_date = parse_date(date)
-        .ok_or_else(|| Problem::bad_request(format!("`{date}` is no date; expected one such as 2026-12-01")))?;
+        .ok_or_else(|| Problem::bad_request(format!("`{date}` is not a date; expected one such as 2026-12-01")))?;
     let plan = gateway.followed.view().plan_of(train);
     let found = gateway.ledgers.train_date(&train_date_key(train, travel_date)).await?;
     if found.plan().is_some() {
         return Ok(found);
     }
     let plan =
-        plan.ok_or_else(|| Problem::not_found(format!("there is no train {train}; /trains lists those there are")))?;
+        plan.ok_or_else(|| Problem::not_found(format!("there is no train {train}; /trains lists all trains")))?;
     if !plan.runs_on(travel_date) {
         return Err(not_running(&plan, date, travel_date));
     }
-    // Requests that came before it was on sale have answers, too, but no seats.
+    // It may hold answers to requests from before the sale opened, but no seats.
     Ok(found.opened(plan, travel_date))
 }
 
@@ -63,13 +63,13 @@ async fn show(gateway: &Gateway, train: &str, date: &str) -> Result<Snapshot, Pr
     Snapshot::new(&train_date, date).ok_or_else(|| Problem::internal(format!("train {train} has no plan")))
 }
 
-/// The seat map and the waitlists of a train-date; as events whenever they change.
+/// Answers with the seat map and waitlists of a train-date; as events, again after each change.
 pub(super) async fn snapshot(
     State(gateway): State<Arc<Gateway>>,
     Path((train, date)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    // Before the first look, so that nothing is missed.
+    // Subscribes before the first read, so that no change is missed.
     let changes = gateway.followed.changes();
     let first = show(&gateway, &train, &date).await?;
     if !events::accepts(&headers, events::EVENTS) {
@@ -97,7 +97,7 @@ pub(super) async fn snapshot(
     Ok(events::answer(events))
 }
 
-/// `?from=&to=&class=&quota=`
+/// Parameters of availability: `?from=&to=&class=&quota=`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AvailabilityQuery {
@@ -107,7 +107,7 @@ pub(super) struct AvailabilityQuery {
     quota: Option<String>,
 }
 
-/// How many seats fit a segment, for each class and quota or for those asked for.
+/// Answers with the number of seats that fit a segment, for all or the requested classes and quotas.
 pub(super) async fn availability(
     State(gateway): State<Arc<Gateway>>,
     Path((train, date)): Path<(String, String)>,

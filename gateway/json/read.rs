@@ -1,4 +1,4 @@
-//! From JSON to Avro: everything that is wrong is named, not only the first.
+//! Converts JSON to Avro, and names every error, not only the first.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ use serde_json::{Map, Value as Json};
 
 use super::{parse_date, parse_instant};
 
-/// Errors of one record that are told; a record with more is rather another one.
+/// Most errors reported per record; a record with more is probably of another type.
 const ERRORS_MAX: usize = 20;
 
-/// What is wrong in a record.
+/// An error in a record.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct FieldError {
-    /// Path of the field, such as `passengers[0].age`; empty where it is the record as a whole.
+    /// Path of the field, such as `passengers[0].age`; empty if the error concerns the record as a whole.
     pub field: String,
-    /// What is wrong with it.
+    /// The problem with the field.
     pub problem: String,
 }
 
@@ -30,7 +30,7 @@ impl fmt::Display for FieldError {
     }
 }
 
-/// The value of this schema that a JSON text says, or all that is wrong with it.
+/// Converts JSON into a value of this schema, or returns all errors.
 pub fn to_avro(schema: &Schema, json: &Json) -> Result<Value, Vec<FieldError>> {
     let resolved = ResolvedSchema::new(schema).map_err(|error| {
         let field = String::new();
@@ -68,7 +68,7 @@ impl Reader<'_> {
         self.refuse(field, format!("expected {expected}, found {}", shown(json)))
     }
 
-    /// None if something is wrong, which is among the errors then.
+    /// Converts a value. On an error, records it and returns `None`.
     fn value(&mut self, schema: &Schema, json: &Json, at: &str) -> Option<Value> {
         let (value, expected) = match schema {
             Schema::Record(record) => return self.record(record, json, at),
@@ -132,7 +132,7 @@ impl Reader<'_> {
                 (Some(json), _) | (None, Some(json)) => self.value(&field.schema, json, &at),
                 (None, None) => self.refuse(&at, "is missing"),
             };
-            // On to the next, to find all that is wrong.
+            // Continues with the next field, to find all errors.
             fields.extend(value.map(|value| (field.name.clone(), value)));
         }
         (fields.len() == record.fields.len()).then_some(Value::Record(fields))
@@ -180,7 +180,7 @@ impl Reader<'_> {
                 return Some(Value::Union(branch, Box::new(value)));
             }
         }
-        // What is wrong for the last branch stands for all: the first one is null as a rule.
+        // Reports the errors of the last branch only, because the first one is usually null.
         let last = self.errors.pop();
         self.errors.truncate(before);
         self.errors.extend(last);
@@ -200,7 +200,7 @@ fn member(at: &str, name: &str) -> String {
     }
 }
 
-/// A value for an error, not longer than a line.
+/// Formats a value for an error message, not longer than a line.
 fn shown(json: &Json) -> String {
     const CHARS_MAX: usize = 60;
     match json {

@@ -1,4 +1,4 @@
-//! The mapping, over all record types of the contract.
+//! Tests the mapping over all record types of the contract.
 
 use apache_avro::types::Value;
 use interlock_schemas::RecordType;

@@ -1,11 +1,11 @@
-//! From Avro to JSON, in the order of the schema's fields.
+//! Converts Avro to JSON, in the order of the schema's fields.
 
 use apache_avro::types::Value;
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
 use super::{date_text, hex, instant_text};
 
-/// A value, shown as JSON.
+/// A value that serialises as JSON.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shown(pub Value);
 
@@ -49,7 +49,7 @@ impl Serialize for Borrowed<'_> {
                 }
                 map.end()
             }
-            // No record of the contract has one; what a foreign schema has is shown somehow.
+            // No record of the contract has such a value; one of a foreign schema is shown as text.
             Value::Decimal(_) | Value::BigDecimal(_) | Value::Duration(_) | Value::Uuid(_) => {
                 serializer.collect_str(&format_args!("{:?}", self.0))
             }

@@ -1,4 +1,4 @@
-//! The records of a topic's partitions as one sequence.
+//! Reads the records of a topic's partitions as one sequence.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -15,30 +15,30 @@ use serde::Serialize;
 use crate::codec::Codec;
 use crate::json::{Shown, hex, instant_text};
 
-/// Records of a partition that are held at once.
+/// Most records of a partition in memory.
 const RECORDS_PER_READ: usize = 200;
 
-/// How long one look for further records waits.
+/// Longest wait of one read for further records.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Looks without progress below the high watermark after which a partition counts as read: what is left there belongs
-/// to a transaction that is still open, and is not committed yet.
+/// Reads without progress below the high watermark after which a partition counts as read: the rest belongs to an open
+/// transaction and is not committed yet.
 const LOOKS_MAX: u32 = 6;
 
-/// Where reading begins.
+/// The position at which reading begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum From {
-    /// With the first record kept.
+    /// The first record kept.
     Beginning,
-    /// With what comes from now on.
+    /// Records that are written from now on.
     Latest,
-    /// With the first record of each partition that has this offset or a later one.
+    /// This offset, or the next later one, in each partition.
     Offset(i64),
 }
 
-/// A text is no place to begin at.
+/// The text is not a position.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no place to begin at; expected beginning, latest or an offset such as 0")]
+#[error("`{0}` is not a position; expected beginning, latest or an offset such as 0")]
 pub struct UnknownFrom(String);
 
 impl FromStr for From {
@@ -56,56 +56,55 @@ impl FromStr for From {
     }
 }
 
-/// A record as it is shown.
+/// A record as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TopicRecord {
-    /// Its partition.
+    /// Partition of the record.
     pub partition: i32,
-    /// Its offset.
+    /// Offset within the partition.
     pub offset: i64,
-    /// When it was written (or made, as the topic has it), in RFC 3339.
+    /// Timestamp in RFC 3339: of writing or creation, depending on the topic.
     pub timestamp: String,
-    /// Its key, as text.
+    /// The key as text.
     pub key: Option<String>,
-    /// Its headers, as texts.
+    /// The headers as text.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, String>,
     /// Full name of its record type.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub record_type: Option<String>,
-    /// What it says; null is a tombstone, or one that can't be decoded.
+    /// The value; null for a tombstone, or if it cannot be decoded.
     pub value: Option<Shown>,
-    /// Why it can't be decoded.
+    /// The reason why the value cannot be decoded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undecodable: Option<String>,
-    /// The bytes of one that can't be decoded, in hexadecimal digits.
+    /// The bytes of a value that cannot be decoded, in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes: Option<String>,
 }
 
 impl TopicRecord {
-    /// As a line of JSON, with its end.
+    /// Formats the record as a line of JSON, including the line feed.
     pub fn line(&self) -> Vec<u8> {
-        // Writing to memory can't fail, and all of its keys are texts.
+        // Writing to memory can't fail, and all keys are text.
         let mut line = serde_json::to_vec(self).unwrap_or_default();
         line.push(b'\n');
         line
     }
 }
 
-/// Why records can't be read.
+/// The reason why records cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The log.
+    /// The log failed.
     #[error(transparent)]
     Log(#[from] LogError),
-    /// The schema registry, which is needed to decode them.
+    /// The schema registry, which is needed for decoding, failed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
 }
 
-/// Records of some partitions: those that were there at the start in the order of their timestamps, later ones as they
-/// come.
+/// Records of some partitions: existing ones in the order of their timestamps, then later ones as they are committed.
 pub struct Records {
     codec: Arc<Codec>,
     sources: Vec<Source>,
@@ -137,7 +136,7 @@ impl Records {
                 From::Latest => end,
                 From::Offset(offset) => offset.clamp(low, end),
             };
-            // A reader costs a connection.
+            // Skips the reader if there is nothing to read, because a reader costs a connection.
             if start < end || follow {
                 sources.push(Source {
                     partition,
@@ -150,7 +149,7 @@ impl Records {
         Ok(Self { codec, sources, follow })
     }
 
-    /// The next record; none at the end, which doesn't come where records are followed.
+    /// Returns the next record, or `None` at the end. With `follow` there is no end.
     pub async fn next(&mut self) -> Result<Option<TopicRecord>, ReadError> {
         loop {
             for source in &mut self.sources {
@@ -170,7 +169,7 @@ impl Records {
         }
     }
 
-    /// Waits until some partition has more. A reader that isn't the first to have something keeps what it has.
+    /// Waits until a partition has more. Readers that finish later keep their records for the next call.
     async fn wait(&mut self) -> Result<(), LogError> {
         let looks = self.sources.iter_mut().map(|source| {
             let look = async {
@@ -186,13 +185,13 @@ impl Records {
 }
 
 impl Source {
-    /// Reads on where nothing is ready and there was more at the start.
+    /// Reads further in partitions that have nothing ready and had more at the start.
     async fn fill(&mut self) -> Result<(), LogError> {
         let mut looks = 0;
         while self.ready.is_empty() && self.reader.position() < self.end {
             let before = self.reader.position();
             let records = self.reader.next(RECORDS_PER_READ, LOOK).await?;
-            // What was written since the start is not part of it, but a follower's all the same.
+            // Records written since the start do not count as the beginning, but a follower gets them too.
             self.ready.extend(records);
             looks = if self.reader.position() > before { 0 } else { looks + 1 };
             if looks == LOOKS_MAX {

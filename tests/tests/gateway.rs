@@ -111,7 +111,7 @@ async fn what_does_not_fit_is_refused_as_a_whole_and_named() -> Result<()> {
     problem(
         post("/topics/booking-requests", "application/json", "{\"a\": ").await?,
         400,
-        &["no JSON", "line 1"],
+        &["not JSON", "line 1"],
     )
     .await?;
     problem(
@@ -142,7 +142,7 @@ async fn what_does_not_fit_is_refused_as_a_whole_and_named() -> Result<()> {
     problem(
         post("/topics/confirmed", "application/json", "{}").await?,
         403,
-        &["topologies alone", "booking-requests"],
+        &["topologies only", "booking-requests"],
     )
     .await?;
     let unknown = problem(
