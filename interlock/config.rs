@@ -20,6 +20,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use interlock_streams::address::{MASK, redacted};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 pub(crate) use document::{example, reference};
@@ -253,14 +254,14 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "none" } else { mask::MASK })
+        f.write_str(if self.0.is_empty() { "none" } else { MASK })
     }
 }
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Redis")
-            .field("url", &mask::urls(&self.url))
+            .field("url", &redacted(&self.url))
             .field("cluster", &self.cluster)
             .finish_non_exhaustive()
     }
@@ -269,7 +270,7 @@ impl fmt::Debug for Redis {
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Database")
-            .field("url", &mask::urls(&self.url))
+            .field("url", &redacted(&self.url))
             .finish_non_exhaustive()
     }
 }

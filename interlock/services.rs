@@ -6,12 +6,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use interlock_gateway::json_log::JsonLog;
 use interlock_kafka::{GroupProtocol, KafkaConfig, KafkaLog};
+use interlock_redis::RedisConfig;
 use interlock_schemas::registry::{
     ConfluentRegistry, Credentials, Ids, Registry, RegistryError, RegistrySettings, register_all,
 };
 use interlock_schemas::topics::{BOOKING_REQUESTS, contract};
+use interlock_streams::address::split;
+use interlock_streams::backoff::Backoff;
 use interlock_streams::ledger::LedgerError;
-use interlock_streams::ledger::redis::{RedisConfig, RedisSetupError};
 use interlock_streams::log::{Log as _, LogError};
 use interlock_streams::sink::SinkError;
 use rdkafka::ClientConfig;
@@ -19,12 +21,12 @@ use tokio::time::Instant;
 
 use crate::config::{self, Config, PATIENCE};
 
-/// First and longest pause between attempts to reach a service; doubles in between.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// First pause between attempts to reach a service.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// Longest pause between attempts to reach a service.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long Kafka has to answer a first question.
 const PROBE: Duration = Duration::from_secs(3);
-/// What the engine's errors say for themselves; here the pause is said, or nothing is tried again.
-const TRIED_AGAIN: &str = " (will be tried again)";
 
 /// The certificates in a file that a setting names; none where it names none.
 fn certificates(path: &str, setting: &str) -> anyhow::Result<Option<Vec<u8>>> {
@@ -43,7 +45,7 @@ pub(crate) fn registry(config: &Config) -> anyhow::Result<ConfluentRegistry> {
         },
         _ => Credentials::None,
     };
-    let urls = settings.url.split(',').map(|url| url.trim().to_owned()).collect();
+    let urls = split(&settings.url).into_iter().map(str::to_owned).collect();
     Ok(ConfluentRegistry::new(RegistrySettings {
         urls,
         credentials,
@@ -148,7 +150,7 @@ pub(crate) async fn json_topics(config: &Config, to_write: bool) -> anyhow::Resu
 pub(crate) fn redis(config: &Config) -> anyhow::Result<RedisConfig> {
     let redis = &config.redis;
     Ok(RedisConfig {
-        urls: redis.url.split(',').map(|url| url.trim().to_owned()).collect(),
+        urls: split(&redis.url).into_iter().map(str::to_owned).collect(),
         cluster: redis.cluster,
         namespace: redis.namespace.clone(),
         application: config.application.id.clone(),
@@ -176,11 +178,11 @@ impl From<LogError> for Trouble {
     }
 }
 
-impl From<RedisSetupError> for Trouble {
-    fn from(error: RedisSetupError) -> Self {
+impl From<LedgerError> for Trouble {
+    fn from(error: LedgerError) -> Self {
         let setting = "is it up, and is redis.url right?";
         match error {
-            RedisSetupError::Unavailable { .. } => Trouble::Passing(anyhow::anyhow!("{error}; {setting}")),
+            LedgerError::Unavailable { .. } => Trouble::Passing(anyhow::anyhow!("{error}; {setting}")),
             other => Trouble::Lasting(other.into()),
         }
     }
@@ -225,13 +227,14 @@ pub(crate) async fn patiently<T>(
     mut attempt: impl AsyncFnMut() -> Result<T, Trouble>,
 ) -> anyhow::Result<T> {
     let deadline = patience.map(|patience| Instant::now() + patience);
-    let mut pause = PAUSE.0;
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     loop {
         let why = match attempt().await {
             Ok(done) => return Ok(done),
             Err(Trouble::Lasting(error)) => return Err(error),
-            Err(Trouble::Passing(error)) => format!("{error:#}").replace(TRIED_AGAIN, ""),
+            Err(Trouble::Passing(error)) => format!("{error:#}"),
         };
+        let pause = backoff.failed();
         if let Some((deadline, patience)) = deadline.zip(patience)
             && Instant::now() + pause > deadline
         {
@@ -239,13 +242,12 @@ pub(crate) async fn patiently<T>(
         }
         say(&why, pause);
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSE.1);
     }
 }
 
 /// For [`patiently`]: a line on standard error.
 pub(crate) fn say_waiting(why: &str, pause: Duration) {
-    eprintln!("waiting: {why}; again in {pause:?}");
+    eprintln!("waiting: {why}; again in {pause:.1?}");
 }
 
 /// Waits for a future, on a runtime of its own: commands that do one thing need no more.

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `services` | Kafka, registry, Redis and database servers of this test binary's own |
 //! | `database` | a new database for each test |
-//! | `redis_servers` | what fails over: a master with a replica that lags, a cluster of six |
+//! | `redis_servers` | what fails over: a master with a replica that lags, one that sentinels watch, a cluster of six |
 //! | `proxy` | a network that can be made slow, or cut |
 //! | `process` | children with a deadline, whose output is shown when something fails |
 //! | `installation` | one test's `interlock`: its settings, its commands, its topics as new |
@@ -38,11 +38,12 @@ use anyhow::{Context as _, Result, bail};
 use tokio::time::{Instant, sleep};
 
 pub(crate) use database::execute;
-pub use installation::{Installation, binary, in_installation, wkd};
+pub use installation::{Installation, binary, in_installation, with_sentinel, wkd};
 pub use load::{Load, Outcome};
 pub use process::{Finished, Process};
 pub use proxy::{Mode, Proxy};
 pub use raw_records::{Raw, Read};
+pub use redis_servers::Sentinel;
 pub(crate) use redis_servers::{Cluster, Pair};
 pub use services::{Addresses, Servers, Service, Wanted, free_kafka_port, proxied_port};
 pub(crate) use services::{may_mount, root};

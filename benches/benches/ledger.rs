@@ -9,9 +9,9 @@ use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use interlock_benches::{Sale, bookings};
 use interlock_inventory::Change;
+use interlock_redis::{RedisConfig, RedisLedgerStore};
 use interlock_schemas::Command;
 use interlock_streams::ledger::memory::MemoryLedgerStore;
-use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore};
 use interlock_streams::ledger::{FieldWrite, Holder, LedgerCommit, LedgerStore, Token};
 use tokio::runtime::Runtime;
 

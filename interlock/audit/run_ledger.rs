@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use interlock_redis::RedisLedgerStore;
 use interlock_schemas::topics;
 use interlock_streams::ledger::memory::MemoryLedgerStore;
-use interlock_streams::ledger::redis::RedisLedgerStore;
 use interlock_streams::ledger::{LedgerError, LedgerState, LedgerStore};
 use interlock_streams::record::TopicPartition;
 use tokio::time::{Instant, sleep};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use interlock_streams::ledger::redis::RedisLedgerStore;
+use interlock_redis::RedisLedgerStore;
 
 use crate::audit::{Audit, AuditOptions, AuditReport, TimescaleTables, WindowTables};
 use crate::cli::Audit as Arguments;

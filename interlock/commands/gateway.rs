@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use interlock_gateway::Parts;
+use interlock_redis::RedisLedgerStore;
 use interlock_schemas::registry::{Registry, register_all};
 use interlock_schemas::topics::contract;
-use interlock_streams::ledger::redis::RedisLedgerStore;
 use interlock_streams::runtime::Health;
 
 use super::run::log_to_stderr;

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use interlock_redis::RedisLedgerStore;
 use interlock_schemas::topics::BOOKING_REQUESTS;
 use interlock_sinks::timescale::{TimescaleOptions, TimescaleSink};
-use interlock_streams::ledger::redis::RedisLedgerStore;
 use interlock_streams::runtime::{Repartition, RuntimeConfig};
 
 use crate::cli::Replay as Arguments;

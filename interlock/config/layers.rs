@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
+use interlock_streams::address::MASK;
 use serde::Serialize;
 
 use super::settings::{Kind, SETTINGS, Setting, find};
@@ -265,7 +266,7 @@ fn check_file(name: &str, table: &toml::Table) -> anyhow::Result<()> {
 fn refuse_secret(setting: &Setting, path: &str, value: &str, place: &str) -> anyhow::Result<()> {
     let is_secret = match setting.kind {
         Kind::Secret => !value.is_empty(),
-        Kind::Url => mask::has_password(value),
+        Kind::Url => mask::has_secret(value),
         // In the file a path below the map's; on the command line pairs.
         Kind::Map if path == setting.key => value
             .split(',')
@@ -323,7 +324,7 @@ fn value_text(kind: Kind, value: &Value) -> String {
     match value {
         Value::Dict(_, pairs) => {
             let shown = pairs.iter().map(|(name, value)| match mask::is_secret_name(name) {
-                true => format!("{name}={}", mask::MASK),
+                true => format!("{name}={}", MASK),
                 false => format!("{name}={}", text(value)),
             });
             shown.collect::<Vec<_>>().join(",")

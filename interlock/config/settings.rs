@@ -116,7 +116,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "Certificates (PEM) to which an https:// registry's must lead; empty: those that the system trusts."),
 
     setting("redis.url", "INTERLOCK_REDIS_URL", Url, "redis://127.0.0.1:6379", "of a cluster several, separated by commas",
-        "Where the ledgers are: redis://, rediss:// (TLS) or redis+unix://."),
+        "Where the ledgers are: redis://, rediss:// (TLS), redis+unix:// or redis+sentinel://."),
     setting("redis.url_file", "INTERLOCK_REDIS_URL_FILE", Text, "", "path",
         "File that holds redis.url, for one with a password."),
     setting("redis.ca_file", "INTERLOCK_REDIS_CA_FILE", Text, "", "path",

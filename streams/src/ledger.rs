@@ -3,13 +3,14 @@
 //! A ledger holds *documents* (each a map of binary fields, loaded and cached as a whole or but for some of them), the
 //! *outbox* (every output of input records that are not yet known to be committed in the log) and its [`LedgerState`]. A
 //! worker acquires a ledger under a fresh token and an incremented epoch; every later write states both, and the store
-//! refuses any other: equality, not order, because a lagging replica can hand out the same epoch twice. Two
-//! implementations, [`redis`] and [`memory`], pass one conformance suite (`testing::conformance::ledger`).
+//! refuses any other: equality, not order, because a lagging replica can hand out the same epoch twice.
+//!
+//! Two implementations, [`memory`] and the crate `interlock-redis`, pass one conformance suite
+//! (`testing::conformance::ledger`).
 
 mod demand;
 mod lineage;
 pub mod memory;
-pub mod redis;
 
 use std::fmt;
 
@@ -34,14 +35,14 @@ impl fmt::Display for Token {
 #[non_exhaustive]
 pub enum LedgerError {
     /// Another acquisition holds the ledger: drop the cache, confirm ownership, acquire again.
-    #[error("ledger {ledger}: held by epoch {epoch}, token {token:?}, not by us")]
+    #[error("ledger {ledger}: held by epoch {epoch}, token {token}, not by us")]
     Fenced {
         /// The ledger.
         ledger: i32,
         /// The epoch that holds it.
         epoch: i64,
         /// The token that holds it.
-        token: String,
+        token: Token,
     },
     /// The applied offset is not the one that was decided from, or a rebuild that was finished is not (another master
     /// answered): acquire again and compare.
@@ -55,21 +56,26 @@ pub enum LedgerError {
         expected: Option<i64>,
     },
     /// The store can't be reached or didn't answer in time: whether the call took effect is not known.
-    #[error("ledger {ledger}: {reason} (will be tried again)")]
+    #[error("{}{reason}", named(*.ledger))]
     Unavailable {
-        /// The ledger.
-        ledger: i32,
+        /// The ledger; none while the store is being opened.
+        ledger: Option<i32>,
         /// What the store or the connection said.
         reason: String,
     },
     /// What is stored is not what this program can read, or belongs to another application.
-    #[error("ledger {ledger}: {reason}")]
+    #[error("{}{reason}", named(*.ledger))]
     Fatal {
-        /// The ledger.
-        ledger: i32,
+        /// The ledger; none while the store is being opened.
+        ledger: Option<i32>,
         /// What is wrong and what to do.
         reason: String,
     },
+}
+
+/// Begins an error text with the ledger, if there is one.
+fn named(ledger: Option<i32>) -> String {
+    ledger.map(|ledger| format!("ledger {ledger}: ")).unwrap_or_default()
 }
 
 /// A clean release: the last owner left nothing open under this `transactional.id` when it held this token.

@@ -57,13 +57,15 @@
 //! | values as bytes | [`serde`] |
 //! | records that can't be read or processed | [`OnError`], [`dead_letter`] |
 //! | tests | `testing`, behind the feature of that name |
-//! | running it: Kafka, Redis, a database | [`runtime::start`], the crate `interlock-kafka`, [`ledger::redis`], [`sink`] |
+//! | running it | [`runtime::start`]; the crates `interlock-kafka` and `interlock-redis`, [`sink`] |
 //!
 //! `examples/` has two topologies to begin from. How log and ledger move together is described at [`runtime`] and, clause
 //! by clause, in `docs/PROTOCOL.md` of the repository.
 
 #![forbid(unsafe_code)]
 
+pub mod address;
+pub mod backoff;
 #[cfg(doctest)]
 mod book;
 pub mod dsl;

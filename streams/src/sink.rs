@@ -29,7 +29,7 @@ pub enum SinkError {
     },
     /// The database can't be reached or the commit's answer was lost: whether it took effect is not known. Start over
     /// from the stored positions.
-    #[error("sink task {task}: {reason} (will be tried again)")]
+    #[error("sink task {task}: {reason}")]
     Unavailable {
         /// The task.
         task: String,

@@ -34,7 +34,7 @@ pub enum Kind {
 /// The ledgers' servers.
 pub(super) enum Ledgers {
     Single,
-    Pair(Pair),
+    Pair(Box<Pair>),
     Cluster(Cluster),
 }
 
@@ -127,7 +127,7 @@ impl Stage {
             Kind::Replicated => {
                 let pair = Pair::start().await?;
                 addresses.redis_url = format!("redis://127.0.0.1:{}", pair.front().port());
-                Ledgers::Pair(pair)
+                Ledgers::Pair(Box::new(pair))
             }
             Kind::Clustered => {
                 let cluster = Cluster::start().await;

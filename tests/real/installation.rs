@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 use super::database::Database;
 use super::load::Load;
 use super::process::{Finished, Process};
+use super::redis_servers::Sentinel;
 use super::services::{Addresses, Servers, Service, root, servers};
 use super::worker::Worker;
 use super::{PATIENCE, is_wanted, say};
@@ -48,6 +49,29 @@ pub async fn in_installation(test: &str, scenario: impl AsyncFnOnce(&Installatio
         let addresses = servers.addresses().clone();
         let installation = Installation::new(test, servers, addresses).await?;
         installation.carry_out(scenario).await
+    })
+    .await
+}
+
+/// Runs a scenario in an installation whose ledgers are in a master that sentinels watch.
+///
+/// # Errors
+/// What the scenario or the set-up said.
+pub async fn with_sentinel(
+    test: &str,
+    scenario: impl AsyncFnOnce(&Installation, &mut Sentinel) -> Result<()>,
+) -> Result<()> {
+    in_turn(test, async || {
+        let servers = servers()?;
+        let mut sentinel = Sentinel::start().await;
+        let addresses = Addresses {
+            redis_url: sentinel.url(),
+            ..servers.addresses().clone()
+        };
+        let installation = Installation::new(test, servers, addresses).await?;
+        installation
+            .carry_out(async |installation| scenario(installation, &mut sentinel).await)
+            .await
     })
     .await
 }
@@ -140,6 +164,10 @@ impl Installation {
 
     /// Loses everything that Redis holds.
     pub async fn flush_redis(&self) -> Result<()> {
+        if self.addresses.redis_url.starts_with("redis+sentinel://") {
+            // The client library doesn't know such addresses; the servers of [`with_sentinel`] are new.
+            return Ok(());
+        }
         let flush = redis::cmd("FLUSHALL");
         if self.addresses.redis_cluster {
             let nodes = self.addresses.redis_url.split(',');

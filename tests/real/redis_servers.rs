@@ -9,14 +9,18 @@ use super::proxy::{Mode, Proxy};
 use super::{PATIENCE, wait_for};
 
 #[allow(clippy::unwrap_used, reason = "a test's servers: it fails by panicking")]
-#[path = "../../streams/tests/ledger_redis_servers/server.rs"]
+#[path = "../../redis/tests/servers/server.rs"]
 mod server;
 #[allow(clippy::unwrap_used, reason = "a test's servers: it fails by panicking")]
-#[path = "../../streams/tests/ledger_redis_servers/six.rs"]
+#[path = "../../redis/tests/servers/six.rs"]
 mod six;
+#[allow(clippy::unwrap_used, reason = "a test's servers: it fails by panicking")]
+#[path = "../../redis/tests/servers/watched.rs"]
+mod watched;
 
 use server::Server;
 pub(crate) use six::Cluster;
+use watched::Watched;
 
 /// A master and a replica, which change roles when somebody says so. Clients and the replica come to the master through
 /// proxies, so that the one can be led elsewhere and the other can lag.
@@ -98,6 +102,39 @@ impl Pair {
             Ok(info.contains("master_link_status:up").then_some(()))
         })
         .await
+    }
+}
+
+/// A master and a replica that three sentinels watch.
+pub struct Sentinel(Watched);
+
+impl Sentinel {
+    /// Starts the servers.
+    pub(crate) async fn start() -> Self {
+        Self(Watched::start().await)
+    }
+
+    /// Returns the address that workers are given.
+    pub(crate) fn url(&self) -> String {
+        self.0.url()
+    }
+
+    /// Kills the master and waits until the sentinels have made the replica the master.
+    pub async fn lose_master(&mut self) {
+        let master = self.0.master().await;
+        self.0.servers[master].kill();
+        self.0.fails_over_from(master).await;
+        self.0.servers[master].restart().await;
+    }
+
+    /// Has the replica become the master while the master lives.
+    pub async fn order_fail_over(&self) {
+        self.0.order_fail_over().await;
+    }
+
+    /// Waits until the former master follows the new one.
+    pub async fn in_step(&self) {
+        self.0.in_step().await;
     }
 }
 

@@ -50,7 +50,7 @@ impl FaultyLedgers {
     {
         let site = self.0.clone();
         let unavailable = |reason: &str| LedgerError::Unavailable {
-            ledger,
+            ledger: Some(ledger),
             reason: reason.to_owned(),
         };
         if site.is_cut_off() {

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use interlock_redis::{RedisConfig, RedisLedgerStore};
 use interlock_schemas::registry::{Registry, register_all};
 use interlock_schemas::topics::contract;
 use interlock_sinks::timescale::{TimescaleOptions, TimescaleSink};
-use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore, RedisSetupError};
-use interlock_streams::ledger::{LedgerError, LedgerStore};
+use interlock_streams::ledger::LedgerStore;
 use interlock_streams::log::Log;
 use interlock_streams::runtime::{self, ConnectLedgers, ConnectSink, Health, Running, RuntimeConfig, Services};
 use interlock_streams::sink::Sink;
@@ -86,7 +86,7 @@ pub(super) async fn start(config: &Config, definitions: &[Definition], health: &
 async fn until_up<T>(health: &Health, attempt: impl AsyncFnMut() -> Result<T, Trouble>) -> anyhow::Result<T> {
     let say = |why: &str, pause: Duration| {
         health.set(START, Some(why.to_owned()));
-        tracing::warn!("{why}; again in {pause:?}");
+        tracing::warn!("{why}; again in {pause:.1?}");
     };
     services::patiently(None, say, attempt).await
 }
@@ -126,23 +126,9 @@ fn some_instance_id() -> String {
 fn connect_ledgers(config: RedisConfig) -> ConnectLedgers {
     Arc::new(move || {
         let config = config.clone();
-        let connect = async move {
-            let store = RedisLedgerStore::connect(config)
-                .await
-                .map_err(|error| ledger_error(&error))?;
-            Ok(Arc::new(store) as Arc<dyn LedgerStore>)
-        };
+        let connect = async move { Ok(Arc::new(RedisLedgerStore::connect(config).await?) as Arc<dyn LedgerStore>) };
         connect.boxed()
     })
-}
-
-/// What the engine does next is the same, whichever ledger it is about.
-fn ledger_error(error: &RedisSetupError) -> LedgerError {
-    let (ledger, reason) = (-1, error.to_string());
-    match error {
-        RedisSetupError::Unavailable { .. } => LedgerError::Unavailable { ledger, reason },
-        _ => LedgerError::Fatal { ledger, reason },
-    }
 }
 
 /// The tables are up to date since the start.

@@ -25,7 +25,7 @@ pub enum FetchError {
     #[error("{0}")]
     Unusable(String),
     /// It can't be reached at present: the work waits.
-    #[error("{0} (will be tried again)")]
+    #[error("{0}")]
     Unavailable(String),
 }
 

@@ -103,7 +103,7 @@ impl MemoryLedgerStore {
             _ => Err(LedgerError::Fenced {
                 ledger: holder.ledger,
                 epoch,
-                token: token.0,
+                token,
             }),
         }
     }
@@ -171,7 +171,7 @@ impl Ledger {
             "a rebuild was begun and not finished"
         };
         Err(LedgerError::Fatal {
-            ledger,
+            ledger: Some(ledger),
             reason: reason.to_owned(),
         })
     }
@@ -258,7 +258,7 @@ impl LedgerStore for MemoryLedgerStore {
         })?;
         if self.lose_reply.swap(false, Ordering::Relaxed) {
             return Err(LedgerError::Unavailable {
-                ledger: holder.ledger,
+                ledger: Some(holder.ledger),
                 reason: "the answer was lost".to_owned(),
             });
         }

@@ -193,7 +193,7 @@ impl LedgerSession {
         Err(LedgerError::Fenced {
             ledger: self.holder.ledger,
             epoch: state.epoch,
-            token: state.token.0.clone(),
+            token: state.token.clone(),
         })
     }
 

@@ -185,7 +185,7 @@ pub(super) fn assert_fenced(result: Result<(), LedgerError>, holder: &Holder) {
         Err(LedgerError::Fenced { ledger, epoch, token }) => {
             assert_eq!(
                 (ledger, epoch, token),
-                (holder.ledger, holder.epoch, holder.token.0.clone())
+                (holder.ledger, holder.epoch, holder.token.clone())
             );
         }
         other => panic!("expected Fenced by {holder:?}, got {other:?}"),
@@ -209,7 +209,13 @@ pub(super) fn assert_behind(result: Result<(), LedgerError>, found: Option<i64>,
 /// Asserts that a call was refused as a mistake of the caller or of what is stored.
 pub(super) fn assert_fatal(result: &Result<(), LedgerError>) {
     assert!(
-        matches!(result, Err(LedgerError::Fatal { ledger: LEDGER, .. })),
+        matches!(
+            result,
+            Err(LedgerError::Fatal {
+                ledger: Some(LEDGER),
+                ..
+            })
+        ),
         "expected Fatal, got {result:?}"
     );
 }

@@ -22,6 +22,7 @@ mod keys;
 mod library;
 mod reply;
 mod request;
+mod sentinel;
 mod server;
 mod watch;
 
@@ -31,13 +32,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use redis::{Cmd, Pipeline, Value};
 
-use super::{
+pub use config::{CONNECTION_TIMEOUT, NAMESPACE, RESPONSE_TIMEOUT, RedisConfig};
+use connection::Connector;
+use interlock_streams::ledger::{
     FieldName, Fields, Holder, LedgerCommit, LedgerError, LedgerState, LedgerStore, OutboxEntry, RebuildStep, Release,
     Token,
 };
-pub use config::{CONNECTION_TIMEOUT, NAMESPACE, RESPONSE_TIMEOUT, RedisConfig};
-use connection::Connector;
-pub use error::RedisSetupError;
 use keys::Keys;
 use reply::Answer;
 use watch::Watches;
@@ -73,7 +73,7 @@ impl fmt::Debug for RedisLedgerStore {
 
 impl RedisLedgerStore {
     /// Connects, and loads the functions where they are missing.
-    pub async fn connect(config: RedisConfig) -> Result<Self, RedisSetupError> {
+    pub async fn connect(config: RedisConfig) -> Result<Self, LedgerError> {
         let (namespace, application) = (config.namespace.clone(), config.application.clone());
         let servers = config.servers();
         let connector = Connector::connect(config).await?;
@@ -88,9 +88,9 @@ impl RedisLedgerStore {
 
     /// Refuses servers that are not fit for ledgers: too old, or evicting keys when memory is full. Warns of those that
     /// lose acknowledged writes at every restart.
-    pub async fn check_server(&self) -> Result<(), RedisSetupError> {
+    pub async fn check_server(&self) -> Result<(), LedgerError> {
         let info = self.connector.ask_masters(redis::cmd("INFO")).await;
-        let info = info.map_err(|error| error::of_setup(&self.servers, &error))?;
+        let info = info.map_err(|error| error::ledger_error(None, &self.servers, &error))?;
         server::check(&self.servers, info)
     }
 
@@ -156,7 +156,7 @@ impl RedisLedgerStore {
 
     async fn send(&self, ledger: i32, key: &str, commands: &Pipeline) -> Result<Vec<Value>, LedgerError> {
         let sent = self.connector.call(key, commands).await;
-        sent.map_err(|error| error::of_call(ledger, &self.servers, &error))
+        sent.map_err(|error| error::ledger_error(Some(ledger), &self.servers, &error))
     }
 
     async fn call_state(&self, ledger: i32, call: Cmd) -> Result<(LedgerState, Token), LedgerError> {
@@ -230,7 +230,7 @@ impl RedisLedgerStore {
         }
         let reason = "the documents kept changing while a rebuild was begun".to_owned();
         Err(LedgerError::Unavailable {
-            ledger: holder.ledger,
+            ledger: Some(holder.ledger),
             reason,
         })
     }
@@ -284,7 +284,7 @@ impl LedgerStore for RedisLedgerStore {
         let committed = self
             .watches
             .commit(&self.connector, &self.application, &keys, holder, commit);
-        let unanswered = |error| error::of_call(holder.ledger, &self.servers, &error);
+        let unanswered = |error| error::ledger_error(Some(holder.ledger), &self.servers, &error);
         if committed.await.map_err(unanswered)? {
             return Ok(());
         }

@@ -7,16 +7,16 @@
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 
-use super::connection::Connection;
+use crate::connection::Connection;
 
 /// The library; its first line names it. A change of what is stored takes a new number, here and in the file.
-pub(super) const CODE: &str = include_str!("ledger.lua");
+pub(crate) const CODE: &str = include_str!("ledger.lua");
 
 /// Name of the library, and what its functions' names begin with.
-pub(super) const NAME: &str = "interlock_ledger_5";
+pub(crate) const NAME: &str = "interlock_ledger_5";
 
 /// The full name of a function.
-pub(super) fn function(name: &str) -> String {
+pub(crate) fn function(name: &str) -> String {
     format!("{NAME}_{name}")
 }
 
@@ -24,7 +24,7 @@ pub(super) fn function(name: &str) -> String {
 ///
 /// A user without the permission to look is taken to have had it loaded by an administrator. In a cluster a node that
 /// is down doesn't keep the others from being used: a call finds out soon enough.
-pub(super) async fn ensure(connection: &mut Connection) -> RedisResult<()> {
+pub(crate) async fn ensure(connection: &mut Connection) -> RedisResult<()> {
     match ensure_strictly(connection).await {
         Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
             tracing::debug!(%error, library = NAME, "not allowed to look for the functions, so they should be there");
@@ -39,7 +39,7 @@ pub(super) async fn ensure(connection: &mut Connection) -> RedisResult<()> {
 }
 
 /// Loads the library on one server, or on the node that has this key's slot.
-pub(super) async fn load(connection: &mut Connection, routing: RoutingInfo) -> RedisResult<()> {
+pub(crate) async fn load(connection: &mut Connection, routing: RoutingInfo) -> RedisResult<()> {
     connection.send(load_command(), routing).await.map(drop)
 }
 
@@ -73,7 +73,7 @@ fn has_code(listed: &Value) -> bool {
 }
 
 /// The error of a server that lacks the library although it was just loaded.
-pub(super) fn still_missing(error: &RedisError) -> RedisError {
+pub(crate) fn still_missing(error: &RedisError) -> RedisError {
     let detail = format!("{error}: {NAME} was loaded and is missing again");
     RedisError::from(std::io::Error::other(detail))
 }

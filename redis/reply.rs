@@ -3,13 +3,13 @@
 use bytes::Bytes;
 use redis::Value;
 
-use crate::ledger::{Fields, Holder, LedgerError, LedgerState, Lineage, OutboxEntry, Release, Token};
+use interlock_streams::ledger::{Fields, Holder, LedgerError, LedgerState, Lineage, OutboxEntry, Release, Token};
 
 /// What `meta` says of a ledger that this program can read; as in `ledger.lua`.
 const FORMAT: &str = "1";
 
 /// An answer of a function that did what it was asked to, or why not.
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// Done; with what it answers.
     Done(Option<Value>),
     /// The documents named are not the ones there are.
@@ -17,7 +17,7 @@ pub(super) enum Answer {
 }
 
 /// Reads the answer of a function. `expected` is the applied offset that the caller stated.
-pub(super) fn answer(ledger: i32, value: Value, expected: Option<i64>) -> Result<Answer, LedgerError> {
+pub(crate) fn answer(ledger: i32, value: Value, expected: Option<i64>) -> Result<Answer, LedgerError> {
     let mut parts = list(ledger, value)?.into_iter();
     let kind = parts.next().unwrap_or_default();
     let mut next_text = || text(ledger, parts.next().unwrap_or_default());
@@ -25,7 +25,7 @@ pub(super) fn answer(ledger: i32, value: Value, expected: Option<i64>) -> Result
         b"ok" => Ok(Answer::Done(parts.next())),
         b"documents" => Ok(Answer::OtherDocuments),
         b"fenced" => {
-            let (epoch, token) = (number(ledger, &next_text()?)?, next_text()?);
+            let (epoch, token) = (number(ledger, &next_text()?)?, Token(next_text()?));
             Err(LedgerError::Fenced { ledger, epoch, token })
         }
         b"behind" => Err(LedgerError::Behind {
@@ -55,7 +55,7 @@ pub(super) fn answer(ledger: i32, value: Value, expected: Option<i64>) -> Result
 }
 
 /// Reads `meta` as `HGETALL` yields it. Fields not known here are left to those who know them.
-pub(super) fn state(ledger: i32, value: Option<Value>) -> Result<(LedgerState, Token), LedgerError> {
+pub(crate) fn state(ledger: i32, value: Option<Value>) -> Result<(LedgerState, Token), LedgerError> {
     let mut state = LedgerState::default();
     let (mut earlier, mut release) = (Token::default(), (None, None));
     for (field, value) in pairs(ledger, value.unwrap_or(Value::Array(Vec::new())))? {
@@ -88,11 +88,11 @@ pub(super) fn state(ledger: i32, value: Option<Value>) -> Result<(LedgerState, T
     Ok((state, earlier))
 }
 
-/// What the first fields of `meta` say, in the order of [`HEAD`](super::request::HEAD).
-pub(super) struct Head(Vec<Value>);
+/// What the first fields of `meta` say, in the order of [`HEAD`](crate::request::HEAD).
+pub(crate) struct Head(Vec<Value>);
 
 impl Head {
-    pub(super) fn of(value: Value) -> Self {
+    pub(crate) fn of(value: Value) -> Self {
         match value {
             Value::Array(values) => Self(values),
             _ => Self(Vec::new()),
@@ -100,7 +100,7 @@ impl Head {
     }
 
     /// Whether a batch may be applied: the same as the function `commit` asks for.
-    pub(super) fn permits(&self, application: &str, holder: &Holder, expected: Option<i64>) -> bool {
+    pub(crate) fn permits(&self, application: &str, holder: &Holder, expected: Option<i64>) -> bool {
         let is = |value: &Value, text: &str| matches!(value, Value::BulkString(bytes) if bytes == text.as_bytes());
         let [format, owner, epoch, token, applied, Value::Nil] = &self.0[..] else {
             return false;
@@ -118,14 +118,14 @@ impl Head {
 }
 
 /// Reads a document, ascending by field.
-pub(super) fn fields(ledger: i32, value: Value) -> Result<Fields, LedgerError> {
+pub(crate) fn fields(ledger: i32, value: Value) -> Result<Fields, LedgerError> {
     let mut fields = pairs(ledger, value)?;
     fields.sort_unstable();
     Ok(fields)
 }
 
 /// Reads the value of a field, if there is one.
-pub(super) fn field(ledger: i32, value: Value) -> Result<Option<Bytes>, LedgerError> {
+pub(crate) fn field(ledger: i32, value: Value) -> Result<Option<Bytes>, LedgerError> {
     match value {
         Value::Nil => Ok(None),
         value => bytes(ledger, value).map(Some),
@@ -133,7 +133,7 @@ pub(super) fn field(ledger: i32, value: Value) -> Result<Option<Bytes>, LedgerEr
 }
 
 /// Reads the outbox, ascending by offset.
-pub(super) fn outbox(ledger: i32, value: Value) -> Result<Vec<OutboxEntry>, LedgerError> {
+pub(crate) fn outbox(ledger: i32, value: Value) -> Result<Vec<OutboxEntry>, LedgerError> {
     let entry = |(offset, value): (Bytes, Bytes)| {
         let last_offset = number(ledger, &String::from_utf8_lossy(&offset))?;
         Ok(OutboxEntry { last_offset, value })
@@ -147,7 +147,7 @@ pub(super) fn outbox(ledger: i32, value: Value) -> Result<Vec<OutboxEntry>, Ledg
 }
 
 /// Reads a set or list of binary strings.
-pub(super) fn members(ledger: i32, value: Value) -> Result<Vec<Bytes>, LedgerError> {
+pub(crate) fn members(ledger: i32, value: Value) -> Result<Vec<Bytes>, LedgerError> {
     list(ledger, value)?
         .into_iter()
         .map(|member| bytes(ledger, member))
@@ -171,7 +171,7 @@ fn pairs(ledger: i32, value: Value) -> Result<Fields, LedgerError> {
 }
 
 /// Reads a list.
-pub(super) fn list(ledger: i32, value: Value) -> Result<Vec<Value>, LedgerError> {
+pub(crate) fn list(ledger: i32, value: Value) -> Result<Vec<Value>, LedgerError> {
     match value {
         Value::Array(values) | Value::Set(values) => Ok(values),
         other => Err(unexpected(ledger, "a list", &other)),
@@ -220,5 +220,8 @@ fn unexpected(ledger: i32, expected: &str, found: &Value) -> LedgerError {
 }
 
 fn fatal(ledger: i32, reason: String) -> LedgerError {
-    LedgerError::Fatal { ledger, reason }
+    LedgerError::Fatal {
+        ledger: Some(ledger),
+        reason,
+    }
 }

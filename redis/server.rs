@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 
+use interlock_streams::ledger::LedgerError;
 use redis::Value;
 
-use super::RedisSetupError;
+use crate::error::unfit;
 
 /// The first version with functions.
 const VERSION_MIN: u32 = 7;
 
 /// Checks the answer of one server, or of each master of a cluster.
-pub(super) fn check(servers: &str, info: Value) -> Result<(), RedisSetupError> {
+pub(crate) fn check(servers: &str, info: Value) -> Result<(), LedgerError> {
     match info {
         Value::Map(nodes) => nodes
             .iter()
@@ -21,17 +22,20 @@ pub(super) fn check(servers: &str, info: Value) -> Result<(), RedisSetupError> {
 }
 
 /// Which process answered: another one, or the same server after a restart, has another.
-pub(super) fn run_id(info: &Value) -> Option<Arc<str>> {
+pub(crate) fn run_id(info: &Value) -> Option<Arc<str>> {
     field(&text(info), "run_id").map(Arc::from)
 }
 
-fn check_one(server: &str, info: &str) -> Result<(), RedisSetupError> {
-    let refuse = |reason: String| {
-        Err(RedisSetupError::Fatal {
-            servers: server.to_owned(),
-            reason,
-        })
-    };
+/// Returns the role of a server, as it answers `ROLE`: `master`, `slave` or `sentinel`.
+pub(crate) fn role(answer: &Value) -> String {
+    match answer {
+        Value::Array(values) => values.first().map(text).unwrap_or_default(),
+        other => text(other),
+    }
+}
+
+fn check_one(server: &str, info: &str) -> Result<(), LedgerError> {
+    let refuse = |reason: String| Err(unfit(server, reason));
     let version = field(info, "redis_version").unwrap_or("unknown");
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     if major.is_none_or(|major| major < VERSION_MIN) {

@@ -5,39 +5,39 @@ use bytes::Bytes;
 
 /// The keys of one ledger.
 #[derive(Clone, Debug)]
-pub(super) struct Keys {
+pub(crate) struct Keys {
     tag: String,
 }
 
 impl Keys {
-    pub(super) fn new(namespace: &str, ledger: i32) -> Self {
+    pub(crate) fn new(namespace: &str, ledger: i32) -> Self {
         Self {
             tag: format!("{{{namespace}:{ledger}}}"),
         }
     }
 
     /// Hash: who holds the ledger and how far it is.
-    pub(super) fn meta(&self) -> String {
+    pub(crate) fn meta(&self) -> String {
         format!("{}:meta", self.tag)
     }
 
     /// Set: keys of all documents.
-    pub(super) fn documents(&self) -> String {
+    pub(crate) fn documents(&self) -> String {
         format!("{}:docs", self.tag)
     }
 
     /// Hash: last offset of each batch, its outputs.
-    pub(super) fn outbox(&self) -> String {
+    pub(crate) fn outbox(&self) -> String {
         format!("{}:outbox", self.tag)
     }
 
     /// Hash: a document. Its name may be any bytes: the first closing brace ends the hash tag.
-    pub(super) fn document(&self, name: &[u8]) -> Vec<u8> {
+    pub(crate) fn document(&self, name: &[u8]) -> Vec<u8> {
         [self.tag.as_bytes(), b":d:", name].concat()
     }
 
     /// The name of the document with this key.
-    pub(super) fn name(&self, key: &[u8]) -> Option<Bytes> {
+    pub(crate) fn name(&self, key: &[u8]) -> Option<Bytes> {
         let name = key.strip_prefix(self.tag.as_bytes())?.strip_prefix(b":d:")?;
         Some(Bytes::copy_from_slice(name))
     }

@@ -10,18 +10,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use interlock_streams::backoff::Backoff;
+use interlock_streams::ledger::LedgerError;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::cluster::ClusterClient;
 use redis::cluster_async::ClusterConnection;
 use redis::cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr};
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, Pipeline, RedisError, RedisResult, TlsCertificates, Value,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, ErrorKind, Pipeline, RedisError, RedisResult, TlsCertificates,
+    Value,
 };
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::{RedisConfig, RedisSetupError, error, library, server};
+use crate::config::Target;
+use crate::sentinel::Sentinels;
+use crate::{RedisConfig, error, library, server};
 
 /// How often a call is sent at most, each time certain that it was not executed before.
 const ATTEMPTS: u32 = 4;
@@ -29,11 +34,11 @@ const ATTEMPTS: u32 = 4;
 /// How long a cluster is given to tell where a slot has moved to, for each attempt so far.
 const MOVED_PAUSE: Duration = Duration::from_millis(50);
 
-/// Pause before connecting again after the first failure; doubled up to [`BACK_OFF_MAX`] after each further one.
-const BACK_OFF_MIN: Duration = Duration::from_millis(50);
+/// Pause before connecting again after the first failure.
+const FIRST_RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Longest pause between two attempts to connect: a fail-over should be noticed soon.
-const BACK_OFF_MAX: Duration = Duration::from_secs(1);
+const LONGEST_RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
 /// The server's certificate must lead to one of these.
 fn trusting(ca: &[u8]) -> TlsCertificates {
@@ -45,7 +50,7 @@ fn trusting(ca: &[u8]) -> TlsCertificates {
 
 /// A connection to one server or to a cluster; clones share it.
 #[derive(Clone)]
-pub(super) enum Connection {
+pub(crate) enum Connection {
     /// To one server, and which process that is, where it says so.
     Single(MultiplexedConnection, Option<Arc<str>>),
     /// To a cluster.
@@ -54,7 +59,7 @@ pub(super) enum Connection {
 
 impl Connection {
     /// Sends a command; the routing is for a cluster.
-    pub(super) async fn send(&mut self, cmd: Cmd, routing: RoutingInfo) -> RedisResult<Value> {
+    pub(crate) async fn send(&mut self, cmd: Cmd, routing: RoutingInfo) -> RedisResult<Value> {
         match self {
             Self::Single(connection, _) => connection.req_packed_command(&cmd).await,
             Self::Cluster(connection) => connection.route_command(cmd, routing).await,
@@ -76,49 +81,61 @@ impl Connection {
 }
 
 /// Keeps a connection.
-pub(super) struct Connector {
+pub(crate) struct Connector {
     config: RedisConfig,
-    nodes: Vec<ConnectionInfo>,
+    target: Target,
     slot: Mutex<Slot>,
 }
 
-/// The connection that is in use, and what is known of the attempts to make one.
-#[derive(Default)]
+/// The connection that is in use, and the attempts to make one.
 struct Slot {
     connection: Option<Connection>,
     /// Counts connections: who finds one spent must not throw its successor away.
     generation: u64,
-    failures: u32,
-    last_failure: Option<(Instant, RedisError)>,
+    backoff: Backoff,
+    last_failure: Option<Failure>,
+}
+
+/// An attempt to connect that failed.
+struct Failure {
+    at: Instant,
+    error: RedisError,
+    /// When the next attempt may begin.
+    retry_at: Instant,
 }
 
 impl Connector {
     /// Checks the settings and connects.
-    pub(super) async fn connect(config: RedisConfig) -> Result<Self, RedisSetupError> {
-        let nodes = config.parse()?;
+    pub(crate) async fn connect(config: RedisConfig) -> Result<Self, LedgerError> {
+        let target = config.parse()?;
         let connector = Self {
             config,
-            nodes,
-            slot: Mutex::default(),
+            target,
+            slot: Mutex::new(Slot {
+                connection: None,
+                generation: 0,
+                backoff: Backoff::new(FIRST_RECONNECT_PAUSE, LONGEST_RECONNECT_PAUSE),
+                last_failure: None,
+            }),
         };
-        match connector.in_use().await {
+        match connector.connection().await {
             Ok(_) => Ok(connector),
-            Err(error) => Err(error::of_setup(&connector.config.servers(), &error)),
+            Err(error) => Err(error::ledger_error(None, &connector.config.servers(), &error)),
         }
     }
 
     /// Sends commands about one key's slot to its master, in one go, and returns all answers or the first error.
-    pub(super) async fn call(&self, key: &str, commands: &Pipeline) -> RedisResult<Vec<Value>> {
+    pub(crate) async fn call(&self, key: &str, commands: &Pipeline) -> RedisResult<Vec<Value>> {
         let route = Route::with_key(key, SlotAddr::Master);
         let mut attempt = 1;
         loop {
-            let (generation, mut connection) = self.in_use().await?;
+            let (generation, mut connection) = self.connection().await?;
             let error = match connection.send_all(commands, route).await {
                 Ok(values) => return Ok(values),
                 Err(error) => error,
             };
             if error::is_connection_spent(&error) {
-                self.give_up(generation).await;
+                self.discard(generation).await;
                 return Err(error);
             }
             let (missing, moved) = (error::is_function_missing(&error), error::is_moved(&error));
@@ -143,63 +160,67 @@ impl Connector {
     }
 
     /// Sends a command to the server, or to all masters of a cluster, whose answers then are a map by address.
-    pub(super) async fn ask_masters(&self, cmd: Cmd) -> RedisResult<Value> {
-        let (generation, mut connection) = self.in_use().await?;
+    pub(crate) async fn ask_masters(&self, cmd: Cmd) -> RedisResult<Value> {
+        let (generation, mut connection) = self.connection().await?;
         let routing = redis::cluster_routing::MultipleNodeRoutingInfo::AllMasters;
         let result = connection.send(cmd, RoutingInfo::MultiNode((routing, None))).await;
         if result.as_ref().is_err_and(error::is_connection_spent) {
-            self.give_up(generation).await;
+            self.discard(generation).await;
         }
         result
     }
 
     /// Another connection to the same process: what is written on the one must be what is read on the other, also while a
     /// fail-over leads new connections elsewhere. None where that can't be told, as in a cluster.
-    pub(super) async fn another(&self, connection: &Connection) -> RedisResult<Option<MultiplexedConnection>> {
+    pub(crate) async fn open_to_same_process(
+        &self,
+        connection: &Connection,
+    ) -> RedisResult<Option<MultiplexedConnection>> {
         let Connection::Single(_, Some(process)) = connection else {
             return Ok(None);
         };
-        let (another, other) = self.in_time(self.open_single()).await?;
-        if other.as_ref() == Some(process) {
-            return Ok(Some(another));
+        match self.open_single().await? {
+            Connection::Single(another, Some(other)) if other == *process => Ok(Some(another)),
+            _ => Err(try_again("connections lead to different servers, as in a fail-over")),
         }
-        let reason = "connections lead to different servers, as in a fail-over";
-        Err(RedisError::from(std::io::Error::other(reason)))
     }
 
     /// The connection in use, or a new one, and how many there were before it. Whoever waited while an attempt failed shares
     /// its error instead of trying, and waiting, one after the other.
-    pub(super) async fn in_use(&self) -> RedisResult<(u64, Connection)> {
+    pub(crate) async fn connection(&self) -> RedisResult<(u64, Connection)> {
         let asked = Instant::now();
         let mut slot = self.slot.lock().await;
         if let Some(connection) = &slot.connection {
             return Ok((slot.generation, connection.clone()));
         }
-        if let Some((at, error)) = &slot.last_failure {
-            if *at > asked {
-                return Err(error.clone());
+        if let Some(failure) = &slot.last_failure {
+            if failure.at > asked {
+                return Err(failure.error.clone());
             }
-            let pause = BACK_OFF_MIN * 2_u32.saturating_pow(slot.failures.min(10) - 1);
-            sleep_until(*at + pause.min(BACK_OFF_MAX)).await;
+            sleep_until(failure.retry_at).await;
         }
         match self.establish().await {
             Ok(connection) => {
                 slot.generation += 1;
-                slot.failures = 0;
+                slot.backoff.succeeded();
                 slot.last_failure = None;
                 slot.connection = Some(connection.clone());
                 Ok((slot.generation, connection))
             }
             Err(error) => {
-                slot.failures += 1;
-                slot.last_failure = Some((Instant::now(), error.clone()));
+                let at = Instant::now();
+                slot.last_failure = Some(Failure {
+                    at,
+                    error: error.clone(),
+                    retry_at: at + slot.backoff.failed(),
+                });
                 Err(error)
             }
         }
     }
 
     /// The connection of this generation, or another one made during it, is spent.
-    pub(super) async fn give_up(&self, generation: u64) {
+    pub(crate) async fn discard(&self, generation: u64) {
         let mut slot = self.slot.lock().await;
         if slot.generation == generation {
             slot.connection = None;
@@ -207,24 +228,25 @@ impl Connector {
     }
 
     async fn establish(&self) -> RedisResult<Connection> {
-        let mut connection = if self.config.cluster {
-            Connection::Cluster(self.in_time(self.open_cluster()).await?)
-        } else {
-            let (connection, process) = self.in_time(self.open_single()).await?;
-            Connection::Single(connection, process)
+        let mut connection = match &self.target {
+            Target::Single(_) | Target::Sentinel(_) => self.open_single().await?,
+            Target::Cluster(nodes) => {
+                let cluster = self.open_cluster(nodes);
+                Connection::Cluster(self.within_connection_timeout(cluster).await?)
+            }
         };
         library::ensure(&mut connection).await?;
         Ok(connection)
     }
 
-    async fn in_time<C>(&self, open: impl Future<Output = RedisResult<C>>) -> RedisResult<C> {
+    async fn within_connection_timeout<C>(&self, open: impl Future<Output = RedisResult<C>>) -> RedisResult<C> {
         let timed_out = |_| RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut));
         let opened = timeout(self.config.connection_timeout, open).await;
         opened.map_err(timed_out).flatten()
     }
 
-    async fn open_cluster(&self) -> RedisResult<ClusterConnection> {
-        let client = ClusterClient::builder(self.nodes.iter().cloned())
+    async fn open_cluster(&self, nodes: &[ConnectionInfo]) -> RedisResult<ClusterConnection> {
+        let client = ClusterClient::builder(nodes.iter().cloned())
             .retries(0)
             .tcp_settings(TcpSettings::default().set_nodelay(true))
             .connection_timeout(self.config.connection_timeout)
@@ -233,19 +255,80 @@ impl Connector {
         client.get_async_connection().await
     }
 
-    async fn open_single(&self) -> RedisResult<(MultiplexedConnection, Option<Arc<str>>)> {
-        let settings = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.config.connection_timeout))
-            .set_response_timeout(Some(self.config.response_timeout));
-        let node = self.nodes[0].clone();
-        let client = match &self.config.ca {
-            Some(ca) => Client::build_with_tls(node, trusting(ca))?,
-            None => Client::open(node)?,
+    /// Connects to the one server, or to the master that the sentinels name now.
+    async fn open_single(&self) -> RedisResult<Connection> {
+        let mut connection = match &self.target {
+            Target::Single(server) => self.open(server.clone()).await?,
+            Target::Sentinel(sentinels) => self.open_master(sentinels).await?,
+            Target::Cluster(_) => return Err(try_again("a cluster has no single server")),
         };
-        let mut connection = client.get_multiplexed_async_connection_with_config(&settings).await?;
         // A user who may not ask has no need to know.
         let mut info = redis::cmd("INFO");
         let info = connection.req_packed_command(info.arg("server")).await?;
-        Ok((connection, server::run_id(&info)))
+        Ok(Connection::Single(connection, server::run_id(&info)))
     }
+
+    async fn open(&self, server: ConnectionInfo) -> RedisResult<MultiplexedConnection> {
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.config.connection_timeout))
+            .set_response_timeout(Some(self.config.response_timeout));
+        let client = match &self.config.ca {
+            Some(ca) => Client::build_with_tls(server, trusting(ca))?,
+            None => Client::open(server)?,
+        };
+        let opened = client.get_multiplexed_async_connection_with_config(&settings);
+        self.within_connection_timeout(opened).await
+    }
+
+    /// Asks the sentinels one after the other until one of them leads to a server that is a master.
+    async fn open_master(&self, sentinels: &Sentinels) -> RedisResult<MultiplexedConnection> {
+        let mut failure = None;
+        for (number, address) in sentinels.addresses() {
+            match self.open_master_named_by(address, sentinels).await {
+                Ok(connection) => {
+                    sentinels.answered(number);
+                    return Ok(connection);
+                }
+                // A sentinel that can't be reached may be the one that knows more.
+                Err(error) if failure.as_ref().is_none_or(|failure| !error::is_transient(failure)) => {
+                    failure = Some(error);
+                }
+                Err(_) => {}
+            }
+        }
+        Err(failure.unwrap_or_else(|| try_again("there is no sentinel")))
+    }
+
+    async fn open_master_named_by(
+        &self,
+        sentinel: &ConnectionInfo,
+        sentinels: &Sentinels,
+    ) -> RedisResult<MultiplexedConnection> {
+        let name = sentinels.master();
+        let mut ask = redis::cmd("SENTINEL");
+        ask.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
+        let answer = self.open(sentinel.clone()).await?.req_packed_command(&ask).await;
+        let answer = answer.and_then(Value::extract_error)?;
+        let Some((host, port)) = redis::from_redis_value::<Option<(String, u16)>>(answer)? else {
+            let unknown = format!("the sentinel at {} knows no master {name:?}", sentinel.addr());
+            return Err(RedisError::from((ErrorKind::InvalidClientConfig, "Sentinel", unknown)));
+        };
+        let master = sentinels.at(host, port);
+        let mut connection = self.open(master.clone()).await?;
+        let role = connection.req_packed_command(&redis::cmd("ROLE")).await;
+        let role = server::role(&role.and_then(Value::extract_error)?);
+        if role != "master" {
+            // Sentinel names the new master before it has become one.
+            return Err(try_again(format!(
+                "the server at {} is a {role} so far, not a master",
+                master.addr()
+            )));
+        }
+        Ok(connection)
+    }
+}
+
+/// Returns an error after which the caller connects anew.
+fn try_again(reason: impl Into<String>) -> RedisError {
+    RedisError::from(std::io::Error::other(reason.into()))
 }

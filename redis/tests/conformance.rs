@@ -1,18 +1,18 @@
 //! The ledger store in Redis passes the suite on a real server.
 //!
-//! `INTERLOCK_REDIS_URL=redis://127.0.0.1:6379 cargo test -p interlock-streams --test ledger_redis`
+//! `INTERLOCK_REDIS_URL=redis://127.0.0.1:6379 cargo test -p interlock-redis --test conformance`
 //!
 //! Each test has a namespace of its own and leaves the keys of others alone.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[path = "ledger_redis/model.rs"]
+#[path = "conformance/model.rs"]
 mod model;
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore};
+use interlock_redis::{RedisConfig, RedisLedgerStore};
 
 const URL: &str = "INTERLOCK_REDIS_URL";
 

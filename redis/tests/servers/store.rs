@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore};
+use interlock_redis::{RedisConfig, RedisLedgerStore};
 
 use crate::server::Server;
 

@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 use bytes::Bytes;
-use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore};
+use interlock_redis::{RedisConfig, RedisLedgerStore};
 use interlock_streams::ledger::{LedgerError, LedgerStore as _};
 
 use crate::server::Server;

@@ -18,11 +18,11 @@ use redis::{Pipeline, RedisResult, Value};
 use rustc_hash::FxHashMap;
 use tokio::time::Instant;
 
-use super::connection::Connector;
-use super::keys::Keys;
-use super::reply::Head;
-use super::{error, request};
-use crate::ledger::{Holder, LedgerCommit};
+use crate::connection::Connector;
+use crate::keys::Keys;
+use crate::reply::Head;
+use crate::{error, request};
+use interlock_streams::ledger::{Holder, LedgerCommit};
 
 /// How long a connection may have been idle to be used once more: servers, and what lies between, close those on which nothing
 /// happens for a minute or some, and the batch that found out would be an error.
@@ -31,7 +31,7 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 /// The watches of a store, by ledger. One that is in use is taken out: where nobody waits for its answer any more, or the
 /// answer is an error, nobody knows what state its connection is in, and it ends.
 #[derive(Default)]
-pub(super) struct Watches(Mutex<FxHashMap<i32, Arc<tokio::sync::Mutex<Option<Watch>>>>>);
+pub(crate) struct Watches(Mutex<FxHashMap<i32, Arc<tokio::sync::Mutex<Option<Watch>>>>>);
 
 /// A connection that watches the `meta` of one ledger and has a transaction open.
 struct Watch {
@@ -47,7 +47,7 @@ struct Watch {
 impl Watches {
     /// Applies a batch if the holder and the expected applied offset are those of the ledger. If not, or if this is not the way to
     /// do it, nothing was written, and the answer is `false`.
-    pub(super) async fn commit(
+    pub(crate) async fn commit(
         &self,
         connector: &Connector,
         application: &str,
@@ -56,14 +56,14 @@ impl Watches {
         commit: &LedgerCommit,
     ) -> RedisResult<bool> {
         let permits = |watch: &Watch| watch.head.permits(application, holder, commit.expected_applied);
-        let (generation, connection) = connector.in_use().await?;
+        let (generation, connection) = connector.connection().await?;
         let slot = self.of(holder.ledger);
         let mut slot = slot.lock().await;
         let result = async {
-            let watch = match slot.take().filter(|watch| watch.is_fit(generation)) {
+            let watch = match slot.take().filter(|watch| watch.is_usable(generation)) {
                 Some(watch) if permits(&watch) => watch,
-                Some(watch) => watch.anew(keys).await?,
-                None => match connector.another(&connection).await? {
+                Some(watch) => watch.rewatch(keys).await?,
+                None => match connector.open_to_same_process(&connection).await? {
                     Some(connection) => Watch::begin(connection, generation, keys).await?,
                     None => return Ok(false),
                 },
@@ -79,13 +79,13 @@ impl Watches {
         }
         .await;
         if result.as_ref().is_err_and(error::is_connection_spent) {
-            connector.give_up(generation).await;
+            connector.discard(generation).await;
         }
         result
     }
 
     /// Nobody here will write to this ledger for now.
-    pub(super) fn end(&self, ledger: i32) {
+    pub(crate) fn end(&self, ledger: i32) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&ledger);
     }
 
@@ -106,13 +106,13 @@ impl Watch {
         })
     }
 
-    fn is_fit(&self, generation: u64) -> bool {
+    fn is_usable(&self, generation: u64) -> bool {
         self.generation == generation && self.used.elapsed() < IDLE_MAX
     }
 
     /// Reads what `meta` says by now.
-    async fn anew(mut self, keys: &Keys) -> RedisResult<Self> {
-        let head = head(send(&mut self.connection, &request::watch_anew(keys)).await?)?;
+    async fn rewatch(mut self, keys: &Keys) -> RedisResult<Self> {
+        let head = head(send(&mut self.connection, &request::rewatch(keys)).await?)?;
         Ok(self.watching(head))
     }
 

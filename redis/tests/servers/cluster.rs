@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore};
+use interlock_redis::{RedisConfig, RedisLedgerStore};
 use interlock_streams::ledger::{Holder, LedgerCommit, LedgerError, LedgerStore};
 use interlock_streams::testing::conformance::ledger::{commit, rebuild, state};
 

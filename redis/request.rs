@@ -8,36 +8,36 @@ use std::io::Write as _;
 use redis::{Cmd, Pipeline, RedisWrite, ToRedisArgs};
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::keys::Keys;
-use super::library::function;
-use crate::ledger::{FieldWrite, Holder, LedgerCommit, Lineage};
+use crate::keys::Keys;
+use crate::library::function;
+use interlock_streams::ledger::{FieldWrite, Holder, LedgerCommit, Lineage};
 
 /// How many fields one list may have: names and values go through Lua's stack, which takes 8,000. A document of which more
 /// changes is among the keys more than once.
 const FIELDS_PER_LIST: usize = 3_000;
 
 /// What is read of `meta` to know whether a batch may be applied.
-pub(super) const HEAD: [&str; 6] = ["format", "application", "epoch", "token", "applied", "rebuilding"];
+pub(crate) const HEAD: [&str; 6] = ["format", "application", "epoch", "token", "applied", "rebuilding"];
 
 /// Keys before the documents: `meta`, the set of documents, the outbox.
 const KEYS_BEFORE_DOCUMENTS: usize = 3;
 
 /// Starts a call with these keys; arguments follow, the application first.
-pub(super) fn fcall(name: &str, application: &str, keys: &[&[u8]]) -> Cmd {
+pub(crate) fn fcall(name: &str, application: &str, keys: &[&[u8]]) -> Cmd {
     let mut cmd = Cmd::new();
     start(&mut cmd, name, application, keys);
     cmd
 }
 
 /// Starts a call that must hold the ledger.
-pub(super) fn held_by(name: &str, application: &str, keys: &[&[u8]], holder: &Holder) -> Cmd {
+pub(crate) fn held_by(name: &str, application: &str, keys: &[&[u8]], holder: &Holder) -> Cmd {
     let mut cmd = fcall(name, application, keys);
     cmd.arg(holder.epoch).arg(&holder.token.0);
     cmd
 }
 
 /// Applies a batch.
-pub(super) fn commit(application: &str, keys: &Keys, holder: &Holder, commit: &LedgerCommit) -> Cmd {
+pub(crate) fn commit(application: &str, keys: &Keys, holder: &Holder, commit: &LedgerCommit) -> Cmd {
     let documents = group(&commit.writes);
     let mut cmd = with_documents("commit", application, keys, holder, &documents, commit.outbox.len());
     cmd.arg(optional(commit.expected_applied))
@@ -52,15 +52,15 @@ pub(super) fn commit(application: &str, keys: &Keys, holder: &Holder, commit: &L
     cmd
 }
 
-/// Watches `meta`, reads what [`Head`](super::reply::Head) tells of it, and opens a transaction.
-pub(super) fn watch(keys: &Keys) -> Pipeline {
+/// Watches `meta`, reads what [`Head`](crate::reply::Head) tells of it, and opens a transaction.
+pub(crate) fn watch(keys: &Keys) -> Pipeline {
     let mut commands = Pipeline::with_capacity(WATCH_COMMANDS);
     append_watch(&mut commands, keys);
     commands
 }
 
 /// The same on a connection that has a transaction open.
-pub(super) fn watch_anew(keys: &Keys) -> Pipeline {
+pub(crate) fn rewatch(keys: &Keys) -> Pipeline {
     let mut commands = Pipeline::with_capacity(1 + WATCH_COMMANDS);
     commands.cmd("DISCARD");
     append_watch(&mut commands, keys);
@@ -68,13 +68,13 @@ pub(super) fn watch_anew(keys: &Keys) -> Pipeline {
 }
 
 /// How many answers of a [`transaction`] are of watching on.
-pub(super) const WATCH_COMMANDS: usize = 3;
+pub(crate) const WATCH_COMMANDS: usize = 3;
 
 /// Applies a batch, in the transaction that is open, unless somebody has touched `meta` since it was watched; then watches on.
 /// `None` where a document may lose its last field: it is to leave the set of documents then, which only a function can tell.
 ///
 /// What is refused for want of rights, memory or replicas is refused when it is queued, and `EXEC` with it.
-pub(super) fn transaction(keys: &Keys, commit: &LedgerCommit) -> Option<Pipeline> {
+pub(crate) fn transaction(keys: &Keys, commit: &LedgerCommit) -> Option<Pipeline> {
     let documents = group(&commit.writes);
     if documents.iter().any(DocumentWrites::may_empty) {
         return None;
@@ -121,7 +121,7 @@ fn set(key: &[u8], document: &DocumentWrites<'_>) -> Cmd {
 }
 
 /// Writes some documents of a rebuild.
-pub(super) fn rebuild_write(application: &str, keys: &Keys, holder: &Holder, after: u64, writes: &[FieldWrite]) -> Cmd {
+pub(crate) fn rebuild_write(application: &str, keys: &Keys, holder: &Holder, after: u64, writes: &[FieldWrite]) -> Cmd {
     let documents = group(writes);
     let mut cmd = with_documents("rebuild_write", application, keys, holder, &documents, 0);
     cmd.arg(after);
@@ -130,12 +130,12 @@ pub(super) fn rebuild_write(application: &str, keys: &Keys, holder: &Holder, aft
 }
 
 /// A number or nothing.
-pub(super) fn optional(number: Option<i64>) -> String {
+pub(crate) fn optional(number: Option<i64>) -> String {
     number.map(|number| number.to_string()).unwrap_or_default()
 }
 
 /// `[[1,"token"],..]`: opaque to the functions, readable to people.
-pub(super) fn lineage(lineage: &Lineage) -> String {
+pub(crate) fn lineage(lineage: &Lineage) -> String {
     let entries: Vec<(i64, &str)> = lineage
         .0
         .iter()

@@ -3,10 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use interlock_streams::address::redacted;
+use interlock_streams::ledger::LedgerError;
 use redis::io::tcp::TcpSettings;
 use redis::{ConnectionInfo, IntoConnectionInfo};
 
-use super::RedisSetupError;
+use crate::error::unfit;
+use crate::sentinel::Sentinels;
 
 /// How long a call waits for its answer unless configured: longer than a fail-over's hiccup, shorter than a poll.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -17,11 +20,26 @@ pub const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 /// First part of all keys unless configured.
 pub const NAMESPACE: &str = "il";
 
+/// Explains which URLs there are.
+const URLS: &str = "the URL is none of redis://host:port, rediss://host:port, redis+unix:///path, \
+                    redis+sentinel://host:port,host:port/master";
+
+/// The servers that the URLs lead to.
+pub(crate) enum Target {
+    /// One server.
+    Single(ConnectionInfo),
+    /// The master that sentinels name.
+    Sentinel(Sentinels),
+    /// Some nodes of a cluster.
+    Cluster(Vec<ConnectionInfo>),
+}
+
 /// Where ledgers are kept in Redis.
 #[derive(Clone)]
 pub struct RedisConfig {
-    /// `redis://[user:password@]host[:port]`, `rediss://..` (TLS) or `redis+unix:///path`. One for a single server; for
-    /// a cluster some of its nodes, the others are found by asking these.
+    /// `redis://[user:password@]host[:port]`, `rediss://..` (TLS), `redis+unix:///path` or, for a master that Sentinel
+    /// watches, `redis+sentinel://[user:password@]host[:port],host[:port]../MASTER` (`rediss+sentinel://..` for TLS).
+    /// One for a single server or a master; for a cluster some of its nodes, the others are found by asking these.
     pub urls: Vec<String>,
     /// The URLs lead to a Redis Cluster.
     pub cluster: bool,
@@ -61,17 +79,13 @@ impl RedisConfig {
         }
     }
 
-    /// The servers as they may be shown: no user, no password, no query.
-    pub(super) fn servers(&self) -> String {
-        self.urls
-            .iter()
-            .map(|url| without_credentials(url))
-            .collect::<Vec<_>>()
-            .join(", ")
+    /// Returns the servers as they may be shown, without passwords.
+    pub(crate) fn servers(&self) -> String {
+        self.urls.iter().map(|url| redacted(url)).collect::<Vec<_>>().join(", ")
     }
 
     /// Checks the settings and parses the URLs.
-    pub(super) fn parse(&self) -> Result<Vec<ConnectionInfo>, RedisSetupError> {
+    pub(crate) fn parse(&self) -> Result<Target, LedgerError> {
         if self.urls.is_empty() || (!self.cluster && self.urls.len() > 1) {
             return Err(self.wrong("a single server has one URL, a cluster at least one; set `cluster` for the latter"));
         }
@@ -92,26 +106,33 @@ impl RedisConfig {
         if self.ca.as_deref().is_some_and(|pem| !has_certificate(pem)) {
             return Err(self.wrong("`ca_file` holds no certificate in PEM"));
         }
-        if self.ca.is_some() && !self.urls.iter().all(|url| url.starts_with("rediss://")) {
-            return Err(self.wrong("`ca_file` is for TLS: the URL must begin with rediss://"));
+        let is_tls = |url: &String| url.starts_with("rediss://") || url.starts_with("rediss+sentinel://");
+        if self.ca.is_some() && !self.urls.iter().all(is_tls) {
+            return Err(self.wrong("`ca_file` is for TLS: the URL must begin with rediss:// or rediss+sentinel://"));
         }
-        self.urls.iter().map(|url| self.parse_url(url)).collect()
+        let sentinels = self.urls.first().and_then(|url| Sentinels::parse(url));
+        match (sentinels, self.cluster) {
+            (None, true) => {
+                let nodes = self.urls.iter().map(|url| self.parse_url(url));
+                Ok(Target::Cluster(nodes.collect::<Result<_, _>>()?))
+            }
+            (None, false) => Ok(Target::Single(self.parse_url(&self.urls[0])?)),
+            (Some(_), true) => {
+                Err(self.wrong("Sentinel watches single servers: unset `cluster`, or name the cluster's nodes"))
+            }
+            (Some(sentinels), false) => Ok(Target::Sentinel(sentinels.map_err(|reason| self.wrong(reason))?)),
+        }
     }
 
-    fn parse_url(&self, url: &str) -> Result<ConnectionInfo, RedisSetupError> {
+    fn parse_url(&self, url: &str) -> Result<ConnectionInfo, LedgerError> {
         // The parser's error may repeat the URL, with the password.
-        let info = url
-            .into_connection_info()
-            .map_err(|_| self.wrong("the URL is none of redis://host:port, rediss://host:port, redis+unix:///path"))?;
+        let info = url.into_connection_info().map_err(|_| self.wrong(URLS))?;
         // Without it, the last segment of a request would wait for the acknowledgement of the one before.
         Ok(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
     }
 
-    fn wrong(&self, reason: &str) -> RedisSetupError {
-        RedisSetupError::Fatal {
-            servers: self.servers(),
-            reason: reason.to_owned(),
-        }
+    fn wrong(&self, reason: &str) -> LedgerError {
+        unfit(&self.servers(), reason)
     }
 }
 
@@ -128,18 +149,6 @@ impl fmt::Debug for RedisConfig {
     }
 }
 
-fn without_credentials(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    // The last one: a password that was not percent-encoded may have an `@`.
-    let rest = rest.rsplit_once('@').map_or(rest, |(_, server)| server);
-    if scheme.is_empty() {
-        rest.to_owned()
-    } else {
-        format!("{scheme}://{rest}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,7 +156,7 @@ mod tests {
     #[test]
     fn debug_and_errors_show_no_password() {
         for url in [
-            "redis://me:s3cret@h:1/0?p=s3cret",
+            "redis://me:s3cret@h:1/0?pass=s3cret",
             "redis://:s3cret@@h:1",
             "rediss://me:s3c:ret@h",
             "me:s3cret@h",
@@ -213,6 +222,18 @@ mod tests {
         assert!(with_ca("rediss://h", false, b"none").parse().is_err());
         assert!(with_ca("rediss://h", true, pem).parse().is_err());
         assert!(with_ca("redis://h", false, pem).parse().is_err());
-        assert_eq!(RedisConfig::cluster(two, "app").parse().unwrap().len(), 2);
+        let nodes = |config: RedisConfig| match config.parse() {
+            Ok(Target::Cluster(nodes)) => nodes.len(),
+            _ => 0,
+        };
+        assert_eq!(nodes(RedisConfig::cluster(two, "app")), 2);
+        let sentinel = "redis+sentinel://a,b/sales";
+        assert!(matches!(
+            RedisConfig::new(sentinel, "app").parse(),
+            Ok(Target::Sentinel(_))
+        ));
+        assert!(RedisConfig::cluster([sentinel.to_owned()], "app").parse().is_err());
+        assert!(with_ca("rediss+sentinel://a,b/sales", false, pem).parse().is_ok());
+        assert!(with_ca(sentinel, false, pem).parse().is_err());
     }
 }

@@ -1,30 +1,10 @@
 //! What Redis and the connection say, sorted by what the caller does next.
 
+use std::fmt::Display;
+
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use crate::ledger::LedgerError;
-
-/// Why a store could not be opened or is not fit for ledgers.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RedisSetupError {
-    /// The servers can't be reached or are not ready: try again.
-    #[error("Redis at {servers}: {reason} (will be tried again)")]
-    Unavailable {
-        /// The servers, without credentials.
-        servers: String,
-        /// What the server or the connection said.
-        reason: String,
-    },
-    /// Trying again doesn't help.
-    #[error("Redis at {servers}: {reason}")]
-    Fatal {
-        /// The servers, without credentials.
-        servers: String,
-        /// What is wrong and what to do.
-        reason: String,
-    },
-}
+use interlock_streams::ledger::LedgerError;
 
 /// Codes of answers that say "not now": memory is full, the disk failed, too few replicas, a script runs too long,
 /// connections are used up, this is a replica by now. The request was refused as a whole.
@@ -40,7 +20,7 @@ const NOT_NOW: [&str; 7] = [
 
 /// Whether the same call may succeed later. Everything else (wrong type, wrong password, missing permission, an answer
 /// that can't be read) stays wrong until someone does something about it.
-pub(super) fn is_transient(error: &RedisError) -> bool {
+pub(crate) fn is_transient(error: &RedisError) -> bool {
     match error.kind() {
         ErrorKind::Io | ErrorKind::ClusterConnectionNotFound => true,
         // Certificates are renewed.
@@ -77,47 +57,40 @@ fn is_certificate_refused(error: &RedisError) -> bool {
 }
 
 /// Whether the server doesn't have the library: it was not executed.
-pub(super) fn is_function_missing(error: &RedisError) -> bool {
+pub(crate) fn is_function_missing(error: &RedisError) -> bool {
     error.to_string().contains("Function not found")
 }
 
 /// Whether another node of the cluster must be asked: it was not executed. (`ASK` isn't followed: it is answered only
 /// while the slot moves, and then most calls, which name several keys, get `TRYAGAIN` anyhow.)
-pub(super) fn is_moved(error: &RedisError) -> bool {
+pub(crate) fn is_moved(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::Moved)
 }
 
 /// Whether the connection must be replaced: it is broken, too slow (perhaps the server is gone without a word), out of
 /// step, or leads to a server that is the master no more.
-pub(super) fn is_connection_spent(error: &RedisError) -> bool {
+pub(crate) fn is_connection_spent(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_unrecoverable_error()
         || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
         || error.kind() == ErrorKind::Server(ServerErrorKind::BusyLoading)
 }
 
-/// The error of a call.
-pub(super) fn of_call(ledger: i32, servers: &str, error: &RedisError) -> LedgerError {
-    let reason = describe(servers, error);
-    if is_transient(error) {
-        LedgerError::Unavailable { ledger, reason }
-    } else {
-        LedgerError::Fatal { ledger, reason }
+/// Returns the error of a call about a ledger, or of opening or checking a store (no ledger).
+pub(crate) fn ledger_error(ledger: Option<i32>, servers: &str, error: &RedisError) -> LedgerError {
+    let reason = format!("Redis at {servers}: {}", with_advice(error));
+    match is_transient(error) {
+        true => LedgerError::Unavailable { ledger, reason },
+        false => LedgerError::Fatal { ledger, reason },
     }
 }
 
-/// The error of opening or checking a store.
-pub(super) fn of_setup(servers: &str, error: &RedisError) -> RedisSetupError {
-    let (servers, reason) = (servers.to_owned(), with_advice(error));
-    if is_transient(error) {
-        RedisSetupError::Unavailable { servers, reason }
-    } else {
-        RedisSetupError::Fatal { servers, reason }
+/// Returns the error of a server that is not fit for ledgers, or of settings that are wrong.
+pub(crate) fn unfit(servers: &str, reason: impl Display) -> LedgerError {
+    LedgerError::Fatal {
+        ledger: None,
+        reason: format!("Redis at {servers}: {reason}"),
     }
-}
-
-fn describe(servers: &str, error: &RedisError) -> String {
-    format!("Redis at {servers}: {}", with_advice(error))
 }
 
 /// What to do, where the server's own words don't say.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use interlock_streams::ledger::redis::{RedisConfig, RedisLedgerStore, RedisSetupError};
+use interlock_redis::{RedisConfig, RedisLedgerStore};
 use interlock_streams::ledger::{
     FieldWrite, Holder, LedgerCommit, LedgerError, LedgerState, LedgerStore, Release, Token,
 };
@@ -132,7 +132,7 @@ async fn dead_server_is_unavailable_at_once_and_used_again_when_it_lives() {
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     let refused = RedisLedgerStore::connect(server.config()).await;
     assert!(
-        matches!(refused, Err(RedisSetupError::Unavailable { .. })),
+        matches!(refused, Err(LedgerError::Unavailable { ledger: None, .. })),
         "{refused:?}"
     );
 
@@ -398,11 +398,17 @@ async fn evicting_server_and_wrong_password_are_refused() {
     }
     let server = Server::start(&["--requirepass", "s3cret"]).await;
     let refused = RedisLedgerStore::connect(server.config()).await;
-    assert!(matches!(refused, Err(RedisSetupError::Fatal { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(LedgerError::Fatal { ledger: None, .. })),
+        "{refused:?}"
+    );
     let mut config = server.config();
     config.urls = vec![format!("redis://:wrong@127.0.0.1:{}", server.port)];
     let refused = RedisLedgerStore::connect(config.clone()).await;
-    assert!(matches!(refused, Err(RedisSetupError::Fatal { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(LedgerError::Fatal { ledger: None, .. })),
+        "{refused:?}"
+    );
     config.urls = vec![format!("redis://:s3cret@127.0.0.1:{}", server.port)];
     let store = RedisLedgerStore::connect(config.clone()).await.unwrap();
     assert!(!format!("{store:?} {config:?}").contains("s3cret"));

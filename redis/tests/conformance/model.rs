@@ -92,7 +92,7 @@ fn writes(writes: &[(u8, u8, Option<u8>)]) -> Vec<FieldWrite> {
 /// The reasons of what is fatal are worded by each store.
 fn comparable<T: std::fmt::Debug>(result: Result<T, LedgerError>) -> String {
     match result {
-        Err(LedgerError::Fatal { ledger, .. }) => format!("fatal in {ledger}"),
+        Err(LedgerError::Fatal { ledger, .. }) => format!("fatal in {ledger:?}"),
         other => format!("{other:?}"),
     }
 }

@@ -10,10 +10,19 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+/// What a server process is.
+#[derive(Clone)]
+enum Role {
+    /// Keeps data; with these arguments.
+    Data(Vec<String>),
+    /// A sentinel; with these lines of its configuration file, which it rewrites.
+    Sentinel(String),
+}
+
 /// One server.
 pub(crate) struct Server {
     pub(crate) port: u16,
-    arguments: Vec<String>,
+    role: Role,
     directory: TempDir,
     child: Child,
 }
@@ -21,15 +30,24 @@ pub(crate) struct Server {
 impl Server {
     /// Starts an empty server that persists nothing.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
-        let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned());
+        Self::start_as(Role::Data(arguments.collect())).await
+    }
+
+    /// Starts a sentinel with these lines of configuration.
+    pub(crate) async fn start_sentinel(settings: &str) -> Self {
+        Self::start_as(Role::Sentinel(settings.to_owned())).await
+    }
+
+    async fn start_as(role: Role) -> Self {
         let mut said = String::new();
         for _ in 0..5 {
             let directory = tempfile::tempdir().unwrap();
             let port = free_port();
             let mut server = Self {
                 port,
-                child: spawn(port, &directory, &arguments),
-                arguments: arguments.clone(),
+                child: spawn(port, &directory, &role),
+                role: role.clone(),
                 directory,
             };
             if server.is_ready().await {
@@ -49,7 +67,7 @@ impl Server {
 
     /// Starts it again after [`Server::kill`], on the same port.
     pub(crate) async fn restart(&mut self) {
-        self.child = spawn(self.port, &self.directory, &self.arguments);
+        self.child = spawn(self.port, &self.directory, &self.role);
         assert!(self.is_ready().await, "not started again: {}", self.said());
     }
 
@@ -83,7 +101,7 @@ impl Server {
         let mut runs = true;
         eventually("the server is ready", async || {
             runs = self.child.try_wait().unwrap().is_none();
-            !runs || self.said().contains("Ready to accept connections")
+            !runs || self.said().contains(self.role.ready())
         })
         .await;
         runs
@@ -113,20 +131,36 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
     panic!("didn't come true: {what}");
 }
 
-fn spawn(port: u16, directory: &TempDir, arguments: &[String]) -> Child {
-    let bus = free_port().to_string();
-    Command::new("redis-server")
-        .args([
-            "--port",
-            &port.to_string(),
-            "--cluster-port",
-            &bus,
-            "--bind",
-            "127.0.0.1",
-            "--save",
-            "",
-        ])
-        .args(arguments)
+impl Role {
+    /// Returns what the server logs once it answers.
+    fn ready(&self) -> &'static str {
+        match self {
+            Self::Data(_) => "Ready to accept connections",
+            Self::Sentinel(_) => "+monitor master",
+        }
+    }
+}
+
+fn spawn(port: u16, directory: &TempDir, role: &Role) -> Child {
+    let mut command = Command::new("redis-server");
+    match role {
+        Role::Data(arguments) => {
+            let (port, bus) = (port.to_string(), free_port().to_string());
+            command
+                .args(["--port", &port, "--cluster-port", &bus])
+                .args(["--bind", "127.0.0.1", "--save", ""])
+                .args(arguments);
+        }
+        Role::Sentinel(settings) => {
+            let file = directory.path().join("sentinel.conf");
+            if !file.exists() {
+                let lines = format!("port {port}\nbind 127.0.0.1\n{settings}\n");
+                fs::write(&file, lines).unwrap();
+            }
+            command.arg(&file).arg("--sentinel");
+        }
+    }
+    command
         .current_dir(directory.path())
         .stdout(File::create(log(directory)).unwrap())
         .spawn()

@@ -1,7 +1,7 @@
 #!lua name=interlock_ledger_5
 
 -- The writes of a ledger, each all or nothing. Library and functions carry the version of what they store: two versions
--- of the program may run side by side. What is stored and why: ledger/redis.rs.
+-- of the program may run side by side. What is stored and why: lib.rs.
 --
 -- Rules of this file:
 --   * Redis doesn't roll back, so every check comes before the first write.

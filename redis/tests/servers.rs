@@ -1,0 +1,20 @@
+//! What happens to the Redis store when servers fail: on private servers, which the tests start and end themselves.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "servers/cluster.rs"]
+mod cluster;
+#[path = "servers/rights.rs"]
+mod rights;
+#[path = "servers/sentinel.rs"]
+mod sentinel;
+#[path = "servers/server.rs"]
+mod server;
+#[path = "servers/single.rs"]
+mod single;
+#[path = "servers/six.rs"]
+mod six;
+#[path = "servers/store.rs"]
+mod store;
+#[path = "servers/watched.rs"]
+mod watched;
