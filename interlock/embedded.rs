@@ -4,15 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bytes::Bytes;
 use interlock_schemas::registry::{Ids, MemoryRegistry, Registry, register_all};
-use interlock_schemas::topics::{TRAIN_SERVICES, contract};
-use interlock_schemas::{Encoder, TrainService};
+use interlock_schemas::topics::contract;
 use interlock_sinks::sqlite::SqliteSink;
 use interlock_streams::ledger::memory::MemoryLedgerStore;
 use interlock_streams::log::Log;
 use interlock_streams::log::memory::MemoryLog;
-use interlock_streams::record::OutputRecord;
 use interlock_streams::runtime::{self, Health, Running, RuntimeConfig, Services};
 use interlock_topologies::{Context, all, topic_specs};
 
@@ -52,26 +49,6 @@ impl Embedded {
             ids,
             windows: Arc::new(windows),
         })
-    }
-
-    /// Puts trains on sale.
-    pub(crate) async fn put_on_sale(&self, trains: &[TrainService]) -> anyhow::Result<()> {
-        let encoder = Encoder::new(self.ids);
-        let plans = trains.iter().map(|plan| {
-            let mut value = Vec::new();
-            encoder.encode(plan, &mut value)?;
-            Ok(OutputRecord {
-                topic: TRAIN_SERVICES.into(),
-                partition: None,
-                timestamp: None,
-                key: Some(Bytes::copy_from_slice(plan.train_id.as_bytes())),
-                value: Some(value.into()),
-                headers: Vec::new(),
-            })
-        });
-        let plans = plans.collect::<anyhow::Result<Vec<_>>>()?;
-        Log::append(&self.log, plans).await?;
-        Ok(())
     }
 
     /// Starts all topologies: so many stream threads for those with ledgers, one for each of the others.

@@ -7,14 +7,13 @@
 //! | `commands/` | one file for each subcommand |
 //! | `services`, `topics`, `plans` | what commands share: clients of the real services, the topics as they must be, the plans on sale |
 //! | `embedded` | the services in this process |
-//! | `load/` | a load, carried out and measured |
+//! | `load/` | the clients that a load runs through |
 //! | `audit/` | I1 to I6, judged from the outside |
 //! | `dead_letters/` | what could not be decoded: looked at, and sent again once |
 //! | `replay/` | ledgers and windows, derived from the events once more |
 //! | `partition_reader` | a partition, read to where it ends |
 //! | `observe`, `stop` | what processes that stay share: metrics and health over HTTP, signals |
 //! | `topic_access` | records as JSON, directly or through a gateway |
-//! | `seed/` | from a timetable to plans |
 //!
 //! Standard output is data, standard error is talk. Exit status: 0 all held, 1 something failed or didn't hold, 2 the
 //! command line or the configuration can't be used.
@@ -35,7 +34,6 @@ mod observe;
 mod partition_reader;
 mod plans;
 mod replay;
-mod seed;
 mod services;
 mod stop;
 mod topic_access;

@@ -4,18 +4,21 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use interlock_schemas::registry::Registry;
+use bytes::Bytes;
+use interlock_schemas::registry::{Ids, Registry};
 use interlock_schemas::topics::TRAIN_SERVICES;
-use interlock_schemas::{Decoder, TrainService};
+use interlock_schemas::{Decoder, Encoder, TrainService};
 use interlock_streams::log::Log;
-use interlock_streams::record::TopicPartition;
+use interlock_streams::record::{OutputRecord, TopicPartition};
 
-/// Records that are taken in one go.
+/// Records in one read, at most.
 const RECORDS_PER_READ: usize = 1_000;
-/// How long one look for further records waits.
-const LOOK: Duration = Duration::from_millis(500);
+/// How long one read waits for further records.
+const READ_WAIT: Duration = Duration::from_millis(500);
+/// Plans in one append: a national timetable is a few of them.
+const PLANS_PER_APPEND: usize = 1_000;
 
-/// The last plan of each train, by train. Plans that can't be read are left out with a warning.
+/// Reads the last plan of each train, by train. Plans that can't be read are left out with a warning.
 pub(crate) async fn read(log: &dyn Log, registry: Arc<dyn Registry>) -> anyhow::Result<BTreeMap<String, TrainService>> {
     let mut decoder = Decoder::<TrainService>::new(registry);
     let mut plans = BTreeMap::new();
@@ -24,7 +27,7 @@ pub(crate) async fn read(log: &dyn Log, registry: Arc<dyn Registry>) -> anyhow::
         let (low, high) = log.watermarks(&partition).await?;
         let mut reader = log.reader(&partition, low).await?;
         while reader.position() < high {
-            for record in reader.next(RECORDS_PER_READ, LOOK).await? {
+            for record in reader.next(RECORDS_PER_READ, READ_WAIT).await? {
                 let Some(key) = record.key.as_deref().and_then(|key| std::str::from_utf8(key).ok()) else {
                     continue;
                 };
@@ -40,4 +43,26 @@ pub(crate) async fn read(log: &dyn Log, registry: Arc<dyn Registry>) -> anyhow::
         }
     }
     Ok(plans)
+}
+
+/// Appends plans. If it fails, some of them may be there; to write them again does no harm.
+pub(crate) async fn write(log: &dyn Log, ids: Ids, plans: &[TrainService]) -> anyhow::Result<()> {
+    let encoder = Encoder::new(ids);
+    for chunk in plans.chunks(PLANS_PER_APPEND) {
+        let records = chunk.iter().map(|plan| {
+            let mut value = Vec::new();
+            encoder.encode(plan, &mut value)?;
+            Ok(OutputRecord {
+                topic: TRAIN_SERVICES.into(),
+                partition: None,
+                timestamp: None,
+                key: Some(Bytes::copy_from_slice(plan.train_id.as_bytes())),
+                value: Some(value.into()),
+                headers: Vec::new(),
+            })
+        });
+        let records = records.collect::<anyhow::Result<Vec<_>>>()?;
+        log.append(records).await?;
+    }
+    Ok(())
 }

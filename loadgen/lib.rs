@@ -1,4 +1,5 @@
-//! Load as data: who asks for which seats, when, and how long the answers took. Pure: no I/O, no clock, no Kafka.
+//! Load as data: which seats are asked for, at what time, and how long the answers took. Only [`run`] has threads and reads
+//! the clock; it knows no Kafka, but two traits.
 //!
 //! ```text
 //! profiles/*.toml ──> Profile ─┐                     ┌─> intended_at ── the sender waits, then sends ──┐
@@ -15,10 +16,11 @@
 //! | `booking` | what does the n-th booking ask for? |
 //! | `workload` | in which order do bookings, repetitions and cancellations come? |
 //! | `latency`, `outcomes`, `report` | how did it go? |
+//! | `run` | how is a load sent and measured? |
 //!
 //! The figures are public record (`docs/DOMAIN.md`, last section); each profile names only where it departs from them.
 //!
-//! A sender needs only this (`sleep`, `send` and the clock are its own):
+//! A sender of your own needs only this (`sleep`, `send` and the clock are yours):
 //!
 //! ```
 //! use std::time::Duration;
@@ -45,6 +47,7 @@ mod pacing;
 mod profile;
 mod random;
 mod report;
+pub mod run;
 mod spread;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use interlock_loadgen::run::{Load, Measured, Pace};
 use interlock_loadgen::{Profile, Workload, running_from};
 use interlock_schemas::Encoder;
 use interlock_sinks::sqlite::SqliteSink;
@@ -26,9 +27,8 @@ use crate::commands::run::log_to_stderr;
 use crate::config::{Log, LogFormat};
 use crate::embedded::{APPLICATION, Embedded, LEDGERS, Workers};
 use crate::load::embedded::{LogInlet, LogOutlet, sent};
-use crate::load::{self, Load, Measured, Pace};
 use crate::stop::Stop;
-use crate::{Status, plans};
+use crate::{Status, load, plans};
 
 /// Without a rate, so many requests wait for an answer at most: enough to keep the stream threads busy while their commits
 /// are under way.
@@ -65,7 +65,7 @@ async fn dev(arguments: &Arguments, born: Instant) -> anyhow::Result<Status> {
     let embedded = Embedded::new(log, windows).await?;
     let trains = opening.trains()?;
     if plans::read(&embedded.log, embedded.registry.clone()).await?.is_empty() {
-        embedded.put_on_sale(&trains).await?;
+        plans::write(&embedded.log, embedded.ids, &trains).await?;
     }
     // The first day's trains may have left.
     let plans = running_from(&trains, opening.from + 1);
@@ -87,7 +87,7 @@ async fn dev(arguments: &Arguments, born: Instant) -> anyhow::Result<Status> {
     };
     let up = born.elapsed();
     let measured = demonstrate(&embedded, &opening, workload.clone(), interrupt).await?;
-    let held = measured.complain(&workload, PATIENCE);
+    let held = load::succeeded(&measured, &workload, PATIENCE);
     if !held {
         for (what, why) in workers.health.troubles() {
             eprintln!("error: {what}: {why}");

@@ -1,4 +1,4 @@
-//! `interlock loadgen`: many travellers, and how long they waited.
+//! `interlock loadgen`: sends a load through Kafka and measures how long the outcomes take.
 
 use std::io::{self, Write as _};
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::Local;
+use interlock_loadgen::run::{Inlet, Load, Pace, Sent};
 use interlock_loadgen::{Profile, Shape, Workload, running_from};
 use interlock_schemas::Encoder;
 use interlock_schemas::registry::{Registry, register_all};
@@ -13,13 +14,11 @@ use interlock_schemas::topics::contract;
 use serde::Serialize;
 
 use crate::cli::Loadgen as Arguments;
-use crate::commands::seed::days_since_epoch;
 use crate::config::{Config, PATIENCE};
 use crate::load::kafka::{KafkaInlet, KafkaOutlet};
-use crate::load::{self, Inlet, Load, Pace, Sent};
-use crate::{Status, plans, services, topics};
+use crate::{Status, load, plans, services, topics};
 
-/// What `--no-wait` measures.
+/// The result of `--no-wait`.
 #[derive(Serialize)]
 struct OnlySent {
     shape: Shape,
@@ -53,7 +52,7 @@ async fn load(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> 
     });
     let plans: Vec<_> = plans.await?.into_values().collect();
     // Trains of today may have left.
-    let plans = running_from(&plans, days_since_epoch(Local::now().date_naive()) + 1);
+    let plans = running_from(&plans, Local::now().date_naive().to_epoch_days() + 1);
     let seed = arguments.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let profile = Profile::named(&arguments.profile)?;
     let workload = Workload::new(&profile, &plans, arguments.requests, arguments.rate, seed)?;
@@ -62,7 +61,7 @@ async fn load(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> 
     let kafka = services::kafka(config);
     let inlet: Option<Box<dyn Inlet>> = match arguments.no_wait {
         true => None,
-        // Before the first request is sent.
+        // It has to start before the first request is sent.
         false => Some(Box::new(KafkaInlet::at_end(&kafka, &*log).await?)),
     };
     let timeout = Duration::from_secs(arguments.timeout);
@@ -90,7 +89,7 @@ async fn load(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> 
         }
     }
     out.flush()?;
-    Ok(match measured.complain(&workload, timeout) {
+    Ok(match load::succeeded(&measured, &workload, timeout) {
         true => Status::Held,
         false => Status::NotHeld,
     })

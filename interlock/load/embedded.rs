@@ -6,24 +6,23 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use interlock_loadgen::run::{ClientError, Inlet, OUTCOME_TOPICS, Outcome, Outlet, Refused};
 use interlock_schemas::topics::BOOKING_REQUESTS;
 use interlock_streams::log::{Consumer, ConsumerConfig, Log, Polled};
 use interlock_streams::record::{Header, OutputRecord, Record, TopicPartition};
 use tokio::runtime::Runtime;
 
-use super::{ANSWERS, Inlet, Look, Outlet, Refused};
-
 /// Name of both clients, and of the group that reads the outcomes.
 const CLIENT: &str = "interlock-opening";
-/// Requests written at once, at most.
+/// Requests in one append, at most.
 const BATCH: usize = 500;
-/// Outcomes read at once, at most.
+/// Records in one read, at most.
 const RECORDS_PER_POLL: usize = 2_000;
 
-/// How long one look for further records waits.
+/// How long one read waits for further records.
 const READ: Duration = Duration::from_millis(100);
 
-/// Header of the requests of a load, by which they are told from others; its value is the load's name.
+/// Header that tells a load's requests from others; its value is the load's name.
 const LOAD: &str = "interlock.load";
 
 /// Appends requests in batches.
@@ -49,7 +48,7 @@ impl LogOutlet {
 }
 
 impl Outlet for LogOutlet {
-    fn send(&mut self, key: &str, value: &[u8]) -> anyhow::Result<()> {
+    fn send(&mut self, key: &str, value: &[u8]) -> Result<(), ClientError> {
         self.batch.push(OutputRecord {
             topic: self.topic.clone(),
             partition: None,
@@ -64,7 +63,7 @@ impl Outlet for LogOutlet {
         self.flush()
     }
 
-    fn flush(&mut self) -> anyhow::Result<()> {
+    fn flush(&mut self) -> Result<(), ClientError> {
         if self.batch.is_empty() {
             return Ok(());
         }
@@ -73,13 +72,13 @@ impl Outlet for LogOutlet {
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>) -> anyhow::Result<Refused> {
+    fn finish(mut self: Box<Self>) -> Result<Refused, ClientError> {
         self.flush()?;
         Ok(Refused::default())
     }
 }
 
-/// How many requests of a load the log holds. They were written in the load's order, so they are its beginning.
+/// Counts the requests of a load that the log holds. They were written in the load's order, so they are its beginning.
 pub(crate) async fn sent(log: &dyn Log, load: &str) -> anyhow::Result<u64> {
     let is_ours = |record: &&Record| {
         let mut headers = record.headers.iter();
@@ -109,7 +108,7 @@ impl LogInlet {
     /// Reads from the first outcome kept, so that those of an earlier process are counted too.
     pub(crate) async fn from_beginning(log: &dyn Log) -> anyhow::Result<Self> {
         let mut low = BTreeMap::new();
-        for topic in ANSWERS {
+        for topic in OUTCOME_TOPICS {
             for partition in 0..log.partitions(topic).await?.unwrap_or(0) {
                 let source = TopicPartition::new(topic, partition);
                 let (first, _) = log.watermarks(&source).await?;
@@ -118,7 +117,7 @@ impl LogInlet {
         }
         let config = ConsumerConfig {
             group: CLIENT.to_owned(),
-            topics: ANSWERS.map(str::to_owned).to_vec(),
+            topics: OUTCOME_TOPICS.map(str::to_owned).to_vec(),
             client_id: CLIENT.to_owned(),
             instance_id: None,
         };
@@ -131,16 +130,17 @@ impl LogInlet {
 }
 
 impl Inlet for LogInlet {
-    fn poll(&mut self, wait: Duration, look: &mut Look<'_>) -> anyhow::Result<()> {
+    fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Outcome<'_>)) -> Result<(), ClientError> {
         match self.runtime.block_on(self.consumer.poll(RECORDS_PER_POLL, wait))? {
             Polled::Records(batches) => {
                 for batch in &batches {
                     for record in &batch.records {
-                        look(
-                            &batch.source,
-                            record.offset,
-                            record.value.as_deref().unwrap_or_default(),
-                        )?;
+                        each(Outcome {
+                            topic: &batch.source.topic,
+                            partition: batch.source.partition,
+                            offset: record.offset,
+                            value: record.value.as_deref().unwrap_or_default(),
+                        });
                     }
                 }
             }
@@ -150,7 +150,9 @@ impl Inlet for LogInlet {
                 self.runtime.block_on(self.consumer.start(&positions))?;
             }
             Polled::Revoked(_) => self.runtime.block_on(self.consumer.complete_revocation())?,
-            Polled::Lost(lost) => anyhow::bail!("the log took {} partitions of outcomes away", lost.len()),
+            Polled::Lost(lost) => {
+                return Err(format!("the log took {} partitions of outcomes away", lost.len()).into());
+            }
             Polled::Nothing => {}
         }
         Ok(())

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use interlock_kafka::KafkaConfig;
+use interlock_loadgen::run::{ClientError, Inlet, OUTCOME_TOPICS, Outcome, Outlet, Refused};
 use interlock_schemas::topics::BOOKING_REQUESTS;
 use interlock_streams::log::Log;
 use interlock_streams::record::TopicPartition;
@@ -17,14 +18,13 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{ClientContext, Offset, Statistics, TopicPartitionList};
 use tokio::sync::oneshot;
 
-use super::{ANSWERS, Inlet, Look, Outlet, Refused};
 use crate::services;
 
 /// Name of both clients.
 const CLIENT: &str = "interlock-loadgen";
 /// Pause while the client's queue is full.
 const QUEUE_FULL: Duration = Duration::from_millis(1);
-/// How often the client tells its state: it sends nothing before it has a producer id, and asks for one twice a second.
+/// Interval of the client's reports: it sends nothing before it has a producer id, and asks for one twice a second.
 const STATE_MS: &str = "100";
 /// Kafka's client gives a request up after this time.
 const DELIVERY: Duration = Duration::from_secs(60);
@@ -36,7 +36,7 @@ pub(crate) struct KafkaOutlet {
 }
 
 impl KafkaOutlet {
-    /// Connects: what is sent afterwards goes out at once, so that no request is charged for the client's start.
+    /// Connects and waits until the client may send, so that no request is charged for the client's start.
     pub(crate) async fn connect(kafka: &KafkaConfig) -> anyhow::Result<Self> {
         let (ready, is_ready) = oneshot::channel();
         let failures = Arc::new(Failures::default());
@@ -44,7 +44,7 @@ impl KafkaOutlet {
         client
             .set("linger.ms", "5")
             .set("statistics.interval.ms", STATE_MS)
-            // Less than a consumer fetches of a partition: of one whose next batch is longer, a broker sends that or nothing.
+            // Less than a consumer fetches of a partition at a time: a broker sends a longer batch alone or not at all.
             .set("batch.size", "100000")
             .set("queue.buffering.max.messages", "200000")
             .set("message.timeout.ms", DELIVERY.as_millis().to_string())
@@ -67,11 +67,13 @@ impl KafkaOutlet {
 }
 
 impl Outlet for KafkaOutlet {
-    fn send(&mut self, key: &str, value: &[u8]) -> anyhow::Result<()> {
+    fn send(&mut self, key: &str, value: &[u8]) -> Result<(), ClientError> {
         let mut record = BaseRecord::to(BOOKING_REQUESTS).key(key).payload(value);
         while let Err((error, unsent)) = self.producer.send(record) {
             if error.rdkafka_error_code() != Some(Code::QueueFull) {
-                return Err(error).with_context(|| format!("send to {BOOKING_REQUESTS}"));
+                return Err(anyhow::Error::new(error)
+                    .context(format!("send to {BOOKING_REQUESTS}"))
+                    .into());
             }
             std::thread::sleep(QUEUE_FULL);
             record = unsent;
@@ -80,11 +82,11 @@ impl Outlet for KafkaOutlet {
     }
 
     /// The client lingers 5 ms at most.
-    fn flush(&mut self) -> anyhow::Result<()> {
+    fn flush(&mut self) -> Result<(), ClientError> {
         Ok(())
     }
 
-    fn finish(self: Box<Self>) -> anyhow::Result<Refused> {
+    fn finish(self: Box<Self>) -> Result<Refused, ClientError> {
         self.producer
             .flush(DELIVERY + Duration::from_secs(5))
             .context("wait for Kafka to take the last requests")?;
@@ -107,10 +109,10 @@ struct Failures {
     first: Mutex<Option<String>>,
 }
 
-/// Counts what Kafka does not take; successes are not reported.
+/// Counts the requests that Kafka does not take; successes are not reported.
 struct Deliveries {
     failures: Arc<Failures>,
-    /// Told once that the client may send.
+    /// Receives one message: the client may send.
     ready: Mutex<Option<oneshot::Sender<()>>>,
 }
 
@@ -120,7 +122,7 @@ impl ClientContext for Deliveries {
         let may_send = statistics.eos.is_none_or(|state| state.idemp_state == "Assigned");
         let ready = || self.ready.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(ready) = may_send.then(ready).flatten() {
-            // Nobody waits any more where it took too long.
+            // The receiver is gone if it took too long.
             let _ = ready.send(());
         }
     }
@@ -148,7 +150,7 @@ pub(crate) struct KafkaInlet {
 }
 
 impl KafkaInlet {
-    /// Looks where the topics end: what comes from there on may be an answer.
+    /// Starts at the topics' ends: the answers come after them.
     pub(crate) async fn at_end(kafka: &KafkaConfig, log: &dyn Log) -> anyhow::Result<Self> {
         let mut client = services::plain_client(kafka, CLIENT);
         client
@@ -163,7 +165,7 @@ impl KafkaInlet {
         }
         let consumer: BaseConsumer = client.create().context("no Kafka consumer")?;
         let mut ends = TopicPartitionList::new();
-        for topic in ANSWERS {
+        for topic in OUTCOME_TOPICS {
             for partition in 0..log.partitions(topic).await?.unwrap_or(0) {
                 let (_, end) = log.watermarks(&TopicPartition::new(topic, partition)).await?;
                 ends.add_partition_offset(topic, partition, Offset::Offset(end))?;
@@ -175,22 +177,27 @@ impl KafkaInlet {
 }
 
 impl Inlet for KafkaInlet {
-    fn poll(&mut self, wait: Duration, look: &mut Look<'_>) -> anyhow::Result<()> {
+    fn poll(&mut self, wait: Duration, each: &mut dyn FnMut(Outcome<'_>)) -> Result<(), ClientError> {
         match self.consumer.poll(wait) {
-            None => Ok(()),
-            Some(Err(error)) if is_passing(&error) => Ok(()),
-            Some(Err(error)) => Err(error).context("read the outcomes"),
+            None => {}
+            Some(Err(error)) if is_passing(&error) => {}
+            Some(Err(error)) => return Err(error.into()),
             Some(Ok(message)) => {
-                let source = TopicPartition::new(message.topic(), message.partition());
-                message
-                    .payload()
-                    .map_or(Ok(()), |value| look(&source, message.offset(), value))
+                if let Some(value) = message.payload() {
+                    each(Outcome {
+                        topic: message.topic(),
+                        partition: message.partition(),
+                        offset: message.offset(),
+                        value,
+                    });
+                }
             }
         }
+        Ok(())
     }
 }
 
-/// Errors that Kafka's client mends by itself.
+/// Returns whether Kafka's client recovers from the error by itself.
 fn is_passing(error: &KafkaError) -> bool {
     let passing = [
         Code::BrokerTransportFailure,

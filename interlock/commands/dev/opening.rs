@@ -3,11 +3,10 @@
 use anyhow::bail;
 use chrono::Local;
 use interlock_schemas::{Date, TrainService};
+use interlock_timetable::{DAYS_DEFAULT, Window, demo};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::Dev as Arguments;
-use crate::commands::seed::days_since_epoch;
-use crate::seed::{self, DAYS_DEFAULT, Window};
 
 const REQUESTS_DEFAULT: u64 = 100_000;
 const PROFILE_DEFAULT: &str = "tatkal";
@@ -32,7 +31,7 @@ impl Opening {
             requests: arguments.requests.unwrap_or(REQUESTS_DEFAULT),
             rate: arguments.rate,
             seed: arguments.seed.unwrap_or_else(|| u64::from(rand::random::<u32>())),
-            from: days_since_epoch(Local::now().date_naive()),
+            from: Local::now().date_naive().to_epoch_days(),
         }
     }
 
@@ -71,7 +70,7 @@ impl Opening {
             from: self.from,
             days: DAYS_DEFAULT,
         };
-        Ok(seed::demo(window)?.trains)
+        Ok(demo(window)?.trains)
     }
 
     /// What its requests are marked with.

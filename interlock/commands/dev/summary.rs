@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use interlock_loadgen::run::{Measured, SLICE};
 use interlock_loadgen::{Outcomes, Percentiles};
 use interlock_sinks::sqlite::SqliteSink;
 use serde::Serialize;
@@ -10,7 +11,6 @@ use sqlx::Row as _;
 
 use super::opening::Opening;
 use crate::audit::AuditReport;
-use crate::load::{Measured, SLICE};
 
 /// Trains that are named as the fullest.
 const FULLEST: i64 = 8;

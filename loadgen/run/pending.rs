@@ -1,8 +1,8 @@
-//! Which requests still wait for their answer, in little memory: a hash of the key instead of the key.
+//! The requests that still wait for their answer, kept in little memory: a hash stands for each request id.
 //!
-//! A key may be sent several times, and each sent record has one answer (a repetition's is the first one again). With
-//! `partial_confirmation` an answer is two events, one confirmed and one waitlisted: they share the request's offset, and
-//! the second is no further answer.
+//! A request id may be sent several times, and each sent record has one answer (a repetition's is the first one again). With
+//! `partial_confirmation` an answer is two events, one confirmed and one waitlisted. They share the request's offset, so the
+//! second does not count as a further answer.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -10,30 +10,30 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
-/// What stands for a request's key: 64 bits, so that among ten million requests two collide with a chance of 1 : 370,000.
+/// Hashes a request id to 64 bits: among ten million requests, two collide with a chance of 1 : 370,000.
 pub(super) fn hash(request_id: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     request_id.hash(&mut hasher);
     hasher.finish()
 }
 
-/// When a request was meant to be sent; none if an earlier process has sent it.
+/// The time at which a request was meant to be sent; none if an earlier process has sent it.
 pub(super) type Intended = Option<Duration>;
 
-/// What an event is to a request of ours.
+/// The relation of an event to a request of this load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// The answer to what was meant to be sent at this time.
+    /// The answer to the request that was meant to be sent at this time.
     To(Intended),
     /// The second half of an answer.
     Continued,
-    /// One more answer than there were requests.
+    /// An answer beyond the number of requests.
     Surplus,
-    /// Not about a request of ours.
+    /// Not about a request of this load.
     Foreign,
 }
 
-/// Where an answered request lies: partition and offset.
+/// Partition and offset of an answered request.
 pub(super) type Place = (i32, i64);
 
 /// The requests that were sent.
@@ -45,17 +45,17 @@ pub(super) struct Pending {
     open: u64,
 }
 
-/// One key.
+/// The requests under one id.
 #[derive(Debug)]
 struct Key {
     /// The earliest intended time that has no answer.
     open: Option<Intended>,
-    /// The request answered last.
+    /// The place of the request answered last.
     answered: Option<Place>,
 }
 
 impl Pending {
-    /// A request is about to be sent.
+    /// Takes note of a request that is about to be sent.
     pub(super) fn sent(&mut self, key: u64, intended_at: Intended) {
         self.open += 1;
         let known = self.keys.entry(key).or_insert(Key {
@@ -68,7 +68,7 @@ impl Pending {
         }
     }
 
-    /// An answer has come.
+    /// Takes note of an answer.
     pub(super) fn answered(&mut self, key: u64, place: Place) -> Answer {
         let Some(known) = self.keys.get_mut(&key) else {
             return Answer::Foreign;
@@ -88,17 +88,17 @@ impl Pending {
         Answer::To(intended_at)
     }
 
-    /// Whether a request is ours.
+    /// Returns whether the request belongs to this load.
     pub(super) fn is_ours(&self, key: u64) -> bool {
         self.keys.contains_key(&key)
     }
 
-    /// How many requests have no answer.
+    /// Returns the number of requests without an answer.
     pub(super) fn open(&self) -> u64 {
         self.open
     }
 
-    /// Keys of which at least one request has no answer.
+    /// Returns the hashes of the ids with at least one unanswered request.
     pub(super) fn unanswered(&self) -> HashSet<u64> {
         self.keys
             .iter()

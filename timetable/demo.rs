@@ -187,7 +187,7 @@ const LINES: [Line; 9] = [
 ];
 
 /// The demo's trains, running every day of the window.
-pub(crate) fn demo(window: Window) -> Result<Seed, SeedError> {
+pub fn demo(window: Window) -> Result<Seed, SeedError> {
     check_days(window)?;
     let templates = Templates::built_in()?;
     let mut trains = Vec::new();

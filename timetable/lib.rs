@@ -1,13 +1,14 @@
-//! `interlock seed`: from a timetable to what `train-services` holds. Pure but for reading files: the caller sends the result.
+//! Turns a timetable into plans that can be put on sale. Pure but for reading files: the caller publishes the result.
 //!
 //! | source | is |
 //! | --- | --- |
-//! | `demo` | a network of its own, in India and Poland |
-//! | `gtfs` | any timetable in GTFS, dressed with coaches and fares by a template |
+//! | [`demo`](demo()) | a network of its own, in India and Poland |
+//! | [`gtfs`](gtfs()) | any timetable in GTFS; a template adds coaches and fares |
 //!
-//! Every plan has passed the domain's own compiler. What could not be used is skipped and said in the notes.
+//! Every plan has passed the domain's own compiler. The notes count and name what was left out.
 
 mod calendar;
+mod changes;
 mod demo;
 #[cfg(test)]
 mod fuzz;
@@ -26,22 +27,23 @@ use interlock_schemas::types::civil_from_days;
 use interlock_schemas::{Date, TrainService};
 use serde::Serialize;
 
-pub(crate) use demo::demo;
-pub(crate) use gtfs::gtfs;
-pub(crate) use template::Templates;
+pub use changes::changed;
+pub use demo::demo;
+pub use gtfs::gtfs;
+pub use template::Templates;
 
 /// Days of trains that are seeded unless another number is asked for.
-pub(crate) const DAYS_DEFAULT: u32 = 30;
+pub const DAYS_DEFAULT: u32 = 30;
 /// Most days: a year and its leap day.
-pub(crate) const DAYS_MAX: u32 = 366;
+pub const DAYS_MAX: u32 = 366;
 
 /// The dates on which trains are to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Window {
+pub struct Window {
     /// The first.
-    pub(crate) from: Date,
+    pub from: Date,
     /// How many, counted with those on which nothing runs.
-    pub(crate) days: u32,
+    pub days: u32,
 }
 
 impl Window {
@@ -52,37 +54,37 @@ impl Window {
 
 /// Plans to be sold by, and what is to be said about them.
 #[derive(Clone, Debug)]
-pub(crate) struct Seed {
+pub struct Seed {
     /// Valid plans with at least one running date each, ordered by train.
-    pub(crate) trains: Vec<TrainService>,
+    pub trains: Vec<TrainService>,
     /// What was skipped, projected or estimated.
-    pub(crate) notes: Vec<String>,
+    pub notes: Vec<String>,
 }
 
 /// A seed in figures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Summary {
+pub struct Summary {
     /// Trains.
-    pub(crate) trains: usize,
+    pub trains: usize,
     /// Stations that they call at, told apart by code.
-    pub(crate) stations: usize,
+    pub stations: usize,
     /// Runs that can be booked.
-    pub(crate) train_dates: usize,
+    pub train_dates: usize,
     /// Seats of all runs.
-    pub(crate) seats: usize,
+    pub seats: usize,
     /// First and last running date.
-    pub(crate) dates: Option<(String, String)>,
+    pub dates: Option<(String, String)>,
     /// Classes on offer.
-    pub(crate) classes: BTreeSet<String>,
+    pub classes: BTreeSet<String>,
     /// Currencies of the fares.
-    pub(crate) currencies: BTreeSet<String>,
+    pub currencies: BTreeSet<String>,
     /// The seed's notes.
-    pub(crate) notes: Vec<String>,
+    pub notes: Vec<String>,
 }
 
 /// Why there is no seed. Each says what, where and what to do.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SeedError {
+pub enum SeedError {
     /// Nothing is there.
     #[error("there is no timetable at {}; give the folder (or zip file) that holds stops.txt, trips.txt and so on", path.display())]
     NotFound {
@@ -170,7 +172,7 @@ impl Seed {
     }
 
     /// The seed in figures.
-    pub(crate) fn summary(&self) -> Summary {
+    pub fn summary(&self) -> Summary {
         let trains = &self.trains;
         let dates = || trains.iter().flat_map(|train| &train.running_dates);
         let first_and_last = dates().min().zip(dates().max());

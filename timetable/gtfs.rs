@@ -27,7 +27,7 @@ const EXAMPLES: usize = 3;
 
 /// Reads a feed (a folder or a zip file). Without a window trains run on the feed's own dates; with one, dates outside the
 /// feed's period run as a typical week of it, and the notes say so.
-pub(crate) fn gtfs(path: &Path, window: Option<Window>, templates: &Templates) -> Result<Seed, SeedError> {
+pub fn gtfs(path: &Path, window: Option<Window>, templates: &Templates) -> Result<Seed, SeedError> {
     window.map_or(Ok(()), check_days)?;
     let feed = read(path)?;
     let mut notes = Notes::default();

@@ -12,14 +12,14 @@ use serde::Deserialize;
 use super::SeedError;
 
 const BUILT_IN: &str = include_str!("template.toml");
-const BUILT_IN_NAME: &str = "seed/template.toml (compiled in)";
+const BUILT_IN_NAME: &str = "timetable/template.toml (compiled in)";
 /// Plans count their versions from here.
 const FIRST_VERSION: i64 = 1;
 
 /// Templates, in the order in which they are tried.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Templates {
+pub struct Templates {
     #[serde(rename = "template")]
     list: Vec<Template>,
 }
@@ -74,12 +74,12 @@ pub(crate) struct Timetabled {
 
 impl Templates {
     /// Those that are compiled in.
-    pub(crate) fn built_in() -> Result<Templates, SeedError> {
+    pub fn built_in() -> Result<Templates, SeedError> {
         Templates::parse(BUILT_IN, BUILT_IN_NAME)
     }
 
     /// Those of a file.
-    pub(crate) fn from_file(path: &Path) -> Result<Templates, SeedError> {
+    pub fn from_file(path: &Path) -> Result<Templates, SeedError> {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|error| SeedError::Template {
             file: file.clone(),
