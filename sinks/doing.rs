@@ -1,16 +1,16 @@
-//! What a sink was doing, and where: every error says so.
+//! The action of a sink and its place, which every error names.
 
 use interlock_streams::sink::{Advance, SinkError, Writer};
 
-/// What stands for a task where none is concerned.
+/// Stands for a task in errors that concern none.
 pub(crate) const AT_START: &str = "(at start)";
 
-/// What was being done, and where.
+/// An action of a sink and its place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Doing<'a> {
-    /// The task, or what stands for it at start.
+    /// The task, or the text that stands for it at the start.
     pub(crate) task: &'a str,
-    /// Such as `merging into occupancy_minute`.
+    /// The action, such as `merging into occupancy_minute`.
     pub(crate) what: &'a str,
     /// The database, as its user knows it: host, port, database and role (never the password), or the file.
     pub(crate) place: &'a str,
@@ -31,7 +31,7 @@ impl Doing<'_> {
         }
     }
 
-    /// The same, of one of the tasks of a write.
+    /// Returns the same action for one of the tasks of a write.
     pub(crate) fn of<'b>(&self, writer: &Writer<'b>) -> Doing<'b>
     where
         Self: 'b,
@@ -47,7 +47,7 @@ impl Doing<'_> {
         SinkError::Fenced { task, reason }
     }
 
-    /// Refuses a write unless its token is the one that holds the task.
+    /// Refuses a write unless its token is that of the task's holder.
     pub(crate) fn compare_token(&self, held: Option<&str>, ours: &str) -> Result<(), SinkError> {
         match held {
             Some(held) if held == ours => Ok(()),
@@ -56,7 +56,7 @@ impl Doing<'_> {
         }
     }
 
-    /// Refuses a write in which a position would go back.
+    /// Refuses a write that would move a position back.
     pub(crate) fn check_direction(&self, writers: &[Writer<'_>]) -> Result<(), SinkError> {
         let mut advances = writers.iter().flat_map(|writer| writer.advances);
         match advances.find(|advance| advance.to < advance.from) {
@@ -67,7 +67,7 @@ impl Doing<'_> {
         }
     }
 
-    /// Refuses a write of which not all positions were where it begins.
+    /// Refuses a write unless all stored positions equal those at which it begins.
     pub(crate) fn check_advanced(&self, writers: &[Writer<'_>], advanced: u64) -> Result<(), SinkError> {
         let advances = || writers.iter().flat_map(|writer| writer.advances);
         if advanced == advances().count() as u64 {

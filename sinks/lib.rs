@@ -1,7 +1,7 @@
-//! Where window partials are kept: one file for each database.
+//! Databases that keep windows: one file each.
 //!
 //! - [`timescale`]: TimescaleDB, for production and dashboards.
-//! - [`sqlite`]: SQLite, embedded, where nothing is to be installed.
+//! - [`sqlite`]: SQLite, embedded, for one process without a server.
 
 mod doing;
 mod sql;

@@ -1,8 +1,8 @@
-//! What the SQL of all databases has in common.
+//! SQL that all databases share.
 
 use interlock_streams::sink::{Merge, WindowTable};
 
-/// An identifier as SQL writes it.
+/// Quotes an identifier.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
@@ -14,8 +14,8 @@ pub(crate) fn insert_into(table: &WindowTable) -> String {
     format!("INSERT INTO {} AS stored ({})", quoted(&table.name), columns.join(", "))
 }
 
-/// `ON CONFLICT ("k") DO UPDATE SET "total" = stored."total" + excluded."total"`: what is merged how. `extreme` says how a
-/// database takes the smaller or larger of a stored and a new value, of which either may be null.
+/// `ON CONFLICT ("k") DO UPDATE SET "total" = stored."total" + excluded."total"`: merges each measure. `extreme` writes
+/// the database's expression for the smaller or larger of a stored and a new value; either may be null.
 pub(crate) fn on_conflict(table: &WindowTable, extreme: fn(Merge, &str) -> String) -> String {
     let keys: Vec<String> = table.keys.iter().map(|key| quoted(key)).collect();
     let merged = table.measures.iter().map(|(name, merge)| {
@@ -30,7 +30,7 @@ pub(crate) fn on_conflict(table: &WindowTable, extreme: fn(Merge, &str) -> Strin
     format!("ON CONFLICT ({}) DO UPDATE SET {}", keys.join(", "), merged.join(", "))
 }
 
-/// Selects nothing from a table, but fails where it lacks a column.
+/// Returns a query that selects nothing, and fails if the table lacks a column.
 pub(crate) fn select_nothing(table: &WindowTable) -> String {
     let names = table.keys.iter().chain(table.measures.iter().map(|(name, _)| name));
     let columns: Vec<String> = names.map(|name| quoted(name)).collect();

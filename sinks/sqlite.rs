@@ -1,11 +1,11 @@
 //! Windows in SQLite: in memory or in a file, for one process.
 //!
-//! The same rule as in [`crate::timescale`]: token, positions and rows are one transaction. All writers of the process
-//! share one connection and take turns, as SQLite would make them anyway.
+//! As in [`crate::timescale`], token, positions and rows are one transaction. All writers of the process share one
+//! connection and take turns, which SQLite would enforce anyway.
 //!
-//! A file is written ahead (WAL) with `synchronous = NORMAL`: it survives the process whatever happens to it, and after a
-//! power cut it may lack its last moments, positions and rows together. Then the tasks go on from the stored positions,
-//! so nothing is lost that the log still has.
+//! A file uses a write-ahead log (WAL) with `synchronous = NORMAL`. It survives any end of the process. After a power
+//! cut it may lack its last moments, positions and rows together. The tasks then continue from the stored positions, so
+//! nothing is lost that the log still has.
 
 mod upsert;
 
@@ -26,7 +26,7 @@ use upsert::upsert;
 use crate::doing::{AT_START, Doing};
 use crate::sql::select_nothing;
 
-/// How long a write waits for another program that has the file locked.
+/// Longest wait of a write for another program that has locked the file.
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Window tables in SQLite.
@@ -37,19 +37,19 @@ pub struct SqliteSink {
 }
 
 impl SqliteSink {
-    /// Tables that last as long as this value.
+    /// Opens tables in memory. They last as long as this value.
     ///
     /// # Errors
-    /// [`SinkError::Fatal`] where there is no memory.
+    /// [`SinkError::Fatal`] if there is no memory.
     pub async fn in_memory() -> Result<Self, SinkError> {
         let options = SqliteConnectOptions::new().in_memory(true);
         Self::connect(&options, "SQLite in memory".into()).await
     }
 
-    /// Tables in a file, which is created where it is missing.
+    /// Opens tables in a file, and creates the file if it is missing.
     ///
     /// # Errors
-    /// [`SinkError::Fatal`] where the file can't be used, [`SinkError::Unavailable`] where another program has it locked.
+    /// [`SinkError::Fatal`] if the file can't be used, [`SinkError::Unavailable`] if another program has locked it.
     pub async fn open(file: &Path) -> Result<Self, SinkError> {
         let options = SqliteConnectOptions::new()
             .filename(file)
@@ -79,7 +79,7 @@ impl SqliteSink {
         })
     }
 
-    /// Checks that tables are there with the columns that their windows need.
+    /// Checks that the tables exist with the columns that their windows need.
     ///
     /// # Errors
     /// [`SinkError::Fatal`] naming the table and column.
@@ -94,7 +94,7 @@ impl SqliteSink {
         Ok(())
     }
 
-    /// The connection, for reading. As long as it's held nothing is written, so that all of it is as of one moment.
+    /// Returns the connection for reading. Nothing is written while it is held, so that all reads see the same state.
     pub async fn lock(&self) -> MutexGuard<'_, SqliteConnection> {
         self.connection.lock().await
     }
@@ -174,7 +174,7 @@ async fn compare_token(connection: &mut SqliteConnection, doing: Doing<'_>, toke
     doing.compare_token(held.as_deref(), &token.0)
 }
 
-/// Advances the positions; refuses unless all of them are where the write begins.
+/// Advances the positions. Refuses unless all of them equal those at which the write begins.
 async fn advance(connection: &mut SqliteConnection, doing: Doing<'_>, writers: &[Writer<'_>]) -> Result<(), SinkError> {
     doing.check_direction(writers)?;
     let mut advanced = 0;
@@ -192,8 +192,8 @@ async fn advance(connection: &mut SqliteConnection, doing: Doing<'_>, writers: &
     doing.check_advanced(writers, advanced)
 }
 
-/// Sorts an error of the driver or the database. <https://www.sqlite.org/rescode.html>: of a code the lowest byte is the
-/// primary one.
+/// Sorts an error of the driver or the database. The lowest byte of a code is the primary one:
+/// <https://www.sqlite.org/rescode.html>.
 fn failed(doing: Doing<'_>, error: &sqlx::Error) -> SinkError {
     let sqlx::Error::Database(said) = error else {
         return doing.fatal(&error.to_string());

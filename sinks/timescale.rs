@@ -1,4 +1,4 @@
-//! Windows in TimescaleDB, or in a plain PostgreSQL where that extension is missing.
+//! Windows in TimescaleDB, or in plain PostgreSQL without that extension.
 //!
 //! ```text
 //!  write ─> BEGIN ─> sink_tasks: my token?   (locks the task's row: two writers of one task take turns)
@@ -7,9 +7,9 @@
 //!                 ─> COMMIT
 //! ```
 //!
-//! Position and effect are one transaction, so the tables count every event once whatever is lost in between: an answer
-//! that doesn't come is [`SinkError::Unavailable`], and the writer starts over from the stored positions. The tables are
-//! in `timescale/migrations/`, the views for dashboards too; `README.md` of this crate lists them.
+//! Position and effect are one transaction, so the tables count every event once. A lost answer is
+//! [`SinkError::Unavailable`], and the writer starts over from the stored positions. `timescale/migrations/` creates
+//! the tables and the views for dashboards; `README.md` of this crate lists them.
 
 mod connections;
 mod errors;
@@ -35,19 +35,19 @@ use upsert::upsert;
 use crate::doing::{AT_START, Doing};
 use crate::sql::{quoted, select_nothing};
 
-/// How a [`TimescaleSink`] behaves; the defaults suit a worker.
+/// Options of a [`TimescaleSink`]. The defaults suit a worker.
 #[derive(Clone, Debug)]
 pub struct TimescaleOptions {
-    /// Schema of the tables; none leaves it to the role's `search_path`. It must exist.
+    /// Schema of the tables, which must exist; `None` leaves it to the role's `search_path`.
     pub schema: Option<String>,
-    /// Connections at most; more calls than these wait for one another.
+    /// Maximum number of connections; further calls wait.
     pub connections_max: usize,
-    /// Longest time that a call takes, connecting included.
+    /// Longest duration of a call, including connecting.
     pub deadline: Duration,
-    /// Bring the tables up to date on connecting. Off, the role needs no right to create anything, and the tables must
-    /// be there.
+    /// Whether to bring the tables up to date when connecting. If not, the tables must exist, and the role needs no
+    /// right to create anything.
     pub migrate: bool,
-    /// Longest time that bringing them up to date takes, waiting for other workers that do so included.
+    /// Longest duration of a migration, including the wait for other workers that migrate.
     pub migration_deadline: Duration,
 }
 
@@ -70,18 +70,18 @@ pub struct TimescaleSink {
 }
 
 impl TimescaleSink {
-    /// Connects, and brings the tables up to date. Several workers may start at once: one of them migrates, the others
-    /// wait for it.
+    /// Connects, and brings the tables up to date. If several workers start at once, one of them migrates and the
+    /// others wait.
     ///
-    /// `url`: `postgres://role:password@host:port/database`, with the parameters that libpq knows (`sslmode`, …).
+    /// `url` is `postgres://role:password@host:port/database`, with libpq's parameters (`sslmode`, …).
     ///
     /// # Errors
-    /// [`SinkError::Unavailable`] where the database can't be reached, [`SinkError::Fatal`] where it can and it's of no
-    /// use. Neither names the password.
+    /// [`SinkError::Unavailable`] if the database can't be reached, [`SinkError::Fatal`] if it can't be used. Neither
+    /// contains the password.
     pub async fn connect(url: &str, options: &TimescaleOptions) -> Result<Self, SinkError> {
         let mut address: PgConnectOptions = url.parse().map_err(|_| SinkError::Fatal {
             task: AT_START.into(),
-            // The parser's own message may quote the address, and with it the password.
+            // The parser's own message may quote the address, including the password.
             reason: "the database's address can't be read: write postgres://role:password@host:5432/database".into(),
         })?;
         if let Some(schema) = &options.schema {
@@ -97,8 +97,8 @@ impl TimescaleSink {
         Ok(sink)
     }
 
-    /// Checks that tables are there with the columns that their windows need, so that a worker says so at start and not
-    /// with the first event.
+    /// Checks that the tables exist with the columns that their windows need, so that a worker fails at the start and
+    /// not at the first event.
     ///
     /// # Errors
     /// [`SinkError::Fatal`] naming the table and column.
@@ -204,7 +204,7 @@ async fn take(
     positions.collect()
 }
 
-/// Locks the tasks until the end of the transaction and refuses unless their tokens are those that hold them.
+/// Locks the tasks until the end of the transaction. Refuses unless the stated tokens are those of their holders.
 async fn compare_tokens(
     connection: &mut PgConnection,
     doing: Doing<'_>,
@@ -220,7 +220,7 @@ async fn compare_tokens(
     })
 }
 
-/// Advances the positions; refuses unless all of them are where the write begins.
+/// Advances the positions. Refuses unless all of them equal those at which the write begins.
 async fn advance(connection: &mut PgConnection, doing: Doing<'_>, writers: &[Writer<'_>]) -> Result<(), SinkError> {
     doing.check_direction(writers)?;
     let (mut tasks, mut topics, mut partitions) = (Vec::new(), Vec::new(), Vec::new());
@@ -240,7 +240,8 @@ async fn advance(connection: &mut PgConnection, doing: Doing<'_>, writers: &[Wri
     doing.check_advanced(writers, advanced.rows_affected())
 }
 
-/// Brings the tables up to date under a lock that lets one worker do it, and makes hypertables where that can be.
+/// Brings the tables up to date, under a lock for one worker at a time, and creates hypertables if the extension
+/// exists.
 async fn migrate(address: &PgConnectOptions, deadline: Duration) -> Result<(), SinkError> {
     let place = place(address);
     let doing = Doing {
@@ -252,7 +253,7 @@ async fn migrate(address: &PgConnectOptions, deadline: Duration) -> Result<(), S
         let connected = bounded(address, deadline).connect().await;
         let mut connection = connected.map_err(|e| doing.failed(&e))?;
         let mut migrator: Migrator = sqlx::migrate!("timescale/migrations");
-        // Migrations only add: an older worker goes on beside a newer one.
+        // Migrations only add, so an older worker can run beside a newer one.
         let migrator = migrator.set_ignore_missing(true);
         migrator
             // What Migrator::run does; the compiler can't see that `run` itself may move between threads.

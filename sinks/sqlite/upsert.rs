@@ -1,4 +1,5 @@
-//! Rows into a table, as many in one statement as SQLite takes, built from the table's description:
+//! Merges rows into a table, as many per statement as SQLite accepts. The statement is built from the table's
+//! description:
 //!
 //! ```sql
 //! INSERT INTO "t" AS stored ("k", "total", "largest") VALUES (?, ?, ?), (?, ?, ?)
@@ -28,7 +29,7 @@ pub(super) async fn upsert(
     partials: &Partials,
 ) -> Result<(), SinkError> {
     let table = &partials.table;
-    // The table's columns in its order, so that a missing one is named.
+    // The columns are taken in the table's order, so that an error names a missing one.
     let rows = merge_partials(table, std::slice::from_ref(&partials.rows)).map_err(|e| doing.fatal(&e.to_string()))?;
     let columns = columns(&rows).map_err(|reason| doing.fatal(&reason))?;
     let (insert, merge) = (insert_into(table), on_conflict(table, extreme));
@@ -52,7 +53,7 @@ pub(super) async fn upsert(
     Ok(())
 }
 
-/// Columns as SQLite stores them: text, or integers (instants in milliseconds, dates in days).
+/// Converts columns to SQLite's types: text, or integers (instants in milliseconds, dates in days).
 fn columns(rows: &RecordBatch) -> Result<Vec<ArrayRef>, String> {
     let columns = rows.columns().iter().zip(rows.schema_ref().fields());
     let columns = columns.map(|(column, field)| {
@@ -80,7 +81,7 @@ fn bind(arguments: &mut SqliteArguments, column: &ArrayRef, at: usize) -> Result
     }
 }
 
-/// SQLite's own give null where either is null.
+/// Returns the expression for the smaller or larger value; SQLite's functions return null if either is null.
 fn extreme(merge: Merge, name: &str) -> String {
     let function = if merge == Merge::Min { "min" } else { "max" };
     format!("{function}(coalesce(stored.{name}, excluded.{name}), coalesce(excluded.{name}, stored.{name}))")

@@ -1,6 +1,6 @@
 //! [`TimescaleSink`] against a real database: set `INTERLOCK_DATABASE_URL`, such as
-//! `postgres://interlock@127.0.0.1:5432/interlock` (`eval "$(scripts/services env)"`). Each test has a schema of its own
-//! and drops it.
+//! `postgres://interlock@127.0.0.1:5432/interlock` (`eval "$(scripts/services env)"`). Each test has a schema of its
+//! own and drops it.
 
 mod database;
 

@@ -1,8 +1,8 @@
-//! Connections of one sink: few, opened when needed, thrown away after any trouble, and never waited for longer than the
+//! The connections of one sink: few, opened when needed, discarded after any error, and never waited for beyond the
 //! deadline.
 //!
-//! A pool would test, recycle and hand out again what a deadline interrupted in the middle of an answer. Here only a
-//! connection whose work ended well is used again, so that no error outlives its connection.
+//! A pool would test and reuse a connection that a deadline interrupted in the middle of an answer. Here only a
+//! connection whose work succeeded is used again, so no error outlives its connection.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,8 +14,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::doing::Doing;
 
-/// Of the deadline for the whole of a call, the part that the server may spend on one statement, or wait for us inside
-/// a transaction: it ends what we no longer wait for.
+/// The share of a call's deadline that the server may spend on one statement, or wait inside a transaction. The server
+/// thus ends work that the caller no longer waits for.
 const SERVER_SHARE_PERCENT: u32 = 80;
 
 /// The connections of one sink.
@@ -44,7 +44,7 @@ impl Connections {
         &self.place
     }
 
-    /// Waits for some work, but not for longer than the deadline.
+    /// Runs some work, but not beyond the deadline.
     pub(super) async fn within_deadline<T>(
         &self,
         doing: Doing<'_>,
@@ -54,13 +54,13 @@ impl Connections {
         let done = tokio::time::timeout(self.deadline, work).await;
         let done = done.unwrap_or_else(|_| Err(late()));
         if done.is_err() {
-            // What broke one connection has probably broken the others.
+            // The cause has probably broken the other connections too.
             self.idle().clear();
         }
         done
     }
 
-    /// A connection for one piece of work; dropping it closes it and rolls back what it had begun.
+    /// Returns a connection for one piece of work. Dropping it closes it, which rolls back an open transaction.
     pub(super) async fn lease(&self, doing: Doing<'_>) -> Result<Lease<'_>, SinkError> {
         let permit = self.permits.acquire().await.ok();
         let idle = self.idle().pop();
@@ -71,7 +71,7 @@ impl Connections {
         Ok(Lease { connection, permit })
     }
 
-    /// Keeps a connection whose work ended well.
+    /// Takes back a connection whose work succeeded.
     pub(super) fn give_back(&self, lease: Lease<'_>) {
         self.idle().push(lease.connection);
         drop(lease.permit);
@@ -88,22 +88,23 @@ pub(super) struct Lease<'a> {
     permit: Option<SemaphorePermit<'a>>,
 }
 
-/// Host, port, database and role of an address: all but the password.
+/// Returns host, port, database and role of an address, without the password.
 pub(super) fn place(options: &PgConnectOptions) -> String {
     let (role, host, port) = (options.get_username(), options.get_host(), options.get_port());
     let database = options.get_database().unwrap_or(role);
     format!("{role}@{host}:{port}/{database}")
 }
 
-/// Lets the server end by itself what nobody waits for any more.
+/// Makes the server end work that nobody waits for any more.
 pub(super) fn bounded(options: &PgConnectOptions, deadline: Duration) -> PgConnectOptions {
     let server_ms = (deadline * SERVER_SHARE_PERCENT / 100).as_millis().max(1).to_string();
     let settings = [
         ("statement_timeout", server_ms.as_str()),
         ("idle_in_transaction_session_timeout", server_ms.as_str()),
         ("timezone", "UTC"),
-        // A database that dies may lose its last moments, positions and rows together: the next write is then refused,
-        // and the task goes back to the stored position. Waiting for the disk at each commit would buy nothing.
+        // A crash of the database may lose its last moments, positions and rows together. The next write is then
+        // refused, and the task goes back to the stored position. Waiting for the disk at each commit would gain
+        // nothing.
         ("synchronous_commit", "off"),
     ];
     let name = options.get_application_name().unwrap_or("interlock-sink");

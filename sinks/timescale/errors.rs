@@ -1,4 +1,4 @@
-//! What the database says, sorted by what the caller does next.
+//! Sorts the database's errors by what the caller does next.
 
 use interlock_streams::sink::SinkError;
 use sqlx::migrate::MigrateError;
@@ -18,7 +18,7 @@ impl Doing<'_> {
                     None => self.fatal(&reason),
                 }
             }
-            // Certificates are renewed.
+            // A certificate may be renewed.
             sqlx::Error::Tls(_) => self.unavailable(&format!(
                 "{error}; is it signed by what sslrootcert in the address names, for this host, and not expired?"
             )),
@@ -41,20 +41,20 @@ impl Doing<'_> {
     }
 }
 
-/// Whether trouble passes by itself: the connection, a conflict with another transaction, a server that starts, stops
-/// or stands by. <https://www.postgresql.org/docs/17/errcodes-appendix.html>
+/// Returns whether an error may pass by itself: a broken connection, a conflict with another transaction, a server that
+/// starts, stops or stands by. <https://www.postgresql.org/docs/17/errcodes-appendix.html>
 fn passes(code: &str, message: &str) -> bool {
     match code {
         "25P03" | "25P04" => true, // idle in transaction or transaction for too long: we were away
         "25006" => true,           // read-only: a standby that is about to be promoted
         "55P03" => true,           // lock not available
-        // "tuple concurrently updated", and "cache lookup failed for relation": somebody dropped it meanwhile.
+        // "tuple concurrently updated", and "cache lookup failed for relation": another session dropped it.
         "XX000" => message.contains("concurrently") || message.starts_with("cache lookup failed"),
         _ => matches!(code.get(..2), Some("08" | "40" | "53" | "57" | "58")),
     }
 }
 
-/// What to do about an error that doesn't pass.
+/// Returns advice for an error that does not pass by itself.
 fn advice(code: &str) -> Option<&'static str> {
     Some(match code {
         "42P01" | "42703" | "42883" | "3F000" => {

@@ -1,14 +1,14 @@
-//! Begins windows anew: empties tables and forgets the positions of those who write them, in one transaction.
+//! Restarts windows: empties tables and removes the positions of their writers, in one transaction.
 //!
 //! ```text
-//!  BEGIN ─> LOCK sink_tasks      (waits for writes that are under way; holds back the next ones, and new tasks)
-//!        ─> fresh tokens ─> positions gone ─> tables empty
+//!  BEGIN ─> LOCK sink_tasks      (waits for running writes; holds back further ones, and new tasks)
+//!        ─> fresh tokens ─> positions removed ─> tables emptied
 //!  COMMIT
 //! ```
 //!
-//! Afterwards each writer is refused, at its next write or at its next idle check. It takes its tasks again, finds no
-//! position, and begins with the first event that its topics keep: what it does at its very first start. Before the
-//! commit nothing has happened, whoever is interrupted.
+//! Afterwards each writer is refused at its next write or idle check. It acquires its tasks again, finds no position,
+//! and begins with the first event that its topics keep, as at its very first start. If the transaction is interrupted,
+//! nothing has changed.
 
 use interlock_streams::ledger::Token;
 use interlock_streams::record::TopicPartition;
@@ -19,10 +19,10 @@ use sqlx::{Acquire, AssertSqlSafe, Executor, Row};
 use super::TimescaleSink;
 use crate::sql::quoted;
 
-/// Instead of a task's name, in errors.
+/// Stands for a task's name in errors.
 const ALL_TASKS: &str = "(all)";
 
-/// How far a task is in one of its partitions.
+/// The position of a task in one of its partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskPosition {
     /// The task.
@@ -33,25 +33,24 @@ pub struct TaskPosition {
     pub next_offset: i64,
 }
 
-/// Which windows begin anew.
+/// The windows to restart.
 #[derive(Clone, Debug)]
 pub struct Restart<'a> {
     /// The tables.
     pub tables: &'a [String],
     /// The groups whose tasks write into them.
     pub groups: &'a [String],
-    /// All groups of the application. Somebody else's rows could not be told apart and would be lost.
+    /// All groups of the application. Rows of another application could not be told apart and would be lost.
     pub known: &'a [String],
     /// A fresh token.
     pub token: &'a Token,
 }
 
 impl TimescaleSink {
-    /// Empties the tables and lets their writers begin with the first event; returns where they were.
+    /// Empties the tables, and makes their writers begin with the first event. Returns their positions before.
     ///
     /// # Errors
-    /// [`SinkError::Fatal`] where tasks of groups that are not known write into this database, too. Unless it succeeds,
-    /// everything is as before.
+    /// [`SinkError::Fatal`] if tasks of unknown groups write into this database too. On an error nothing has changed.
     pub async fn restart(&self, restart: &Restart<'_>) -> Result<Vec<TaskPosition>, SinkError> {
         let connections = &self.connections;
         let doing = self.doing(ALL_TASKS, "beginning the windows anew");
@@ -86,10 +85,10 @@ impl TimescaleSink {
         restarted.await
     }
 
-    /// How far the tasks of some groups are.
+    /// Returns the positions of the tasks of some groups.
     ///
     /// # Errors
-    /// What the database says.
+    /// Errors of the database.
     pub async fn progress(&self, groups: &[String]) -> Result<Vec<TaskPosition>, SinkError> {
         let connections = &self.connections;
         let doing = self.doing(ALL_TASKS, "asking for the positions");

@@ -1,4 +1,5 @@
-//! Rows into a table, in one statement whatever their number, built from the table's description and the rows' types:
+//! Merges any number of rows into a table by one statement, which is built from the table's description and the rows'
+//! types:
 //!
 //! ```sql
 //! INSERT INTO "t" AS stored ("k", "total", "largest")
@@ -28,8 +29,8 @@ pub(super) async fn upsert(
 ) -> Result<(), SinkError> {
     let table = &partials.table;
     let rows = presentable(&partials.rows).map_err(|reason| doing.fatal(&reason))?;
-    // Unique keys, because a row can be updated only once in a statement; ascending ones, because writers that lock in
-    // the same order don't deadlock.
+    // Keys are unique, because a statement can update a row only once, and ascending, because writers that lock in the
+    // same order don't deadlock.
     let rows = merge_partials(table, &[rows]).map_err(|e| doing.fatal(&e.to_string()))?;
     let (sql, arguments) = statement(table, &rows).map_err(|reason| doing.fatal(&reason))?;
     let statement = sqlx::query_with(AssertSqlSafe(sql), arguments);
@@ -37,7 +38,7 @@ pub(super) async fn upsert(
     Ok(())
 }
 
-/// PostgreSQL's text has every character but NUL; keys come from the world outside.
+/// Replaces NUL, the only character that PostgreSQL's text cannot hold; keys come from outside.
 fn presentable(rows: &RecordBatch) -> Result<RecordBatch, String> {
     let columns = rows.columns().iter().map(|column| match column.as_string_opt::<i32>() {
         Some(text) if text.value_data().contains(&0) => {
@@ -49,7 +50,7 @@ fn presentable(rows: &RecordBatch) -> Result<RecordBatch, String> {
     RecordBatch::try_new(rows.schema(), columns.collect()).map_err(|e| e.to_string())
 }
 
-/// The statement for rows that have the table's columns, keys first.
+/// Returns the statement for rows that have the table's columns, keys first.
 fn statement(table: &WindowTable, rows: &RecordBatch) -> Result<(String, PgArguments), String> {
     let mut arguments = PgArguments::default();
     let mut types = Vec::new();
@@ -62,13 +63,13 @@ fn statement(table: &WindowTable, rows: &RecordBatch) -> Result<(String, PgArgum
     Ok((sql, arguments))
 }
 
-/// PostgreSQL's own leave nulls out.
+/// Returns the expression for the smaller or larger value; PostgreSQL's functions ignore nulls.
 fn extreme(merge: Merge, name: &str) -> String {
     let function = if merge == Merge::Min { "LEAST" } else { "GREATEST" };
     format!("{function}(stored.{name}, excluded.{name})")
 }
 
-/// Adds a column as an array and says of which type.
+/// Binds a column as an array, and returns the array's type.
 fn bind(arguments: &mut PgArguments, column: &ArrayRef) -> Result<&'static str, String> {
     let (added, sql_type) = match column.data_type() {
         DataType::Int64 => {
