@@ -1,5 +1,5 @@
-//! Outcomes as events. First answers and repeated ones are written here from the same stored outcome, so that a repeated
-//! answer can't differ from the first (R3).
+//! Writes outcomes as events. First and repeated answers come from the same stored outcome, so a repeated answer cannot
+//! differ from the first (R3).
 
 use interlock_schemas::{
     BookingCancelled, BookingConfirmed, BookingRejected, BookingWaitlisted, CancelledPassenger, Command, Event,
@@ -13,7 +13,7 @@ use crate::plan::Plan;
 use crate::rejection::clip;
 use crate::train_date::Open;
 
-/// An accepted booking: who got seats and who waits.
+/// Writes the answer to an accepted booking: the passengers with seats, and those who wait.
 pub(crate) fn booking(step: &mut Step<'_>, open: &Open, booking: &Booking) {
     let request_id = step.request_id();
     let seated = booking
@@ -45,7 +45,7 @@ pub(crate) fn booking(step: &mut Step<'_>, open: &Open, booking: &Booking) {
     }
 }
 
-/// Passengers of a booking got these seats: at once, or by promotion (which moves no money, R18).
+/// Writes that passengers got these seats: at once, or by promotion (which moves no money, R18).
 pub(crate) fn confirmed(
     step: &mut Step<'_>,
     open: &Open,
@@ -70,7 +70,7 @@ pub(crate) fn confirmed(
     }));
 }
 
-/// Passengers of a booking gave their places back.
+/// Writes that passengers of a booking were cancelled.
 pub(crate) fn cancellation(step: &mut Step<'_>, open: &Open, booking: &Booking, cancellation: &Cancellation) {
     let Command::Cancel(request) = step.command else { return };
     let passengers: Vec<CancelledPassenger> = cancellation
@@ -108,7 +108,7 @@ pub(crate) fn cancellation(step: &mut Step<'_>, open: &Open, booking: &Booking, 
     }));
 }
 
-/// A refused command. A refused cancellation names nothing of the booking: it may be somebody else's.
+/// Writes the refusal of a command. A refused cancellation shows nothing of the booking, which may be another user's.
 pub(crate) fn rejection(step: &mut Step<'_>, code: Text, message: Text) {
     let (subject, named) = match step.command {
         Command::Book(request) => {
@@ -185,7 +185,7 @@ fn subject(plan: &Plan, request_id: &Text, booking: &Booking) -> Subject {
     }
 }
 
-/// A client's text as far as an event may repeat it.
+/// Shortens a client's text to the length that an event may repeat.
 fn cut(text: &Text) -> Text {
     match clip(text, TEXT_CHARS_MAX) {
         whole if whole.len() == text.len() => text.clone(),

@@ -19,7 +19,7 @@ use crate::train_date::{AllotmentState, Open};
 use crate::waitlist::Ahead;
 use crate::{AGE_MAX, PASSENGERS_MAX, TATKAL_PASSENGERS_MAX, TEXT_CHARS_MAX};
 
-/// Emits the answer to a booking, or says why it is refused.
+/// Emits the answer to a booking, or returns the reason of its refusal.
 pub(crate) fn book(step: &mut Step<'_>, ledger: &Ledger, open: &Open, request: &BookingRequest) -> Result<(), Refusal> {
     people_are_possible(&request.passengers)?;
     let plan = &*open.plan;
@@ -58,7 +58,7 @@ struct Wanted<'a> {
 }
 
 impl Wanted<'_> {
-    /// Seats for the first passengers of the request, as many as can be seated; none if all must wait.
+    /// Returns seats for as many of the first passengers as can be seated; none if all must wait.
     fn seating(&self) -> Result<Option<Seating>, Refusal> {
         let (wishes, plan) = (self.wishes(), self.open.plan.service());
         let fitting = Fitting::new(&self.state.block, self.segment);
@@ -84,8 +84,9 @@ impl Wanted<'_> {
             .collect()
     }
 
-    /// How many of the party can be seated now: all or none, or as many as fit with `partial_confirmation` (R12). Under
-    /// LEG_STRICT those who wait leave less room for a newcomer, too (R16, R17); under FIFO_SKIP none of them fits.
+    /// Returns how many of the party can be seated now: all or none, or with `partial_confirmation` as many as fit
+    /// (R12). Under LEG_STRICT the waiting passengers also reduce the room for a newcomer (R16, R17); under FIFO_SKIP
+    /// none of them fits.
     fn seatable(&self, fitting: &Fitting<'_>, policy: PromotionPolicy) -> usize {
         let ahead = match policy {
             PromotionPolicy::FifoSkip => None,
@@ -203,7 +204,7 @@ fn find_allotment(plan: &Plan, request: &BookingRequest) -> Result<usize, Refusa
     })
 }
 
-/// R12: at most six, four in the tatkal quota.
+/// Returns the largest party (R12): six, or four in the tatkal quota.
 fn party_is_possible(request: &BookingRequest) -> Result<(), Refusal> {
     let count = request.passengers.len();
     let max = if request.quota == TATKAL {
@@ -224,7 +225,7 @@ fn party_is_possible(request: &BookingRequest) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The quota's own sale window holds, else the common one; a plan without either is always on sale.
+/// Applies the quota's own sale window, or else the common one. A plan without either is always on sale.
 fn sale_is_on(step: &Step<'_>, open: &Open, request: &BookingRequest, segment: Segment) -> Result<(), Refusal> {
     let (plan, now) = (&open.plan, step.at.time);
     let windows = &plan.service().sale;

@@ -12,10 +12,10 @@ use crate::rejection::{Refusal, RejectionCode, clip};
 use crate::train_date::{Open, TrainDate};
 use crate::waitlist::Party;
 
-/// Most moves that one event tells of: with the longest ids half of what a record may have. Plans allow lists of thousands.
+/// Most moves in one event: with the longest ids, half the size limit of a record. Plans allow lists of thousands.
 const MOVES_MAX: usize = 400;
 
-/// Emits the answer to a cancellation and what follows from it, or says why it is refused.
+/// Emits the answer to a cancellation and its consequences, or returns the reason of its refusal.
 pub(crate) fn cancel(
     step: &mut Step<'_>,
     train_date: Option<&TrainDate>,
@@ -52,7 +52,7 @@ pub(crate) fn cancel(
     Ok(())
 }
 
-/// The passengers that a request names, ascending and each once; all if it names none.
+/// Returns the passengers that a request names, ascending and without repeats; all if it names none.
 fn named_travellers<'a>(booking: &'a Booking, request: &CancellationRequest) -> Result<Vec<&'a Traveller>, Refusal> {
     let known = |index: i32| booking.traveller(index).is_some();
     if let Some(unknown) = request.passengers.iter().find(|index| !known(**index)) {
@@ -92,7 +92,7 @@ fn give_back(open: &Open, booking: &Booking, traveller: &Traveller, now: i64) ->
     }
 }
 
-/// R16: promotions to a fixpoint, then the new places of those who still wait.
+/// Emits promotions until nobody else fits (R16), then the new places of those who still wait.
 fn what_follows(
     step: &mut Step<'_>,
     train_date: &TrainDate,

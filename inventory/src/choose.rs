@@ -1,19 +1,21 @@
-//! Which seats a party gets (R7).
+//! Chooses the seats of a party (R7).
 //!
-//! **One passenger.** Of the seats that fit: those of the wished kind if there are any (a hard wish that finds none: no
-//! seat at all), of these the one with the smallest free gap around the segment, of these the first in the train.
+//! **One passenger.** Of the seats that fit, those of the preferred kind if there are any (without one, a hard
+//! preference gets no seat); of these the one with the smallest free gap around the segment; of these the first in the
+//! train.
 //!
 //! **Several.** First the place, then the seats in it:
 //! 1. the bay with enough fitting seats, fewest left over, first in the train;
 //! 2. else the coach with enough fitting seats, fewest left over, first in the train;
-//! 3. else as few coaches as will do, those with the most fitting seats first.
+//! 3. else as few coaches as possible, those with the most fitting seats first.
 //!
-//! Hard wishes must all come true, so a place that can't grant them doesn't count, and if the whole allotment can't, nobody is
-//! seated. Within the place, in listed order, hard wishes are served, then soft ones, then those without (or whose soft wish
-//! can't come true), each with the first seat by (coach rank in case 3, gap, place in the train). As each wish names one
-//! kind of berth, serving them one by one grants as many as can be granted together.
+//! All hard preferences must be met. A place that cannot meet them is skipped, and if the whole allotment cannot,
+//! nobody is seated. Within the place, passengers with hard preferences are served first, then those with soft ones,
+//! then the rest (including those whose soft preference cannot be met), each group in listed order and each passenger
+//! with the first seat by (coach rank in case 3, gap, place in the train). A preference names one kind of berth, so
+//! serving the passengers one by one meets as many preferences as can be met together.
 //!
-//! The switch [`Allocation::FirstFit`] leaves gaps out of these comparisons and changes nothing else.
+//! [`Allocation::FirstFit`] omits the gaps from these comparisons and changes nothing else.
 
 use std::ops::Range;
 
@@ -23,7 +25,7 @@ use smallvec::SmallVec;
 use crate::plan::{Allotment, BERTHS};
 use crate::seats::{Fitting, SeatSet, both, count_in, is_member, members};
 
-/// What one passenger would like.
+/// The preference of one passenger.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wish {
     berth: Option<Berth>,
@@ -31,7 +33,7 @@ pub(crate) struct Wish {
 }
 
 impl Wish {
-    /// A wish without a berth is never hard.
+    /// Whether the preference is a condition; never without a berth.
     pub(crate) fn new(preference: BerthPreference, hard: bool) -> Wish {
         let berth = match preference {
             BerthPreference::None => None,
@@ -54,13 +56,13 @@ impl Wish {
     }
 }
 
-/// Seats by their place in the allotment, in the order of the wishes.
+/// Indices of seats in the allotment, in the order of the preferences.
 pub(crate) struct Seating {
     pub(crate) seats: SmallVec<[usize; 6]>,
     pub(crate) tier: Tier,
 }
 
-/// Seats for a party; none if fewer seats fit than it has members, or a hard wish can't come true.
+/// Returns seats for a party; `None` if too few seats fit or a hard preference cannot be met.
 pub(crate) fn choose(
     fitting: &Fitting<'_>,
     allotment: &Allotment,
@@ -163,7 +165,7 @@ impl Choice<'_> {
     }
 }
 
-/// What a place must offer: seats in all, and seats of each kind that is a condition.
+/// The seats that a place must offer: in total, and of each kind that is a condition.
 struct Demand<'a> {
     fit: &'a [u64],
     seats: usize,

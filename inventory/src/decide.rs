@@ -1,7 +1,8 @@
-//! `decide`: what a command causes. Pure: the same state, command, plan and context give the same events.
+//! `decide` returns the events that a command causes. It is pure: the same state, command, plan and context give the
+//! same events.
 //!
-//! Events of one command come in this order: OPENED (its first sight of a plan), ANSWER (two where a party is split between
-//! seats and waitlist), PROMOTIONs in the order of promotion, POSITION of the list that moved.
+//! The events of one command come in this order: OPENED (if it opens the train-date), ANSWER (two if a party is split
+//! between seats and waitlist), PROMOTIONs in the order of promotion, POSITION of the list that moved.
 
 use std::sync::Arc;
 
@@ -19,25 +20,25 @@ use crate::rejection::{Refusal, RejectionCode, clip};
 use crate::train_date::{Open, TrainDate};
 use crate::{TEXT_CHARS_MAX, key};
 
-/// Where a command comes from, and what its events are to be numbered.
+/// The source of a command, and the numbering of its events.
 #[derive(Clone, Copy, Debug)]
 pub struct CommandContext<'a> {
     /// The ledger: the partition of `booking-requests`.
     pub ledger: i32,
-    /// Sequence of the first event; the others follow without gap (I4).
+    /// Sequence of the first event; further ones follow without gap (I4).
     pub next_sequence: i64,
     /// Offset of the command.
     pub source_offset: i64,
     /// The command's time: its Kafka record's timestamp (R1).
     pub time: TimestampMs,
-    /// Token of the acquisition that decides.
+    /// Token of the ledger acquisition that decides.
     pub token: &'a Text,
 }
 
-/// What a command causes: at least one answer, and all that follows from it at once.
+/// Returns the events that a command causes: at least one answer, and all immediate consequences.
 ///
-/// `plan` is what `train-services` says now. It counts only while the train-date isn't open: the first command that finds a
-/// plan which runs on the date (and isn't a repeated one) opens it, and from then on the plan in the ledger holds.
+/// `plan` is the present plan in `train-services`. It counts only until the train-date is open: the first command (that
+/// is not a repeat) with a plan that runs on the date opens it, and from then on the plan in the ledger applies.
 pub fn decide(ledger: &Ledger, command: &Command, plan: Option<&Arc<Plan>>, at: &CommandContext<'_>) -> Vec<Event> {
     let train_date = ledger.get(&command_key(command));
     let mut step = Step::new(command, at);
@@ -74,7 +75,7 @@ pub fn decide(ledger: &Ledger, command: &Command, plan: Option<&Arc<Plan>>, at: 
     step.events
 }
 
-/// R3: the stored outcome again for the same body; another body is refused, and the refusal isn't stored.
+/// Repeats the stored outcome for the same body (R3). A different body is refused, and that refusal is not stored.
 fn answer_again(step: &mut Step<'_>, train_date: Option<&TrainDate>, outcome: &Outcome) {
     let open = train_date.and_then(|train_date| train_date.open.as_ref());
     if outcome.digest() != step.digest {
@@ -120,7 +121,7 @@ fn open_now(step: &Step<'_>, plan: Option<&Arc<Plan>>) -> Result<Open, Refusal> 
     Ok(Open::new(Arc::clone(known.as_sold()), travel_date))
 }
 
-/// What every command must satisfy whatever the plan says.
+/// Checks the conditions that do not depend on the plan.
 fn well_formed(command: &Command) -> Result<(), Refusal> {
     let malformed = |message: String| Err(RejectionCode::MalformedRequest.because(message));
     let (request_id, train_id, user_id, others): (_, _, _, &[&Text]) = match command {
@@ -155,8 +156,8 @@ fn well_formed(command: &Command) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether a command can be answered: under an id that is too long nothing is kept, and no event repeats it. Who asks about one
-/// that can't is told so elsewhere.
+/// Returns whether the command can be answered. If its request id is too long, the outcome is not stored and no event
+/// carries the id; the caller has to handle the record.
 pub fn is_answerable(command: &Command) -> bool {
     !is_long(request_id(command))
 }
@@ -168,24 +169,24 @@ fn request_id(command: &Command) -> &Text {
     }
 }
 
-/// Whether a client's text is longer than may be kept.
+/// Returns whether a client's text is too long to be stored.
 pub(crate) fn is_long(text: &str) -> bool {
     text.len() > TEXT_CHARS_MAX && text.chars().nth(TEXT_CHARS_MAX).is_some()
 }
 
-/// A command being decided, and the events so far.
+/// A command that is being decided, and its events up to this point.
 pub(crate) struct Step<'a> {
     pub(crate) command: &'a Command,
     pub(crate) at: &'a CommandContext<'a>,
     pub(crate) digest: Digest,
-    /// The answer repeats an earlier one: no money moves.
+    /// Whether the answer repeats an earlier one, so that no money moves.
     pub(crate) replay: bool,
-    /// The plan of the train-date, once it is open.
+    /// Plan of the train-date, once it is open.
     pub(crate) plan: Option<&'a Plan>,
     pub(crate) events: Vec<Event>,
 }
 
-/// What an event is about; empty texts where it is about a whole train-date or list.
+/// The subject of an event; texts are empty if it concerns a whole train-date or list.
 #[derive(Clone, Default)]
 pub(crate) struct Subject {
     pub(crate) request_id: Text,
@@ -221,7 +222,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The head of the next event, without PNR and money.
+    /// Returns the header of the next event, without PNR and money.
     pub(crate) fn header(&self, kind: EventKind, subject: Subject) -> EventHeader {
         let (train_id, travel_date) = self.train_date();
         let (plan_version, currency) = self
@@ -258,7 +259,7 @@ impl<'a> Step<'a> {
         }
     }
 
-    /// The amount as this step moves it: nothing if it only repeats an answer.
+    /// Returns the amount that this step moves: 0 if it only repeats an answer.
     pub(crate) fn moved(&self, amount_minor: i64) -> i64 {
         if self.replay { 0 } else { amount_minor }
     }

@@ -1,8 +1,8 @@
-//! The digest that tells whether a repeated request id comes with the same body (R3).
+//! The digest that shows whether a repeated request id comes with the same body (R3).
 //!
-//! BLAKE3 over a canonical encoding of every field but `requested_at` (a client that asks again asks at another time), cut
-//! to 128 bits. Texts and lists are preceded by their length, and the encoding by the command's kind, so that two
-//! different commands never have the same encoding.
+//! It is BLAKE3, cut to 128 bits, over a canonical encoding of every field except `requested_at`, which differs when a
+//! client sends the request again. Lengths precede texts and lists, and the command's kind precedes the encoding, so
+//! two different commands never have the same encoding.
 
 use std::fmt;
 
@@ -16,12 +16,12 @@ const CANCELLATION: u8 = 2;
 const BODY_BYTES: usize = 512;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// 128 bits of a command's body.
+/// A digest of a command's body, of 128 bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Digest([u8; 16]);
 
 impl Digest {
-    /// Of a command.
+    /// Computes the digest of a command.
     pub fn of(command: &Command) -> Digest {
         let mut body = Body(SmallVec::new());
         match command {
@@ -33,7 +33,7 @@ impl Digest {
         Digest(bits)
     }
 
-    /// Reads 32 hexadecimal digits.
+    /// Parses 32 hexadecimal digits.
     pub fn parse(hex: &str) -> Option<Digest> {
         let hex: &[u8; 32] = hex.as_bytes().try_into().ok()?;
         let mut bits = [0; 16];
@@ -44,7 +44,7 @@ impl Digest {
         Some(Digest(bits))
     }
 
-    /// As 32 hexadecimal digits; by hand, as it is done for every answer.
+    /// Formats the digest as 32 hexadecimal digits. Written by hand, because this runs for every answer.
     pub fn to_text(self) -> Text {
         let mut hex = [0; 32];
         for (pair, byte) in hex.chunks_exact_mut(2).zip(self.0) {

@@ -1,8 +1,8 @@
-//! `evolve`: what an event changes. State is the fold of the events, and this is the fold.
+//! `evolve` applies an event to the state. The state is the fold of the events, and this is the fold.
 //!
-//! Nothing is decided here: a seat is taken because the event says so. Events that change nothing are passed over: repeated
-//! answers, and positions, which follow from the list. An event that contradicts the state (no writer of ours makes one)
-//! changes what it can; the audit then reports the difference (I1, I5).
+//! Nothing is decided here: a seat is taken because the event says so. Repeated answers change nothing, nor do
+//! positions, which follow from the list. An event that contradicts the state, which our writers never produce, is
+//! applied as far as possible; the audit then reports the difference (I1, I5).
 
 use std::collections::HashMap;
 
@@ -57,7 +57,7 @@ pub fn evolve(ledger: &mut Ledger, event: &Event) {
     }
 }
 
-/// A plan in an event was compiled before the event was written.
+/// Compiles the plan in an event, which was compiled before the event was written.
 fn open_with(plans: &mut Plans, opened: &TrainDateOpened) -> Option<Open> {
     let compiled = plans.compile(&opened.plan);
     debug_assert!(compiled.is_ok(), "{compiled:?}");
@@ -79,16 +79,16 @@ struct Fold<'a> {
     open: &'a mut Open,
     outcomes: &'a mut HashMap<Text, Outcome>,
     touched: &'a mut Touched,
-    /// What was taken out was there.
+    /// Whether the booking existed before.
     was_known: bool,
-    /// Somebody of the booking that was taken out waited.
+    /// Whether a passenger of the booking was waiting.
     was_waiting: bool,
-    /// The booking was put back.
+    /// Whether the booking was stored again.
     is_kept: bool,
 }
 
 impl Fold<'_> {
-    /// True if a booking was made by it.
+    /// Returns true if the event made a booking.
     fn apply(&mut self, event: &Event) -> bool {
         match event {
             Event::Confirmed(confirmed) if self.header.kind == EventKind::Answer => self.seated_at_once(confirmed),
@@ -197,7 +197,8 @@ impl Fold<'_> {
         Some(())
     }
 
-    /// The booking that the event is about, to be changed and put back; a new one if an answer names it first.
+    /// Takes out the booking of the event, to be changed and stored again; a new one if an answer names it for the
+    /// first time.
     fn take_out(&mut self) -> Option<Box<Booking>> {
         let found = self.outcomes.remove(&self.header.request_id);
         self.was_known = found.is_some();

@@ -5,7 +5,7 @@ use interlock_schemas::{
     Quota, RefundBand, Stop, TrainService,
 };
 
-/// Five stops, two sleeper coaches of 72, 20 seats for TQ.
+/// Returns a train with five stops, two sleeper coaches of 72 seats, and 20 seats for TQ.
 pub(crate) fn sleeper_train() -> TrainService {
     let stop = |(code, number): (&str, i32)| Stop {
         code: code.into(),
@@ -64,7 +64,7 @@ pub(crate) fn sleeper_train() -> TrainService {
     }
 }
 
-/// A booking from A to C.
+/// Returns a booking from A to C.
 pub(crate) fn booking(request_id: &str, passengers: usize) -> BookingRequest {
     let passenger = |number: usize| Passenger {
         name: format!("Passenger {number}").into(),

@@ -1,13 +1,14 @@
-//! What a passenger pays (R23) and gets back (R21). Whole minor units; percentages round half up.
+//! Fares (R23) and refunds (R21), in whole minor units. Percentages round half up.
 
 use interlock_schemas::{Fare, Minor, RefundBand};
 
-/// The tatkal quota, which has a surcharge, a smaller group and no refund of a seat.
+/// The tatkal quota: it has a surcharge, a smaller largest party, and no refund of a seat.
 pub const TATKAL: &str = "TQ";
 
 const BASIS_POINTS: i128 = 10_000;
 
-/// The fare of one passenger: slab by distance, reservation fee, tatkal surcharge within its bounds, tax on the sum (R23).
+/// Computes the fare of one passenger (R23): slab by distance, reservation fee, tatkal surcharge within its bounds,
+/// tax.
 pub fn fare(fare: &Fare, quota: &str, distance_m: i64) -> Minor {
     let slab = fare
         .slabs
@@ -28,8 +29,9 @@ pub fn fare(fare: &Fare, quota: &str, distance_m: i64) -> Minor {
     sum.saturating_add(share(sum, fare.tax_bp))
 }
 
-/// What a confirmed passenger gets back, `milliseconds_left` before departure at the boarding stop (R21). A time that equals
-/// a band's bound falls in the next, dearer band; nothing is refunded in TQ, nor beyond the last band.
+/// Computes the refund of a confirmed passenger, `milliseconds_left` before departure at the boarding stop (R21). A
+/// time equal to a band's bound falls into the next, more expensive band. Nothing is refunded in TQ or after the last
+/// band.
 pub fn refund_of_seat(paid: Minor, fare: &Fare, quota: &str, bands: &[RefundBand], milliseconds_left: i64) -> Minor {
     let band = bands
         .iter()
@@ -40,12 +42,12 @@ pub fn refund_of_seat(paid: Minor, fare: &Fare, quota: &str, bands: &[RefundBand
     }
 }
 
-/// What a waiting passenger gets back: all but the clerkage, at any time and in any quota (R21).
+/// Computes the refund of a waiting passenger: all but the clerkage, at any time and in any quota (R21).
 pub fn refund_of_waiter(paid: Minor, fare: &Fare) -> Minor {
     less(paid, fare.clerkage_minor)
 }
 
-/// `amount · basis_points / 10,000`, half rounded up.
+/// Computes `amount · basis_points / 10,000`, rounded half up.
 fn share(amount: Minor, basis_points: i32) -> Minor {
     let small = amount.checked_mul(basis_points.into());
     if let Some(scaled) = small.and_then(|scaled| scaled.checked_add(BASIS_POINTS as i64 / 2)) {

@@ -1,23 +1,23 @@
-//! A train-date as a hash of small binary fields, as a store keeps it.
+//! Converts a train-date to the small binary fields that a store keeps, and back.
 //!
 //! | field | value, after the format byte |
 //! | --- | --- |
 //! | `p` | the plan, as postcard |
 //! | `s\|S1` | a coach's seats: for each its taken legs, `ceil(legs / 8)` bytes, little end first, without the zeros at the end |
-//! | `w\|SL\|GN` | a waitlist: the first position issued last, as postcard |
-//! | `q\|<request id>` | a booking of which somebody waits, as postcard |
+//! | `w\|SL\|GN` | a waitlist: the last first position that was issued, as postcard |
+//! | `q\|<request id>` | a booking with a waiting passenger, as postcard |
 //! | `r\|<request id>` | any other outcome of a request, as postcard |
 //! | `bookings` (document `""`) | the booking counter, as postcard |
 //!
 //! A request id that is a UUID is packed (`fields/name.rs`).
 //!
-//! A waitlist's entries aren't written again beside the bookings they belong to: the passengers who wait, in the order of
-//! their first positions, *are* the list (R15: it is never reordered). So a new waiter costs one small field, however long
-//! the list is. Seats are written although they, too, follow from the bookings: a reader of seat maps needs no bookings, and
-//! reading back compares the two (I1).
+//! The entries of a waitlist are not written separately: the waiting passengers of the bookings, in the order of their
+//! first positions, *are* the list (R15: it is never reordered). A new waiter therefore costs one small field,
+//! regardless of the length of the list. Seats are written although they follow from the bookings too: a reader of seat
+//! maps then needs no bookings, and reading back compares the two (I1).
 //!
-//! Most outcomes are never asked for again. So they have names of their own, apart from those of which somebody waits, and may
-//! be left in the store when a train-date is read (`TrainDate::stored`).
+//! Most outcomes are never needed again. Outcomes without a waiting passenger therefore have names of their own, and
+//! may stay in the store when a train-date is read (`TrainDate::stored`).
 
 use std::collections::BTreeMap;
 
@@ -32,10 +32,10 @@ use crate::plan::Plans;
 use crate::train_date::{Open, TrainDate, first_position};
 use crate::waitlist::{Party, entries_of};
 
-/// First byte of every value: the format of what follows.
+/// First byte of every value: its format.
 pub const FIELD_FORMAT: u8 = 3;
 
-/// What the fields of settled outcomes begin with: nobody of them waits.
+/// Prefix of the fields of settled outcomes, which have no waiting passenger.
 pub const SETTLED: &str = "r|";
 
 const PLAN: &str = "p";
@@ -50,7 +50,7 @@ mod write;
 pub use name::readable_field;
 pub(crate) use write::Changes;
 
-/// Why a stored train-date can't be read back. The ledger must be rebuilt from its events.
+/// The reason why a stored train-date cannot be read. The ledger must be rebuilt from its events.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("document `{document}`, field `{field}`: {problem}")]
 pub struct FieldError {
@@ -58,12 +58,12 @@ pub struct FieldError {
     pub document: String,
     /// Name of the field.
     pub field: String,
-    /// What is wrong.
+    /// The error.
     pub problem: String,
 }
 
 impl TrainDate {
-    /// Reads a train-date back. No fields at all are one of which nothing is known.
+    /// Reads a train-date. Without any field it is an unknown one.
     pub fn from_fields<F: AsRef<[u8]>, V: AsRef<[u8]>>(
         key: &str,
         fields: impl IntoIterator<Item = (F, V)>,
@@ -71,7 +71,7 @@ impl TrainDate {
         read(key, fields, &mut Plans::default())
     }
 
-    /// All of its fields, in a fixed order: what a store must hold (I5).
+    /// Returns all fields in a fixed order, as a store must hold them (I5).
     pub fn to_fields(&self) -> Vec<(Bytes, Bytes)> {
         let open = self.open.as_ref();
         let mut whole = Touched {
@@ -97,7 +97,7 @@ impl TrainDate {
     }
 }
 
-/// Reads a train-date back.
+/// Reads a train-date.
 pub(crate) fn read<F: AsRef<[u8]>, V: AsRef<[u8]>>(
     key: &str,
     fields: impl IntoIterator<Item = (F, V)>,
@@ -109,7 +109,7 @@ pub(crate) fn read<F: AsRef<[u8]>, V: AsRef<[u8]>>(
         train_date: TrainDate::default(),
         plans,
     };
-    // The plan first: the others are read by it.
+    // The plan comes first, because the others need it.
     for (field, value) in fields.iter().filter(|(field, _)| field.as_ref() == PLAN.as_bytes()) {
         reader.field(field.as_ref(), value.as_ref())?;
     }
@@ -119,14 +119,14 @@ pub(crate) fn read<F: AsRef<[u8]>, V: AsRef<[u8]>>(
     reader.finish()
 }
 
-/// The field of an outcome that is left in the store.
+/// Returns the field of an outcome that stays in the store.
 pub fn settled_field(request_id: &str) -> Vec<u8> {
     let mut field = SETTLED.as_bytes().to_vec();
     name::append_id(request_id, &mut field);
     field
 }
 
-/// Reads a settled outcome into its train-date; returns its request id.
+/// Reads a settled outcome into its train-date, and returns its request id.
 pub(crate) fn read_outcome(
     key: &str,
     train_date: &mut TrainDate,
@@ -145,7 +145,7 @@ pub(crate) fn read_outcome(
     Ok(request_of(field, SETTLED).unwrap_or_default())
 }
 
-/// The booking counter from the ledger's own fields; 0 if it was never written.
+/// Reads the booking counter from the ledger's own fields; 0 if it was never written.
 pub(crate) fn read_bookings<F: AsRef<[u8]>, V: AsRef<[u8]>>(
     fields: impl IntoIterator<Item = (F, V)>,
 ) -> Result<i64, FieldError> {
@@ -180,7 +180,7 @@ fn read_value<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
     }
 }
 
-/// The request whose outcome a field is.
+/// Returns the request whose outcome a field holds.
 fn request_of(field: &[u8], prefix: &str) -> Option<Text> {
     field.strip_prefix(prefix.as_bytes()).and_then(name::read_id)
 }
@@ -291,7 +291,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Whether an outcome names only what the plan has, so that nothing later indexes past an end.
+    /// Returns whether an outcome refers only to parts of the plan, so that no later index is out of range.
     fn is_possible(&mut self, outcome: &Outcome) -> Result<(), String> {
         let plan = &self.open()?.plan;
         let seat_exists = |seat: u16| usize::from(seat) < plan.seat_count();
@@ -349,7 +349,7 @@ impl Reader<'_> {
             open.allotments[usize::from(allotment)].waitlist.entries.push(entry);
         }
         if !self.train_date.stored.is_empty() {
-            // The bookings that hold the seats aren't here.
+            // The bookings that hold the seats are not loaded.
             return Ok(self.train_date);
         }
         let differs = (0..open.plan.seat_count() as u16).find(|seat| {

@@ -1,8 +1,8 @@
 //! The invariants I1 to I5, one definition for tests, simulator and `interlock audit`.
 //!
-//! [`EventAuditor`] reads the events of one ledger in the order of their sequence and keeps a view of its own: which seat is
-//! held on which legs, who waits, which request was answered. It shares no code with the decisions it judges: what fits is
-//! asked of its own rows, what should have been promoted is searched, not remembered.
+//! [`EventAuditor`] reads the events of one ledger in the order of their sequence and keeps a view of its own: which
+//! seat is held on which legs, who waits, which request was answered. It shares no code with the decisions it judges:
+//! what fits is asked of its own rows, what should have been promoted is searched, not remembered.
 //!
 //! | | checked |
 //! | --- | --- |
@@ -14,8 +14,8 @@
 //!
 //! Beside these, what an event says about positions and money is compared with the view (R15, R18).
 //!
-//! I3 stays cheap because only a cancellation can make room: who fits is looked for then, once for each segment, and only those
-//! found are looked at again until the command ends.
+//! I3 stays cheap because only a cancellation can make room: who fits is looked for then, once for each segment, and
+//! only those found are looked at again until the command ends.
 
 mod list;
 mod view;
@@ -43,8 +43,9 @@ pub struct Violation {
 
 /// Checks the events of one ledger, fed in the order of their sequence.
 ///
-/// Where there are more ledgers than before, train-dates have moved: what others decided of those that came here is fed to
-/// [`EventAuditor::observe_elsewhere`] first, and what was decided here of those that left to [`EventAuditor::pass_over`].
+/// Where there are more ledgers than before, train-dates have moved: what others decided of those that came here is fed
+/// to [`EventAuditor::observe_elsewhere`] first, and what was decided here of those that left to
+/// [`EventAuditor::pass_over`].
 #[derive(Debug, Default)]
 pub struct EventAuditor {
     numbered: Option<Numbered>,

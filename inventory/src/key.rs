@@ -9,10 +9,10 @@ use interlock_schemas::{Command, Date, Text, civil_from_days, train_date_key};
 
 /// Longest train id, in characters.
 pub const TRAIN_ID_CHARS_MAX: usize = 32;
-/// Last travel date that is accepted: 9999-12-31. Later ones have no four-digit year.
+/// Last accepted travel date: 9999-12-31. Later ones have no four-digit year.
 pub const TRAVEL_DATE_MAX: Date = 2_932_896;
 
-/// One run of a train: the train and the date at its origin (also for those who board after midnight, G51).
+/// One run of a train: the train and the date at its origin, also for passengers who board after midnight (G51).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TrainDateKey {
     /// The train, `[A-Za-z0-9._-]{1,32}`.
@@ -21,18 +21,18 @@ pub struct TrainDateKey {
     pub travel_date: Date,
 }
 
-/// Why a text is no key of a train-date.
+/// The reason why a text is not the key of a train-date.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{key}` is no train-date key: {problem}; expected `train|YYYY-MM-DD`, such as `12951|2026-12-01`")]
 pub struct KeyError {
     /// The text.
     pub key: String,
-    /// What is wrong with it.
+    /// The error.
     pub problem: &'static str,
 }
 
 impl TrainDateKey {
-    /// Reads a record's key.
+    /// Parses a record's key.
     pub fn parse(key: &str) -> Result<Self, KeyError> {
         let fail = |problem| KeyError {
             key: key.chars().take(100).collect(),
@@ -56,7 +56,7 @@ impl fmt::Display for TrainDateKey {
     }
 }
 
-/// The key under which a command must be found; it names the document of the ledger that the command is about.
+/// Returns the key that a command's record must have; it names the ledger document that the command concerns.
 pub fn command_key(command: &Command) -> Text {
     match command {
         Command::Book(request) => train_date_key(&request.train_id, request.travel_date),
@@ -64,7 +64,7 @@ pub fn command_key(command: &Command) -> Text {
     }
 }
 
-/// Whether a text may name a train.
+/// Returns whether a text is a valid train id.
 pub fn is_train_id(text: &str) -> bool {
     (1..=TRAIN_ID_CHARS_MAX).contains(&text.len())
         && text
@@ -72,13 +72,13 @@ pub fn is_train_id(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
 }
 
-/// `2026-12-01`, for messages.
+/// Formats a date as `2026-12-01`, for messages.
 pub(crate) fn date_text(date: Date) -> String {
     let (year, month, day) = civil_from_days(date);
     format!("{year:04}-{month:02}-{day:02}")
 }
 
-/// By hand, as it is done for every record: the general parser takes a microsecond.
+/// Parses a date. Written by hand, because this runs for every record and the general parser takes a microsecond.
 fn parse_date(text: &str) -> Option<Date> {
     let bytes = text.as_bytes();
     if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {

@@ -1,4 +1,4 @@
-//! The ledger: the train-dates that are loaded, the booking counter, and what has changed since it was last written.
+//! The ledger: the loaded train-dates, the booking counter, and the changes since they were last written.
 
 use std::sync::Arc;
 
@@ -11,47 +11,47 @@ use crate::fields::{self, Changes, FieldError};
 use crate::plan::{Plan, Plans};
 use crate::train_date::TrainDate;
 
-/// Ledger-wide state and the train-dates that are loaded.
+/// Ledger-wide state and the loaded train-dates.
 ///
-/// A train-date that isn't loaded is taken for one of which nothing is known: load it before a command about it is decided.
+/// A train-date that is not loaded counts as unknown: load it before deciding a command about it.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    /// Which ledger: the partition of the commands.
+    /// Number of the ledger: the partition of the commands.
     pub number: i32,
-    /// How many ledgers there are.
+    /// Number of ledgers.
     pub ledgers: i32,
-    /// Bookings accepted so far; PNRs are made from it.
+    /// Number of accepted bookings; PNRs are made from it.
     pub bookings: i64,
     pub(crate) bookings_touched: bool,
     train_dates: FxHashMap<Text, Loaded>,
-    /// Train-dates of which something changed, in the order in which they were touched.
+    /// Changed train-dates, in the order of their first change.
     touched: Vec<Text>,
-    /// Outcomes that the store has: those of changes that were taken, and those that were loaded one by one.
+    /// Outcomes that the store has: those of changes that were taken, and those that were loaded individually.
     written: Vec<(Text, RequestIds)>,
     plans: Plans,
 }
 
-/// A train-date, and what of it the store doesn't have.
+/// A train-date, and the changes that the store does not have.
 #[derive(Clone, Debug, Default)]
 struct Loaded {
     train_date: TrainDate,
-    /// It is in the list of those that were touched.
+    /// Whether it is in the list of changed train-dates.
     is_listed: bool,
     touched: Touched,
 }
 
-/// Most batches bring a train-date one request.
+/// Inline capacity: most batches have one request per train-date.
 type RequestIds = SmallVec<[Text; 1]>;
 
-/// What of a train-date has changed since it was last written.
+/// Changes of a train-date since it was last written.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Touched {
     pub(crate) plan: bool,
     pub(crate) coaches: SmallVec<[u16; 8]>,
     pub(crate) waitlists: SmallVec<[u16; 8]>,
-    /// One may be there twice.
+    /// Changed outcomes; one may be listed twice.
     pub(crate) outcomes: RequestIds,
-    /// Those of the outcomes of which nobody waits any more.
+    /// Outcomes that no longer have a waiting passenger.
     pub(crate) settled: RequestIds,
 }
 
@@ -70,7 +70,7 @@ impl Touched {
         }
     }
 
-    /// Each once, in a fixed order.
+    /// Sorts the changes into a fixed order, without repeats.
     fn sorted(mut self) -> Touched {
         self.coaches.sort_unstable();
         self.waitlists.sort_unstable();
@@ -82,19 +82,19 @@ impl Touched {
     }
 }
 
-/// A field of a document to be written, or to be deleted if there is no value.
+/// A field of a document to write, or to delete if it has no value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Key of the train-date; empty for what belongs to the whole ledger.
+    /// Key of the train-date; empty for the ledger's own document.
     pub document: Text,
     /// Name of the field.
     pub field: Bytes,
-    /// Its new value.
+    /// New value.
     pub value: Option<Bytes>,
 }
 
 impl Ledger {
-    /// A ledger that has sold nothing.
+    /// Creates a ledger that has sold nothing.
     pub fn new(number: i32, ledgers: i32) -> Ledger {
         Ledger {
             number,
@@ -103,7 +103,7 @@ impl Ledger {
         }
     }
 
-    /// A ledger without loaded train-dates, from the fields of the document `""`.
+    /// Creates a ledger without loaded train-dates, from the fields of the document `""`.
     pub fn restore<F: AsRef<[u8]>, V: AsRef<[u8]>>(
         number: i32,
         ledgers: i32,
@@ -115,19 +115,19 @@ impl Ledger {
         })
     }
 
-    /// There are more ledgers than before: all count bookings from here on, so that no PNR is given twice
+    /// Continues the booking counter after the number of ledgers has grown, so that no PNR is issued twice
     /// ([`crate::first_booking`]).
     pub fn renumber(&mut self, bookings: i64) {
         self.bookings = bookings;
         self.bookings_touched = true;
     }
 
-    /// Whether a train-date is loaded.
+    /// Returns whether a train-date is loaded.
     pub fn contains(&self, key: &str) -> bool {
         self.train_dates.contains_key(key)
     }
 
-    /// A loaded train-date.
+    /// Returns a loaded train-date.
     pub fn get(&self, key: &str) -> Option<&TrainDate> {
         self.train_dates.get(key).map(|loaded| &loaded.train_date)
     }
@@ -137,7 +137,7 @@ impl Ledger {
         self.train_dates.entry(key.into()).or_default().train_date = train_date;
     }
 
-    /// A train-date that is about to change, the list of what changes in it, and the plans that are known.
+    /// Returns a train-date to be changed, the list of its changes, and the known plans.
     pub(crate) fn touch(&mut self, key: Text) -> (&mut TrainDate, &mut Touched, &mut Plans) {
         let loaded = self.train_dates.entry(key.clone()).or_default();
         if !loaded.is_listed {
@@ -147,8 +147,8 @@ impl Ledger {
         (&mut loaded.train_date, &mut loaded.touched, &mut self.plans)
     }
 
-    /// Loads a train-date from its fields. Those of settled outcomes ([`crate::SETTLED`]) may come without their values: then
-    /// what a command needs of them must be loaded, too.
+    /// Loads a train-date from its fields. Settled outcomes ([`crate::SETTLED`]) may come without their values; those
+    /// that a command needs must then be loaded separately.
     pub fn load<F: AsRef<[u8]>, V: AsRef<[u8]>>(
         &mut self,
         key: &str,
@@ -159,7 +159,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// The outcomes that a command needs and that are left in the store: train-date and request id.
+    /// Returns the outcomes in the store that a command needs: train-date and request id.
     pub fn outcomes_of_command<'a>(&self, key: &str, command: &'a Command) -> impl Iterator<Item = &'a str> {
         let ids = match command {
             Command::Book(request) => [Some(&request.request_id), None],
@@ -168,7 +168,7 @@ impl Ledger {
         self.to_be_loaded(key, ids)
     }
 
-    /// The outcomes that folding an event needs and that are left in the store.
+    /// Returns the outcomes in the store that folding an event needs.
     pub fn outcomes_of_event<'a>(&self, key: &str, event: &'a Event) -> impl Iterator<Item = &'a str> {
         let header = event.header();
         self.to_be_loaded(key, [Some(&header.request_id), Some(&header.cause_request_id)])
@@ -183,7 +183,7 @@ impl Ledger {
         wanted.into_iter().flatten()
     }
 
-    /// Loads an outcome that is left in the store.
+    /// Loads an outcome from the store.
     pub fn load_outcome(&mut self, key: &str, field: &[u8], value: &[u8]) -> Result<(), FieldError> {
         let Some(loaded) = self.train_dates.get_mut(key) else {
             return Ok(());
@@ -193,7 +193,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Lets go of the outcomes that the store has: to be called when the changes taken last are written there.
+    /// Unloads the outcomes that the store has. Call it when the changes taken last have been written.
     pub fn leave_in_store(&mut self) {
         for (key, request_ids) in self.written.drain(..) {
             if let Some(Loaded { train_date, .. }) = self.train_dates.get_mut(&key) {
@@ -202,17 +202,17 @@ impl Ledger {
         }
     }
 
-    /// Tells of a plan by which train-dates may be opened, so that it isn't compiled once more when they are.
+    /// Adds a plan by which train-dates may be opened, so that opening them does not compile it again.
     pub fn know(&mut self, plan: &Arc<Plan>) {
         self.plans.know(plan);
     }
 
-    /// Unloads a train-date, with what was changed and not yet taken by [`Ledger::take_changes`].
+    /// Unloads a train-date, including changes not yet taken by [`Ledger::take_changes`].
     pub fn remove(&mut self, key: &str) -> Option<TrainDate> {
         self.train_dates.remove(key).map(|loaded| loaded.train_date)
     }
 
-    /// Unloads all train-dates, with what was changed and not yet taken. The booking counter stays: restore it from the store
+    /// Unloads all train-dates, including changes not yet taken. The booking counter stays: restore it from the store
     /// if it may be stale.
     pub fn clear(&mut self) {
         self.touched.clear();
@@ -220,12 +220,12 @@ impl Ledger {
         self.train_dates.clear();
     }
 
-    /// Keys of the loaded train-dates, in no order.
+    /// Iterates over the keys of the loaded train-dates, in no particular order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.train_dates.keys().map(Text::as_str)
     }
 
-    /// Every field that changed since the last call, with its present value, in a fixed order.
+    /// Returns every field that changed since the last call, with its present value, in a fixed order.
     pub fn take_changes(&mut self) -> Vec<Change> {
         let mut changes = Changes::default();
         if std::mem::take(&mut self.bookings_touched) {

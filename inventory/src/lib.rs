@@ -8,29 +8,29 @@
 //!                           └────────── Ledger <───────┘
 //! ```
 //!
-//! [`decide`] says what a command causes and changes nothing; [`evolve`] applies what was caused and decides nothing. State is
-//! the fold of the events: whoever has them has everything, and the same commands always give the same bytes (R1).
-//! The rules (R…) and cases (G…) are those of `docs/DOMAIN.md`.
+//! [`decide`] says what a command causes and changes nothing; [`evolve`] applies what was caused and decides nothing.
+//! State is the fold of the events: whoever has them has everything, and the same commands always give the same bytes
+//! (R1). The rules (R…) and cases (G…) are those of `docs/DOMAIN.md`.
 //!
 //! | file | answers |
 //! | --- | --- |
-//! | `key` | which train-date? |
+//! | `key` | which train-date does a record concern? |
 //! | `plan`, `plan_check` | what is sold, and is that a valid plan? |
 //! | `seats`, `choose` | which seats fit, and which of them are given? (R5–R7, R11) |
 //! | `waitlist`, `promote` | who waits, and who is served when space comes free? (R14–R17) |
 //! | `fare`, `times`, `pnr`, `digest` | one small calculation each (R21, R23, R3) |
 //! | `decide`, `book`, `cancel`, `rejection`, `answer` | what does a command cause? |
 //! | `evolve`, `ledger`, `train_date`, `outcome`, `fields` | what is the state, and how is it kept? |
-//! | `invariants` | did all that hold? (I1–I5) |
+//! | `invariants` | does everything hold? (I1–I5) |
 //!
 //! # Glossary
 //!
 //! - **train-date**: one run of a train, named by the train and the date at its origin.
 //! - **leg**: the stretch between two neighbouring stops; a **segment** is a run of legs.
 //! - **seat**: a place in a **coach**; **berth** is its kind, **bay** its group within the coach.
-//! - **quota**: seats of a class set aside; a **allotment** is one class and quota: the extent of a waitlist.
-//! - **waitlist**: those who paid and wait; an **entry** is served at once; **promotion** gives it seats.
-//! - **outcome**: what became of a request, kept so that asking again changes nothing.
+//! - **quota**: seats of a class that are set aside; an **allotment** is one class and quota: the extent of a waitlist.
+//! - **waitlist**: passengers who paid and wait; an **entry** is served as a whole; **promotion** gives it seats.
+//! - **outcome**: the stored result of a request, so that a repeated request changes nothing.
 //! - **ledger**: the train-dates of one partition of the commands, and the counter from which PNRs are made.
 
 mod answer;
@@ -80,7 +80,7 @@ pub use train_date::{SeatView, TrainDate, WaiterView};
 pub const PASSENGERS_MAX: usize = 6;
 /// Most passengers of a booking in the tatkal quota (R12).
 pub const TATKAL_PASSENGERS_MAX: usize = 4;
-/// Longest text of a command, in characters: what is longer is no name, and would be kept for ever.
+/// Longest text of a command, in characters. A longer one is not a name, and would be stored without limit.
 pub const TEXT_CHARS_MAX: usize = 256;
-/// Greatest age, in years.
+/// Highest age, in years.
 pub const AGE_MAX: i32 = 150;

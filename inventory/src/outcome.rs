@@ -1,8 +1,8 @@
-//! What became of each request: the stored outcomes of R3.
+//! The stored outcomes of requests (R3).
 //!
-//! An outcome is kept for every request id of a train-date, for two reasons: the same request must get the same answer
-//! again, and a booking must be found when it is cancelled or promoted. What a repeated request says itself (stations,
-//! names) isn't stored for the answer's sake, because an equal digest means an equal body.
+//! An outcome is kept for every request id of a train-date, for two reasons: a repeated request must get the same
+//! answer, and a booking must be found when it is cancelled or promoted. The outcome does not repeat the request's own
+//! fields (stations, names) for the answer, because an equal digest means an equal body.
 
 use interlock_schemas::{BerthPreference, Minor, Text, Tier};
 use serde::{Deserialize, Serialize};
@@ -14,11 +14,11 @@ use crate::seats::Segment;
 /// The outcome of one request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// It was accepted: some or all have seats or wait.
+    /// The booking was accepted: its passengers have seats or wait.
     Booking(Box<Booking>),
-    /// It gave passengers' places back.
+    /// The cancellation was carried out.
     Cancellation(Box<Cancellation>),
-    /// It was refused.
+    /// The request was refused.
     Rejection(Box<Rejection>),
 }
 
@@ -32,7 +32,7 @@ impl Outcome {
         }
     }
 
-    /// Whether it is a booking of which somebody waits.
+    /// Returns whether this is a booking with a waiting passenger.
     pub(crate) fn is_waiting(&self) -> bool {
         matches!(self, Outcome::Booking(booking) if booking.is_waiting())
     }
@@ -43,31 +43,31 @@ impl Outcome {
 pub struct Booking {
     /// Digest of the request's body.
     pub digest: Digest,
-    /// Its number.
+    /// The PNR.
     pub pnr: Pnr,
-    /// Who booked.
+    /// The user who booked.
     pub user_id: Text,
     /// Index of its class and quota in the plan.
     pub(crate) allotment: u16,
-    /// From where to where.
+    /// The booked segment.
     pub segment: Segment,
-    /// How close together those were seated who got seats at once.
+    /// How close together the passengers sit who got seats at once.
     pub tier: Option<Tier>,
-    /// Those who wait do so one by one (R12).
+    /// Whether the waiting passengers wait separately (R12).
     pub each_alone: bool,
-    /// Who travels, by index.
+    /// The travellers, by index.
     pub travellers: Vec<Traveller>,
 }
 
 impl Booking {
-    /// The traveller with this index in the request.
+    /// Returns the traveller with this index in the request.
     pub fn traveller(&self, index: i32) -> Option<&Traveller> {
         self.travellers
             .iter()
             .find(|traveller| i32::from(traveller.index) == index)
     }
 
-    /// Whether one of its travellers waits.
+    /// Returns whether a traveller waits.
     pub(crate) fn is_waiting(&self) -> bool {
         self.travellers
             .iter()
@@ -90,38 +90,38 @@ pub struct Traveller {
     pub name: Text,
     /// Age in years.
     pub age: i32,
-    /// The soft wish of one who waited; what was wished by one seated at once is not kept.
+    /// The soft preference of a passenger who waited; that of a passenger seated at once is not kept.
     pub berth_preference: BerthPreference,
-    /// What was paid (R18, R23).
+    /// Fare paid (R18, R23).
     pub fare_minor: Minor,
-    /// What the booking was answered.
+    /// The place in the first answer.
     pub answer: Answer,
-    /// What holds now.
+    /// The present place.
     pub place: Place,
 }
 
-/// What a passenger was first told; never changes.
+/// A passenger's place in the first answer; it never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
-    /// Has a seat, counted in the train.
+    /// A seat, by its index in the train.
     Seat(u16),
-    /// Waits.
+    /// A place on the waitlist.
     Waiting {
-        /// Position ever issued (R15).
+        /// First position (R15).
         first: u32,
-        /// Place at that moment.
+        /// Place on the list at that moment.
         current: u32,
     },
 }
 
-/// Where a passenger is.
+/// The present place of a passenger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
-    /// On a seat, counted in the train.
+    /// A seat, by its index in the train.
     Seat(u16),
-    /// On the waitlist.
+    /// A place on the waitlist.
     Waiting,
-    /// Gone; with the seat that was given back, if there was one.
+    /// Cancelled; with the seat that was given back, if there was one.
     Cancelled(Option<u16>),
 }
 
@@ -130,7 +130,7 @@ pub enum Place {
 pub struct Cancellation {
     /// Digest of the request's body.
     pub digest: Digest,
-    /// The passengers that it named.
+    /// The cancelled passengers.
     pub passengers: Vec<GivenBack>,
 }
 
@@ -141,9 +141,9 @@ pub struct GivenBack {
     pub index: u8,
     /// The seat, if there was one.
     pub seat: Option<u16>,
-    /// Was gone already.
+    /// Whether the passenger had been cancelled before.
     pub already_cancelled: bool,
-    /// What was paid back.
+    /// Amount refunded.
     pub refund_minor: Minor,
 }
 
@@ -154,8 +154,8 @@ pub struct Rejection {
     pub digest: Digest,
     /// The reason, such as `WAITLIST_FULL`.
     pub code: Text,
-    /// The sentence that went with it: it may name numbers that have changed since.
+    /// The sentence of the answer, which may contain numbers that have changed since.
     pub message: Text,
-    /// The plan that decided it; 0 where there was none.
+    /// Version of the plan that the request was decided by; 0 if there was none.
     pub plan_version: i64,
 }

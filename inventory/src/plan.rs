@@ -1,12 +1,12 @@
-//! The plan of a train, checked and indexed once, so that decisions look nothing up by name twice.
+//! The plan of a train, checked and indexed once, so that decisions need not look things up by name.
 //!
 //! ```text
 //! coaches  S1: 1 2 3 … 72   S2: 1 2 3 … 72   B1: 1 2 … 64        seats of the train, counted from 0 in the train's order
 //!          └──────── GN of SL ───────┘└TQ SL┘ └── GN of 3A ──┘    allotments: the seats of one class and quota (R11)
 //! ```
 //!
-//! A quota takes the last seats of its class, the first quota of the list the very last ones; `GN` has what is left. So a
-//! allotment is a run of its class's seats, and its coaches and bays are runs of the allotment.
+//! A quota takes the last seats of its class, and the first quota of the list the very last ones; `GN` has the rest. An
+//! allotment is therefore a run of its class's seats, and its coaches and bays are runs of the allotment.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,43 +36,44 @@ pub struct Plan {
     stops: FxHashMap<Text, u8>,
     coaches: FxHashMap<Text, usize>,
     coach_seats: Vec<Range<usize>>,
-    /// For each coach in its seats' order which allotment sells them, and where they are in its block.
+    /// For each coach, in the order of its seats: the allotment that sells a seat, and the seat's index in the
+    /// allotment's block.
     coach_runs: Vec<Vec<(usize, Range<usize>)>>,
     seats: Vec<Seat>,
     allotments: Vec<Allotment>,
-    /// The same without running dates, where it has some.
+    /// The same plan without running dates, if it has any.
     sold: Option<Arc<Plan>>,
 }
 
 /// A seat of the train.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seat {
-    /// Its coach, counted from 0.
+    /// Index of the coach, from 0.
     pub(crate) coach: u16,
-    /// Its number in the coach, from 1.
+    /// Number in the coach, from 1.
     pub(crate) number: u16,
     /// The allotment that sells it.
     pub(crate) allotment: u16,
-    /// Its place in that allotment's block.
+    /// Index in the block of the allotment.
     pub(crate) local: u16,
-    /// What it is.
+    /// Kind of berth or seat.
     pub(crate) berth: Berth,
 }
 
-/// What is sold under one class and quota: the extent of a waitlist (R15) and of a choice of seat (R7, R11).
+/// The seats of one class and quota: the extent of a waitlist (R15) and of a choice of seat (R7, R11).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Allotment {
     pub(crate) class: Text,
     pub(crate) quota: Text,
     /// Name of the waitlist, such as `GNWL`.
     pub(crate) list: Text,
-    /// Passengers who may wait (R14).
+    /// Maximum number of waiting passengers (R14).
     pub(crate) waitlist_cap: usize,
     /// Index of the class's fare.
     fare: usize,
-    /// The seats, counted in the train.
+    /// The seats, by their index in the train.
     pub(crate) seats: Vec<u16>,
-    /// For each kind of berth the seats that are one.
+    /// The seats of each kind of berth.
     pub(crate) kinds: [Box<[u64]>; BERTHS],
     /// Bays, as runs of the allotment's seats.
     pub(crate) bays: Vec<Range<usize>>,
@@ -80,13 +81,13 @@ pub(crate) struct Allotment {
     pub(crate) coaches: Vec<Range<usize>>,
 }
 
-/// Compiled plans by train, so that all dates of a train share one, and all ledgers that were told of it: to compile a plan
-/// takes longer than many decisions, and it is larger than a date's seats.
+/// Compiled plans by train. All dates of a train share one, and so do all ledgers that know it, because compiling a
+/// plan takes longer than many decisions, and a plan is larger than the seats of a date.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plans(FxHashMap<Text, Arc<Plan>>);
 
 impl Plans {
-    /// The compiled plan: the train's last one if it is the same.
+    /// Returns the compiled plan: the train's last one if it is equal.
     pub(crate) fn compile(&mut self, service: &TrainService) -> Result<Arc<Plan>, PlanError> {
         if let Some(plan) = self.0.get(&service.train_id).filter(|plan| plan.service == *service) {
             return Ok(Arc::clone(plan));
@@ -96,7 +97,7 @@ impl Plans {
         Ok(plan)
     }
 
-    /// Notes a plan that was compiled elsewhere.
+    /// Adds a plan that was compiled elsewhere.
     pub(crate) fn know(&mut self, plan: &Arc<Plan>) {
         let sold = plan.as_sold();
         self.0.insert(sold.service.train_id.clone(), Arc::clone(sold));
@@ -104,7 +105,7 @@ impl Plans {
 }
 
 impl Plan {
-    /// Checks a plan and indexes it. The error says what is wrong, and where.
+    /// Checks and indexes a plan. The error names the field and the problem.
     pub fn compile(service: TrainService) -> Result<Plan, PlanError> {
         let zone = check(&service)?;
         let stops = service
@@ -146,57 +147,57 @@ impl Plan {
         Ok(plan)
     }
 
-    /// As train-dates are sold by it: without running dates. All dates of all ledgers share it.
+    /// Returns the plan without running dates, as train-dates are sold by it. All dates of all ledgers share it.
     pub(crate) fn as_sold(self: &Arc<Plan>) -> &Arc<Plan> {
         self.sold.as_ref().unwrap_or(self)
     }
 
-    /// The record it was made from.
+    /// Returns the record that the plan was made from.
     pub fn service(&self) -> &TrainService {
         &self.service
     }
 
-    /// The train's time zone.
+    /// Returns the train's time zone.
     pub fn zone(&self) -> Tz {
         self.zone
     }
 
-    /// Legs of the route: one fewer than its stops.
+    /// Returns the number of legs: one less than the number of stops.
     pub fn legs(&self) -> usize {
         self.service.route.len() - 1
     }
 
-    /// Whether it runs on a date.
+    /// Returns whether the train runs on a date.
     pub fn runs_on(&self, date: interlock_schemas::Date) -> bool {
         self.service.running_dates.binary_search(&date).is_ok()
     }
 
-    /// Place of a station on the route, from 0.
+    /// Returns the index of a station on the route, from 0.
     pub fn stop(&self, code: &str) -> Option<u8> {
         self.stops.get(code).copied()
     }
 
-    /// The segment between two stations; none if one isn't on the route or they are out of order.
+    /// Returns the segment between two stations; `None` if one is not on the route, or they are out of order.
     pub fn segment(&self, from: &str, to: &str) -> Option<Segment> {
         Segment::new(self.stop(from)?, self.stop(to)?)
     }
 
-    /// Metres between the ends of a segment.
+    /// Returns the length of a segment in metres.
     pub fn distance_m(&self, segment: Segment) -> i64 {
         self.service.route[segment.to()].distance_m - self.service.route[segment.from()].distance_m
     }
 
-    /// The stop where a segment begins.
+    /// Returns the stop at which a segment begins.
     pub fn boarding(&self, segment: Segment) -> &Stop {
         &self.service.route[segment.from()]
     }
 
-    /// The stop where a segment ends.
+    /// Returns the stop at which a segment ends.
     pub fn alighting(&self, segment: Segment) -> &Stop {
         &self.service.route[segment.to()]
     }
 
-    /// Number of seats of the train.
+    /// Returns the number of seats of the train.
     pub fn seat_count(&self) -> usize {
         self.seats.len()
     }
@@ -243,7 +244,7 @@ impl Plan {
         self.coach_seats[coach].clone()
     }
 
-    /// A coach's seats in their order: which allotment sells them, and where they are in its block.
+    /// Returns the seats of a coach in order: the allotment that sells each, and its index in the allotment's block.
     pub(crate) fn runs_of_coach(&self, coach: usize) -> &[(usize, Range<usize>)] {
         &self.coach_runs[coach]
     }
@@ -257,7 +258,7 @@ impl Plan {
         neighbours.map(run).collect()
     }
 
-    /// The seat with this number in this coach, counted in the train.
+    /// Returns the index in the train of the seat with this number in this coach.
     pub(crate) fn find_seat(&self, coach: &str, number: i32) -> Option<u16> {
         let seats = self.seats_of_coach(self.coach_index(coach)?);
         let seat = seats.start + usize::try_from(number).ok()?.checked_sub(1)?;
@@ -326,7 +327,8 @@ impl Plan {
         found.map_or(1, |layout| layout.pattern.len())
     }
 
-    /// R14: as the plan says, else 60 % or 30 % of the list's seats, half rounded up.
+    /// Returns the cap of a waitlist (R14): as in the plan, or else 60 % or 30 % of the allotment's seats, rounded half
+    /// up.
     fn waitlist_cap(&self, class: &str, quota: &str, seats: usize) -> usize {
         let named = self
             .service
@@ -338,7 +340,7 @@ impl Plan {
     }
 }
 
-/// The train's seats in order, and for each coach which are its own. Allotments are filled in later.
+/// Returns the train's seats in order, and the range of each coach. The allotments are filled in later.
 fn number_seats(service: &TrainService) -> (Vec<Seat>, Vec<Range<usize>>) {
     let layouts: FxHashMap<&str, _> = service
         .layouts
@@ -364,7 +366,7 @@ fn number_seats(service: &TrainService) -> (Vec<Seat>, Vec<Range<usize>>) {
     (seats, coach_seats)
 }
 
-/// Runs of neighbours with the same mark.
+/// Returns the runs of neighbours with the same mark.
 fn runs<T, M: PartialEq>(items: &[T], mark: impl Fn(&T) -> M) -> Vec<Range<usize>> {
     let mut start = 0;
     let chunks = items.chunk_by(|a, b| mark(a) == mark(b));

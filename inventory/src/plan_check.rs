@@ -1,4 +1,4 @@
-//! What makes a plan valid: the conditions on which the rest of the crate relies instead of checking again.
+//! Checks plans. The rest of the crate relies on these conditions and does not check them again.
 
 use std::collections::HashSet;
 
@@ -24,19 +24,19 @@ pub const AMOUNT_MAX_MINOR: i64 = 1_000_000_000_000;
 /// Largest surcharge or tax, in basis points: ten times the base.
 pub const BASIS_POINTS_MAX: i32 = 100_000;
 
-/// Why a plan can't be used.
+/// The reason why a plan is invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("plan of train `{train_id}`, {place}: {problem}")]
 pub struct PlanError {
     /// The train.
     pub train_id: String,
-    /// Where, such as `route[3].code`.
+    /// Path of the field, such as `route[3].code`.
     pub place: String,
-    /// What is wrong and what is expected.
+    /// The error, and the expected value.
     pub problem: String,
 }
 
-/// Checks all of a plan; gives its time zone.
+/// Checks a plan, and returns its time zone.
 pub(crate) fn check(service: &TrainService) -> Result<Tz, PlanError> {
     let check = Check { service };
     let zone = check.head()?;

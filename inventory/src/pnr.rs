@@ -1,13 +1,13 @@
-//! PNRs: ten digits that are unique without coordination and don't tell how many bookings came before.
+//! PNRs: ten digits that are unique without coordination, and do not reveal the number of earlier bookings.
 //!
 //! `x = (counter · ledgers + ledger) mod 10⁹` differs for all bookings of all ledgers until 10⁹ bookings were made (the
-//! ledger is the remainder by `ledgers`, the counter the quotient). `x` is then scrambled by a permutation of `0..10⁹`, and
-//! a Luhn digit is appended, so that a mistyped digit is noticed.
+//! ledger is the remainder by `ledgers`, the counter the quotient). `x` is then scrambled by a permutation of `0..10⁹`,
+//! and a Luhn digit is appended, so that a mistyped digit is noticed.
 //!
-//! Why it is a permutation: a Feistel round `(l, r) → (r, l ⊕ f(r))` can be undone whatever `f` is, so the network permutes
-//! the 2³⁰ numbers of 30 bits. Walking on until the result is below 10⁹ follows the cycle of a number below 10⁹, which must
-//! come back to such a number, and no two starts meet at the same one (each number has one predecessor). On average 1.07
-//! steps are walked.
+//! Why it is a permutation: a Feistel round `(l, r) → (r, l ⊕ f(r))` can be undone whatever `f` is, so the network
+//! permutes the 2³⁰ numbers of 30 bits. Walking on until the result is below 10⁹ follows the cycle of a number below
+//! 10⁹, which must come back to such a number, and no two starts meet at the same one (each number has one
+//! predecessor). On average 1.07 steps are walked.
 
 use std::fmt;
 
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 const NUMBERS: i128 = 1_000_000_000;
 const HALF_BITS: u32 = 15;
 const HALF_MASK: u32 = (1 << HALF_BITS) - 1;
-/// Fixed for ever: another key would repeat PNRs that were already given out.
+/// This key must never change: another key would repeat PNRs that were already issued.
 const ROUND_KEYS: [u32; 6] = [
     0x9e37_79b9,
     0x7f4a_7c15,
@@ -27,8 +27,8 @@ const ROUND_KEYS: [u32; 6] = [
     0xf3a2_7251,
 ];
 
-/// From which counter all ledgers must go on when there become `ledgers` of them, so that no PNR is given twice. `counters` are
-/// the counters of those that there are, in order.
+/// Returns the counter from which all ledgers must continue when their number grows to `ledgers`, so that no PNR is
+/// issued twice. `counters` are the counters of the present ledgers, in order.
 pub fn first_booking(counters: &[i64], ledgers: i32) -> i64 {
     let before = counters.len() as i64;
     let used = counters.iter().zip(0..).filter(|(counter, _)| **counter > 0);
@@ -37,19 +37,19 @@ pub fn first_booking(counters: &[i64], ledgers: i32) -> i64 {
     (used.unwrap_or(0) + ledgers - 1) / ledgers
 }
 
-/// The number of a booking as printed on the ticket.
+/// The number of a booking, as printed on the ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Pnr(u64);
 
 impl Pnr {
-    /// The PNR of a ledger's booking number `counter` (from 0), of `ledgers` ledgers in all.
+    /// Returns the PNR of booking number `counter` (from 0) of a ledger, of `ledgers` ledgers in total.
     pub fn new(counter: i64, ledger: i32, ledgers: i32) -> Pnr {
         let x = i128::from(counter) * i128::from(ledgers.max(1)) + i128::from(ledger);
         let number = u64::from(scramble(x.rem_euclid(NUMBERS) as u32));
         Pnr(number * 10 + luhn_digit(number))
     }
 
-    /// Reads ten digits; none if there are more or fewer, or the check digit is wrong.
+    /// Parses ten digits; `None` if there are more or fewer, or if the check digit is wrong.
     pub fn parse(text: &str) -> Option<Pnr> {
         if text.len() != 10 || !text.bytes().all(|b| b.is_ascii_digit()) {
             return None;
@@ -58,7 +58,7 @@ impl Pnr {
         (luhn_digit(digits / 10) == digits % 10).then_some(Pnr(digits))
     }
 
-    /// As ten digits; by hand, as it is done for every answer.
+    /// Formats the PNR as ten digits. Written by hand, because this runs for every answer.
     pub fn to_text(self) -> Text {
         let (mut digits, mut rest) = ([0; 10], self.0);
         for digit in digits.iter_mut().rev() {

@@ -1,8 +1,8 @@
-//! Promotion: who is served when space comes free or a waiter leaves (R16).
+//! Promotes waiters when space is freed or a waiter leaves (R16).
 //!
-//! One walk in list order is a fixpoint. Seats only go while walking, so an entry passed over can't fit later in the walk;
-//! under LEG_STRICT serving an entry takes as many seats on its legs as it stops claiming, so what is left to the others is
-//! the same. "First who fits" is thus also "nobody earlier could have used it".
+//! One walk in list order is a fixpoint. Free seats only decrease during the walk, so a skipped entry cannot fit later.
+//! Under LEG_STRICT, serving an entry takes as many seats on its legs as the entry stops claiming, so the rest for the
+//! others stays the same. The first entry that fits is therefore also the first that could have used the space.
 
 use interlock_schemas::{PositionMove, PromotionPolicy, Text};
 use smallvec::SmallVec;
@@ -13,20 +13,20 @@ use crate::seats::{Fitting, SeatBlock};
 use crate::train_date::{Open, TrainDate, first_position};
 use crate::waitlist::{Ahead, Entry, Party};
 
-/// A list from which one booking's passengers have just gone, and its seats with what they gave back.
+/// A list that the passengers of one booking have just left, and its seats including those given back.
 pub(crate) struct Walk<'a> {
     pub(crate) train_date: &'a TrainDate,
     pub(crate) open: &'a Open,
     pub(crate) allotment: usize,
-    /// The seats at this moment; served entries take theirs.
+    /// The seats at this moment; served entries take seats from them.
     pub(crate) block: SeatBlock,
-    /// The booking whose passengers have gone.
+    /// The booking whose passengers have left.
     pub(crate) request_id: &'a Text,
-    /// Which of them.
+    /// The passengers who have left.
     pub(crate) gone: Party,
 }
 
-/// An entry that is served.
+/// A served entry.
 pub(crate) struct Promotion<'a> {
     pub(crate) request_id: &'a Text,
     pub(crate) booking: &'a Booking,
@@ -34,15 +34,15 @@ pub(crate) struct Promotion<'a> {
     pub(crate) seating: Seating,
 }
 
-/// How many passengers may be seated on a segment: as many as seats fit and, with waiters ahead that have to be left room
-/// (LEG_STRICT), no more than every leg can spare.
+/// Returns how many passengers may be seated on a segment: at most the number of seats that fit and, if waiters ahead
+/// keep their claims (LEG_STRICT), at most the number that every leg can spare.
 pub(crate) fn room(fitting: &Fitting<'_>, ahead: Option<&Ahead>) -> usize {
     let fit = fitting.count();
     ahead.map_or(fit, |ahead| fit.min(ahead.leaves(fitting.block, fitting.segment)))
 }
 
 impl<'a> Walk<'a> {
-    /// Serves whom it can, in list order; and everybody whose current position changed since before the departure.
+    /// Serves the entries that fit, in list order. Also returns every waiter whose current position changed.
     pub(crate) fn run(mut self) -> (Vec<Promotion<'a>>, Vec<PositionMove>) {
         let entries = &self.open.allotments[self.allotment].waitlist.entries;
         let mut ahead = match self.open.plan.service().promotion {

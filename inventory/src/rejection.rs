@@ -1,4 +1,4 @@
-//! Why a command is refused: the closed list of codes, and how the sentence beside a code is made.
+//! Reasons for a refusal: the closed list of codes, and the sentence for each.
 
 use std::fmt;
 
@@ -7,9 +7,9 @@ use interlock_schemas::Text;
 /// Reasons for a refusal; their names are part of the public contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RejectionCode {
-    /// A field is empty, too long or senseless.
+    /// A field is empty, too long or out of range.
     MalformedRequest,
-    /// The request id was used with another body (R3).
+    /// The request id was used with a different body (R3).
     IdempotencyKeyReused,
     /// No plan of this train is known.
     UnknownTrain,
@@ -23,7 +23,7 @@ pub enum RejectionCode {
     ClassNotOnTrain,
     /// The class has no such quota.
     QuotaNotOnTrain,
-    /// Nobody travels.
+    /// The request has no passengers.
     NoPassengers,
     /// More passengers than a booking may have (R12).
     TooManyPassengers,
@@ -31,20 +31,20 @@ pub enum RejectionCode {
     SaleNotOpen,
     /// The train has left the boarding stop.
     TrainDeparted,
-    /// A hard wish for a berth can't come true (R7).
+    /// A hard preference for a berth cannot be met (R7).
     NoMatchingBerth,
     /// The waitlist's cap is reached (R14).
     WaitlistFull,
     /// There is no booking under the request id (R20).
     BookingNotFound,
-    /// Somebody else booked (R20).
+    /// Another user booked (R20).
     NotYourBooking,
     /// The booking has no passenger with this index.
     UnknownPassenger,
 }
 
 impl RejectionCode {
-    /// The name in events, such as `WAITLIST_FULL`.
+    /// Returns the name in events, such as `WAITLIST_FULL`.
     pub fn as_str(self) -> &'static str {
         match self {
             RejectionCode::MalformedRequest => "MALFORMED_REQUEST",
@@ -67,12 +67,12 @@ impl RejectionCode {
         }
     }
 
-    /// The same as a field of an event.
+    /// Returns the name as a field of an event.
     pub(crate) fn name(self) -> Text {
         Text::new_static(self.as_str())
     }
 
-    /// The refusal with this code and a sentence that says what is wrong and what to do.
+    /// Creates a refusal with this code and a sentence that says what is wrong and what to do.
     pub(crate) fn because(self, message: impl Into<Text>) -> Refusal {
         Refusal {
             code: self,
@@ -94,7 +94,7 @@ pub(crate) struct Refusal {
     pub(crate) message: Text,
 }
 
-/// A client's text, cut to what a sentence or a header can bear.
+/// Cuts a client's text to the length that a sentence or a header may have.
 pub(crate) fn clip(text: &str, chars: usize) -> &str {
     if text.len() <= chars {
         return text;

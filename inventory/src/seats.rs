@@ -1,6 +1,7 @@
 //! Seats as sets of taken legs (R5, R6).
 //!
-//! A segment is half-open, `[from, to)`, over stops; leg `i` joins stop `i` and stop `i + 1`. Two views of one truth are kept:
+//! A segment is half-open, `[from, to)`, over stops; leg `i` joins stop `i` and stop `i + 1`. There are two views of
+//! one truth:
 //!
 //! ```text
 //!             leg 0 1 2 3                     seat 0 1 2 ...
@@ -8,9 +9,10 @@
 //!   seat 1:       . . x .      of a seat      leg 1: . x x     of a leg
 //! ```
 //!
-//! *Free seats of a leg* answers "how many seats fit?" by AND over the segment's legs, 64 seats at a time: a full train says
-//! so without a look at any seat. *Taken legs of a seat* answers "how large is the gap?" with two bit scans. Why they can't
-//! disagree: [`SeatBlock::take`], [`SeatBlock::release`] and [`SeatBlock::set_mask`] are the only writers, and write both.
+//! *Free seats of a leg* answers "how many seats fit?" by AND over the segment's legs, 64 seats at a time: a full train
+//! says so without a look at any seat. *Taken legs of a seat* answers "how large is the gap?" with two bit scans. Why
+//! they can't disagree: [`SeatBlock::take`], [`SeatBlock::release`] and [`SeatBlock::set_mask`] are the only writers,
+//! and write both.
 
 use std::ops::Range;
 
@@ -31,27 +33,27 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// The segment between two stops of the route, counted from 0; none if the second isn't after the first.
+    /// Creates the segment between two stops, counted from 0; `None` if the second is not after the first.
     pub fn new(from: u8, to: u8) -> Option<Segment> {
         (from < to && usize::from(to) <= LEGS_MAX).then_some(Segment { from, to })
     }
 
-    /// Stop where it begins, counted from 0.
+    /// Returns the first stop, counted from 0.
     pub fn from(self) -> usize {
         usize::from(self.from)
     }
 
-    /// Stop where it ends, counted from 0.
+    /// Returns the last stop, counted from 0.
     pub fn to(self) -> usize {
         usize::from(self.to)
     }
 
-    /// Its legs.
+    /// Returns the legs.
     pub fn legs(self) -> Range<usize> {
         self.from()..self.to()
     }
 
-    /// Its legs as a set: bit `i` is leg `i`.
+    /// Returns the legs as a set: bit `i` is leg `i`.
     pub fn mask(self) -> u128 {
         (u128::MAX >> (128 - u32::from(self.to))) & (u128::MAX << self.from)
     }
@@ -60,12 +62,12 @@ impl Segment {
 /// A set of seats of one block, 64 to a word.
 pub(crate) type SeatSet = SmallVec<[u64; 16]>;
 
-/// The seats that one class and quota sells, by their place in the block (R11).
+/// The seats of one class and quota, by their index in the block (R11).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SeatBlock {
     seats: usize,
     legs: usize,
-    /// Taken legs of each seat, `ceil(legs / 8)` bytes each, little end first; then enough of nothing that 16 bytes can be read
+    /// Taken legs of each seat, `ceil(legs / 8)` bytes each, little-endian; then padding, so that 16 bytes can be read
     /// from any seat on.
     taken: Box<[u8]>,
     /// Free seats of each leg, `ceil(seats / 64)` words each.
@@ -73,7 +75,7 @@ pub(crate) struct SeatBlock {
 }
 
 impl SeatBlock {
-    /// All seats free on all legs.
+    /// Creates a block in which all seats are free on all legs.
     pub(crate) fn new(seats: usize, legs: usize) -> Self {
         let words = seats.div_ceil(64);
         let mut free = vec![u64::MAX; words * legs].into_boxed_slice();
@@ -95,7 +97,7 @@ impl SeatBlock {
         self.seats
     }
 
-    /// The taken legs of a seat.
+    /// Returns the taken legs of a seat.
     pub(crate) fn mask(&self, seat: usize) -> u128 {
         let width = self.width();
         let mut bytes = [0; MASK_BYTES];
@@ -103,7 +105,7 @@ impl SeatBlock {
         u128::from_le_bytes(bytes) & (u128::MAX >> (8 * (MASK_BYTES - width)))
     }
 
-    /// The taken legs of some neighbours as they lie in memory.
+    /// Returns the taken legs of neighbouring seats, as they are in memory.
     pub(crate) fn packed(&self, seats: Range<usize>) -> &[u8] {
         let width = self.width();
         &self.taken[seats.start * width..seats.end * width]
@@ -128,14 +130,15 @@ impl SeatBlock {
         self.taken[seat * width..][..width].copy_from_slice(&mask.to_le_bytes()[..width]);
     }
 
-    /// The words that say of a seat whether it is free, one for each leg of a segment.
+    /// Iterates over the words that show whether a seat is free, one per leg of a segment.
     fn free_words(&mut self, seat: usize, segment: Segment) -> impl Iterator<Item = &mut u64> {
         let words = self.words();
         let legs = &mut self.free[segment.from() * words..segment.to() * words];
         legs.chunks_exact_mut(words).map(move |leg| &mut leg[seat / 64])
     }
 
-    /// Takes a segment's legs on a seat. False if one of them was taken: nothing changes then, and I1 is in danger.
+    /// Takes a segment's legs on a seat. Returns false, and changes nothing, if one of them was taken; I1 is then in
+    /// danger.
     pub(crate) fn take(&mut self, seat: usize, segment: Segment) -> bool {
         let mask = self.mask(seat);
         let free = mask & segment.mask() == 0;
@@ -147,24 +150,24 @@ impl SeatBlock {
         free
     }
 
-    /// Gives a segment's legs on a seat back.
+    /// Releases a segment's legs on a seat.
     pub(crate) fn release(&mut self, seat: usize, segment: Segment) {
         self.set_taken(seat, self.mask(seat) & !segment.mask());
         self.free_words(seat, segment)
             .for_each(|word| *word |= 1 << (seat % 64));
     }
 
-    /// How many seats fit a segment (R6).
+    /// Returns the number of seats that fit a segment (R6).
     pub(crate) fn available(&self, segment: Segment) -> usize {
         Fitting::new(self, segment).count()
     }
 
-    /// How many seats are free on one leg.
+    /// Returns the number of seats that are free on one leg.
     pub(crate) fn free_on_leg(&self, leg: usize) -> usize {
         count(self.free_of(leg))
     }
 
-    /// The seats that are free on one leg.
+    /// Returns the seats that are free on one leg.
     pub(crate) fn free_of(&self, leg: usize) -> &[u64] {
         let words = self.words();
         &self.free[leg * words..][..words]
@@ -175,12 +178,12 @@ impl SeatBlock {
         self.legs
     }
 
-    /// Bytes it takes in memory.
+    /// Returns the size in memory, in bytes.
     pub(crate) fn memory(&self) -> usize {
         size_of::<SeatBlock>() + self.taken.len() + size_of_val(&*self.free)
     }
 
-    /// Bytes of a seat's packed legs.
+    /// Returns the number of bytes of a seat's packed legs.
     pub(crate) fn width(&self) -> usize {
         self.legs.div_ceil(8)
     }
@@ -194,12 +197,12 @@ mod fitting;
 
 pub(crate) use fitting::Fitting;
 
-/// Number of seats in a set.
+/// Returns the number of seats in a set.
 pub(crate) fn count(set: &[u64]) -> usize {
     set.iter().map(|word| word.count_ones() as usize).sum()
 }
 
-/// Number of seats of a set that lie in a range.
+/// Returns the number of seats of a set within a range.
 pub(crate) fn count_in(set: &[u64], range: &Range<usize>) -> usize {
     let mut counted = 0;
     let mut start = range.start;
@@ -212,12 +215,12 @@ pub(crate) fn count_in(set: &[u64], range: &Range<usize>) -> usize {
     counted
 }
 
-/// Whether a seat is in a set.
+/// Returns whether a seat is in a set.
 pub(crate) fn is_member(set: &[u64], seat: usize) -> bool {
     set[seat / 64] >> (seat % 64) & 1 == 1
 }
 
-/// The seats of a set, ascending.
+/// Iterates over the seats of a set, ascending.
 pub(crate) fn members(set: &[u64]) -> impl Iterator<Item = usize> {
     set.iter().enumerate().flat_map(|(index, &word)| {
         let mut rest = word;
@@ -232,7 +235,7 @@ pub(crate) fn members(set: &[u64]) -> impl Iterator<Item = usize> {
     })
 }
 
-/// The seats that are in both sets.
+/// Returns the seats that are in both sets.
 pub(crate) fn both(a: &[u64], b: &[u64]) -> SeatSet {
     a.iter().zip(b).map(|(a, b)| a & b).collect()
 }

@@ -1,7 +1,8 @@
-//! From the timetable's times of day to instants.
+//! Converts the timetable's times of day to instants.
 //!
-//! A time of day counts seconds "from noon minus twelve hours" of the origin date in the train's time zone, as GTFS defines
-//! it: on a day when the clocks change that isn't midnight, and times stay true where "midnight plus" would be an hour off.
+//! A time of day counts seconds "from noon minus twelve hours" of the origin date in the train's time zone, as GTFS
+//! defines it: on a day when the clocks change that isn't midnight, and times stay true where "midnight plus" would be
+//! an hour off.
 
 use chrono::{DateTime, Days, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
 use chrono_tz::Tz;
@@ -9,15 +10,15 @@ use interlock_schemas::{Date, TimestampMs};
 
 const DAY_MS: i64 = 86_400_000;
 
-/// The instant from which a date's times of day count: noon minus twelve hours.
+/// Returns the instant from which a date's times of day count: noon minus twelve hours.
 ///
-/// Total for every date: where the calendar or the zone's rules have no such noon, UTC is taken.
+/// This is defined for every date: if the calendar or the zone's rules have no such noon, UTC applies.
 pub(crate) fn start_of_day(zone: Tz, date: Date) -> TimestampMs {
     let noon = calendar_date(date).and_then(|day| noon_in(zone, day));
     noon.unwrap_or(i64::from(date) * DAY_MS + DAY_MS / 2) - DAY_MS / 2
 }
 
-/// An instant as the train's clocks show it, for messages.
+/// Formats an instant as the train's clocks show it, for messages.
 pub(crate) fn wall_time(zone: Tz, instant: TimestampMs) -> String {
     match DateTime::from_timestamp_millis(instant) {
         Some(time) => format!("{} {}", time.with_timezone(&zone).format("%Y-%m-%d %H:%M"), zone.name()),

@@ -13,22 +13,22 @@ use crate::seats::{SeatBlock, Segment};
 use crate::times::start_of_day;
 use crate::waitlist::Waitlist;
 
-/// One run of a train, as far as it has been sold.
+/// One run of a train, and what has been sold of it.
 ///
-/// All of it, or all but the outcomes that are left in the store: these are known by a fingerprint only, and must be loaded
-/// ([`crate::Ledger::load_outcome`]) before a command about them is decided. Bookings of which somebody waits are never left there:
-/// any command may promote them.
+/// All of it, or all but the outcomes that are left in the store: these are known by a fingerprint only, and must be
+/// loaded ([`crate::Ledger::load_outcome`]) before a command about them is decided. Bookings of which somebody waits
+/// are never left there: any command may promote them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrainDate {
     pub(crate) open: Option<Open>,
-    /// Hashed with a key of this process, so that no choice of request ids can make look-ups slow. Nothing may depend on
+    /// Hashed with a key of this process, so that no choice of request ids can slow down lookups. Nothing may depend on
     /// the order.
     pub(crate) outcomes: HashMap<Text, Outcome>,
-    /// Fingerprints of the request ids whose outcomes were left in the store. Two ids may share one: that costs a read.
+    /// Fingerprints of the request ids whose outcomes are in the store only. Two ids may share one, which costs a read.
     pub(crate) stored: FxHashSet<u64>,
 }
 
-/// What a train-date has once it is open: the plan it is sold by and the state of each allotment, in the plan's order.
+/// The state of an open train-date: its plan, and the state of each allotment in the plan's order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Open {
     pub(crate) plan: Arc<Plan>,
@@ -44,14 +44,14 @@ pub(crate) struct AllotmentState {
     pub(crate) waitlist: Waitlist,
 }
 
-/// A seat for a seat map.
+/// A seat in a seat map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeatView<'a> {
     /// Its coach.
     pub coach: &'a str,
     /// Its number in the coach, from 1.
     pub number: i32,
-    /// What it is.
+    /// Kind of berth or seat.
     pub berth: Berth,
     /// Its class.
     pub travel_class: &'a str,
@@ -72,12 +72,12 @@ pub struct WaiterView<'a> {
     pub index: u8,
     /// Position ever issued (R15).
     pub first_position: u32,
-    /// Place among those who wait, from 1.
+    /// Place among the waiting passengers, from 1.
     pub current_position: u32,
 }
 
 impl TrainDate {
-    /// As it will be when it is opened with this plan: everything free.
+    /// Returns the train-date as it will be when opened with this plan: everything is free.
     #[must_use]
     pub fn opened(self, plan: Arc<Plan>, travel_date: Date) -> TrainDate {
         TrainDate {
@@ -86,25 +86,25 @@ impl TrainDate {
         }
     }
 
-    /// The plan it is sold by, once it is open.
+    /// Returns the plan that the train-date is sold by, once it is open.
     pub fn plan(&self) -> Option<&Arc<Plan>> {
         self.open.as_ref().map(|open| &open.plan)
     }
 
-    /// What became of a request (R3).
+    /// Returns the outcome of a request (R3).
     pub fn outcome(&self, request_id: &str) -> Option<&Outcome> {
         self.outcomes.get(request_id)
     }
 
-    /// Whether an outcome may be in the store and isn't here.
+    /// Returns whether an outcome may be in the store and is not loaded.
     pub(crate) fn is_to_be_loaded(&self, request_id: &str) -> bool {
-        // Most are new: one look says so.
+        // Most ids are new, and one lookup shows it.
         !self.stored.is_empty()
             && self.stored.contains(&self.fingerprint(request_id))
             && !self.outcomes.contains_key(request_id)
     }
 
-    /// Lets go of an outcome that the store has, unless somebody of it waits.
+    /// Unloads an outcome that the store has, unless one of its passengers waits.
     pub(crate) fn leave_in_store(&mut self, request_id: &str) {
         match self.outcomes.remove_entry(request_id) {
             Some((request_id, outcome)) if outcome.is_waiting() => {
@@ -120,16 +120,16 @@ impl TrainDate {
         self.stored.insert(self.fingerprint(request_id));
     }
 
-    /// By the key of the map, so that nobody outside can find two ids that share one.
+    /// Computes a fingerprint with the map's key, so that no client can find two ids that share one.
     fn fingerprint(&self, request_id: &str) -> u64 {
         self.outcomes.hasher().hash_one(request_id)
     }
 
-    /// About how many bytes it takes in memory.
+    /// Estimates the size in memory, in bytes.
     pub fn memory(&self) -> usize {
-        /// Of an outcome with its id, names and place in the map, measured.
+        /// Bytes of an outcome with its id, names and place in the map, as measured.
         const OUTCOME: usize = 400;
-        /// Of a fingerprint in a set that is between half and fully used.
+        /// Bytes of a fingerprint, in a set that is half to fully used.
         const FINGERPRINT: usize = 14;
         let blocks = |open: &Open| {
             open.allotments
@@ -143,14 +143,14 @@ impl TrainDate {
             + self.stored.len() * FINGERPRINT
     }
 
-    /// All requests and what became of them, in no particular order.
+    /// Iterates over all requests and their outcomes, in no particular order.
     pub fn outcomes(&self) -> impl ExactSizeIterator<Item = (&str, &Outcome)> {
         self.outcomes
             .iter()
             .map(|(request_id, outcome)| (request_id.as_str(), outcome))
     }
 
-    /// An accepted booking.
+    /// Returns an accepted booking.
     pub fn booking(&self, request_id: &str) -> Option<&Booking> {
         match self.outcomes.get(request_id) {
             Some(Outcome::Booking(booking)) => Some(booking),
@@ -158,7 +158,8 @@ impl TrainDate {
         }
     }
 
-    /// Availability (R6): the number of seats of a class and quota that fit a segment. 0 for what the plan doesn't have.
+    /// Returns the availability (R6): the number of seats of a class and quota that fit a segment; 0 if the plan has
+    /// none such.
     pub fn availability(&self, from: &str, to: &str, travel_class: &str, quota: &str) -> usize {
         let Some(open) = &self.open else { return 0 };
         let allotment = open.plan.allotment_index(travel_class, quota);
@@ -168,7 +169,7 @@ impl TrainDate {
         })
     }
 
-    /// Every seat in the train's order, with its taken legs.
+    /// Iterates over the seats in the train's order, with their taken legs.
     pub fn seat_map(&self) -> impl Iterator<Item = SeatView<'_>> {
         self.open.iter().flat_map(|open| {
             open.plan.seats().iter().map(|seat| {
@@ -187,13 +188,13 @@ impl TrainDate {
         })
     }
 
-    /// Class and quota pairs of the plan, in which seats are sold and lists are kept.
+    /// Iterates over the plan's pairs of class and quota, which have seats and a waitlist each.
     pub fn allotments(&self) -> impl Iterator<Item = (&str, &str)> {
         let allotments = self.open.iter().flat_map(|open| open.plan.allotments());
         allotments.map(|allotment| (allotment.class.as_str(), allotment.quota.as_str()))
     }
 
-    /// Who waits for a class and quota, in order.
+    /// Returns the waiting passengers of a class and quota, in order.
     pub fn waitlist(&self, travel_class: &str, quota: &str) -> Vec<WaiterView<'_>> {
         let Some(open) = &self.open else { return Vec::new() };
         let Some(allotment) = open.plan.allotment_index(travel_class, quota) else {
@@ -219,7 +220,7 @@ impl TrainDate {
             .collect()
     }
 
-    /// Class and quota of a booking.
+    /// Returns class and quota of a booking.
     pub fn allotment_of(&self, booking: &Booking) -> Option<(&str, &str)> {
         let allotment = self
             .open
@@ -230,7 +231,7 @@ impl TrainDate {
         Some((&allotment.class, &allotment.quota))
     }
 
-    /// Seat-metres of a class that are sold: for each leg its taken seats times its length.
+    /// Returns the sold seat-metres of a class: the taken seats of each leg times its length.
     pub fn seat_metres_sold(&self, travel_class: &str) -> i64 {
         self.sum_of_class(travel_class, |open, _, state| {
             let legs = (0..open.plan.legs()).map(|leg| {
@@ -241,7 +242,7 @@ impl TrainDate {
         })
     }
 
-    /// Seat-metres of a class that are offered; sold by offered is the load factor.
+    /// Returns the offered seat-metres of a class; the load factor is sold divided by offered.
     pub fn seat_metres_offered(&self, travel_class: &str) -> i64 {
         self.sum_of_class(travel_class, |open, allotment, _| {
             let route: i64 = (0..open.plan.legs()).map(|leg| leg_length(&open.plan, leg)).sum();
@@ -260,7 +261,7 @@ impl TrainDate {
 }
 
 impl Open {
-    /// Everything free, nobody waiting.
+    /// Creates the state in which everything is free and nobody waits.
     pub(crate) fn new(plan: Arc<Plan>, travel_date: Date) -> Open {
         let empty = |allotment: &Allotment| AllotmentState {
             block: SeatBlock::new(allotment.seats.len(), plan.legs()),
@@ -274,17 +275,17 @@ impl Open {
         }
     }
 
-    /// When the train leaves the stop where a segment begins.
+    /// Returns the time at which the train leaves the first stop of a segment.
     pub(crate) fn departure(&self, segment: Segment) -> TimestampMs {
         self.day_start + i64::from(self.plan.boarding(segment).departure_s) * 1_000
     }
 
-    /// When the train arrives at the stop where a segment ends.
+    /// Returns the time at which the train arrives at the last stop of a segment.
     pub(crate) fn arrival(&self, segment: Segment) -> TimestampMs {
         self.day_start + i64::from(self.plan.alighting(segment).arrival_s) * 1_000
     }
 
-    /// The state of the allotment that sells a seat, and the seat's place in it.
+    /// Returns the state of the allotment that sells a seat, and the seat's index in it.
     pub(crate) fn block_of(&mut self, seat: u16) -> (&mut SeatBlock, usize) {
         let seat = self.plan.seat(seat);
         (
@@ -294,7 +295,7 @@ impl Open {
     }
 }
 
-/// The first position of a passenger who waits; 0 for one who never did.
+/// Returns the first position of a waiting passenger; 0 for one who never waited.
 pub(crate) fn first_position(booking: &Booking, index: u8) -> u32 {
     match booking.traveller(i32::from(index)).map(|traveller| traveller.answer) {
         Some(Answer::Waiting { first, .. }) => first,

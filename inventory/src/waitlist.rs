@@ -1,9 +1,9 @@
-//! Who waits for seats of a class and quota, and in which order (R14–R17).
+//! The waitlist of a class and quota, in its order (R14–R17).
 //!
 //! An entry is what is served at once: a whole party, or one passenger of a party that travels as far as it can
-//! (`partial_confirmation`, R12). Entries stand in order of arrival and are never reordered. Positions count passengers:
-//! the *first* position is issued once and never again; the *current* one is the place among those who still wait, so it
-//! isn't stored but counted.
+//! (`partial_confirmation`, R12). Entries stand in order of arrival and are never reordered. Positions count
+//! passengers: the *first* position is issued once and never again; the *current* one is the place among those who
+//! still wait, so it isn't stored but counted.
 
 use interlock_schemas::Text;
 use smallvec::SmallVec;
@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use crate::outcome::{Booking, Place};
 use crate::seats::{SeatBlock, Segment};
 
-/// A set of a booking's passengers by index; bookings have at most [`crate::PASSENGERS_MAX`].
+/// A set of passengers of a booking, by index; a booking has at most [`crate::PASSENGERS_MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Party(u8);
 
@@ -74,7 +74,7 @@ impl Waitlist {
         self.entries.iter().map(|entry| entry.party.size()).sum()
     }
 
-    /// Takes passengers of a booking off the list.
+    /// Removes passengers of a booking from the list.
     pub(crate) fn remove(&mut self, request_id: &Text, party: Party) {
         self.entries.retain_mut(|entry| {
             if entry.request_id == *request_id {
@@ -85,7 +85,7 @@ impl Waitlist {
     }
 }
 
-/// The entries of a booking's waiting passengers: each alone, or all together (R12).
+/// Returns the entries of a booking's waiting passengers: separate, or all together (R12).
 pub(crate) fn entries_of(request_id: &Text, booking: &Booking) -> Vec<Entry> {
     let waiting = booking
         .travellers
@@ -135,7 +135,7 @@ impl Ahead {
             .for_each(|waiting| *waiting += passengers);
     }
 
-    /// Passengers who can be served on a segment without touching what those ahead may need.
+    /// Returns how many passengers can be served on a segment without touching the claims of those ahead.
     pub(crate) fn leaves(&self, block: &SeatBlock, segment: Segment) -> usize {
         let spare = segment
             .legs()

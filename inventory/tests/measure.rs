@@ -1,4 +1,5 @@
-//! How long a decision takes; prints, never asserts. `cargo test --release -p interlock-inventory --test measure -- --ignored --nocapture`
+//! How long a decision takes; prints, never asserts.
+//! `cargo test --release -p interlock-inventory --test measure -- --ignored --nocapture`
 
 mod support;
 

@@ -1,5 +1,5 @@
-//! Random trains and random commands: whatever happens, the crate says what the oracle says, and what must hold after every
-//! command holds.
+//! Random trains and random commands: whatever happens, the crate says what the oracle says, and what must hold after
+//! every command holds.
 
 #[path = "support/oracle.rs"]
 mod oracle;

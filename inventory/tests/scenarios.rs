@@ -1,5 +1,5 @@
-//! The cases of `docs/DOMAIN.md` as text: one file for each part of the rules, one line for each command, the expected answer
-//! after `=`. One [`check`] runs them; it fails on a line that it doesn't understand.
+//! The cases of `docs/DOMAIN.md` as text: one file for each part of the rules, one line for each command, the expected
+//! answer after `=`. One [`check`] runs them; it fails on a line that it doesn't understand.
 //!
 //! ```text
 //! case <name>

@@ -1,21 +1,21 @@
-//! Names of fields as people read them and as they are stored: a request id that is a UUID, as most are, is stored as its
-//! 16 bytes and not as 36 letters, for there is one such name for each request ever made.
+//! Converts names of fields between text and their stored form. A request id that is a UUID, as most are, is stored as
+//! 16 bytes instead of 36 letters, because there is one such name for each request ever made.
 
 use interlock_schemas::Text;
 
 use super::{QUEUED, SETTLED};
 
-/// Tells a packed id from any text: no UTF-8 has this byte.
+/// Marks a packed id: no UTF-8 text contains this byte.
 const PACKED: u8 = 0xff;
-/// What a UUID has at these places.
+/// Positions of the hyphens of a UUID.
 const HYPHENS: [usize; 4] = [8, 13, 18, 23];
-/// Where the two digits of each byte are.
+/// Positions of the two digits of each byte.
 const PAIRS: [usize; UUID_BYTES] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 const UUID_CHARS: usize = 36;
 const UUID_BYTES: usize = 16;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Appends a request id as field names have it.
+/// Appends a request id in its stored form.
 pub(super) fn append_id(request_id: &str, name: &mut Vec<u8>) {
     match packed(request_id) {
         Some(bytes) => {
@@ -26,7 +26,7 @@ pub(super) fn append_id(request_id: &str, name: &mut Vec<u8>) {
     }
 }
 
-/// The request id, of which a field name has this.
+/// Returns the request id of a stored form.
 pub(super) fn read_id(name: &[u8]) -> Option<Text> {
     match name.split_first() {
         Some((&PACKED, bytes)) => Some(unpacked(bytes.try_into().ok()?)),
@@ -34,7 +34,7 @@ pub(super) fn read_id(name: &[u8]) -> Option<Text> {
     }
 }
 
-/// The name of a field for people.
+/// Returns the readable name of a field.
 pub fn readable_field(name: &[u8]) -> String {
     let of_outcome = [SETTLED, QUEUED].into_iter().find_map(|prefix| {
         let request_id = read_id(name.strip_prefix(prefix.as_bytes())?)?;
@@ -43,7 +43,7 @@ pub fn readable_field(name: &[u8]) -> String {
     of_outcome.unwrap_or_else(|| String::from_utf8_lossy(name).into_owned())
 }
 
-/// The bytes of a UUID in small letters, which are the same text again; none of any other text.
+/// Returns the bytes of a lower-case UUID, from which the same text can be restored; `None` for any other text.
 fn packed(text: &str) -> Option<[u8; UUID_BYTES]> {
     let text: &[u8; UUID_CHARS] = text.as_bytes().try_into().ok()?;
     if HYPHENS.iter().any(|at| text[*at] != b'-') {

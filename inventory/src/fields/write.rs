@@ -1,4 +1,5 @@
-//! What changed, as fields. Names and values of a whole batch lie in one buffer, so that a request costs none of its own.
+//! Writes changes as fields. Names and values of a whole batch share one buffer, so that a request needs none of its
+//! own.
 
 use std::ops::Range;
 
@@ -19,7 +20,7 @@ pub(crate) struct Changes {
     written: Vec<Written>,
 }
 
-/// A field, by where its name and its value lie in the buffer.
+/// A field: the ranges of its name and value in the buffer.
 #[derive(Debug)]
 struct Written {
     document: Text,
@@ -28,12 +29,12 @@ struct Written {
 }
 
 impl Changes {
-    /// The ledger's own field.
+    /// Writes the ledger's own field.
     pub(crate) fn bookings(&mut self, bookings: i64) {
         self.put(&Text::default(), &[BOOKINGS], |value| append(&bookings, value));
     }
 
-    /// The fields of a train-date that were touched.
+    /// Writes the changed fields of a train-date.
     pub(crate) fn train_date(&mut self, document: &Text, train_date: &TrainDate, touched: &Touched) {
         if let Some(open) = &train_date.open {
             if touched.plan {
@@ -67,7 +68,7 @@ impl Changes {
         }
     }
 
-    /// In the order in which they were written.
+    /// Iterates over the fields in the order in which they were written.
     pub(crate) fn finish(self) -> Vec<Change> {
         let buffer = Bytes::from(self.buffer);
         let change = |written: Written| Change {
@@ -109,12 +110,12 @@ impl Changes {
 }
 
 fn append<T: Serialize>(content: &T, value: &mut Vec<u8>) {
-    // Writing to memory can't fail, and none of the types is one that postcard can't write.
+    // Writing to memory can't fail, and postcard can write all of the types.
     let written = postcard::serialize_with_flavor(content, Appended(value));
     debug_assert!(written.is_ok(), "{:?}", written.err());
 }
 
-/// The end of the buffer as postcard writes to it.
+/// The end of the buffer, for postcard to write to.
 struct Appended<'a>(&'a mut Vec<u8>);
 
 impl Flavor for Appended<'_> {

@@ -1,10 +1,11 @@
-//! The auditor's view of one waitlist: who waits, who could be served, and whether events say the same of positions.
+//! The auditor's view of one waitlist: the waiters, those who could be served, and the positions that events must
+//! state.
 
 use std::collections::HashMap;
 
 use interlock_schemas::{PromotionPolicy, Text};
 
-/// Passengers who are served together, as the auditor sees them.
+/// Passengers who are served together, in the auditor's view.
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) request_id: Text,
@@ -14,7 +15,7 @@ pub(super) struct Waiter {
     pub(super) passengers: Vec<(i32, i32)>,
 }
 
-/// A waitlist and the seats it waits for.
+/// A waitlist and the seats of its allotment.
 #[derive(Debug, Default)]
 pub(super) struct List {
     /// Held legs of each seat of the class and quota.
@@ -22,9 +23,9 @@ pub(super) struct List {
     pub(super) waiters: Vec<Waiter>,
     /// First positions issued so far.
     pub(super) issued: i32,
-    /// Requests of waiters who could be served when space came free in this command, by first position.
+    /// Requests of waiters who could be served when space was freed in this command, by first position.
     candidates: Vec<i32>,
-    /// Space came free or a waiter left in this command.
+    /// Whether space was freed or a waiter left in this command.
     pub(super) stirred: bool,
 }
 
@@ -34,7 +35,8 @@ impl List {
         self.rows.iter().filter(|row| **row & segment == 0).count()
     }
 
-    /// Who, of everybody, could be served now. Under LEG_STRICT the seats on every leg must also cover those ahead.
+    /// Returns all waiters who could be served now. Under LEG_STRICT the seats on every leg must also cover those
+    /// ahead.
     fn servable(&self, policy: PromotionPolicy) -> Vec<i32> {
         let mut fitting = HashMap::new();
         let mut free = HashMap::new();
@@ -59,14 +61,15 @@ impl List {
         found
     }
 
-    /// Space came free or a waiter left: remembers who could be served now.
+    /// Notes the waiters who could be served now, after space was freed or a waiter left.
     pub(super) fn stir(&mut self, policy: PromotionPolicy) {
         self.candidates = self.servable(policy);
         self.stirred = true;
     }
 
-    /// Whom of those ahead of a first position the space would have served at this moment. Space only shrinks until the
-    /// command ends, so nobody but the candidates comes into question; under LEG_STRICT the claims ahead are counted anew.
+    /// Returns a waiter ahead of a first position whom the space would have served at this moment. Space only shrinks
+    /// until the command ends, so only the candidates need to be checked; under LEG_STRICT the claims ahead are counted
+    /// again.
     pub(super) fn passed_over(&self, first: i32, policy: PromotionPolicy) -> Option<&Waiter> {
         let earlier = |waiter: &&Waiter| waiter.passengers.first().is_some_and(|passenger| passenger.1 < first);
         if !self.candidates.iter().any(|candidate| *candidate < first) {
@@ -86,12 +89,12 @@ impl List {
         })
     }
 
-    /// Whether the waiter with a first position may be served at this moment.
+    /// Returns whether the waiter with a first position may be served at this moment.
     pub(super) fn may_be_served(&self, first: i32, policy: PromotionPolicy) -> bool {
         self.servable(policy).contains(&first)
     }
 
-    /// Whether a newcomer may be seated before everybody who waits.
+    /// Returns whether a newcomer may be seated before all waiters.
     pub(super) fn leaves_room(&self, from: usize, to: usize, size: usize, policy: PromotionPolicy) -> bool {
         let claimed = |leg: usize| -> usize {
             let over = self
@@ -103,7 +106,7 @@ impl List {
         policy == PromotionPolicy::FifoSkip || (from..to).all(|leg| self.fitting(leg, leg + 1) >= claimed(leg) + size)
     }
 
-    /// At a command's end: somebody who could be served still waits.
+    /// Returns, at the end of a command, a waiter who could be served and still waits.
     pub(super) fn forgotten(&mut self, policy: PromotionPolicy) -> Option<&Waiter> {
         self.candidates.clear();
         if !std::mem::take(&mut self.stirred) {
@@ -115,7 +118,7 @@ impl List {
             .find(|waiter| waiter.passengers.first().is_some_and(|passenger| passenger.1 == first))
     }
 
-    /// The place of a passenger among those who wait, from 1.
+    /// Returns the place of a passenger among the waiters, from 1.
     pub(super) fn place(&self, first: i32) -> Option<i32> {
         let passengers = self.waiters.iter().flat_map(|waiter| &waiter.passengers);
         passengers
@@ -124,7 +127,7 @@ impl List {
             .map(|(_, place)| place)
     }
 
-    /// Takes a passenger off the list; gives the first position.
+    /// Removes a passenger from the list, and returns the first position.
     pub(super) fn leave(&mut self, request_id: &str, index: i32) -> Option<i32> {
         let holds = |waiter: &Waiter| waiter.request_id == request_id && waiter.passengers.iter().any(|p| p.0 == index);
         let at = self.waiters.iter().position(holds)?;
@@ -138,7 +141,7 @@ impl List {
     }
 }
 
-/// Legs of a segment as bits.
+/// Returns the legs of a segment as bits.
 pub(super) fn legs(from: usize, to: usize) -> u128 {
     (from..to).fold(0, |legs, leg| legs | 1 << leg)
 }

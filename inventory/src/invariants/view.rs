@@ -12,15 +12,15 @@ use super::{Found, is_first_answer};
 /// Class and quota.
 type Allotment = (Text, Text);
 
-/// A train-date as far as its events tell.
+/// A train-date as its events describe it.
 #[derive(Debug, Default)]
 pub(super) struct View {
     policy: PromotionPolicy,
     stops: FxHashMap<Text, usize>,
-    /// Coach and number to the row in the list that sells it.
+    /// Maps coach and number to the row in the list that sells the seat.
     seats: FxHashMap<(Text, i32), (Allotment, usize)>,
     lists: FxHashMap<Allotment, List>,
-    /// Who sits where: booking and index to seat and legs.
+    /// Maps booking and passenger index to seat and legs.
     seated: FxHashMap<(Text, i32), ((Text, i32), u128)>,
     /// Requests with a first answer, and the offset of its command.
     answered: FxHashMap<Text, i64>,
@@ -46,7 +46,7 @@ impl View {
         }
     }
 
-    /// I3 at the end of a command.
+    /// Checks I3 at the end of a command.
     pub(super) fn command_ended(&mut self, found: &mut Vec<Found>) {
         self.named.clear();
         let policy = self.policy;
@@ -64,7 +64,7 @@ impl View {
         }
     }
 
-    /// I2: one first answer; two events are one answer if they share the command and name different passengers.
+    /// Checks I2: one first answer. Two events are one answer if they share the command and name different passengers.
     fn answers_once(&mut self, event: &Event, found: &mut Vec<Found>) {
         let header = event.header();
         if header.kind != EventKind::Answer {
@@ -101,7 +101,7 @@ impl View {
         self.named.extend(passengers);
     }
 
-    /// R18: what an event moves is what its passengers paid or get back.
+    /// Checks R18: the amount of an event equals the fares or refunds of its passengers.
     fn amount_adds_up(&self, event: &Event, found: &mut Vec<Found>) {
         let header = event.header();
         let parts: i64 = match event {
@@ -214,7 +214,7 @@ impl View {
         ))
     }
 
-    /// I3 for a promotion: it may be served, and nobody earlier could have been.
+    /// Checks I3 for a promotion: the entry may be served, and no earlier one could have been.
     fn was_next(&mut self, promoted: &BookingConfirmed, found: &mut Vec<Found>) {
         let (header, policy) = (&promoted.header, self.policy);
         let mut report = |detail: String| {
@@ -260,8 +260,8 @@ impl View {
         }
     }
 
-    /// I3 for a booking that is confirmed at once. Under FIFO_SKIP the end of the command before has shown that no waiter
-    /// fits; under LEG_STRICT those who wait keep their claims.
+    /// Checks I3 for a booking that is confirmed at once. Under FIFO_SKIP the end of the preceding command has shown
+    /// that no waiter fits; under LEG_STRICT the waiters keep their claims.
     fn went_before_nobody(&mut self, confirmed: &BookingConfirmed, found: &mut Vec<Found>) {
         let header = &confirmed.header;
         let (Some((from, to)), Some(list)) = (self.segment(header), self.lists.get(&allotment_of(header))) else {
@@ -356,7 +356,7 @@ impl View {
         }
     }
 
-    /// R15: a move says the place that the list gives.
+    /// Checks R15: a move states the place that the list gives.
     fn moved(&mut self, header: &EventHeader, moves: &[PositionMove], found: &mut Vec<Found>) {
         let Some(list) = self.lists.get(&allotment_of(header)) else {
             return;

@@ -1,14 +1,14 @@
-//! The seats that fit a segment, and which of them leaves the smallest gap (R5, R7).
+//! Finds the seats that fit a segment, and the one that leaves the smallest gap (R5, R7).
 //!
-//! A seat's gap is the run of free legs directly before the segment plus that directly after it. Seats with equal runs on one
-//! side form a set, made by AND with the free seats of one leg after another; the smallest gap is then found between the
-//! sets of both sides, 64 seats at a time, instead of by a look at each seat.
+//! A seat's gap is the run of free legs directly before the segment plus that directly after it. Seats with equal runs
+//! on one side form a set, made by AND with the free seats of one leg after another; the smallest gap is then found
+//! between the sets of both sides, 64 seats at a time, instead of by a look at each seat.
 
 use smallvec::SmallVec;
 
 use super::{SeatBlock, SeatSet, Segment, both, count, members};
 
-/// The seats of a block none of whose legs on a segment is taken.
+/// The seats of a block that are free on all legs of a segment.
 pub(crate) struct Fitting<'a> {
     pub(crate) block: &'a SeatBlock,
     pub(crate) segment: Segment,
@@ -19,7 +19,7 @@ pub(crate) struct Fitting<'a> {
 type Runs = SmallVec<[(usize, SeatSet); 4]>;
 
 impl<'a> Fitting<'a> {
-    /// The seats that fit a segment.
+    /// Returns the seats that fit a segment.
     pub(crate) fn new(block: &'a SeatBlock, segment: Segment) -> Fitting<'a> {
         let mut seats = SeatSet::from_slice(block.free_of(segment.from()));
         for leg in segment.from() + 1..segment.to() {
@@ -28,12 +28,12 @@ impl<'a> Fitting<'a> {
         Fitting { block, segment, seats }
     }
 
-    /// How many there are (R6).
+    /// Returns their number (R6).
     pub(crate) fn count(&self) -> usize {
         count(&self.seats)
     }
 
-    /// Of some of them the first with the smallest gap.
+    /// Returns the first seat with the smallest gap among some of them.
     pub(crate) fn tightest(&self, set: &[u64]) -> Option<usize> {
         let before = self.runs(set, (0..self.segment.from()).rev());
         let after = self.runs(set, self.segment.to()..self.block.legs());
@@ -42,7 +42,7 @@ impl<'a> Fitting<'a> {
             for (right, seats_right) in &after {
                 let gap = left + right;
                 if best.is_some_and(|(smallest, _)| gap > smallest) {
-                    // Runs ascend: the others on this side leave larger gaps still.
+                    // Runs ascend, so the others on this side leave even larger gaps.
                     break;
                 }
                 let first = members(&both(seats_left, seats_right)).next();
@@ -52,7 +52,7 @@ impl<'a> Fitting<'a> {
         best.map(|(_, seat)| seat)
     }
 
-    /// The free legs directly before and after the segment on a seat that fits.
+    /// Returns the free legs directly before and after the segment on a seat that fits.
     pub(crate) fn gap_around(&self, seat: usize) -> u32 {
         let (mask, segment) = (self.block.mask(seat), self.segment);
         let before = mask & !(u128::MAX << segment.from());
@@ -63,7 +63,8 @@ impl<'a> Fitting<'a> {
         left + right
     }
 
-    /// The seats of a set by how many of these legs are free before the first taken one; runs ascend, none is empty.
+    /// Groups the seats of a set by the number of these legs that are free before the first taken one. Runs ascend;
+    /// none is empty.
     fn runs(&self, set: &[u64], legs: impl ExactSizeIterator<Item = usize>) -> Runs {
         let (mut runs, mut rest, all) = (Runs::new(), SeatSet::from_slice(set), legs.len());
         for (length, leg) in legs.enumerate() {

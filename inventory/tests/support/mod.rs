@@ -1,5 +1,5 @@
-//! A ledger under test: it is driven as a worker drives it, and every promise that holds for all commands is checked after
-//! each one.
+//! A ledger under test: it is driven as a worker drives it, and every promise that holds for all commands is checked
+//! after each one.
 
 #![allow(
     dead_code,

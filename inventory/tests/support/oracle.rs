@@ -1,7 +1,7 @@
 //! The rules once more: slow, obvious, and written from `docs/DOMAIN.md` without the code under test.
 //!
-//! Seats are rows of booleans, everything is searched from the start each time, and nothing is shared with `decide` but the
-//! record types. It answers with what a traveller sees: lines such as `S2-5` or `WL 3/1`.
+//! Seats are rows of booleans, everything is searched from the start each time, and nothing is shared with `decide` but
+//! the record types. It answers with what a traveller sees: lines such as `S2-5` or `WL 3/1`.
 
 #![allow(unreachable_pub, clippy::unwrap_used, reason = "a module of a test binary")]
 
