@@ -52,9 +52,9 @@ const TOPIC_READERS_MAX: usize = 16;
 pub struct Parts {
     /// The topics.
     pub log: Arc<dyn Log>,
-    /// Where the ledgers are.
+    /// Store of the ledgers.
     pub ledgers: Arc<dyn LedgerStore>,
-    /// Where schemas are looked up.
+    /// Registry of the schemas.
     pub registry: Arc<dyn Registry>,
     /// Ids of the contract's schemas.
     pub ids: Ids,

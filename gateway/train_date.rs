@@ -297,7 +297,7 @@ pub(crate) struct Passenger {
     pub place: PlaceView,
 }
 
-/// Where a passenger is.
+/// Seat or waitlist position of a passenger.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub(crate) enum PlaceView {

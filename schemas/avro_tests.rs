@@ -1,4 +1,4 @@
-//! What is refused, and the encodings of arrays that other writers choose.
+//! Tests refused encodings, and the encodings of arrays that other writers choose.
 
 use proptest::prelude::*;
 

@@ -256,7 +256,7 @@ async fn migrate(address: &PgConnectOptions, deadline: Duration) -> Result<(), S
         // Migrations only add, so an older worker can run beside a newer one.
         let migrator = migrator.set_ignore_missing(true);
         migrator
-            // What Migrator::run does; the compiler can't see that `run` itself may move between threads.
+            // This repeats Migrator::run, because the compiler can't see that `run` itself may move between threads.
             .run_direct(None, &mut connection, false)
             .await
             .map_err(|e| doing.migration_failed(&e))?;

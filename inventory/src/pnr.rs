@@ -4,10 +4,10 @@
 //! ledger is the remainder by `ledgers`, the counter the quotient). `x` is then scrambled by a permutation of `0..10⁹`,
 //! and a Luhn digit is appended, so that a mistyped digit is noticed.
 //!
-//! Why it is a permutation: a Feistel round `(l, r) → (r, l ⊕ f(r))` can be undone whatever `f` is, so the network
-//! permutes the 2³⁰ numbers of 30 bits. Walking on until the result is below 10⁹ follows the cycle of a number below
-//! 10⁹, which must come back to such a number, and no two starts meet at the same one (each number has one
-//! predecessor). On average 1.07 steps are walked.
+//! It is a permutation because a Feistel round `(l, r) → (r, l ⊕ f(r))` can be undone for any `f`, so the network
+//! permutes the 2³⁰ numbers of 30 bits. Repeating it until the result is below 10⁹ follows the cycle of a number below
+//! 10⁹, which must return to such a number, and no two starts meet at the same one, because each number has one
+//! predecessor. This takes 1.07 steps on average.
 
 use std::fmt;
 

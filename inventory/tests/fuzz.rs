@@ -10,7 +10,7 @@ use support::{DEPARTURE, World};
 /// Commands of one input; longer ones only take longer.
 const COMMANDS_MAX: usize = 60;
 
-/// What the bytes of an input say, one step after the other: a kind, a length, so many bytes.
+/// Reads an input step by step: a kind, a length, and that number of bytes.
 fn steps(mut input: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     std::iter::from_fn(move || {
         let [kind, length, rest @ ..] = input else { return None };
@@ -47,7 +47,7 @@ fn sell(input: &[u8]) {
             }
         };
         let Ok(command) = command else { continue };
-        // What the topology refuses before it decides.
+        // The topology refuses such a command before it decides.
         if TrainDateKey::parse(&command_key(&command)).is_ok() && is_answerable(&command) {
             world.send(&command);
         }

@@ -1,4 +1,4 @@
-//! How long a decision takes; prints, never asserts.
+//! Measures the duration of a decision; prints, never asserts.
 //! `cargo test --release -p interlock-inventory --test measure -- --ignored --nocapture`
 
 mod support;

@@ -1,5 +1,4 @@
-//! Random trains and random commands: whatever happens, the crate says what the oracle says, and what must hold after
-//! every command holds.
+//! Random trains and random commands: the crate agrees with the oracle, and the invariants hold after every command.
 
 #[path = "support/oracle.rs"]
 mod oracle;
@@ -15,7 +14,7 @@ const HOUR_MS: i64 = 3_600_000;
 const STATIONS: [&str; 8] = ["A", "B", "C", "D", "E", "F", "G", "H"];
 const COMMANDS: usize = 100;
 
-/// What is done next; numbers are taken modulo what there is.
+/// The next step; numbers are taken modulo the number of choices.
 #[derive(Clone, Debug)]
 enum Deed {
     Book {

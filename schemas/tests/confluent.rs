@@ -1,4 +1,4 @@
-//! What the HTTP client sends, and what it makes of answers that a healthy registry never gives.
+//! Tests the requests of the HTTP client, and its handling of answers that a healthy registry never gives.
 
 #![cfg(feature = "registry")]
 

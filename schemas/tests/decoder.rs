@@ -1,4 +1,4 @@
-//! What a decoder asks the registry, what it remembers, and what it tells its caller to do.
+//! Tests the calls of a decoder to the registry, its memory, and its advice to the caller.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -28,7 +28,7 @@ fn field<'a>(schema: &'a mut Json, name: &str) -> &'a mut Json {
         .expect("the record has this field")
 }
 
-/// What a decoder makes of data of a writer schema.
+/// Decodes data of a writer schema.
 struct Check<P: Payload> {
     decoder: Decoder<P>,
     id: u32,

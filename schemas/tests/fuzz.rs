@@ -37,7 +37,7 @@ fn datum<T: AvroRecord + PartialEq + std::fmt::Debug>(datum: &[u8]) {
     }
 }
 
-/// What apache-avro makes of the whole datum, written by it again.
+/// Decodes the whole datum with apache-avro, and encodes it again.
 fn theirs(record: RecordType, mut datum: &[u8]) -> Option<Vec<u8>> {
     let reader = GenericDatumReader::builder(record.parsed()).build().ok()?;
     let value = reader.read_value(&mut datum).ok().filter(|_| datum.is_empty())?;

@@ -145,7 +145,7 @@ async fn windows_begin_anew_under_their_writers() {
     .await;
 }
 
-/// What the views make of some rows, and of none.
+/// Checks the views over some rows, and over none.
 #[tokio::test]
 async fn views_answer_the_questions_of_the_dashboards() {
     in_schema(|database| async move {

@@ -121,7 +121,7 @@ impl Oracle {
         }
     }
 
-    /// What is told to whom because of a command at `now`, where the train leaves its stops at `departures`.
+    /// Returns the answers to a command at `now`; `departures` are the times at which the train leaves its stops.
     pub fn command(&mut self, command: &Command, now: TimestampMs, departures: &[TimestampMs]) -> Vec<Told> {
         let mut command = command.clone();
         let id = match &mut command {
