@@ -41,15 +41,15 @@ const FAMILY: [&str; 16] = [
 /// Ages are drawn up to here; most travellers are adults.
 const AGE_MAX: usize = 85;
 
-/// What a key names; part of it, so that a cancellation never has its booking's key.
+/// The kind of request that a key names. It is part of the key, so that a cancellation never has its booking's key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     Booking = 0,
     Cancellation = 1,
 }
 
-/// A key in the form of a UUID (version 8: "vendor specific"): 60 random bits that tell runs apart, then the booking's number,
-/// so that keys never repeat within a run.
+/// A key in the form of a UUID (version 8: "vendor specific"): 60 random bits that tell runs apart, then the booking's
+/// number, so that keys never repeat within a run.
 pub(crate) fn request_id(seed: u64, booking: u64, request: Request) -> String {
     let run = scatter(seed ^ 0x1D8E_4E27_C47D_124F);
     let high = (scatter(run ^ booking) & !0xF000) | 0x8000;

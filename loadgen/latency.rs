@@ -1,4 +1,4 @@
-//! How long answers took.
+//! Measures the latency of answers.
 
 use std::time::Duration;
 
@@ -42,8 +42,8 @@ impl Default for Latencies {
 }
 
 impl Latencies {
-    /// Counts an answer that came at `answered_at` to a request that was meant to be sent at `intended_at`, both since the
-    /// start of the load. Saturates at 0 and [`LATENCY_MAX`].
+    /// Counts an answer that came at `answered_at` to a request that was meant to be sent at `intended_at`, both since
+    /// the start of the load. Saturates at 0 and [`LATENCY_MAX`].
     pub fn record(&mut self, intended_at: Duration, answered_at: Duration) {
         let latency = answered_at.saturating_sub(intended_at);
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);

@@ -1,5 +1,5 @@
-//! Load as data: which seats are asked for, at what time, and how long the answers took. Only [`run`] has threads and reads
-//! the clock; it knows no Kafka, but two traits.
+//! Load as data: which seats are asked for, at what time, and how long the answers took. Only [`run`] has threads and
+//! reads the clock; it knows no Kafka, but two traits.
 //!
 //! ```text
 //! profiles/*.toml ──> Profile ─┐                     ┌─> intended_at ── the sender waits, then sends ──┐

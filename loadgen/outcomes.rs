@@ -1,4 +1,4 @@
-//! What became of the requests, counted from the events.
+//! Counts the outcomes of the requests from the events.
 
 use std::collections::BTreeMap;
 

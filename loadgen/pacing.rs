@@ -1,15 +1,15 @@
-//! When requests are meant to be sent.
+//! The times at which requests are meant to be sent.
 //!
-//! The load is open-loop: the n-th request has its time whatever became of the ones before. If the system under test stalls
-//! and the sender with it, the requests that could not go out still count from when they were meant to (otherwise the stall
-//! would be measured once instead of once for each request: "coordinated omission").
+//! The load is open-loop: the n-th request has its time whatever became of the ones before. If the system under test
+//! stalls and the sender with it, the requests that could not go out still count from when they were meant to
+//! (otherwise the stall would be measured once instead of once for each request: "coordinated omission").
 
 use std::time::Duration;
 
 use crate::profile::Arrivals;
 use crate::random::Random;
 
-/// How long to wait before sending what is meant for `intended_at`, so long after the start; none: send now, it is due.
+/// Returns the wait before a request meant for `intended_at`, with `elapsed` since the start; `None` if it is due.
 pub fn wait(intended_at: Duration, elapsed: Duration) -> Option<Duration> {
     intended_at.checked_sub(elapsed).filter(|pause| !pause.is_zero())
 }
@@ -30,12 +30,13 @@ pub struct Pacer {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Tick {
     pub(crate) intended_at: Duration,
-    /// On the clock that orders repetitions and cancellations, which runs also where everything is sent at once.
+    /// Time on the clock that orders repetitions and cancellations; it runs even if everything is sent at once.
     pub(crate) ordered_at_s: f64,
 }
 
 impl Pacer {
-    /// Times of so many requests. `rate` (requests/s, the mean over the whole load) overrides the profile's.
+    /// Creates the times of a number of requests. `rate` (requests/s, the mean over the whole load) overrides the
+    /// profile's.
     pub fn new(arrivals: &Arrivals, requests: u64, rate: Option<f64>, seed: u64) -> Pacer {
         let (at_once, own_rate) = match arrivals {
             Arrivals::AtOnce { ordering_rate } => (rate.is_none(), *ordering_rate),
@@ -57,7 +58,7 @@ impl Pacer {
         (!self.at_once).then_some(self.rate)
     }
 
-    /// When the last request is meant to be sent (Poisson: on average).
+    /// Returns the time at which the last request is meant to be sent (Poisson: on average).
     pub fn duration(&self) -> Duration {
         if self.at_once {
             Duration::ZERO
@@ -113,7 +114,7 @@ impl Iterator for Pacer {
     }
 }
 
-/// When this share of the requests has come: the curve read backwards, straight between its points.
+/// Returns the time at which this share of the requests has come: the inverse of the curve, linear between its points.
 fn minutes_until(curve: &[(f64, f64)], share: f64) -> f64 {
     let after = curve
         .partition_point(|(_, by_then)| *by_then <= share)

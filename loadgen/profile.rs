@@ -1,4 +1,4 @@
-//! What a load is like: figures with defaults from the public record, in `profiles/*.toml`.
+//! Load profiles: figures with defaults from the public record, in `profiles/*.toml`.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,9 +17,9 @@ pub struct Profile {
     pub name: String,
     /// One line for people.
     pub summary: String,
-    /// When requests come.
+    /// The times at which requests come.
     pub arrivals: Arrivals,
-    /// How much is asked for, measured by what there is.
+    /// The demand, in relation to the seats on sale.
     pub spread: Spread,
     /// Which trains are popular.
     #[serde(default)]
@@ -30,18 +30,18 @@ pub struct Profile {
     /// Shares of bookings for 1, 2, 3, … passengers.
     #[serde(default = "party_sizes")]
     pub party_sizes: Vec<f64>,
-    /// How clients behave.
+    /// The behaviour of clients.
     #[serde(default)]
     pub clients: Clients,
-    /// Who gives bookings back.
+    /// The cancellations.
     #[serde(default)]
     pub cancellations: Cancellations,
-    /// What is asked for besides a seat.
+    /// Preferences and other wishes.
     #[serde(default)]
     pub wishes: Wishes,
 }
 
-/// When requests come. Rates are requests per second.
+/// The times at which requests come. Rates are requests per second.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, tag = "kind", rename_all = "snake_case")]
 pub enum Arrivals {
@@ -69,13 +69,13 @@ pub enum Arrivals {
     },
 }
 
-/// How many train-dates the load is spread over: the fewest with which this holds.
+/// The number of train-dates in the load: the smallest that fulfils these limits.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Spread {
     /// Expected share of bookings that are confirmed.
     Confirmed(f64),
-    /// At most so many passengers ask for each seat.
+    /// Maximum number of passengers who ask for each seat.
     Offered(f64),
 }
 
@@ -104,7 +104,8 @@ impl Default for Trains {
     }
 }
 
-/// Which part of a route is travelled; the shares add up to 1. Routes too short for a kind fall back to the one before it.
+/// Which part of a route is travelled; the shares add up to 1. Routes too short for a kind fall back to the one before
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Segments {
@@ -126,7 +127,7 @@ impl Default for Segments {
     }
 }
 
-/// How clients behave.
+/// The behaviour of clients.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Clients {
@@ -136,7 +137,8 @@ pub struct Clients {
     pub resend_within_s: f64,
     /// Share of requests that are sent again with the same key and another body.
     pub altered: f64,
-    /// Share of bookings that break a rule: an unknown station, too many passengers, stations out of order, no such class.
+    /// Share of bookings that break a rule: an unknown station, too many passengers, stations out of order, no such
+    /// class.
     pub malformed: f64,
     /// Bookings of one user, on average.
     pub bookings_per_user: f64,
@@ -154,7 +156,7 @@ impl Default for Clients {
     }
 }
 
-/// Who gives bookings back.
+/// The cancellations.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cancellations {
@@ -164,7 +166,7 @@ pub struct Cancellations {
     pub waiting: f64,
     /// Share of cancellations by parties of several that name one passenger only.
     pub partial: f64,
-    /// Cancellations come in so many bursts over the whole load.
+    /// Number of bursts in which cancellations come, over the whole load.
     pub bursts: u32,
 }
 
@@ -179,7 +181,7 @@ impl Default for Cancellations {
     }
 }
 
-/// What is asked for besides a seat.
+/// Preferences and other wishes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Wishes {
@@ -208,13 +210,13 @@ fn party_sizes() -> Vec<f64> {
     vec![0.54, 0.28, 0.09, 0.06, 0.015, 0.015]
 }
 
-/// Why a profile can't be used.
+/// The reason why a profile is invalid.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ProfileError {
     /// No built-in profile has this name.
     #[error("there is no profile `{name}`; choose one of {}", Profile::names().join(", "))]
     Unknown {
-        /// As asked for.
+        /// The requested name.
         name: String,
     },
     /// It isn't TOML, or not of a profile's shape.
@@ -227,9 +229,9 @@ pub enum ProfileError {
         profile: String,
         /// The field, such as `clients.resend`.
         field: &'static str,
-        /// What it says.
+        /// The stated value.
         value: String,
-        /// What it must do.
+        /// The condition that the value must meet.
         rule: &'static str,
     },
 }

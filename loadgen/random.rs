@@ -1,5 +1,6 @@
-//! Randomness that never changes: a seed must give the same bytes with every version of every dependency, so the generator
-//! (SplitMix64: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014) is written out here.
+//! Randomness that never changes: a seed must give the same bytes with every version of every dependency, so the
+//! generator (SplitMix64: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014) is written out
+//! here.
 
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
@@ -15,7 +16,8 @@ pub(crate) fn scatter(mut z: u64) -> u64 {
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// Stream number `stream` of a seed. Streams are independent, so the n-th booking is drawn without its predecessors.
+    /// Stream number `stream` of a seed. Streams are independent, so the n-th booking is drawn without its
+    /// predecessors.
     pub(crate) fn new(seed: u64, stream: u64) -> Random {
         Random(scatter(
             scatter(seed.wrapping_add(GOLDEN)) ^ stream.wrapping_mul(GOLDEN),

@@ -11,7 +11,7 @@ use crate::spread::Shape;
 /// The result of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
-    /// What was planned.
+    /// The planned load.
     pub shape: Shape,
     /// The seed, to run the same again.
     pub seed: u64,
@@ -27,7 +27,7 @@ pub struct Report {
     pub throughput_per_s: f64,
     /// From the intended time to the answer.
     pub latency: Percentiles,
-    /// What became of the requests.
+    /// The outcomes of the requests.
     pub outcomes: Outcomes,
 }
 

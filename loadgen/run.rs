@@ -7,8 +7,8 @@
 //!          Measured <── Pending <── follow (own thread) <── Inlet <── confirmed, waitlist, cancelled, rejected
 //! ```
 //!
-//! Neither thread waits for the other, so that neither distorts the other's measurements. This module is the only one in
-//! the crate that reads the clock.
+//! Neither thread waits for the other, so that neither distorts the other's measurements. This module is the only one
+//! in the crate that reads the clock.
 
 mod follow;
 mod pending;
@@ -92,9 +92,9 @@ pub struct Load {
     pub registry: Arc<dyn Registry>,
     /// Number of requests at the load's beginning that an earlier process has sent.
     pub sent_before: u64,
-    /// When to send.
+    /// The times at which to send.
     pub pace: Pace,
-    /// How long to wait for outcomes after the last request.
+    /// Longest wait for outcomes after the last request.
     pub timeout: Duration,
 }
 
@@ -107,7 +107,7 @@ pub struct Measured {
     pub followed: Option<Followed>,
 }
 
-/// Why a run failed.
+/// The reason why a run failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The outlet failed.
@@ -140,14 +140,14 @@ pub enum RunError {
     Panicked,
 }
 
-/// How far a run has come.
+/// The progress of a run.
 #[derive(Clone, Debug)]
 pub struct Progress {
     /// Requests handed to the outlet, also by an earlier process.
     pub sent: u64,
     /// Requests answered.
     pub answered: u64,
-    /// Why an outcome can't be decoded, or not yet; each reason appears once.
+    /// Reasons why an outcome can't be decoded, or not yet; each appears once.
     pub trouble: Option<String>,
 }
 
@@ -174,7 +174,7 @@ pub enum Problem {
         count: usize,
         /// Requests sent.
         sent: u64,
-        /// How long the run waited after the last.
+        /// Duration of the wait after the last request.
         timeout: Duration,
         /// Some of them: request id and train-date.
         examples: Vec<String>,
@@ -226,7 +226,7 @@ struct Shared {
     answered: AtomicU64,
     /// Set to stop both threads: the caller asked for it, or one of them failed.
     stop: AtomicBool,
-    /// What `watch` has not seen yet.
+    /// The part that `watch` has not seen yet.
     trouble: Mutex<Option<String>>,
 }
 

@@ -1,9 +1,9 @@
 //! Over how many trains and dates a load is spread.
 //!
-//! The same 200,000 requests would sell out a small timetable at once and be lost in a large one. So the load is measured by
-//! what there is: trains are taken in order of size (the largest is the most popular), then date after date, until the
-//! profile's [`Spread`] holds. The estimate behind it is that of a fluid: a train-date's pool of seats carries
-//! `seats × reuse` passengers and no more, where reuse says how many segments share a seat.
+//! The same 200,000 requests would sell out a small timetable at once and be lost in a large one. So the load is
+//! measured by what there is: trains are taken in order of size (the largest is the most popular), then date after
+//! date, until the profile's [`Spread`] holds. The estimate behind it is that of a fluid: a train-date's pool of seats
+//! carries `seats × reuse` passengers and no more, where reuse says how many segments share a seat.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use crate::profile::{Profile, Segments, Spread};
 use crate::random::running_sums;
 use crate::timetable::Train;
 
-/// How full seats get before requests no longer fit: what is left are gaps that nobody asks for.
+/// The share of seat-legs that is sold before requests no longer fit; the rest are gaps that no request matches.
 const PACKING: f64 = 0.9;
 /// Cancellations for each booking, roughly; only to estimate how many of the requests are bookings.
 const CANCELLATIONS_PER_BOOKING: f64 = 0.2;
 
-/// What a load amounts to, known before it starts.
+/// The shape of a load, known before it starts.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Shape {
     /// Name of the profile.

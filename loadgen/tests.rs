@@ -1,4 +1,4 @@
-//! What must hold for every load.
+//! Tests of the properties that every load has.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -67,8 +67,8 @@ fn key_of(command: &Command) -> (&str, &str, i32) {
     }
 }
 
-/// Times ascend; a repetition is of an earlier request, a cancellation of an earlier booking by the same user on the same
-/// train-date, and nothing else has a key that was there before.
+/// Times ascend; a repetition is of an earlier request, a cancellation of an earlier booking by the same user on the
+/// same train-date, and nothing else has a key that was there before.
 fn check(planned: &[Planned]) {
     let mut seen: HashMap<&str, &Command> = HashMap::new();
     let mut latest = Duration::ZERO;

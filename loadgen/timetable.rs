@@ -31,7 +31,7 @@ pub(crate) struct Train {
     pub(crate) pool_sums: Vec<f64>,
 }
 
-/// What is sold under one class and quota.
+/// The seats sold under one class and quota.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     pub(crate) class: Text,

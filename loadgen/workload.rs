@@ -1,8 +1,8 @@
 //! The requests of a load in their order: bookings, and what follows from them.
 //!
-//! Each intended time is a slot. A slot takes the follow-up that is due (a repetition first, then a cancellation), else a new
-//! booking; towards the end follow-ups come early rather than not at all. So there are exactly as many requests as asked for,
-//! at exactly the intended times.
+//! Each intended time is a slot. A slot takes the follow-up that is due (a repetition first, then a cancellation), else
+//! a new booking; towards the end follow-ups come early rather than not at all. So there are exactly as many requests
+//! as asked for, at exactly the intended times.
 //!
 //! An open-loop load can't know what became of a booking. Whether it is cancelled is decided by a *forecast*: a pool of
 //! seats is filled in the order of the requests, and a booking is expected to be confirmed, to wait, or to be refused.
@@ -32,13 +32,13 @@ const FOLLOW_UP_STREAM: u64 = 1 << 62;
 pub struct Planned {
     /// Time since the start of the load; latency counts from here.
     pub intended_at: Duration,
-    /// What it is.
+    /// Kind of the request.
     pub kind: Kind,
     /// The request. `requested_at` is 0: the sender sets it on sending.
     pub command: Command,
 }
 
-/// What a request is.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// A booking.
@@ -55,7 +55,7 @@ pub enum Kind {
     CancellationResend,
 }
 
-/// Why there is no load.
+/// The reason why there is no load.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum WorkloadError {
     /// A figure of the profile makes no sense.
@@ -66,13 +66,13 @@ pub enum WorkloadError {
         "none of the {plans} trains has running dates, seats and two stops; seed a timetable first (`interlock seed`)"
     )]
     NothingOnSale {
-        /// How many plans were given.
+        /// Number of given plans.
         plans: usize,
     },
     /// The rate isn't a rate.
     #[error("a rate of {rate} requests per second is impossible; give a number above 0")]
     Rate {
-        /// As asked for.
+        /// The requested rate.
         rate: f64,
     },
 }
@@ -101,8 +101,9 @@ struct FollowUp {
 }
 
 impl Workload {
-    /// A load of `requests` requests over these plans. `rate` (requests/s) overrides the profile's. The same arguments give
-    /// the same requests, byte for byte; two runs against one system need two seeds, else the second only repeats the first.
+    /// A load of `requests` requests over these plans. `rate` (requests/s) overrides the profile's. The same arguments
+    /// give the same requests, byte for byte; two runs against one system need two seeds, else the second only repeats
+    /// the first.
     pub fn new(
         profile: &Profile,
         plans: &[TrainService],
@@ -140,7 +141,7 @@ impl Workload {
         })
     }
 
-    /// What the load amounts to.
+    /// Returns the shape of the load.
     pub fn shape(&self) -> &Shape {
         &self.shape
     }
@@ -247,7 +248,7 @@ fn micros(s: f64) -> u64 {
     (s * 1e6) as u64
 }
 
-/// How full the pools of seats are thought to be.
+/// The estimated fill of the pools of seats.
 #[derive(Clone, Debug)]
 struct Forecast {
     /// For each train the index of its first pool's first date.

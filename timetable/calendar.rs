@@ -15,7 +15,7 @@ use super::{DAYS_MAX, SeedError, Window, date_text};
 /// Days of a period that are searched for the reference week, from the end that is nearer to the dates wanted.
 const SEARCH_DAYS: i32 = 731;
 
-/// When the services of a feed run.
+/// The dates on which the services of a feed run.
 #[derive(Debug)]
 pub(crate) struct Calendars {
     services: HashMap<String, Service>,
@@ -80,13 +80,13 @@ impl Calendars {
         Ok(Calendars { services, period })
     }
 
-    /// Whether a service runs on a date of the feed.
+    /// Returns whether a service runs on a date of the feed.
     pub(crate) fn runs(&self, service: &str, date: Date) -> bool {
         self.services.get(service).is_some_and(|service| service.runs(date))
     }
 
-    /// How the dates of a window run, and what is to be said about it. Without a window: the feed's own period, at most a
-    /// year of it. `trips` counts the trips of each service.
+    /// Projects the feed's services onto the dates of a window, and returns a note for the user if dates were replaced.
+    /// Without a window it takes the feed's own period, but at most a year. `trips` counts the trips of each service.
     pub(crate) fn project(&self, window: Option<Window>, trips: &HashMap<&str, usize>) -> (Projection, Option<String>) {
         let (first, last) = self.period;
         let length = u32::try_from(last - first + 1).unwrap_or(DAYS_MAX);

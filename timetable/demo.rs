@@ -1,7 +1,8 @@
 //! A network of its own: no files needed, all of it on sale.
 //!
-//! The stations are real, the trains are not: night trains between cities of India (two of them with 720 sleeper berths on
-//! ten stops), day trains with chair cars, and trains among five stations in Poland. Each line runs both ways every day.
+//! The stations are real, the trains are not: night trains between cities of India (two of them with 720 sleeper berths
+//! on ten stops), day trains with chair cars, and trains among five stations in Poland. Each line runs both ways every
+//! day.
 
 use interlock_schemas::Stop;
 
@@ -14,7 +15,7 @@ type Call = (&'static str, &'static str, i64, i32, i32);
 
 /// A line and its departures.
 struct Line {
-    /// What its trains are called.
+    /// Name of its trains.
     name: &'static str,
     /// Trains are this and a number: even ones run back.
     prefix: &'static str,

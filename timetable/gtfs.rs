@@ -1,9 +1,9 @@
 //! A timetable in GTFS as plans.
 //!
-//! One trip becomes one train. Only rail is sold: trams, metros and trains (route types 0, 1, 2, 12 and the extended 100–117,
-//! 400–405, 900–906); replacement buses and the like are skipped and counted. GTFS has no coaches and no fares by
-//! distance: those come from a template. A trip that begins after midnight of its service day gets the calendar's date, so
-//! that a travel date is always the date at the train's origin.
+//! One trip becomes one train. Only rail is sold: trams, metros and trains (route types 0, 1, 2, 12 and the extended
+//! 100–117, 400–405, 900–906); replacement buses and the like are skipped and counted. GTFS has no coaches and no fares
+//! by distance: those come from a template. A trip that begins after midnight of its service day gets the calendar's
+//! date, so that a travel date is always the date at the train's origin.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -25,8 +25,8 @@ const RUNS_MAX: u32 = 1_440;
 /// Examples that a note names.
 const EXAMPLES: usize = 3;
 
-/// Reads a feed (a folder or a zip file). Without a window trains run on the feed's own dates; with one, dates outside the
-/// feed's period run as a typical week of it, and the notes say so.
+/// Reads a feed (a folder or a zip file). Without a window trains run on the feed's own dates; with one, dates outside
+/// the feed's period run as a typical week of it, and the notes say so.
 pub fn gtfs(path: &Path, window: Option<Window>, templates: &Templates) -> Result<Seed, SeedError> {
     window.map_or(Ok(()), check_days)?;
     let feed = read(path)?;
@@ -302,7 +302,7 @@ fn distance_note(by: DistanceBy) -> &'static str {
     }
 }
 
-/// What is to be said, once for each reason.
+/// Notes for the user, one per reason.
 #[derive(Debug, Default)]
 struct Notes {
     reasons: BTreeMap<String, (usize, Vec<String>)>,

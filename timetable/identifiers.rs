@@ -29,8 +29,8 @@ impl Identifiers {
     }
 }
 
-/// `[A-Za-z0-9._-]{1,32}`: other characters become `-`, Latin letters with marks lose them. Longer texts end in a hash of
-/// the whole, so that names that differ only at the end stay apart.
+/// `[A-Za-z0-9._-]{1,32}`: other characters become `-`, Latin letters with marks lose them. Longer texts end in a hash
+/// of the whole, so that names that differ only at the end stay apart.
 pub(crate) fn sanitise(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
     for character in text.trim().chars() {
@@ -48,7 +48,7 @@ pub(crate) fn sanitise(text: &str) -> String {
     }
 }
 
-/// How often each text comes.
+/// Counts the occurrences of each text.
 pub(crate) fn counts<'a>(texts: impl Iterator<Item = &'a str>) -> HashMap<&'a str, usize> {
     let mut counts = HashMap::new();
     texts.for_each(|text| *counts.entry(text).or_default() += 1);

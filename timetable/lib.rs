@@ -40,9 +40,9 @@ pub const DAYS_MAX: u32 = 366;
 /// The dates on which trains are to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// The first.
+    /// First date.
     pub from: Date,
-    /// How many, counted with those on which nothing runs.
+    /// Number of days, including those on which nothing runs.
     pub days: u32,
 }
 
@@ -52,12 +52,12 @@ impl Window {
     }
 }
 
-/// Plans to be sold by, and what is to be said about them.
+/// Plans for the sale, and notes about them for the user.
 #[derive(Clone, Debug)]
 pub struct Seed {
     /// Valid plans with at least one running date each, ordered by train.
     pub trains: Vec<TrainService>,
-    /// What was skipped, projected or estimated.
+    /// Notes on trips and dates that were skipped, projected or estimated.
     pub notes: Vec<String>,
 }
 
@@ -82,13 +82,13 @@ pub struct Summary {
     pub notes: Vec<String>,
 }
 
-/// Why there is no seed. Each says what, where and what to do.
+/// The reason why there is no seed. Each message names the problem, its place, and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
     /// Nothing is there.
     #[error("there is no timetable at {}; give the folder (or zip file) that holds stops.txt, trips.txt and so on", path.display())]
     NotFound {
-        /// As asked for.
+        /// The requested path.
         path: PathBuf,
     },
     /// A file that GTFS requires isn't there.
@@ -106,7 +106,7 @@ pub enum SeedError {
         file: String,
         /// Line and column, as far as they are known.
         place: String,
-        /// What is wrong.
+        /// The error.
         problem: String,
         /// The row, shortened.
         row: String,
@@ -116,7 +116,7 @@ pub enum SeedError {
     Unreadable {
         /// The file or feed.
         file: String,
-        /// Why.
+        /// The reason.
         problem: String,
     },
     /// A time zone that isn't one.
@@ -126,7 +126,7 @@ pub enum SeedError {
     TimeZone {
         /// The agency's name.
         agency: String,
-        /// What it says.
+        /// The stated value.
         zone: String,
     },
     /// The feed names no date at all.
@@ -135,7 +135,7 @@ pub enum SeedError {
     /// Nothing is left to sell.
     #[error("no train is left to sell: {}", notes.join("; "))]
     NothingToSell {
-        /// What was skipped.
+        /// Reasons for skipped trips.
         notes: Vec<String>,
     },
     /// A template can't be used.
@@ -143,13 +143,13 @@ pub enum SeedError {
     Template {
         /// The file.
         file: String,
-        /// What is wrong, and where.
+        /// The error and its place.
         problem: String,
     },
     /// No dates are asked for.
     #[error("{days} days of trains can't be seeded; ask for 1 to {DAYS_MAX}")]
     Days {
-        /// As asked for.
+        /// The requested number of days.
         days: u32,
     },
 }

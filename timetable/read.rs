@@ -1,7 +1,7 @@
 //! Reads the files of a GTFS feed that matter here, and says of a bad one what, where and what to do.
 //!
-//! The reader keeps the result of each file apart, so what is optional and of no use here (fares, shapes, translations, …)
-//! may be as broken as it likes.
+//! The reader keeps the result of each file apart, so what is optional and of no use here (fares, shapes, translations,
+//! …) may be as broken as it likes.
 
 use std::panic::catch_unwind;
 use std::path::Path;
@@ -16,7 +16,7 @@ const EMPTY_BYTES_MAX: u64 = 2;
 /// A bad row is quoted up to here, in characters.
 const ROW_CHARS_MAX: usize = 120;
 
-/// What matters of a feed.
+/// The relevant parts of a feed.
 #[derive(Debug)]
 pub(crate) struct Feed {
     pub(crate) agencies: Vec<Agency>,
@@ -35,7 +35,8 @@ pub(crate) fn read(path: &Path) -> Result<Feed, SeedError> {
         .read_shapes(false)
         .unkown_enum_as_default(true)
         .raw();
-    // The library panics where a number overflows (Cargo.toml keeps it so in release builds, rather than to read another time).
+    // The library panics where a number overflows (Cargo.toml keeps it so in release builds, rather than to read
+    // another time).
     let raw: RawGtfs = catch_unwind(|| reader.read_from_path(path))
         .map_err(|_| SeedError::Unreadable {
             file: path.display().to_string(),

@@ -10,10 +10,10 @@ use super::identifiers::{Identifiers, counts, sanitise};
 
 /// Mean radius of the Earth, in metres.
 const EARTH_RADIUS_M: f64 = 6_371_008.8;
-/// Where neither distances nor coordinates are known: 60 km/h by the timetable.
+/// Speed assumed if neither distances nor coordinates are known: 60 km/h by the timetable.
 const SPEED_M_PER_S: f64 = 60_000.0 / 3_600.0;
-/// `shape_dist_traveled` has no fixed unit: the smallest of these (feet, metres, kilometres, miles; in metres) with which
-/// a feed's routes are at least as long as the straight lines between their stops.
+/// `shape_dist_traveled` has no fixed unit: the smallest of these (feet, metres, kilometres, miles; in metres) with
+/// which a feed's routes are at least as long as the straight lines between their stops.
 const UNITS_M: [f64; 4] = [0.3048, 1.0, 1_000.0, 1_609.344];
 /// Room for coordinates that are a little off.
 const NOT_SHORTER_THAN: f64 = 0.95;
@@ -32,7 +32,7 @@ struct Station {
     place: Option<(f64, f64)>,
 }
 
-/// Why a trip can't be sold.
+/// The reason why a trip can't be sold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoRoute {
     #[error("has fewer than two stops")]
@@ -47,7 +47,7 @@ pub(crate) enum NoRoute {
     Backwards,
 }
 
-/// How distances were found.
+/// The source of distances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum DistanceBy {
     Shape,
@@ -223,7 +223,8 @@ fn shape_distances(calls: &[RawStopTime]) -> Option<Vec<f64>> {
     usable.then(|| all.iter().map(|distance| distance - first).collect())
 }
 
-/// Arrival and departure at each stop. Stops between two that have times, but without any of their own, are spread evenly.
+/// Arrival and departure at each stop. Stops between two that have times, but without any of their own, are spread
+/// evenly.
 fn times(calls: &[&RawStopTime]) -> Result<Vec<(i32, i32)>, NoRoute> {
     let known: Vec<Option<(i32, i32)>> = calls
         .iter()

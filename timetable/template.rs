@@ -1,4 +1,4 @@
-//! What a timetable lacks: coaches, quotas, fares and refunds, from `template.toml` or a file of that form.
+//! Adds to a timetable what it lacks: coaches, quotas, fares and refunds, from `template.toml` or a file of that form.
 
 use std::path::Path;
 
@@ -24,7 +24,7 @@ pub struct Templates {
     list: Vec<Template>,
 }
 
-/// How the trains of some trips are made up and priced.
+/// The coaches and prices for the trains of some trips.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Template {
@@ -62,7 +62,7 @@ struct CoachGroup {
     layout: String,
 }
 
-/// What a timetable does say of a train.
+/// The facts about a train that a timetable contains.
 #[derive(Clone, Debug)]
 pub(crate) struct Timetabled {
     pub(crate) train_id: String,

@@ -15,7 +15,7 @@ use super::send::Announced;
 use super::{Inlet, Outcome, RunError, Shared};
 use crate::{Latencies, Outcomes};
 
-/// How long a poll waits before the thread checks whether all is done.
+/// Longest wait of a poll before the thread checks whether all is done.
 const POLL: Duration = Duration::from_millis(20);
 /// Pause before the registry is asked again.
 const REGISTRY_RETRY: Duration = Duration::from_millis(500);
@@ -30,9 +30,9 @@ pub struct Followed {
     pub latencies: Latencies,
     /// The outcomes, counted by kind.
     pub outcomes: Outcomes,
-    /// When the first answer came, since the start.
+    /// Time of the first answer, since the start.
     pub first_answer: Option<Duration>,
-    /// When the last answer came, since the start.
+    /// Time of the last answer, since the start.
     pub last_answer: Duration,
     /// Requests answered, also those that an earlier process had sent.
     pub answered: u64,
@@ -81,8 +81,8 @@ impl Follower {
         Ok(Self { inlet, matching })
     }
 
-    /// Follows until every request is answered, but for no longer than `timeout` after the last was sent. Answers to the
-    /// first `sent_before` requests may already be there, so these requests are taken note of first.
+    /// Follows until every request is answered, but for no longer than `timeout` after the last was sent. Answers to
+    /// the first `sent_before` requests may already be there, so these requests are taken note of first.
     pub(super) fn run(self, start: Instant, sent_before: u64, timeout: Duration) -> Result<Followed, RunError> {
         let Self {
             mut inlet,

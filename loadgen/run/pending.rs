@@ -1,8 +1,8 @@
 //! The requests that still wait for their answer, kept in little memory: a hash stands for each request id.
 //!
-//! A request id may be sent several times, and each sent record has one answer (a repetition's is the first one again). With
-//! `partial_confirmation` an answer is two events, one confirmed and one waitlisted. They share the request's offset, so the
-//! second does not count as a further answer.
+//! A request id may be sent several times, and each sent record has one answer (a repetition's is the first one again).
+//! With `partial_confirmation` an answer is two events, one confirmed and one waitlisted. They share the request's
+//! offset, so the second does not count as a further answer.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

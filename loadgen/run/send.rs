@@ -14,12 +14,12 @@ const SLEEP_MAX: Duration = Duration::from_millis(100);
 /// Pause while the maximum number of requests wait for an answer.
 const ROOM_PAUSE: Duration = Duration::from_micros(200);
 
-/// When requests are sent.
+/// The pace of sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// At the intended times, whatever becomes of earlier requests. Latency counts from the intended time.
     Intended,
-    /// As fast as they are answered, with at most this many unanswered. Latency counts from when a request was sent.
+    /// As fast as requests are answered, with at most this many unanswered. Latency counts from the time of sending.
     Answered(u64),
 }
 
@@ -28,7 +28,7 @@ pub enum Pace {
 pub(super) struct Announced {
     /// Hash of its id.
     pub(super) key: u64,
-    /// When it was meant to be sent, since the start; none if an earlier process has sent it.
+    /// Intended time of sending, since the start; `None` if an earlier process has sent the request.
     pub(super) intended_at: Option<Duration>,
 }
 
