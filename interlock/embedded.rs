@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use interlock_operate::topics::{TopicSettings, specs};
 use interlock_schemas::registry::{Ids, MemoryRegistry, Registry, register_all};
 use interlock_schemas::topics::contract;
 use interlock_sinks::sqlite::SqliteSink;
@@ -11,7 +12,7 @@ use interlock_streams::ledger::memory::MemoryLedgerStore;
 use interlock_streams::log::Log;
 use interlock_streams::log::memory::MemoryLog;
 use interlock_streams::runtime::{self, Health, Running, RuntimeConfig, Services};
-use interlock_topologies::{Context, all, topic_specs};
+use interlock_topologies::{Context, all};
 
 use crate::commands::run::leave;
 
@@ -38,7 +39,8 @@ pub(crate) struct Embedded {
 impl Embedded {
     /// Everything that topologies need, on this log and these tables.
     pub(crate) async fn new(log: MemoryLog, windows: SqliteSink) -> anyhow::Result<Self> {
-        log.create_topics(&topic_specs(LEDGERS as i32, 1)).await?;
+        log.create_topics(&specs(&TopicSettings::in_process(LEDGERS as i32)))
+            .await?;
         let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::default());
         // The same ids in every process: the contract is registered in one order.
         let ids = register_all(&*registry, &contract()).await?;

@@ -5,13 +5,9 @@
 //! | `cli` | what can be typed |
 //! | `config` | what is set: flags over variables over `interlock.toml` over defaults |
 //! | `commands/` | one file for each subcommand |
-//! | `services`, `topics`, `plans` | what commands share: clients of the real services, the topics as they must be, the plans on sale |
+//! | `services`, `topics` | clients of the real services, and the topics' settings |
 //! | `embedded` | the services in this process |
 //! | `load/` | the clients that a load runs through |
-//! | `audit/` | I1 to I6, judged from the outside |
-//! | `dead_letters/` | what could not be decoded: looked at, and sent again once |
-//! | `replay/` | ledgers and windows, derived from the events once more |
-//! | `partition_reader` | a partition, read to where it ends |
 //! | `observe`, `stop` | what processes that stay share: metrics and health over HTTP, signals |
 //! | `topic_access` | records as JSON, directly or through a gateway |
 //!
@@ -23,17 +19,12 @@
     reason = "here the clock and chance come in; the libraries are handed them"
 )]
 
-mod audit;
 mod cli;
 mod commands;
 mod config;
-mod dead_letters;
 mod embedded;
 mod load;
 mod observe;
-mod partition_reader;
-mod plans;
-mod replay;
 mod services;
 mod stop;
 mod topic_access;

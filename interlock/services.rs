@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use interlock_gateway::json_log::JsonLog;
 use interlock_kafka::{GroupProtocol, KafkaConfig, KafkaLog};
+use interlock_operate::OperateError;
 use interlock_redis::RedisConfig;
 use interlock_schemas::registry::{
     ConfluentRegistry, Credentials, Ids, Registry, RegistryError, RegistrySettings, register_all,
@@ -208,6 +209,16 @@ impl From<RegistryError> for Trouble {
     }
 }
 
+impl From<OperateError> for Trouble {
+    fn from(error: OperateError) -> Self {
+        match error {
+            OperateError::Log(error) => error.into(),
+            OperateError::Ledger(LedgerError::Unavailable { .. }) => Trouble::Passing(error.into()),
+            other => Trouble::Lasting(other.into()),
+        }
+    }
+}
+
 impl From<anyhow::Error> for Trouble {
     /// What the log or the ledgers said keeps its meaning; everything else lasts.
     fn from(error: anyhow::Error) -> Self {
@@ -243,6 +254,11 @@ pub(crate) async fn patiently<T>(
         say(&why, pause);
         tokio::time::sleep(pause).await;
     }
+}
+
+/// Writes a warning to standard error.
+pub(crate) fn warn(warning: &str) {
+    eprintln!("warning: {warning}");
 }
 
 /// For [`patiently`]: a line on standard error.

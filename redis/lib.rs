@@ -18,6 +18,7 @@
 mod config;
 mod connection;
 mod error;
+mod inspect;
 mod keys;
 mod library;
 mod reply;

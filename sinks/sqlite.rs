@@ -19,7 +19,7 @@ use interlock_streams::sink::{Advance, Partials, Sink, SinkError, WindowTable, W
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 
 use upsert::upsert;
 
@@ -94,9 +94,9 @@ impl SqliteSink {
         Ok(())
     }
 
-    /// Returns the connection for reading. Nothing is written while it is held, so that all reads see the same state.
-    pub async fn lock(&self) -> MutexGuard<'_, SqliteConnection> {
-        self.connection.lock().await
+    /// Returns the connection for reading. Nothing is written while it is locked, so that all reads see the same state.
+    pub fn connection(&self) -> &Mutex<SqliteConnection> {
+        &self.connection
     }
 
     fn doing<'a>(&'a self, task: &'a str, what: &'a str) -> Doing<'a> {

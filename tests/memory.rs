@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use interlock_inventory::command_key;
 use interlock_inventory::invariants::EventAuditor;
+use interlock_operate::topics::{TopicSettings, specs};
 use interlock_schemas::registry::{Ids, MemoryRegistry, Registry, register_all};
 use interlock_schemas::{Command, Decoder, Encoder, Event, TrainService, topics};
 use interlock_streams::ledger::memory::MemoryLedgerStore;
@@ -14,7 +15,7 @@ use interlock_streams::log::memory::MemoryLog;
 use interlock_streams::record::{OutputRecord, TopicPartition};
 use interlock_streams::runtime::{Health, Running, RuntimeConfig, Services, start};
 use interlock_streams::window::MemorySink;
-use interlock_topologies::{Context, topic_specs};
+use interlock_topologies::Context;
 
 /// In-process services that several workers share.
 pub struct World {
@@ -36,7 +37,8 @@ impl World {
     /// A world with all topics, in which nothing has happened yet.
     pub async fn new(partitions: i32) -> Result<World> {
         let log = MemoryLog::new();
-        log.create_topics(&topic_specs(partitions, 1)).await?;
+        log.create_topics(&specs(&TopicSettings::in_process(partitions)))
+            .await?;
         let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::default());
         let ids = register_all(&*registry, &topics::contract()).await?;
         Ok(World {

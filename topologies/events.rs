@@ -26,6 +26,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, BooleanBuilder, Date32Builder, Int64Builder, StringBuilder, TimestampMillisecondBuilder};
@@ -110,6 +111,14 @@ fn table(name: &str, keys: &[&str], measures: &[(&str, Merge)]) -> WindowTable {
             .iter()
             .map(|(name, merge)| ((*name).to_owned(), *merge))
             .collect(),
+    }
+}
+
+/// Replaces what a database's text can't hold. Clients choose class and quota freely; PostgreSQL refuses NUL.
+fn storable(text: &str) -> Cow<'_, str> {
+    match text.contains('\0') {
+        true => Cow::Owned(text.replace('\0', "\u{fffd}")),
+        false => Cow::Borrowed(text),
     }
 }
 
@@ -296,8 +305,8 @@ impl Rows {
         self.train_id.append_value(&header.train_id);
         self.travel_date.append_value(header.travel_date);
         self.travel_class
-            .append_value(facts.class.unwrap_or(&header.travel_class));
-        self.quota.append_value(&header.quota);
+            .append_value(storable(facts.class.unwrap_or(&header.travel_class)));
+        self.quota.append_value(storable(&header.quota));
         self.code.append_value(facts.code);
         self.seated.append_value(facts.seated);
         self.waiting.append_value(facts.waiting);

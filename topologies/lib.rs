@@ -6,7 +6,6 @@ pub mod events;
 mod occupancy;
 mod past;
 mod revenue;
-mod topics;
 mod windows;
 
 use std::sync::Arc;
@@ -15,7 +14,6 @@ use interlock_schemas::registry::{Ids, Registry};
 use interlock_streams::window::WindowError;
 use interlock_streams::{BuildError, Topology};
 
-pub use topics::topic_specs;
 pub use windows::WINDOWS;
 
 /// Name of the topology that decides requests.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use interlock_schemas::topics::{BOOKING_REQUESTS, dlq};
 
-use crate::dead_letters::{Place, topics};
+use interlock_operate::dead_letters::{Place, topics};
 
 /// Look at dead letters, mend them, and send them again
 #[derive(Debug, Args)]

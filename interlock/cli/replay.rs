@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::replay::Partitions;
+use interlock_operate::replay::Partitions;
 
 /// Derive ledgers or window tables from the events once more
 #[derive(Debug, Args)]

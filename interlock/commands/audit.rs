@@ -1,12 +1,15 @@
-//! `interlock audit`: I1 to I6 from the outside.
+//! `interlock audit`: judges the invariants of a running installation.
+
+mod report;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use interlock_audit::{Audit, AuditOptions, AuditReport, Tables};
 use interlock_redis::RedisLedgerStore;
 
-use crate::audit::{Audit, AuditOptions, AuditReport, TimescaleTables, WindowTables};
+use self::report::Printed;
 use crate::cli::Audit as Arguments;
 use crate::commands::print;
 use crate::config::Config;
@@ -25,7 +28,7 @@ pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Sta
             return Ok(Status::Unknown);
         }
     };
-    print::report(&report, arguments.json)?;
+    print::report(&Printed(&report), arguments.json)?;
     Ok(if report.holds() { Status::Held } else { Status::NotHeld })
 }
 
@@ -42,12 +45,10 @@ pub(crate) async fn run(arguments: &Arguments, config: &Config) -> anyhow::Resul
     let store = RedisLedgerStore::connect(services::redis(config)?)
         .await
         .context("Redis keeps the ledgers (redis.url, INTERLOCK_REDIS_URL)")?;
-    let mut tables = match arguments.skip_windows {
+    let tables = match arguments.skip_windows {
         true => None,
-        false => Some(TimescaleTables::connect(&config.database.url).await?),
+        false => Some(Tables::timescale(&config.database.url).await?),
     };
     let audit = Audit::new(log, registry, Arc::new(store), &config.application.id, options).await?;
-    audit
-        .run(tables.as_mut().map(|tables| tables as &mut dyn WindowTables))
-        .await
+    Ok(audit.run(tables).await?)
 }

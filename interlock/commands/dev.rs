@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use interlock_audit::{Audit, AuditOptions, AuditReport, Tables};
 use interlock_loadgen::run::{Load, Measured, Pace};
 use interlock_loadgen::{Profile, Workload, running_from};
+use interlock_operate::plans;
 use interlock_schemas::Encoder;
 use interlock_sinks::sqlite::SqliteSink;
 use interlock_streams::log::memory::{MemoryLog, MemoryLogConfig};
@@ -20,7 +22,6 @@ use interlock_streams::log::memory::{MemoryLog, MemoryLogConfig};
 use self::folder::Folder;
 use self::opening::Opening;
 use self::summary::Summary;
-use crate::audit::{Audit, AuditOptions, AuditReport, SqliteTables};
 use crate::cli::Dev as Arguments;
 use crate::commands::print;
 use crate::commands::run::log_to_stderr;
@@ -28,7 +29,7 @@ use crate::config::{Log, LogFormat};
 use crate::embedded::{APPLICATION, Embedded, LEDGERS, Workers};
 use crate::load::embedded::{LogInlet, LogOutlet, sent};
 use crate::stop::Stop;
-use crate::{Status, load, plans};
+use crate::{Status, load, services};
 
 /// Without a rate, so many requests wait for an answer at most: enough to keep the stream threads busy while their commits
 /// are under way.
@@ -64,7 +65,10 @@ async fn dev(arguments: &Arguments, born: Instant) -> anyhow::Result<Status> {
     let (log, windows, opening) = services(arguments).await?;
     let embedded = Embedded::new(log, windows).await?;
     let trains = opening.trains()?;
-    if plans::read(&embedded.log, embedded.registry.clone()).await?.is_empty() {
+    if plans::read(&embedded.log, embedded.registry.clone(), services::warn)
+        .await?
+        .is_empty()
+    {
         plans::write(&embedded.log, embedded.ids, &trains).await?;
     }
     // The first day's trains may have left.
@@ -186,5 +190,6 @@ async fn audit(embedded: &Embedded) -> anyhow::Result<AuditReport> {
     };
     let (log, store) = (Arc::new(embedded.log.clone()), Arc::new(embedded.ledgers.clone()));
     let audit = Audit::new(log, embedded.registry.clone(), store, APPLICATION, options).await?;
-    audit.run(Some(&mut SqliteTables::of(&embedded.windows))).await
+    let tables = Tables::sqlite(embedded.windows.connection());
+    Ok(audit.run(Some(tables)).await?)
 }

@@ -1,20 +1,23 @@
 //! `interlock dlq`: look at dead letters, mend them, and send them again.
 
+mod show;
+
 use std::fs;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use interlock_gateway::json_log::JsonLog;
+use interlock_operate::dead_letters::{Choice, DeadLetters, Mended, Order, Resent, resend};
 use interlock_schemas::registry::Ids;
 use interlock_streams::log::Log;
 use serde_json::json;
 
+use self::show::{Listed, Shown};
 use crate::Status;
 use crate::cli::{Dlq as Arguments, DlqAction, DlqList, DlqReplay, DlqShow};
 use crate::commands::print;
 use crate::config::Config;
-use crate::dead_letters::{Choice, DeadLetters, Mended, Order, Resent, Shown, resend};
 use crate::services;
 
 /// Does what is asked for.
@@ -30,11 +33,17 @@ pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Sta
 }
 
 async fn open(topic: &str, config: &Config) -> anyhow::Result<DeadLetters> {
-    DeadLetters::open(services::log_once_up(config).await?, topic).await
+    Ok(DeadLetters::open(services::log_once_up(config).await?, topic).await?)
 }
 
 async fn list(arguments: &DlqList, config: &Config) -> anyhow::Result<()> {
-    let lines = open(&arguments.topic, config).await?.list(arguments.limit).await?;
+    let letters = open(&arguments.topic, config).await?;
+    let lines: Vec<Listed> = letters
+        .list(arguments.limit)
+        .await?
+        .into_iter()
+        .map(Listed::of)
+        .collect();
     Ok(print::lines(&lines, arguments.json)?)
 }
 
@@ -72,11 +81,11 @@ async fn replay(arguments: &DlqReplay, config: &Config) -> anyhow::Result<()> {
         let line = json!({ "partition": partition, "offset": offset, "topic": topic, "to_partition": to });
         let mut out = io::stdout().lock();
         writeln!(out, "{line}")?;
-        Ok(out.flush()?)
+        out.flush()
     };
     let result = resend(&letters, &transactional_id, &order, tell).await;
     eprintln!("sent again: {sent}");
-    result
+    Ok(result?)
 }
 
 /// The record in this file, in place of the letter's.

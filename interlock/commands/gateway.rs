@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use interlock_gateway::Parts;
+use interlock_operate::topics;
 use interlock_redis::RedisLedgerStore;
 use interlock_schemas::registry::{Registry, register_all};
 use interlock_schemas::topics::contract;
@@ -11,7 +12,7 @@ use interlock_streams::runtime::Health;
 use super::run::log_to_stderr;
 use crate::config::{Config, PATIENCE};
 use crate::stop::Stop;
-use crate::{Status, observe, services, topics};
+use crate::{Status, observe, services};
 
 /// Serves until told to stop.
 pub(crate) fn call(config: &Config) -> anyhow::Result<Status> {

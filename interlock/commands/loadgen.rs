@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use chrono::Local;
 use interlock_loadgen::run::{Inlet, Load, Pace, Sent};
 use interlock_loadgen::{Profile, Shape, Workload, running_from};
+use interlock_operate::{plans, topics};
 use interlock_schemas::Encoder;
 use interlock_schemas::registry::{Registry, register_all};
 use interlock_schemas::topics::contract;
@@ -16,7 +17,7 @@ use serde::Serialize;
 use crate::cli::Loadgen as Arguments;
 use crate::config::{Config, PATIENCE};
 use crate::load::kafka::{KafkaInlet, KafkaOutlet};
-use crate::{Status, load, plans, services, topics};
+use crate::{Status, load, services};
 
 /// The result of `--no-wait`.
 #[derive(Serialize)]
@@ -48,7 +49,7 @@ async fn load(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> 
     let plans = services::patiently(patience, say, async || {
         services::reach_kafka(config).await?;
         topics::require(&*log).await?;
-        Ok(plans::read(&*log, registry.clone()).await?)
+        Ok(plans::read(&*log, registry.clone(), services::warn).await?)
     });
     let plans: Vec<_> = plans.await?.into_values().collect();
     // Trains of today may have left.

@@ -4,17 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use interlock_operate::replay::{Growth, Ledgers, Outcome, Windows};
+use interlock_operate::topics::{of_ledgers, require};
 use interlock_redis::RedisLedgerStore;
 use interlock_schemas::topics::BOOKING_REQUESTS;
 use interlock_sinks::timescale::{TimescaleOptions, TimescaleSink};
+use interlock_streams::ledger::Token;
 use interlock_streams::runtime::{Repartition, RuntimeConfig};
 
+use crate::Status;
 use crate::cli::Replay as Arguments;
 use crate::commands::topology::shapes;
 use crate::config::{Config, PATIENCE};
-use crate::replay::{Growth, Ledgers, Outcome, Windows};
 use crate::services::{self, patiently, say_waiting};
-use crate::{Status, topics};
 
 /// Begins what is asked for anew, and waits until workers have done it.
 pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> {
@@ -38,7 +41,7 @@ pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Sta
 
 async fn ledgers(arguments: &Arguments, config: &Config) -> anyhow::Result<Outcome> {
     let log = services::log_once_up(config).await?;
-    let ledgers = topics::require(&*log).await?;
+    let ledgers = require(&*log).await?;
     let redis = services::redis(config)?;
     let connect = async || Ok(RedisLedgerStore::connect(redis.clone()).await?);
     let store = patiently(Some(PATIENCE), say_waiting, connect).await?;
@@ -53,10 +56,10 @@ async fn ledgers(arguments: &Arguments, config: &Config) -> anyhow::Result<Outco
         source: BOOKING_REQUESTS,
         partitions: ledgers,
         wait: Duration::from_secs(arguments.wait),
+        token,
     };
-    ledgers
-        .rebuild(&chosen, |ledger| eprintln!("ledger {ledger} is rebuilt"))
-        .await
+    let rebuilt = ledgers.rebuild(&chosen, |ledger| eprintln!("ledger {ledger} is rebuilt"));
+    Ok(rebuilt.await?)
 }
 
 async fn repartition(arguments: &Arguments, config: &Config, partitions: i32) -> anyhow::Result<Outcome> {
@@ -72,9 +75,9 @@ async fn repartition(arguments: &Arguments, config: &Config, partitions: i32) ->
         ledgers: Repartition::new(&runtime, &booking, log.clone(), store.clone(), wait),
         log,
         store,
-        topics: topics::of_ledgers().collect(),
+        topics: of_ledgers().collect(),
     };
-    growth.to(partitions, |step| eprintln!("{step}")).await
+    Ok(growth.to(partitions, |step| eprintln!("{step}")).await?)
 }
 
 async fn windows(arguments: &Arguments, config: &Config) -> anyhow::Result<Outcome> {
@@ -101,10 +104,33 @@ async fn windows(arguments: &Arguments, config: &Config) -> anyhow::Result<Outco
         tables: chosen.iter().flat_map(|topology| topology.window_tables()).collect(),
         topics: chosen.iter().flat_map(|topology| topology.source_topics()).collect(),
         wait: Duration::from_secs(arguments.wait),
+        token,
     };
-    windows.begin_anew().await
+    let bar = ProgressBar::new(0);
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:40} {human_pos} of {human_len} offsets {eta}",
+    )?);
+    let emptied = windows.tables.join(", ");
+    let outcome = windows.begin_anew(|counted, total| {
+        if bar.length() != Some(total) {
+            eprintln!("emptied {emptied}; workers fill them again");
+            bar.set_length(total);
+        }
+        bar.set_position(counted);
+    });
+    let outcome = outcome.await?;
+    match outcome {
+        Outcome::Done => bar.finish_and_clear(),
+        Outcome::Begun(_) => bar.abandon(),
+    }
+    Ok(outcome)
 }
 
 fn group(config: &Config, topology: &str) -> String {
     RuntimeConfig::new(config.application.id.clone(), "").group(topology)
+}
+
+/// Returns a fresh token that names this command to whoever finds it in a ledger.
+fn token() -> Token {
+    Token(format!("replay-{:016x}", rand::random::<u64>()))
 }

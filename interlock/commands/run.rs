@@ -1,6 +1,5 @@
 //! `interlock run`: a worker. Connects, starts the topologies, says how it is, and stops gracefully.
 
-mod belongs;
 mod start;
 
 use std::time::Duration;

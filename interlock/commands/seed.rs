@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use chrono::Local;
+use interlock_operate::plans;
+use interlock_operate::topics::ensure;
 use interlock_schemas::TrainService;
 use interlock_schemas::registry::{Registry, register_all};
 use interlock_schemas::topics::{TRAIN_SERVICES, contract};
@@ -13,7 +15,7 @@ use serde::Serialize;
 
 use crate::cli::Seed as Arguments;
 use crate::config::{Config, PATIENCE};
-use crate::{Status, plans, services, topics};
+use crate::{Status, services, topics};
 
 /// What was done, as programs read it.
 #[derive(Serialize)]
@@ -82,8 +84,8 @@ async fn publish(trains: Vec<TrainService>, config: &Config) -> anyhow::Result<u
     let ids = ids.await?;
     let held = services::patiently(patience, services::say_waiting, async || {
         services::reach_kafka(config).await?;
-        topics::ensure(&*log, &config.topics).await?;
-        Ok(plans::read(&*log, registry.clone()).await?)
+        ensure(&*log, &topics::settings(&config.topics)).await?;
+        Ok(plans::read(&*log, registry.clone(), services::warn).await?)
     });
     let held = held.await?;
     for warning in topics::check_settings(&services::kafka(config)).await? {

@@ -6,13 +6,14 @@
 //!
 //! | | checked |
 //! | --- | --- |
-//! | I1 | on every seat given: it exists, its quota sells it, and its legs are free |
+//! | I1 | on every seat given: it exists, its quota sells it, and its legs are free; a train-date is opened once |
 //! | I2 | on every answer: a request's first answer is one, and later ones are marked as repeated |
 //! | I3 | on every promotion: no earlier waiter of the list could have used the space; after every command: no waiter can |
 //! | I4 | on every event: its sequence is its predecessor's plus one |
 //! | I5 | by [`same_state`], between two states of a train-date |
 //!
-//! Beside these, what an event says about positions and money is compared with the view (R15, R18).
+//! Beside these, the positions and the money that an event states are compared with the view (R15, R18), and no PNR is
+//! given twice.
 //!
 //! I3 stays cheap because only a cancellation can make room: who fits is looked for then, once for each segment, and
 //! only those found are looked at again until the command ends.
@@ -20,17 +21,71 @@
 mod list;
 mod view;
 
+use std::fmt;
+
 use interlock_schemas::{Event, EventHeader, EventKind, Text, train_date_key};
 use rustc_hash::FxHashMap;
+use serde::Serialize;
 
 use crate::train_date::TrainDate;
 use view::View;
 
+/// What must hold of every history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Invariant {
+    /// No seat is held twice on a leg.
+    I1,
+    /// Every request has exactly one answer.
+    I2,
+    /// Nobody is served before an earlier waiter.
+    I3,
+    /// Sequences have no gap and no repeat.
+    I4,
+    /// The ledger store equals the fold of the events.
+    I5,
+    /// Window tables equal the sums over the topics.
+    I6,
+    /// Events agree on time, positions and money (R1, R15, R18).
+    Rules,
+}
+
+impl Invariant {
+    /// All of them, in the order of a report.
+    pub const ALL: [Invariant; 7] = [
+        Invariant::I1,
+        Invariant::I2,
+        Invariant::I3,
+        Invariant::I4,
+        Invariant::I5,
+        Invariant::I6,
+        Invariant::Rules,
+    ];
+
+    /// Returns the name, as documents cite it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Invariant::I1 => "I1",
+            Invariant::I2 => "I2",
+            Invariant::I3 => "I3",
+            Invariant::I4 => "I4",
+            Invariant::I5 => "I5",
+            Invariant::I6 => "I6",
+            Invariant::Rules => "rules",
+        }
+    }
+}
+
+impl fmt::Display for Invariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
 /// A broken invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Its name: `I1` to `I5`, or the rule (`R15`, `R18`) that an event contradicts.
-    pub invariant: &'static str,
+    /// The invariant; for a rule the detail begins with its number.
+    pub invariant: Invariant,
     /// The ledger.
     pub ledger: i32,
     /// Sequence of the event that shows it.
@@ -52,6 +107,8 @@ pub struct EventAuditor {
     last: Option<Last>,
     views: FxHashMap<Text, View>,
     revenue: FxHashMap<Text, i64>,
+    /// Each PNR to the train-date and the request of its booking.
+    pnrs: FxHashMap<Text, (Text, Text)>,
     found: Vec<Found>,
 }
 
@@ -83,7 +140,7 @@ struct Last {
 /// A violation whose coordinates are added by the auditor.
 #[derive(Debug)]
 struct Found {
-    invariant: &'static str,
+    invariant: Invariant,
     detail: String,
 }
 
@@ -137,9 +194,32 @@ impl EventAuditor {
     fn view(&mut self, event: &Event) {
         let header = event.header();
         let key = train_date_key(&header.train_id, header.travel_date);
+        self.gives_a_new_pnr(event, &key);
         self.views.entry(key).or_default().observe(event, &mut self.found);
         if header.amount_minor != 0 {
             *self.revenue.entry(header.currency.clone()).or_default() += header.amount_minor;
+        }
+    }
+
+    /// Checks that no two bookings have one PNR.
+    fn gives_a_new_pnr(&mut self, event: &Event, key: &Text) {
+        let header = event.header();
+        let books = matches!(event, Event::Confirmed(_) | Event::Waitlisted(_)) && is_first_answer(header);
+        if !books || header.pnr.is_empty() {
+            return;
+        }
+        let own = (key.clone(), header.request_id.clone());
+        let first = self.pnrs.entry(header.pnr.clone()).or_insert_with(|| own.clone());
+        if *first != own {
+            let (train_date, request) = first;
+            let detail = format!(
+                "PNR {} is given to {} and was given to {request} of {train_date}",
+                header.pnr, header.request_id
+            );
+            self.found.push(Found {
+                invariant: Invariant::Rules,
+                detail,
+            });
         }
     }
 
@@ -174,20 +254,20 @@ impl EventAuditor {
         };
         if header.sequence != sequence {
             self.found.push(Found {
-                invariant: "I4",
+                invariant: Invariant::I4,
                 detail: format!("sequence {} where {sequence} follows", header.sequence),
             });
         }
         if header.ledger != ledger {
             self.found.push(Found {
-                invariant: "I4",
+                invariant: Invariant::I4,
                 detail: format!("ledger {} among events of {ledger}", header.ledger),
             });
         }
         if header.source_offset < offset {
             let detail = format!("offset {} is decided after {offset}", header.source_offset);
             self.found.push(Found {
-                invariant: "I4",
+                invariant: Invariant::I4,
                 detail,
             });
         }

@@ -2,7 +2,7 @@
 
 mod support;
 
-use interlock_inventory::invariants::EventAuditor;
+use interlock_inventory::invariants::{EventAuditor, Invariant, Violation};
 use interlock_schemas::*;
 use support::{DEPARTURE, World};
 
@@ -29,7 +29,15 @@ fn broken(events: &[Event]) -> Vec<&'static str> {
     let mut auditor = EventAuditor::new();
     let mut violations: Vec<_> = events.iter().flat_map(|event| auditor.observe(event)).collect();
     violations.extend(auditor.finish());
-    violations.iter().map(|violation| violation.invariant).collect()
+    let name = |violation: &Violation| match violation.invariant {
+        Invariant::Rules => {
+            let rules = ["R15", "R18", "PNR"];
+            let named = rules.into_iter().find(|rule| violation.detail.starts_with(rule));
+            named.unwrap_or("no rule is named")
+        }
+        named => named.name(),
+    };
+    violations.iter().map(name).collect()
 }
 
 fn damaged(damage: impl FnOnce(&mut Vec<Event>)) -> Vec<&'static str> {
@@ -150,4 +158,24 @@ fn wrong_places_and_wrong_amounts_are_found() {
     });
     assert_eq!(found, ["R15"]);
     assert_eq!(damaged(|events| events[AGAIN].header_mut().amount_minor = 1), ["R18"]);
+}
+
+/// What happens when a ledger forgets a train-date: it opens it again, and sells the same seat under the same PNR.
+#[test]
+fn a_second_opening_is_named_and_hides_no_seat_that_is_sold_twice() {
+    let again = |events: &mut Vec<Event>, pnr: &str| {
+        events.truncate(CONFIRMED + 1);
+        let mut sold = events[CONFIRMED].clone();
+        let header = sold.header_mut();
+        (header.request_id, header.cause_request_id) = ("y".into(), "y".into());
+        (header.pnr, header.source_offset) = (pnr.into(), 99);
+        events.push(events[0].clone());
+        events.push(sold);
+        for (event, sequence) in events.iter_mut().zip(1..) {
+            event.header_mut().sequence = sequence;
+        }
+    };
+    assert_eq!(damaged(|events| again(events, "0000000000")), ["I1", "I1"]);
+    let pnr = history(PromotionPolicy::FifoSkip)[CONFIRMED].header().pnr.clone();
+    assert_eq!(damaged(|events| again(events, &pnr)), ["I1", "PNR", "I1"]);
 }

@@ -31,7 +31,9 @@ impl SinkUnderTest for UnderTest {
         let columns: Vec<_> = columns.map(text).collect();
         let query = format!("SELECT {} FROM {}", columns.join(" || '|' || "), table.name);
         let rows = sqlx::query_scalar(AssertSqlSafe(query));
-        rows.fetch_all(&mut *self.sink.lock().await).await.expect("rows")
+        rows.fetch_all(&mut *self.sink.connection().lock().await)
+            .await
+            .expect("rows")
     }
 }
 
@@ -42,7 +44,7 @@ async fn under_test(sink: SqliteSink, folder: Option<tempfile::TempDir>) -> Opti
         "CREATE TABLE conformance_visits (id INTEGER PRIMARY KEY, n INTEGER NOT NULL) STRICT",
     ] {
         sqlx::query(table)
-            .execute(&mut *sink.lock().await)
+            .execute(&mut *sink.connection().lock().await)
             .await
             .expect("a table");
     }

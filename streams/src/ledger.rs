@@ -9,6 +9,7 @@
 //! (`testing::conformance::ledger`).
 
 mod demand;
+mod inspect;
 mod lineage;
 pub mod memory;
 
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use demand::demand_rebuild;
+pub use inspect::InspectLedgers;
 pub use lineage::Lineage;
 
 /// Identifies one acquisition of a ledger, at random.

@@ -7,6 +7,7 @@
 pub mod disk;
 pub mod memory;
 pub mod murmur2;
+pub mod partition_reader;
 
 use std::any::Any;
 use std::fmt;

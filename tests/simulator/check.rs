@@ -210,7 +210,7 @@ impl Remains<'_> {
             violations.extend(auditor.finish());
             if let Some(first) = violations.first() {
                 return Err(Violation::new(
-                    first.invariant,
+                    first.invariant.name(),
                     format!("{} violations, the first: {first:?}", violations.len()),
                 ));
             }

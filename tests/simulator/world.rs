@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use interlock_operate::topics::{TopicSettings, specs};
 use interlock_schemas::topics;
 use interlock_streams::Topology;
 use interlock_streams::ledger::Token;
@@ -18,7 +19,7 @@ use interlock_streams::log::memory::{MemoryLog, MemoryLogConfig, TokioClock};
 use interlock_streams::record::{OutputRecord, TopicPartition};
 use interlock_streams::runtime::{Health, RuntimeConfig, Services, TaskError, run_here};
 use interlock_streams::window::MemorySink;
-use interlock_topologies::{Context, topic_specs};
+use interlock_topologies::Context;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
@@ -95,7 +96,8 @@ impl<'a> World<'a> {
             request_timeout: REQUEST_TIMEOUT,
             bytes_max: usize::MAX,
         });
-        log.create_topics(&topic_specs(schedule.partitions, 1)).await?;
+        log.create_topics(&specs(&TopicSettings::in_process(schedule.partitions)))
+            .await?;
         for plan in plans(schedule.seed, 1) {
             log.append(vec![plan_record(&plan)?])?;
         }

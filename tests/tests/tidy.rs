@@ -30,6 +30,20 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         "interlock-gateway",
         &["interlock-schemas", "interlock-inventory", "interlock-streams"],
     ),
+    (
+        "interlock-audit",
+        &["interlock-schemas", "interlock-inventory", "interlock-streams"],
+    ),
+    // Sinks: to begin windows again is to empty the tables and positions that a sink keeps, in its own transaction.
+    (
+        "interlock-operate",
+        &[
+            "interlock-schemas",
+            "interlock-inventory",
+            "interlock-streams",
+            "interlock-sinks",
+        ],
+    ),
     ("interlock", EVERYTHING),
     ("interlock-tests", EVERYTHING),
     ("interlock-benches", EVERYTHING),
@@ -46,6 +60,8 @@ const EVERYTHING: &[&str] = &[
     "interlock-redis",
     "interlock-sinks",
     "interlock-topologies",
+    "interlock-audit",
+    "interlock-operate",
 ];
 
 /// What a pure crate must not reach, not even through others.

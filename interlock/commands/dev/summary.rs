@@ -10,7 +10,7 @@ use serde::Serialize;
 use sqlx::Row as _;
 
 use super::opening::Opening;
-use crate::audit::AuditReport;
+use interlock_audit::AuditReport;
 
 /// Trains that are named as the fullest.
 const FULLEST: i64 = 8;
@@ -103,7 +103,10 @@ async fn fullest(windows: &SqliteSink) -> Result<Vec<Load>, sqlx::Error> {
         "SELECT train_id, travel_date, travel_class, seats, seats_sold, coalesce(load_percent, 0.0) FROM load_factor \
          ORDER BY 6 DESC, seats_sold DESC, train_id, travel_date LIMIT ?",
     );
-    let rows = query.bind(FULLEST).fetch_all(&mut *windows.lock().await).await?;
+    let rows = query
+        .bind(FULLEST)
+        .fetch_all(&mut *windows.connection().lock().await)
+        .await?;
     let load = |row: &sqlx::sqlite::SqliteRow| {
         Ok(Load {
             train_id: row.try_get(0)?,

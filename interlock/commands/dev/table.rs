@@ -5,7 +5,7 @@ use std::fmt;
 use console::style;
 
 use super::summary::{Load, Pace, Summary};
-use crate::audit::Verdict;
+use interlock_audit::Verdict;
 
 /// Columns of a full bar.
 const BAR: usize = 24;

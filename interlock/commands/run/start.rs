@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use interlock_operate::belongs;
+use interlock_operate::topics::{ensure, require};
 use interlock_redis::{RedisConfig, RedisLedgerStore};
 use interlock_schemas::registry::{Registry, register_all};
 use interlock_schemas::topics::contract;
@@ -14,7 +16,6 @@ use interlock_streams::runtime::{self, ConnectLedgers, ConnectSink, Health, Runn
 use interlock_streams::sink::Sink;
 use interlock_topologies::{BOOKING, Context, Definition};
 
-use super::belongs;
 use crate::config::Config;
 use crate::services::{self, Trouble};
 use crate::topics;
@@ -93,8 +94,8 @@ async fn until_up<T>(health: &Health, attempt: impl AsyncFnMut() -> Result<T, Tr
 
 async fn prepare_topics(log: &dyn Log, config: &Config) -> anyhow::Result<i32> {
     match config.topics.create {
-        true => topics::ensure(log, &config.topics).await,
-        false => topics::require(log).await,
+        true => Ok(ensure(log, &topics::settings(&config.topics)).await?),
+        false => Ok(require(log).await?),
     }
 }
 

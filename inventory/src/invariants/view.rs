@@ -7,7 +7,7 @@ use interlock_schemas::{
 use rustc_hash::FxHashMap;
 
 use super::list::{List, Waiter, legs};
-use super::{Found, is_first_answer};
+use super::{Found, Invariant, is_first_answer};
 
 /// Class and quota.
 type Allotment = (Text, Text);
@@ -15,6 +15,8 @@ type Allotment = (Text, Text);
 /// A train-date as its events describe it.
 #[derive(Debug, Default)]
 pub(super) struct View {
+    /// Sequence of the event that opened it.
+    opened: Option<i64>,
     policy: PromotionPolicy,
     stops: FxHashMap<Text, usize>,
     /// Maps coach and number to the row in the list that sells the seat.
@@ -37,7 +39,7 @@ impl View {
             return;
         }
         match event {
-            Event::Opened(opened) => self.open(&opened.plan),
+            Event::Opened(opened) => self.open(header, &opened.plan, found),
             Event::Confirmed(confirmed) => self.confirmed(confirmed, found),
             Event::Waitlisted(list) if header.kind == EventKind::Position => self.moved(header, &list.moves, found),
             Event::Waitlisted(waitlisted) => self.waitlisted(waitlisted, found),
@@ -57,7 +59,7 @@ impl View {
                     waiter.request_id, allotment.0, allotment.1
                 );
                 found.push(Found {
-                    invariant: "I3",
+                    invariant: Invariant::I3,
                     detail,
                 });
             }
@@ -73,7 +75,7 @@ impl View {
         let request = &header.cause_request_id;
         let mut report = |detail: String| {
             found.push(Found {
-                invariant: "I2",
+                invariant: Invariant::I2,
                 detail,
             })
         };
@@ -116,15 +118,23 @@ impl View {
             Event::Rejected(_) | Event::Opened(_) => 0,
         };
         if header.amount_minor != parts {
-            let detail = format!("the amount is {}, its parts are {parts}", header.amount_minor);
+            let detail = format!("R18: the amount is {}, its parts are {parts}", header.amount_minor);
             found.push(Found {
-                invariant: "R18",
+                invariant: Invariant::Rules,
                 detail,
             });
         }
     }
 
-    fn open(&mut self, plan: &TrainService) {
+    /// Takes over the plan, once: a train-date that was opened keeps its seats and those who hold them.
+    fn open(&mut self, header: &EventHeader, plan: &TrainService, found: &mut Vec<Found>) {
+        if let Some(first) = self.opened {
+            return found.push(Found {
+                invariant: Invariant::I1,
+                detail: format!("is opened a second time; sequence {first} opened it"),
+            });
+        }
+        self.opened = Some(header.sequence);
         self.policy = plan.promotion;
         self.stops = plan
             .route
@@ -171,7 +181,7 @@ impl View {
         }
         let Some((from, to)) = self.segment(header) else {
             return found.push(Found {
-                invariant: "I1",
+                invariant: Invariant::I1,
                 detail: format!("{} travels where no plan goes", header.request_id),
             });
         };
@@ -180,7 +190,7 @@ impl View {
             if let Err(problem) = self.sit(header, &seat, legs(from, to)) {
                 let detail = format!("{} seat {} for {}: {problem}", seat.0, seat.1, header.request_id);
                 found.push(Found {
-                    invariant: "I1",
+                    invariant: Invariant::I1,
                     detail,
                 });
             }
@@ -219,7 +229,7 @@ impl View {
         let (header, policy) = (&promoted.header, self.policy);
         let mut report = |detail: String| {
             found.push(Found {
-                invariant: "I3",
+                invariant: Invariant::I3,
                 detail,
             })
         };
@@ -270,7 +280,7 @@ impl View {
         if !list.leaves_room(from, to, confirmed.passengers.len(), self.policy) {
             let detail = format!("{} is confirmed where waiters may need the space", header.request_id);
             found.push(Found {
-                invariant: "I3",
+                invariant: Invariant::I3,
                 detail,
             });
         }
@@ -287,11 +297,11 @@ impl View {
             if (passenger.first_position, passenger.current_position) != (list.issued, place) {
                 let (first, current) = (passenger.first_position, passenger.current_position);
                 let detail = format!(
-                    "{} waits at {first}/{current} and should at {}/{place}",
+                    "R15: {} waits at {first}/{current} and should at {}/{place}",
                     header.request_id, list.issued
                 );
                 found.push(Found {
-                    invariant: "R15",
+                    invariant: Invariant::Rules,
                     detail,
                 });
             }
@@ -314,7 +324,7 @@ impl View {
         if list.fitting(from, to) >= size && list.leaves_room(from, to, size, policy) {
             let detail = format!("{} waits and could have been seated", header.request_id);
             found.push(Found {
-                invariant: "I3",
+                invariant: Invariant::I3,
                 detail,
             });
         }
@@ -346,7 +356,7 @@ impl View {
                     header.request_id, passenger.index
                 );
                 found.push(Found {
-                    invariant: "I1",
+                    invariant: Invariant::I1,
                     detail,
                 });
             }
@@ -365,9 +375,9 @@ impl View {
             let place = list.place(moved.first_position);
             if place != Some(moved.current_position) {
                 let (request_id, first, current) = (&moved.request_id, moved.first_position, moved.current_position);
-                let detail = format!("{request_id} {first} is said to be at {current} and is at {place:?}");
+                let detail = format!("R15: {request_id} {first} is said to be at {current} and is at {place:?}");
                 found.push(Found {
-                    invariant: "R15",
+                    invariant: Invariant::Rules,
                     detail,
                 });
             }

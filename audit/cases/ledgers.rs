@@ -1,0 +1,253 @@
+//! I1, I3, I4 and I5.
+
+use interlock_inventory::FIELD_FORMAT;
+use interlock_schemas::{Event, EventKind, topics};
+use interlock_streams::ledger::{LedgerStore, RebuildStep};
+use interlock_streams::record::TopicPartition;
+
+use super::example::{book, cancel, key};
+use super::world::{LEDGERS, World};
+use interlock_inventory::invariants::Invariant::{self, I1, I3, I4, I5};
+
+#[tokio::test]
+async fn a_sound_system_passes() {
+    let mut world = World::new().await;
+    world.sell().await;
+    world.options.settled = true;
+    let report = world.audit().await;
+    assert!(report.holds(), "{report:#?}");
+    let totals = &report.totals;
+    assert_eq!((totals.records, totals.answered, totals.pending), (7, 7, 0));
+    assert_eq!(
+        (totals.confirmed, totals.waitlisted, totals.promoted, totals.cancelled),
+        (2, 2, 1, 1)
+    );
+    assert_eq!(
+        (totals.rejected["NO_PASSENGERS"], totals.replays, totals.train_dates),
+        (1, 1, 1)
+    );
+    assert_eq!(totals.bookings, 3, "b1 was given back");
+    let money = totals.money["INR"];
+    assert_eq!(
+        (money.collected_minor, money.net_minor),
+        (240_000, 240_000 - money.refunded_minor)
+    );
+    assert!(money.refunded_minor > 0);
+    let checked = |invariant: Invariant| {
+        report
+            .invariants
+            .iter()
+            .find(|line| line.invariant == invariant)
+            .unwrap()
+            .checked
+    };
+    assert_eq!(
+        (checked(I1), checked(Invariant::I2), checked(I4)),
+        (3, 7, totals.events)
+    );
+    assert!(checked(I5) >= 8, "{report:#?}");
+}
+
+#[tokio::test]
+async fn a_seat_sold_twice_is_reported() {
+    let mut world = World::new().await;
+    world.request(&book("b1", 1));
+    world.request(&book("b2", 1));
+    let mut edit = |events: &mut Vec<Event>| {
+        for event in events {
+            if let Event::Confirmed(confirmed) = event {
+                confirmed.passengers[0].seat_number = 1;
+            }
+        }
+    };
+    world.work_with(&mut edit).await;
+    let report = world.audit().await;
+    World::expect(&report, &[I1], "C1 seat 1 for b2: held by b1 on a shared leg");
+    assert!(
+        report.inconclusive.iter().any(|reason| reason.invariant == I5),
+        "a fold that means nothing is not compared"
+    );
+}
+
+#[tokio::test]
+async fn a_train_date_in_another_ledger_is_reported() {
+    let mut world = World::new().await;
+    world.sell().await;
+    world.request_to(LEDGERS - 1 - world.home(), &book("b1", 1));
+    world.work().await;
+    World::expect(&world.audit().await, &[I1], "is sold here and belongs to ledger");
+}
+
+#[tokio::test]
+async fn a_forgotten_waiter_is_reported() {
+    let mut world = World::new().await;
+    for command in [book("b1", 2), book("b2", 1)] {
+        world.request(&command);
+    }
+    world.work().await;
+    world.request(&cancel("c1", "b1"));
+    world
+        .work_with(&mut |events| events.retain(|event| event.header().kind == EventKind::Answer))
+        .await;
+    let report = world.audit().await;
+    assert!(
+        report
+            .violations
+            .iter()
+            .any(|v| v.invariant == I3 && v.detail.contains("could be served")),
+        "{report:#?}"
+    );
+}
+
+#[tokio::test]
+async fn gaps_and_repeats_are_reported() {
+    let mut world = World::new().await;
+    world.sell().await;
+    world.request(&book("b9", 1));
+    world
+        .work_with(&mut |events| events.iter_mut().for_each(|event| event.header_mut().sequence += 1))
+        .await;
+    let report = world.audit().await;
+    assert!(
+        report
+            .violations
+            .iter()
+            .any(|v| v.invariant == I4 && v.detail.contains("where")),
+        "{report:#?}"
+    );
+}
+
+#[tokio::test]
+async fn an_event_in_the_wrong_place_is_reported() {
+    let mut world = World::new().await;
+    world.sell().await;
+    world.request(&book("b9", 1));
+    world
+        .work_with(&mut |events| events.iter_mut().for_each(|event| event.header_mut().ledger = 9))
+        .await;
+    World::expect(
+        &world.audit().await,
+        &[I4],
+        "is an event of ledger 9, in another's partition",
+    );
+    world.append(topics::REJECTED, world.home(), b"{}".to_vec(), &[]);
+    World::expect(&world.audit().await, &[I4], "the event can't be decoded");
+}
+
+#[tokio::test]
+async fn a_changed_document_is_reported_by_field() {
+    let mut world = World::new().await;
+    world.sell().await;
+    let home = world.home();
+    let stored = world.store.load(home, &[key().into()], None).await.unwrap().remove(0);
+    let of = |name: &str| stored.iter().find(|(field, _)| field == name).unwrap().1.clone();
+    world.tamper(&key(), "s|C1", Some(&[FIELD_FORMAT, 3, 1])).await;
+    let report = world.audit().await;
+    World::expect(&report, &[I5], &format!("ledger {home}, {}, field `s|C1`", key()));
+    world.tamper(&key(), "s|C1", Some(&of("s|C1"))).await;
+    assert!(world.audit().await.holds());
+    world.tamper(&key(), "r|none", None).await;
+    World::expect(
+        &world.audit().await,
+        &[I5],
+        "field `r|none`: Redis has nothing; the events give Rejection",
+    );
+    world.tamper(&key(), "r|none", Some(&of("r|none"))).await;
+    world.tamper("12951|2026-01-01", "r|x", Some(&of("r|none"))).await;
+    World::expect(
+        &world.audit().await,
+        &[I5],
+        "12951|2026-01-01, field `r|x`: Redis has Rejection",
+    );
+    world.tamper("12951|2026-01-01", "r|x", None).await;
+    world.tamper("", "bookings", Some(&[FIELD_FORMAT, 2])).await;
+    World::expect(
+        &world.audit().await,
+        &[I5],
+        "field `bookings`: is 1, the events make it 4",
+    );
+}
+
+#[tokio::test]
+async fn lost_writes_are_reported() {
+    let mut world = World::new().await;
+    world.request(&book("b1", 1));
+    world.work().await;
+    let (home, before) = (world.home(), world.store.snapshot(world.home()));
+    world.request(&book("b2", 1));
+    world.work().await;
+    assert!(world.audit().await.holds());
+    world.store.restore(home, before);
+    let report = world.audit().await;
+    World::expect(&report, &[I5], "field `meta sequence`: is 2, the last event's is 3");
+    World::expect(&report, &[I5], "Redis lacks records that Kafka has committed");
+    world.store.flush();
+    World::expect(&world.audit().await, &[I5], "field `meta sequence`: is 0");
+}
+
+#[tokio::test]
+async fn a_ledger_ahead_of_the_log_is_inconclusive() {
+    let mut world = World::new().await;
+    world.sell().await;
+    world.request(&book("b9", 1));
+    world.work_with(&mut Vec::clear).await;
+    let report = world.audit().await;
+    assert!(
+        report
+            .inconclusive
+            .iter()
+            .any(|reason| reason.reason.contains("stopped before they committed")),
+        "{report:#?}"
+    );
+    assert!(!report.holds());
+}
+
+#[tokio::test]
+async fn an_unfinished_rebuild_is_inconclusive() {
+    let mut world = World::new().await;
+    world.sell().await;
+    let worked = &world.ledgers[world.home() as usize];
+    let begin = RebuildStep::Begin {
+        expected_applied: worked.applied,
+        token: worked.holder.token.clone(),
+        keep: true,
+    };
+    world.store.rebuild(&worked.holder, &begin).await.unwrap();
+    World::expect_untold(&world.audit().await, "a rebuild was begun and is not finished");
+}
+
+#[tokio::test]
+async fn a_stranger_s_commit_is_reported() {
+    let mut world = World::new().await;
+    world.sell().await;
+    let (home, next) = (world.home(), world.waiting_offset(world.home()));
+    world.commit_as(home, next, "somebody".to_owned()).await;
+    World::expect(&world.audit().await, &[I5], "its metadata is \"somebody\"");
+    world.commit_as(home, next, "il2 3 token-1 2@0 worker".to_owned()).await;
+    World::expect(
+        &world.audit().await,
+        &[I5],
+        "its metadata says event 3 by token token-1",
+    );
+}
+
+#[tokio::test]
+async fn truncated_events_are_inconclusive() {
+    let mut world = World::new().await;
+    world.sell().await;
+    world
+        .log
+        .truncate(&TopicPartition::new(topics::CONFIRMED, world.home()), 1)
+        .unwrap();
+    World::expect_untold(&world.audit().await, "older events of ledger");
+}
+
+#[tokio::test]
+async fn the_report_is_a_document_too() {
+    let mut world = World::new().await;
+    world.sell().await;
+    let report = serde_json::to_value(world.audit().await).unwrap();
+    assert_eq!(report["holds"], true);
+    assert_eq!(report["invariants"][5]["verdict"], "skipped");
+    assert_eq!(report["totals"]["money"]["INR"]["collected_minor"], 240_000);
+}

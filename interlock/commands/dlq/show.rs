@@ -1,0 +1,221 @@
+//! One letter for people and programs: what its headers say, its key, and its value as JSON or byte by byte.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use interlock_gateway::json::{self, instant_text};
+use interlock_gateway::json_log::JsonLog;
+use interlock_streams::dead_letter::original_headers;
+use serde::Serialize;
+
+use interlock_operate::dead_letters::{Letter, Line, readable};
+
+/// Bytes that are shown of a value for people; programs get all of it.
+const SHOWN_BYTES_MAX: usize = 4096;
+/// Bytes on a line of these.
+const LINE_BYTES: usize = 16;
+
+/// A dead letter as a line of the list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Listed {
+    partition: i32,
+    offset: i64,
+    /// When its record was written, in RFC 3339.
+    timestamp: String,
+    reason: String,
+    message: String,
+    source_topic: String,
+    source_partition: i32,
+    source_offset: i64,
+    key: Option<String>,
+    sent_again: bool,
+}
+
+impl Listed {
+    pub(super) fn of(line: Line) -> Self {
+        Self {
+            partition: line.partition,
+            offset: line.offset,
+            timestamp: instant_text(line.timestamp),
+            reason: line.reason,
+            message: line.message,
+            source_topic: line.source_topic,
+            source_partition: line.source_partition,
+            source_offset: line.source_offset,
+            key: line.key,
+            sent_again: line.sent_again,
+        }
+    }
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = format!("{}:{}", self.partition, self.offset);
+        let source = format!(
+            "{}[{}]@{}",
+            self.source_topic, self.source_partition, self.source_offset
+        );
+        let again = if self.sent_again { "  sent again" } else { "" };
+        write!(
+            f,
+            "{place:<10}  {}  {:<15}  {source:<28}  {:<24}  {}{again}",
+            self.timestamp,
+            self.reason,
+            self.key.as_deref().unwrap_or("-"),
+            self.message.escape_debug()
+        )
+    }
+}
+
+/// A letter as it is shown.
+#[derive(Serialize)]
+pub(super) struct Shown {
+    partition: i32,
+    offset: i64,
+    /// When its record was written, in RFC 3339.
+    timestamp: String,
+    reason: String,
+    message: String,
+    source_topic: String,
+    source_partition: i32,
+    source_offset: i64,
+    /// Who wrote the letter.
+    version: String,
+    sent_again: bool,
+    /// Length of a record that was too long to be copied.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_copied: Option<u64>,
+    /// Of the record; as texts.
+    headers: BTreeMap<String, String>,
+    key: Option<String>,
+    /// Full name of the record type.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    record_type: Option<String>,
+    /// What the record says; null where that can't be told.
+    value: Option<json::Shown>,
+    /// Why it can't be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undecodable: Option<String>,
+    /// The value that can't be decoded, in hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<String>,
+    #[serde(skip)]
+    raw: Vec<u8>,
+}
+
+impl Shown {
+    /// Decodes the value. If the registry can't be asked, the value is shown as one that can't be decoded: its bytes
+    /// are what an operator needs then.
+    pub(super) async fn new(letter: &Letter, topics: &JsonLog) -> Self {
+        let (place, why, record) = (letter.place, &letter.why, &letter.record);
+        let mut shown = Self {
+            partition: place.partition,
+            offset: place.offset,
+            timestamp: instant_text(record.timestamp),
+            reason: why.reason.clone(),
+            message: why.message.clone(),
+            source_topic: why.source.topic.to_string(),
+            source_partition: why.source.partition,
+            source_offset: why.offset,
+            version: why.version.clone(),
+            sent_again: letter.is_sent_again,
+            not_copied: why.not_copied,
+            headers: original_headers(record)
+                .into_iter()
+                .map(|(name, value)| (name.to_string(), readable(&value)))
+                .collect(),
+            key: record.key.as_deref().map(readable),
+            record_type: None,
+            value: None,
+            undecodable: None,
+            bytes: None,
+            raw: record.value.as_deref().unwrap_or_default().to_vec(),
+        };
+        let Some(value) = &record.value else {
+            return shown;
+        };
+        let decoded = topics.decode(value).await;
+        match decoded.unwrap_or_else(|error| Err(error.to_string())) {
+            Ok((record_type, value)) => (shown.record_type, shown.value) = (Some(record_type), Some(value)),
+            Err(why) => (shown.undecodable, shown.bytes) = (Some(why), Some(json::hex(value))),
+        }
+        shown
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = format!(
+            "{}[{}]@{}",
+            self.source_topic, self.source_partition, self.source_offset
+        );
+        writeln!(f, "letter      {}:{}", self.partition, self.offset)?;
+        writeln!(f, "reason      {}: {}", self.reason, self.message.escape_debug())?;
+        writeln!(f, "record      {source}, written {}", self.timestamp)?;
+        writeln!(f, "refused by  {}", self.version)?;
+        writeln!(f, "sent again  {}", if self.sent_again { "yes" } else { "no" })?;
+        for (name, value) in &self.headers {
+            writeln!(f, "header      {}: {value}", name.escape_debug())?;
+        }
+        writeln!(f, "key         {}", self.key.as_deref().unwrap_or("none"))?;
+        match (&self.value, &self.undecodable, self.not_copied) {
+            (Some(value), ..) => {
+                let name = self.record_type.as_deref().unwrap_or_default();
+                let pretty = serde_json::to_string_pretty(value).map_err(|_| fmt::Error)?;
+                write!(f, "value       {name}\n{pretty}")
+            }
+            (None, Some(why), _) => {
+                let length = self.raw.len();
+                write!(
+                    f,
+                    "value       {length} bytes, {}\n{}",
+                    why.escape_debug(),
+                    dump(&self.raw)
+                )
+            }
+            (None, None, Some(bytes)) => write!(f, "value       not copied: {bytes} bytes; read {source}"),
+            (None, None, None) => write!(f, "value       none"),
+        }
+    }
+}
+
+/// Bytes as `hexdump -C` shows them.
+fn dump(bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(SHOWN_BYTES_MAX)];
+    let mut lines: Vec<String> = shown
+        .chunks(LINE_BYTES)
+        .enumerate()
+        .map(|(number, chunk)| {
+            let digits: Vec<String> = chunk.iter().map(|byte| format!("{byte:02x}")).collect();
+            let printable = |byte: &u8| match byte {
+                b' '..=b'~' => char::from(*byte),
+                _ => '.',
+            };
+            let text: String = chunk.iter().map(printable).collect();
+            format!("{:08x}  {:<47}  |{text}|", number * LINE_BYTES, digits.join(" "))
+        })
+        .collect();
+    if bytes.len() > shown.len() {
+        lines.push(format!(
+            "… and {} bytes more; --json has all",
+            bytes.len() - shown.len()
+        ));
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_shown_as_everybody_shows_them() {
+        assert_eq!(
+            dump(b"\0\x01{\"a\": 1}\n123456"),
+            "00000000  00 01 7b 22 61 22 3a 20 31 7d 0a 31 32 33 34 35  |..{\"a\": 1}.12345|\n\
+             00000010  36                                               |6|"
+        );
+        assert_eq!(dump(b""), "");
+        assert!(dump(&[0; SHOWN_BYTES_MAX + 3]).ends_with("… and 3 bytes more; --json has all"));
+    }
+}

@@ -1,0 +1,225 @@
+//! Whether topics, positions and ledgers belong together: what a worker refuses to start with, because seats would be sold
+//! twice and it could only be noticed afterwards.
+//!
+//! | found | so |
+//! | --- | --- |
+//! | as many partitions as ledgers were not laid out for, or a train-date's events where its key no longer leads | the number of partitions was changed by hand after the first booking: requests would go to ledgers that don't know their train-dates |
+//! | events, and no committed offset | another application decided them, or the group's offsets were lost: all requests would be decided anew |
+//! | a ledger of another application | two applications share a namespace |
+//! | a ledger beyond the last partition | the topics were made anew, with fewer partitions |
+//!
+//! A worker's protocol refuses most of this as well, ledger by ledger; here it is said before the worker joins its group.
+
+use std::time::Duration;
+
+use interlock_schemas::topics::{BOOKING_REQUESTS, EVENTS, TRAIN_DATES};
+use interlock_streams::ledger::LedgerStore;
+use interlock_streams::log::Log;
+use interlock_streams::log::murmur2::partition_for_key;
+use interlock_streams::record::TopicPartition;
+use interlock_streams::runtime::OffsetMetadata;
+
+use crate::{Result, ensure, refused};
+
+/// Train-dates that are looked at. If the number of partitions was changed, each has at least every second chance to lie
+/// in the wrong one; if all that there are lie right, nothing is wrong.
+const KEYS_ENOUGH: usize = 64;
+
+/// How long one look at a partition may take.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Refuses topics whose number of partitions was changed by hand after the first booking.
+pub async fn check_layout(log: &dyn Log, group: &str, partitions: i32) -> Result<()> {
+    let Some(layouts) = OffsetMetadata::layouts_of(log, group, BOOKING_REQUESTS, partitions).await? else {
+        return check_keys(log, partitions).await;
+    };
+    ensure!(
+        layouts.ledgers == partitions,
+        "the number of partitions was changed after the first booking: ledgers are laid out for {}, and the topics have \
+         {partitions}. Seats would be sold twice. `interlock replay --repartition {partitions}` lays the ledgers out anew; see \"The \
+         number of partitions\" in docs/operating.md",
+        layouts.ledgers
+    );
+    Ok(())
+}
+
+/// The same for positions of a version that did not write down how ledgers are laid out.
+async fn check_keys(log: &dyn Log, partitions: i32) -> Result<()> {
+    let mut seen = 0;
+    for partition in 0..partitions {
+        let source = TopicPartition::new(TRAIN_DATES, partition);
+        let (low, high) = log.watermarks(&source).await?;
+        if low == high {
+            continue;
+        }
+        // One look: what a dead worker left open is ended when its ledgers are acquired, and not waited for here.
+        let mut reader = log.reader(&source, low).await?;
+        for record in reader.next(KEYS_ENOUGH, LOOK).await? {
+            let Some(key) = &record.key else { continue };
+            let home = partition_for_key(key, partitions);
+            ensure!(
+                home == partition,
+                "the number of partitions was changed after the first booking: train-date {} has its ledger in partition \
+                 {partition} ({source}@{}), and its requests would go to {home} of {partitions} now. Seats would be sold \
+                 twice. See \"The number of partitions\" in docs/operating.md",
+                String::from_utf8_lossy(key),
+                record.offset
+            );
+            seen += 1;
+        }
+        if seen >= KEYS_ENOUGH {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses events without a position of the group that must have decided them.
+pub async fn check_positions(log: &dyn Log, group: &str, partitions: i32) -> Result<()> {
+    let sources = TopicPartition::all(BOOKING_REQUESTS, partitions);
+    let committed = log.committed_unstable(group, &sources).await?;
+    for (source, committed) in sources.iter().zip(committed) {
+        if committed.is_some() {
+            continue;
+        }
+        for topic in EVENTS {
+            let events = TopicPartition::new(topic, source.partition);
+            let (_, high) = log.watermarks(&events).await?;
+            ensure!(
+                high == 0,
+                "{events} has events, but group {group} has no committed offset for {source}: either another application \
+                 decided them (is application.id right?), or the group's offsets were lost; restore the offset. Begun \
+                 without it, all requests would be decided once more"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Refuses ledgers of another application, and more ledgers than there are partitions.
+pub async fn check_ledgers(store: &dyn LedgerStore, partitions: i32) -> Result<()> {
+    for ledger in 0..partitions {
+        store.state(ledger).await?;
+    }
+    let beyond = store.state(partitions).await?;
+    if beyond.epoch > 0 {
+        return Err(refused(format!(
+            "redis.namespace: there is a ledger {partitions}, but the topics have {partitions} partitions, from 0: they were \
+             made anew with fewer, or these ledgers are another installation's; choose another redis.namespace, or remove \
+             these ledgers if nobody needs them"
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use interlock_streams::ledger::Token;
+    use interlock_streams::ledger::memory::MemoryLedgerStore;
+    use interlock_streams::log::memory::MemoryLog;
+    use interlock_streams::log::{CommittedOffset, ConsumerConfig, OffsetCommit, Polled, TopicSpec};
+    use interlock_streams::record::OutputRecord;
+
+    use super::*;
+
+    const GROUP: &str = "app-booking";
+
+    async fn log(partitions: i32) -> MemoryLog {
+        let log = MemoryLog::new();
+        let names = EVENTS.into_iter().chain([BOOKING_REQUESTS]);
+        let specs: Vec<TopicSpec> = names.map(|name| TopicSpec::new(name, partitions)).collect();
+        log.create_topics(&specs).await.unwrap();
+        log
+    }
+
+    fn put(log: &MemoryLog, topic: &str, partition: i32, key: &str) {
+        let record = OutputRecord {
+            topic: Arc::from(topic),
+            partition: Some(partition),
+            timestamp: None,
+            key: Some(Bytes::from(key.to_owned())),
+            value: None,
+            headers: Vec::new(),
+        };
+        log.append(vec![record]).unwrap();
+    }
+
+    async fn commit_position(log: &MemoryLog, metadata: &str) {
+        let member = ConsumerConfig {
+            group: GROUP.to_owned(),
+            topics: vec![BOOKING_REQUESTS.to_owned()],
+            client_id: "worker".to_owned(),
+            instance_id: None,
+        };
+        let mut consumer = log.consumer(&member).await.unwrap();
+        while !matches!(consumer.poll(1, LOOK).await.unwrap(), Polled::Assigned(_)) {}
+        let commit = OffsetCommit {
+            source: TopicPartition::new(BOOKING_REQUESTS, 1),
+            committed: CommittedOffset {
+                offset: 0,
+                metadata: metadata.to_owned(),
+            },
+        };
+        let group = consumer.group_metadata().await.unwrap();
+        let mut producer = log.producer("p").await.unwrap();
+        producer.commit(vec![commit], group).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_changed_number_of_partitions_is_noticed_by_the_keys() {
+        let (before, now) = (log(4).await, log(6).await);
+        let keys: Vec<String> = (0..40).map(|number| format!("{number}|2026-12-01")).collect();
+        for key in &keys {
+            let home = partition_for_key(key.as_bytes(), 4);
+            put(&before, TRAIN_DATES, home, key);
+            put(&now, TRAIN_DATES, home, key);
+        }
+        check_keys(&before, 4).await.unwrap();
+        let error = check_keys(&now, 6).await.unwrap_err().to_string();
+        assert!(error.contains("the number of partitions was changed"), "{error}");
+        check_keys(&log(6).await, 6).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn events_that_another_group_decided_are_noticed() {
+        let log = log(2).await;
+        check_positions(&log, GROUP, 2).await.unwrap();
+        put(&log, EVENTS[3], 1, "k");
+        let error = check_positions(&log, GROUP, 2).await.unwrap_err().to_string();
+        assert!(
+            error.contains("rejected[1]") && error.contains("application.id"),
+            "{error}"
+        );
+
+        commit_position(&log, "").await;
+        check_positions(&log, GROUP, 2).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_changed_number_of_partitions_is_noticed_by_what_is_written_down() {
+        let log = log(4).await;
+        commit_position(&log, "il2 0 - 4@0 worker").await;
+        check_layout(&log, GROUP, 4).await.unwrap();
+        let error = check_layout(&log, GROUP, 6).await.unwrap_err().to_string();
+        assert!(error.contains("interlock replay --repartition 6"), "{error}");
+        // What the layout before left where keys no longer lead is no reason.
+        let key = (0..)
+            .map(|number| format!("{number}|2026-12-01"))
+            .find(|key| partition_for_key(key.as_bytes(), 4) != partition_for_key(key.as_bytes(), 2))
+            .unwrap();
+        put(&log, TRAIN_DATES, partition_for_key(key.as_bytes(), 2), &key);
+        check_layout(&log, GROUP, 4).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn ledgers_beyond_the_last_partition_are_noticed() {
+        let store = MemoryLedgerStore::default();
+        store.acquire(3, "w", &Token("t".to_owned())).await.unwrap();
+        check_ledgers(&store, 4).await.unwrap();
+        let error = check_ledgers(&store, 3).await.unwrap_err().to_string();
+        assert!(error.contains("there is a ledger 3"), "{error}");
+    }
+}
