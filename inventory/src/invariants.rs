@@ -1,22 +1,22 @@
-//! The invariants I1 to I5, one definition for tests, simulator and `interlock audit`.
+//! The invariants I1 to I5: one definition for tests, simulator and `interlock audit`.
 //!
-//! [`EventAuditor`] reads the events of one ledger in the order of their sequence and keeps a view of its own: which
-//! seat is held on which legs, who waits, which request was answered. It shares no code with the decisions it judges:
-//! what fits is asked of its own rows, what should have been promoted is searched, not remembered.
+//! [`EventAuditor`] reads the events of one ledger in the order of their sequence and keeps a view of its own: the held
+//! legs of each seat, the waiters, and the answered requests. It shares no code with the decisions that it judges: it
+//! checks its own rows for seats that fit, and searches for waiters that should have been promoted.
 //!
 //! | | checked |
 //! | --- | --- |
-//! | I1 | on every seat given: it exists, its quota sells it, and its legs are free; a train-date is opened once |
-//! | I2 | on every answer: a request's first answer is one, and later ones are marked as repeated |
-//! | I3 | on every promotion: no earlier waiter of the list could have used the space; after every command: no waiter can |
-//! | I4 | on every event: its sequence is its predecessor's plus one |
-//! | I5 | by [`same_state`], between two states of a train-date |
+//! | I1 | for every seat given: it exists, its quota sells it, and its legs are free; a train-date is opened once |
+//! | I2 | for every answer: a request has one first answer, and later ones are marked as repeated |
+//! | I3 | for every promotion: no earlier waiter could have used the space; after every command: no waiter can |
+//! | I4 | for every event: its sequence is its predecessor's plus one |
+//! | I5 | for two states of a train-date, by [`same_state`] |
 //!
-//! Beside these, the positions and the money that an event states are compared with the view (R15, R18), and no PNR is
-//! given twice.
+//! The auditor also compares the positions and amounts in events with its view (R15, R18), and checks that no PNR is
+//! issued twice.
 //!
-//! I3 stays cheap because only a cancellation can make room: who fits is looked for then, once for each segment, and
-//! only those found are looked at again until the command ends.
+//! I3 stays cheap because only a cancellation frees space. The auditor then searches once per segment for waiters that
+//! fit, and checks only these again until the command ends.
 
 mod list;
 mod view;
@@ -30,7 +30,7 @@ use serde::Serialize;
 use crate::train_date::TrainDate;
 use view::View;
 
-/// What must hold of every history.
+/// A property of every history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub enum Invariant {
     /// No seat is held twice on a leg.
@@ -88,18 +88,18 @@ pub struct Violation {
     pub invariant: Invariant,
     /// The ledger.
     pub ledger: i32,
-    /// Sequence of the event that shows it.
+    /// Sequence of the event that shows the violation.
     pub sequence: i64,
     /// Key of the train-date.
     pub train_date: Text,
-    /// What is wrong.
+    /// The contradiction, in words.
     pub detail: String,
 }
 
-/// Checks the events of one ledger, fed in the order of their sequence.
+/// Checks the events of one ledger, which the caller feeds in the order of their sequence.
 ///
-/// Where there are more ledgers than before, train-dates have moved: what others decided of those that came here is fed
-/// to [`EventAuditor::observe_elsewhere`] first, and what was decided here of those that left to
+/// If the number of ledgers has grown, train-dates have moved. Feed events of train-dates that came from another ledger
+/// to [`EventAuditor::observe_elsewhere`] first, and events of train-dates that have left to
 /// [`EventAuditor::pass_over`].
 #[derive(Debug, Default)]
 pub struct EventAuditor {
@@ -112,7 +112,7 @@ pub struct EventAuditor {
     found: Vec<Found>,
 }
 
-/// The event of this ledger before.
+/// The preceding event of this ledger.
 #[derive(Clone, Copy, Debug)]
 struct Numbered {
     ledger: i32,
@@ -130,14 +130,14 @@ impl Numbered {
     }
 }
 
-/// The event before, of whichever ledger: its command may go on.
+/// The preceding event of any ledger; its command may continue.
 #[derive(Debug)]
 struct Last {
     event: Numbered,
     train_date: Text,
 }
 
-/// A violation whose coordinates are added by the auditor.
+/// A violation, to which the auditor adds the coordinates.
 #[derive(Debug)]
 struct Found {
     invariant: Invariant,
@@ -145,12 +145,12 @@ struct Found {
 }
 
 impl EventAuditor {
-    /// An auditor that has seen nothing; the first event must have sequence 1.
+    /// Creates an auditor that has seen nothing; the first event must have sequence 1.
     pub fn new() -> EventAuditor {
         EventAuditor::default()
     }
 
-    /// Reads the next event; gives what it breaks, and what the command before left broken.
+    /// Reads the next event. Returns the invariants that it breaks, and those that the preceding command left broken.
     pub fn observe(&mut self, event: &Event) -> Vec<Violation> {
         let mut violations = self.begin(event);
         self.sequence_goes_on(event.header());
@@ -159,7 +159,7 @@ impl EventAuditor {
         violations
     }
 
-    /// Reads an event that another ledger decided, before its train-date came to this one.
+    /// Reads an event that another ledger decided before the train-date came to this one.
     pub fn observe_elsewhere(&mut self, event: &Event) -> Vec<Violation> {
         let mut violations = self.begin(event);
         self.view(event);
@@ -167,7 +167,7 @@ impl EventAuditor {
         violations
     }
 
-    /// Reads an event whose train-date has gone to another ledger since, which judges it: here it only counts.
+    /// Reads an event whose train-date has since moved to another ledger. That ledger judges it; here it only counts.
     pub fn pass_over(&mut self, event: &Event) -> Vec<Violation> {
         let mut violations = self.begin(event);
         self.sequence_goes_on(event.header());
@@ -175,7 +175,7 @@ impl EventAuditor {
         violations
     }
 
-    /// A command may begin, so that another has ended.
+    /// Notes that a command may begin, so that the preceding one has ended.
     fn begin(&mut self, event: &Event) -> Vec<Violation> {
         let header = event.header();
         let began = Numbered::of(header);
@@ -223,7 +223,7 @@ impl EventAuditor {
         }
     }
 
-    /// Ends the last command, so that what it left broken is said; call it when there are no more events.
+    /// Ends the last command, and returns the invariants that it left broken. Call it after the last event.
     pub fn finish(&mut self) -> Vec<Violation> {
         let mut violations = Vec::new();
         if let Some(last) = &self.last
@@ -235,14 +235,14 @@ impl EventAuditor {
         violations
     }
 
-    /// Sum of the amounts, by currency.
+    /// Returns the sum of the amounts, by currency.
     pub fn revenue(&self) -> impl Iterator<Item = (&str, i64)> {
         self.revenue
             .iter()
             .map(|(currency, amount)| (currency.as_str(), *amount))
     }
 
-    /// Sequence of the last event.
+    /// Returns the sequence of the last event.
     pub fn last_sequence(&self) -> Option<i64> {
         self.numbered.map(|event| event.sequence)
     }
@@ -285,7 +285,7 @@ impl EventAuditor {
     }
 }
 
-/// I5: what a store holds of a train-date equals the fold of its events. The error names the first difference.
+/// Checks I5: the stored train-date equals the fold of its events. The error names the first difference.
 pub fn same_state(folded: &TrainDate, stored: &TrainDate) -> Result<(), String> {
     if folded == stored {
         return Ok(());
@@ -302,7 +302,7 @@ pub fn same_state(folded: &TrainDate, stored: &TrainDate) -> Result<(), String> 
     Err(format!("I5: {field}"))
 }
 
-/// Whether an event is part of the first answer to a command.
+/// Returns whether an event is part of the first answer to a command.
 fn is_first_answer(header: &EventHeader) -> bool {
     header.kind == EventKind::Answer && !header.replay
 }

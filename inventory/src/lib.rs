@@ -1,4 +1,4 @@
-//! What booking a seat means, and nothing else: no I/O, no clock, no randomness.
+//! The domain: what booking a seat means, without I/O, clock or randomness.
 //!
 //! ```text
 //!                         Plan (what is sold)
@@ -8,9 +8,9 @@
 //!                           └────────── Ledger <───────┘
 //! ```
 //!
-//! [`decide`] says what a command causes and changes nothing; [`evolve`] applies what was caused and decides nothing.
-//! State is the fold of the events: whoever has them has everything, and the same commands always give the same bytes
-//! (R1). The rules (R…) and cases (G…) are those of `docs/DOMAIN.md`.
+//! [`decide`] returns the events that a command causes, and changes nothing. [`evolve`] applies an event, and decides
+//! nothing. The state is the fold of the events, and the same commands always give the same bytes (R1). The rules (R…)
+//! and cases (G…) are those of `docs/DOMAIN.md`.
 //!
 //! | file | answers |
 //! | --- | --- |

@@ -3,6 +3,9 @@
 //! Nothing here is built or run but `cargo metadata` and `cargo tree`. A rule that gets in the way is changed here, with
 //! its reason, not worked around.
 
+#[path = "tidy/documentation.rs"]
+mod documentation;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
@@ -242,6 +245,17 @@ fn no_source_file_is_too_long() {
         }
     }
     report("files that are too long", &wrong);
+}
+
+#[test]
+fn modules_are_files_beside_their_folders() {
+    let wrong: Vec<String> = tracked()
+        .into_iter()
+        // Cargo would take `tests/support.rs` for a test of its own.
+        .filter(|file| file.ends_with("/mod.rs") && !file.contains("/tests/"))
+        .map(|file| format!("{file}: name it after its folder, and put it beside that"))
+        .collect();
+    report("modules in the other style", &wrong);
 }
 
 #[test]
