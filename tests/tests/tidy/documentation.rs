@@ -161,6 +161,23 @@ fn every_command_and_topic_is_documented() {
 }
 
 #[test]
+fn the_verdicts_in_the_readme_are_those_of_the_audit() {
+    let read = |file: &str| fs::read_to_string(root().join(file)).expect("the page or source exists");
+    let (readme, source) = (read("README.md"), read("audit/report.rs"));
+    let (_, titles) = source
+        .split_once("const fn title(")
+        .expect("the titles of the verdicts");
+    let (titles, _) = titles.split_once("\n}\n").expect("the end of the titles");
+    let titles: Vec<&str> = titles.split('"').skip(1).step_by(2).collect();
+    assert!(titles.len() >= 7, "audit/report.rs has the titles {titles:?}");
+    let missing = titles
+        .into_iter()
+        .filter(|title| !readme.contains(&format!(" {title} ")));
+    let wrong: Vec<String> = missing.map(|title| format!("README.md: {title}")).collect();
+    report("verdicts in the README", &wrong);
+}
+
+#[test]
 fn prose_is_plain_and_fits_the_screen() {
     let mut wrong = Vec::new();
     let written = |(file, _): &(String, String)| !GENERATED.contains(&file.as_str());
