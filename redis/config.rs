@@ -1,4 +1,4 @@
-//! Where Redis is, and how long to wait for it.
+//! Settings of the ledger store: the servers, time-outs and names.
 
 use std::fmt;
 use std::time::Duration;
@@ -11,53 +11,53 @@ use redis::{ConnectionInfo, IntoConnectionInfo};
 use crate::error::unfit;
 use crate::sentinel::Sentinels;
 
-/// How long a call waits for its answer unless configured: longer than a fail-over's hiccup, shorter than a poll.
+/// Default time-out of a call: longer than the pause of a fail-over, shorter than a poll.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection may take to be established unless configured.
+/// Default time-out for establishing a connection.
 pub const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// First part of all keys unless configured.
+/// Default first part of all keys.
 pub const NAMESPACE: &str = "il";
 
-/// Explains which URLs there are.
+/// The forms of URLs, for error messages.
 const URLS: &str = "the URL is none of redis://host:port, rediss://host:port, redis+unix:///path, \
                     redis+sentinel://host:port,host:port/master";
 
-/// The servers that the URLs lead to.
+/// The kind of servers behind the URLs.
 pub(crate) enum Target {
     /// One server.
     Single(ConnectionInfo),
-    /// The master that sentinels name.
+    /// The master named by sentinels.
     Sentinel(Sentinels),
     /// Some nodes of a cluster.
     Cluster(Vec<ConnectionInfo>),
 }
 
-/// Where ledgers are kept in Redis.
+/// Settings of a ledger store in Redis.
 #[derive(Clone)]
 pub struct RedisConfig {
     /// `redis://[user:password@]host[:port]`, `rediss://..` (TLS), `redis+unix:///path` or, for a master that Sentinel
     /// watches, `redis+sentinel://[user:password@]host[:port],host[:port]../MASTER` (`rediss+sentinel://..` for TLS).
     /// One for a single server or a master; for a cluster some of its nodes, the others are found by asking these.
     pub urls: Vec<String>,
-    /// The URLs lead to a Redis Cluster.
+    /// Whether the URLs lead to a Redis Cluster.
     pub cluster: bool,
     /// First part of all keys (letters, digits, `-`, `_`, `.`): several installations can share a server.
     pub namespace: String,
-    /// Who writes here. A ledger that another application wrote to is refused.
+    /// Name of the application. A ledger of another application is refused.
     pub application: String,
-    /// How long a call waits for its answer.
+    /// Time-out of a call.
     pub response_timeout: Duration,
-    /// How long a connection may take to be established.
+    /// Time-out for establishing a connection.
     pub connection_timeout: Duration,
-    /// Certificates in PEM to which the server's must lead, instead of those that the system trusts. Of a single server: for
-    /// a cluster the client library knows the system's only.
+    /// Trusted certificates in PEM, instead of those of the system. Only for a single server: for a cluster, the client
+    /// library knows only the system's certificates.
     pub ca: Option<Vec<u8>>,
 }
 
 impl RedisConfig {
-    /// A single server with the default settings.
+    /// Creates settings for a single server, with defaults for the rest.
     pub fn new(url: impl Into<String>, application: impl Into<String>) -> Self {
         Self {
             urls: vec![url.into()],
@@ -70,7 +70,7 @@ impl RedisConfig {
         }
     }
 
-    /// A cluster with the default settings.
+    /// Creates settings for a cluster, with defaults for the rest.
     pub fn cluster(urls: impl IntoIterator<Item = String>, application: impl Into<String>) -> Self {
         Self {
             urls: urls.into_iter().collect(),
@@ -79,7 +79,7 @@ impl RedisConfig {
         }
     }
 
-    /// Returns the servers as they may be shown, without passwords.
+    /// Returns the servers for display, without passwords.
     pub(crate) fn servers(&self) -> String {
         self.urls.iter().map(|url| redacted(url)).collect::<Vec<_>>().join(", ")
     }
@@ -125,9 +125,9 @@ impl RedisConfig {
     }
 
     fn parse_url(&self, url: &str) -> Result<ConnectionInfo, LedgerError> {
-        // The parser's error may repeat the URL, with the password.
+        // The parser's error may repeat the URL, including the password.
         let info = url.into_connection_info().map_err(|_| self.wrong(URLS))?;
-        // Without it, the last segment of a request would wait for the acknowledgement of the one before.
+        // Otherwise the last segment of a request would wait for the acknowledgement of the preceding one.
         Ok(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))
     }
 

@@ -1,11 +1,12 @@
-//! One connection, replaced when it fails, and those that ledgers have of their own (`watch.rs`), which live and die with
+//! The store's connection, which is replaced when it fails, and the connections of ledgers (`watch.rs`), which end with
 //! it.
 //!
-//! Its driver is a task of the runtime that connected: each stream thread opens a store of its own. (A store used from
-//! another runtime works as long as the first one runs, and reconnects there after.)
+//! The driver of a connection is a task of the runtime that connected, so each stream thread opens a store of its own.
+//! A store that is used from another runtime works as long as the first one runs, and reconnects afterwards.
 //!
-//! No request is sent twice by itself, because its answer may be lost and not the request: redis-rs's own retries in a
-//! cluster are off. Sent again is only what was certainly not executed: the function was missing, or the slot has moved.
+//! No request is repeated automatically, because it may have been executed although its answer was lost; the retries of
+//! redis-rs in a cluster are off. A request is sent again only if it was certainly not executed: the function was
+//! missing, or the slot has moved.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,10 +29,10 @@ use crate::config::Target;
 use crate::sentinel::Sentinels;
 use crate::{RedisConfig, error, library, server};
 
-/// How often a call is sent at most, each time certain that it was not executed before.
+/// Most attempts of a call, each after certainty that the preceding one was not executed.
 const ATTEMPTS: u32 = 4;
 
-/// How long a cluster is given to tell where a slot has moved to, for each attempt so far.
+/// Pause, per attempt, for a cluster to publish the new node of a moved slot.
 const MOVED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Pause before connecting again after the first failure.
@@ -40,7 +41,7 @@ const FIRST_RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 /// Longest pause between two attempts to connect: a fail-over should be noticed soon.
 const LONGEST_RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 
-/// The server's certificate must lead to one of these.
+/// Trusts only servers whose certificate leads to one of these.
 fn trusting(ca: &[u8]) -> TlsCertificates {
     TlsCertificates {
         client_tls: None,
@@ -51,7 +52,7 @@ fn trusting(ca: &[u8]) -> TlsCertificates {
 /// A connection to one server or to a cluster; clones share it.
 #[derive(Clone)]
 pub(crate) enum Connection {
-    /// To one server, and which process that is, where it says so.
+    /// To one server, and the id of its process if it states one.
     Single(MultiplexedConnection, Option<Arc<str>>),
     /// To a cluster.
     Cluster(ClusterConnection),
@@ -87,20 +88,20 @@ pub(crate) struct Connector {
     slot: Mutex<Slot>,
 }
 
-/// The connection that is in use, and the attempts to make one.
+/// The present connection, and the attempts to establish one.
 struct Slot {
     connection: Option<Connection>,
-    /// Counts connections: who finds one spent must not throw its successor away.
+    /// Number of the connection: a caller whose connection broke must not discard its successor.
     generation: u64,
     backoff: Backoff,
     last_failure: Option<Failure>,
 }
 
-/// An attempt to connect that failed.
+/// A failed attempt to connect.
 struct Failure {
     at: Instant,
     error: RedisError,
-    /// When the next attempt may begin.
+    /// Time of the next attempt.
     retry_at: Instant,
 }
 
@@ -124,7 +125,8 @@ impl Connector {
         }
     }
 
-    /// Sends commands about one key's slot to its master, in one go, and returns all answers or the first error.
+    /// Sends commands about the slot of one key to its master in one round trip. Returns all answers, or the first
+    /// error.
     pub(crate) async fn call(&self, key: &str, commands: &Pipeline) -> RedisResult<Vec<Value>> {
         let route = Route::with_key(key, SlotAddr::Master);
         let mut attempt = 1;
@@ -159,7 +161,7 @@ impl Connector {
         }
     }
 
-    /// Sends a command to the server, or to all masters of a cluster, whose answers then are a map by address.
+    /// Sends a command to the server, or to all masters of a cluster; the latter answer with a map by address.
     pub(crate) async fn ask_masters(&self, cmd: Cmd) -> RedisResult<Value> {
         let (generation, mut connection) = self.connection().await?;
         let routing = redis::cluster_routing::MultipleNodeRoutingInfo::AllMasters;
@@ -170,8 +172,8 @@ impl Connector {
         result
     }
 
-    /// Another connection to the same process: what is written on the one must be what is read on the other, also while a
-    /// fail-over leads new connections elsewhere. None where that can't be told, as in a cluster.
+    /// Opens another connection to the same server process, so that reads on one see writes on the other, even while a
+    /// fail-over leads new connections elsewhere. Returns `None` if the process is unknown, as in a cluster.
     pub(crate) async fn open_to_same_process(
         &self,
         connection: &Connection,
@@ -185,8 +187,8 @@ impl Connector {
         }
     }
 
-    /// The connection in use, or a new one, and how many there were before it. Whoever waited while an attempt failed shares
-    /// its error instead of trying, and waiting, one after the other.
+    /// Returns the present connection, or a new one, and its number. Callers that waited during a failed attempt share
+    /// its error, instead of trying one after the other.
     pub(crate) async fn connection(&self) -> RedisResult<(u64, Connection)> {
         let asked = Instant::now();
         let mut slot = self.slot.lock().await;
@@ -219,7 +221,7 @@ impl Connector {
         }
     }
 
-    /// The connection of this generation, or another one made during it, is spent.
+    /// Discards the connection with this number, after it or another connection made during its life broke.
     pub(crate) async fn discard(&self, generation: u64) {
         let mut slot = self.slot.lock().await;
         if slot.generation == generation {
@@ -262,7 +264,7 @@ impl Connector {
             Target::Sentinel(sentinels) => self.open_master(sentinels).await?,
             Target::Cluster(_) => return Err(try_again("a cluster has no single server")),
         };
-        // A user who may not ask has no need to know.
+        // A user without the right to ask needs no answer.
         let mut info = redis::cmd("INFO");
         let info = connection.req_packed_command(info.arg("server")).await?;
         Ok(Connection::Single(connection, server::run_id(&info)))
@@ -328,7 +330,7 @@ impl Connector {
     }
 }
 
-/// Returns an error after which the caller connects anew.
+/// Returns an error that makes the caller reconnect.
 fn try_again(reason: impl Into<String>) -> RedisError {
     RedisError::from(std::io::Error::other(reason.into()))
 }

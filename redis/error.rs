@@ -1,4 +1,4 @@
-//! What Redis and the connection say, sorted by what the caller does next.
+//! Sorts the errors of Redis and of the connection by what the caller does next.
 
 use std::fmt::Display;
 
@@ -6,8 +6,8 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use interlock_streams::ledger::LedgerError;
 
-/// Codes of answers that say "not now": memory is full, the disk failed, too few replicas, a script runs too long,
-/// connections are used up, this is a replica by now. The request was refused as a whole.
+/// Error codes for a temporary condition: memory is full, the disk failed, there are too few replicas, a script runs
+/// too long, connections are used up, or the server has become a replica. The request was refused as a whole.
 const NOT_NOW: [&str; 7] = [
     "OOM",
     "MISCONF",
@@ -18,12 +18,12 @@ const NOT_NOW: [&str; 7] = [
     "READONLY",
 ];
 
-/// Whether the same call may succeed later. Everything else (wrong type, wrong password, missing permission, an answer
-/// that can't be read) stays wrong until someone does something about it.
+/// Returns whether the same call may succeed later. All other errors (a wrong type, a wrong password, a missing right,
+/// an unreadable answer) need a person to act.
 pub(crate) fn is_transient(error: &RedisError) -> bool {
     match error.kind() {
         ErrorKind::Io | ErrorKind::ClusterConnectionNotFound => true,
-        // Certificates are renewed.
+        // A certificate may be renewed.
         _ if is_certificate_refused(error) => true,
         ErrorKind::Server(kind) => match kind {
             ServerErrorKind::BusyLoading
@@ -41,7 +41,7 @@ pub(crate) fn is_transient(error: &RedisError) -> bool {
     }
 }
 
-/// What kind of error it is, in the server's words; of a transaction that was refused when it was to be executed, why.
+/// Returns the server's error code; for a refused transaction, that of the cause.
 fn code(error: &RedisError) -> Option<&str> {
     match error.kind() {
         ErrorKind::Server(ServerErrorKind::ExecAbort) => {
@@ -51,24 +51,24 @@ fn code(error: &RedisError) -> Option<&str> {
     }
 }
 
-/// Whether the server's certificate is not one that we trust.
+/// Returns whether the server's certificate is not trusted.
 fn is_certificate_refused(error: &RedisError) -> bool {
     error.to_string().contains("certificate verify failed")
 }
 
-/// Whether the server doesn't have the library: it was not executed.
+/// Returns whether the server lacks the library, so that the call was not executed.
 pub(crate) fn is_function_missing(error: &RedisError) -> bool {
     error.to_string().contains("Function not found")
 }
 
-/// Whether another node of the cluster must be asked: it was not executed. (`ASK` isn't followed: it is answered only
-/// while the slot moves, and then most calls, which name several keys, get `TRYAGAIN` anyhow.)
+/// Returns whether another node of the cluster has the slot, so that the call was not executed. (`ASK` is not followed:
+/// it occurs only while the slot moves, and most calls, which name several keys, get `TRYAGAIN` then anyway.)
 pub(crate) fn is_moved(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::Moved)
 }
 
-/// Whether the connection must be replaced: it is broken, too slow (perhaps the server is gone without a word), out of
-/// step, or leads to a server that is the master no more.
+/// Returns whether the connection must be replaced: it is broken, too slow (the server may have vanished), out of step,
+/// or leads to a server that is no longer the master.
 pub(crate) fn is_connection_spent(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_unrecoverable_error()
@@ -93,7 +93,7 @@ pub(crate) fn unfit(servers: &str, reason: impl Display) -> LedgerError {
     }
 }
 
-/// What to do, where the server's own words don't say.
+/// Returns advice that the server's message lacks.
 fn with_advice(error: &RedisError) -> String {
     let advice = match (error.kind(), code(error)) {
         (ErrorKind::AuthenticationFailed, _) | (_, Some("NOAUTH" | "WRONGPASS")) => {

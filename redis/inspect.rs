@@ -1,4 +1,4 @@
-//! Lists what Redis holds of a ledger.
+//! Lists the content of a ledger in Redis.
 
 use async_trait::async_trait;
 use bytes::Bytes;

@@ -16,7 +16,7 @@ impl Keys {
         }
     }
 
-    /// Hash: who holds the ledger and how far it is.
+    /// Hash: the holder and the progress of the ledger.
     pub(crate) fn meta(&self) -> String {
         format!("{}:meta", self.tag)
     }
@@ -26,7 +26,7 @@ impl Keys {
         format!("{}:docs", self.tag)
     }
 
-    /// Hash: last offset of each batch, its outputs.
+    /// Hash: the outputs of each batch, by the batch's last offset.
     pub(crate) fn outbox(&self) -> String {
         format!("{}:outbox", self.tag)
     }
@@ -36,7 +36,7 @@ impl Keys {
         [self.tag.as_bytes(), b":d:", name].concat()
     }
 
-    /// The name of the document with this key.
+    /// Returns the name of the document with this key.
     pub(crate) fn name(&self, key: &[u8]) -> Option<Bytes> {
         let name = key.strip_prefix(self.tag.as_bytes())?.strip_prefix(b":d:")?;
         Some(Bytes::copy_from_slice(name))

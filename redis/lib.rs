@@ -7,13 +7,13 @@
 //! | `{il:7}:docs` | set | keys of all documents: to wipe them before a rebuild, and for the audit |
 //! | `{il:7}:outbox` | hash | last offset of a batch → its outputs |
 //!
-//! Each write is one call of a function (`redis/ledger.lua`) that checks, then writes. A batch on one server is a transaction
-//! of plain commands instead, on a connection that watches `meta` (`redis/watch.rs`): the same, at half of Redis' cost.
-//! Reads are plain commands, but in one go with a function that only a master answers and that knows whose ledger it is.
-//! The keys of a ledger share a hash tag (`redis/keys.rs`).
+//! Each write is one call of a function (`redis/ledger.lua`) that checks, then writes. On a single server, a batch is a
+//! transaction of plain commands instead, on a connection that watches `meta` (`redis/watch.rs`): it has the same
+//! effect at half of Redis' cost. Reads are plain commands, pipelined with a function that only a master answers and
+//! that checks whose ledger it is. The keys of a ledger share a hash tag (`redis/keys.rs`).
 //!
-//! An error of the connection says nothing about whether a write happened: the store doesn't repeat it, the caller
-//! acquires again and finds out by the applied offset.
+//! After an error of the connection, a write may or may not have happened. The store does not repeat it: the caller
+//! acquires the ledger again, and the applied offset shows whether the write happened.
 
 mod config;
 mod connection;
@@ -43,17 +43,17 @@ use keys::Keys;
 use reply::Answer;
 use watch::Watches;
 
-/// How many documents are asked for in one go: enough to hide the way there and back, few enough that the answers of
-/// large documents don't exceed the response time-out together.
+/// Documents read per round trip: enough to hide the latency, few enough that the answers of large documents together
+/// do not exceed the response time-out.
 const DOCUMENTS_PER_READ: usize = 256;
 
-/// How many single fields are asked for in one go.
+/// Single fields read per round trip.
 const FIELDS_PER_READ: usize = 2_048;
 
-/// How often the documents are listed anew for a rebuild if they change meanwhile: only a zombie could change them.
+/// Most attempts to list the documents for a rebuild if they change in between; only a zombie could change them.
 const LISTINGS_MAX: u32 = 3;
 
-/// Ledgers in Redis. Each stream thread connects one of its own.
+/// A ledger store in Redis. Each stream thread connects a store of its own.
 pub struct RedisLedgerStore {
     connector: Connector,
     watches: Watches,
@@ -73,7 +73,7 @@ impl fmt::Debug for RedisLedgerStore {
 }
 
 impl RedisLedgerStore {
-    /// Connects, and loads the functions where they are missing.
+    /// Connects, and loads the functions if they are missing.
     pub async fn connect(config: RedisConfig) -> Result<Self, LedgerError> {
         let (namespace, application) = (config.namespace.clone(), config.application.clone());
         let servers = config.servers();
@@ -87,15 +87,15 @@ impl RedisLedgerStore {
         })
     }
 
-    /// Refuses servers that are not fit for ledgers: too old, or evicting keys when memory is full. Warns of those that
-    /// lose acknowledged writes at every restart.
+    /// Refuses servers that are unfit for ledgers: too old, or configured to evict keys when memory is full. Warns of
+    /// servers that lose acknowledged writes at every restart.
     pub async fn check_server(&self) -> Result<(), LedgerError> {
         let info = self.connector.ask_masters(redis::cmd("INFO")).await;
         let info = info.map_err(|error| error::ledger_error(None, &self.servers, &error))?;
         server::check(&self.servers, info)
     }
 
-    /// Names of a ledger's documents, ascending.
+    /// Returns the names of a ledger's documents, ascending.
     pub async fn documents(&self, ledger: i32) -> Result<Vec<Bytes>, LedgerError> {
         let keys = self.keys(ledger);
         let mut names: Vec<Bytes> = self
@@ -118,7 +118,7 @@ impl RedisLedgerStore {
         Keys::new(&self.namespace, ledger)
     }
 
-    /// Reads from the master, and only a ledger of this application.
+    /// Reads from the master. Refuses a ledger of another application.
     async fn read(&self, ledger: i32, reads: impl IntoIterator<Item = Cmd>) -> Result<Vec<Value>, LedgerError> {
         let meta = self.keys(ledger).meta();
         let mut commands = Pipeline::new();
@@ -132,7 +132,7 @@ impl RedisLedgerStore {
         Ok(rest)
     }
 
-    /// Reads one thing for each item, in one go for each so many of them.
+    /// Reads one value per item, with a round trip for each group of items.
     async fn read_each<T>(
         &self,
         ledger: i32,
@@ -147,7 +147,7 @@ impl RedisLedgerStore {
         Ok(answers)
     }
 
-    /// Calls a function; `expected` is the applied offset that is stated in the call.
+    /// Calls a function; `expected` is the applied offset that the call states.
     async fn call(&self, ledger: i32, call: Cmd, expected: Option<i64>) -> Result<Answer, LedgerError> {
         let mut commands = Pipeline::with_capacity(1);
         commands.add_command(call);
@@ -167,8 +167,8 @@ impl RedisLedgerStore {
         }
     }
 
-    /// Reads the names of all fields, then the values of those that are not lazy. Not by a function: Lua takes ten times as
-    /// long for a name as Redis itself, and a document that sold well has hundreds that only say that they are there.
+    /// Reads the names of all fields, then the values of those that are not lazy. It uses no function, because Lua
+    /// takes ten times as long per name as Redis itself, and a large document has hundreds of lazy fields.
     async fn load_lazily(&self, ledger: i32, documents: &[Bytes], lazy: &[u8]) -> Result<Vec<Fields>, LedgerError> {
         let keys = self.keys(ledger);
         let names = |document: &Bytes| Cmd::hkeys(keys.document(document));
@@ -190,7 +190,7 @@ impl RedisLedgerStore {
         let values = self.read_each(ledger, &eager, DOCUMENTS_PER_READ, values).await?;
         for ((at, _, wanted), values) in eager.into_iter().zip(values) {
             for (name, value) in wanted.into_iter().zip(reply::list(ledger, values)?) {
-                // What is gone meanwhile was deleted by another holder, who refuses what is decided without it.
+                // A document that is gone was deleted by another holder, whose token refuses any decision without it.
                 if let Some(value) = reply::field(ledger, value)? {
                     loaded[at].push((name, value));
                 }
@@ -202,8 +202,8 @@ impl RedisLedgerStore {
         Ok(loaded)
     }
 
-    /// Begins a rebuild. All keys that a function touches are declared, so the documents to delete are listed first;
-    /// the function makes sure that the list is still right.
+    /// Begins a rebuild. A function has to declare all keys that it touches, so the documents to delete are listed
+    /// first; the function checks that the list is still complete.
     async fn begin(
         &self,
         holder: &Holder,

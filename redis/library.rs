@@ -1,29 +1,30 @@
 //! The function library on the servers.
 //!
-//! Functions are replicated and persisted with the data, script caches are not. Still a server may lack them (a new node,
-//! a fail-over to an empty master, `FUNCTION FLUSH`) or have those of another build of the same version, so they are
-//! compared at every connect and loaded again when a call says they are missing.
+//! Functions are replicated and persisted with the data, unlike script caches. A server may still lack them (a new
+//! node, a fail-over to an empty master, `FUNCTION FLUSH`) or have those of another build. They are therefore compared
+//! at every connect, and loaded again when a call reports that they are missing.
 
 use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, ServerErrorKind, Value};
 
 use crate::connection::Connection;
 
-/// The library; its first line names it. A change of what is stored takes a new number, here and in the file.
+/// Code of the library; its first line names it. A change of the stored format needs a new number, here and in the
+/// file.
 pub(crate) const CODE: &str = include_str!("ledger.lua");
 
-/// Name of the library, and what its functions' names begin with.
+/// Name of the library, and prefix of its functions.
 pub(crate) const NAME: &str = "interlock_ledger_5";
 
-/// The full name of a function.
+/// Returns the full name of a function.
 pub(crate) fn function(name: &str) -> String {
     format!("{NAME}_{name}")
 }
 
-/// Loads the library where it is missing or differs.
+/// Loads the library if it is missing or differs.
 ///
-/// A user without the permission to look is taken to have had it loaded by an administrator. In a cluster a node that
-/// is down doesn't keep the others from being used: a call finds out soon enough.
+/// For a user without the right to list functions, an administrator is assumed to have loaded it. In a cluster, a node
+/// that is down does not prevent the use of the others; a later call to it fails.
 pub(crate) async fn ensure(connection: &mut Connection) -> RedisResult<()> {
     match ensure_strictly(connection).await {
         Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm) => {
@@ -61,7 +62,7 @@ fn load_command() -> Cmd {
     load
 }
 
-/// Whether an answer of `FUNCTION LIST` has this very code.
+/// Returns whether an answer of `FUNCTION LIST` contains exactly this code.
 fn has_code(listed: &Value) -> bool {
     match listed {
         Value::BulkString(text) => text == CODE.as_bytes(),
@@ -72,7 +73,7 @@ fn has_code(listed: &Value) -> bool {
     }
 }
 
-/// The error of a server that lacks the library although it was just loaded.
+/// Returns the error of a server that lacks the library although it was just loaded.
 pub(crate) fn still_missing(error: &RedisError) -> RedisError {
     let detail = format!("{error}: {NAME} was loaded and is missing again");
     RedisError::from(std::io::Error::other(detail))

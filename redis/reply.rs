@@ -1,18 +1,18 @@
-//! Answers of the library's functions and of plain reads. What can't be read is [`LedgerError::Fatal`].
+//! Parses the answers of the library's functions and of plain reads. An unreadable answer is [`LedgerError::Fatal`].
 
 use bytes::Bytes;
 use redis::Value;
 
 use interlock_streams::ledger::{Fields, Holder, LedgerError, LedgerState, Lineage, OutboxEntry, Release, Token};
 
-/// What `meta` says of a ledger that this program can read; as in `ledger.lua`.
+/// Format of `meta` that this program reads; the same as in `ledger.lua`.
 const FORMAT: &str = "1";
 
-/// An answer of a function that did what it was asked to, or why not.
+/// The answer of a function: success, or the reason of a refusal.
 pub(crate) enum Answer {
-    /// Done; with what it answers.
+    /// Success, with the values returned.
     Done(Option<Value>),
-    /// The documents named are not the ones there are.
+    /// The named documents are not the ledger's documents.
     OtherDocuments,
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn answer(ledger: i32, value: Value, expected: Option<i64>) -> Result
     }
 }
 
-/// Reads `meta` as `HGETALL` yields it. Fields not known here are left to those who know them.
+/// Reads `meta` from the answer of `HGETALL`. Unknown fields are ignored.
 pub(crate) fn state(ledger: i32, value: Option<Value>) -> Result<(LedgerState, Token), LedgerError> {
     let mut state = LedgerState::default();
     let (mut earlier, mut release) = (Token::default(), (None, None));
@@ -88,7 +88,7 @@ pub(crate) fn state(ledger: i32, value: Option<Value>) -> Result<(LedgerState, T
     Ok((state, earlier))
 }
 
-/// What the first fields of `meta` say, in the order of [`HEAD`](crate::request::HEAD).
+/// The first fields of `meta`, in the order of [`HEAD`](crate::request::HEAD).
 pub(crate) struct Head(Vec<Value>);
 
 impl Head {
@@ -99,7 +99,8 @@ impl Head {
         }
     }
 
-    /// Whether a batch may be applied: the same as the function `commit` asks for.
+    /// Returns whether a batch may be applied, by the same conditions as the function `commit`. A change must be made
+    /// in both.
     pub(crate) fn permits(&self, application: &str, holder: &Holder, expected: Option<i64>) -> bool {
         let is = |value: &Value, text: &str| matches!(value, Value::BulkString(bytes) if bytes == text.as_bytes());
         let [format, owner, epoch, token, applied, Value::Nil] = &self.0[..] else {

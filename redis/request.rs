@@ -1,7 +1,8 @@
-//! What is sent for a write, packed for the wire.
+//! Builds the requests of writes.
 //!
-//! A batch is one transaction, or one call of a function. In a call each touched document is one key and one argument, a list that the function unpacks straight into
-//! `HSET`'s arguments: what it builds itself, Redis pays for.
+//! A batch is one transaction, or one call of a function. In a call, each touched document is one key and one argument:
+//! a list that the function unpacks directly into the arguments of `HSET`, because any other work in Lua costs Redis
+//! CPU time.
 
 use std::io::Write as _;
 
@@ -12,11 +13,11 @@ use crate::keys::Keys;
 use crate::library::function;
 use interlock_streams::ledger::{FieldWrite, Holder, LedgerCommit, Lineage};
 
-/// How many fields one list may have: names and values go through Lua's stack, which takes 8,000. A document of which more
-/// changes is among the keys more than once.
+/// Most fields in one list: names and values go through Lua's stack, which holds 8,000. A document with more changes is
+/// listed among the keys more than once.
 const FIELDS_PER_LIST: usize = 3_000;
 
-/// What is read of `meta` to know whether a batch may be applied.
+/// Fields of `meta` that determine whether a batch may be applied.
 pub(crate) const HEAD: [&str; 6] = ["format", "application", "epoch", "token", "applied", "rebuilding"];
 
 /// Keys before the documents: `meta`, the set of documents, the outbox.
@@ -29,7 +30,7 @@ pub(crate) fn fcall(name: &str, application: &str, keys: &[&[u8]]) -> Cmd {
     cmd
 }
 
-/// Starts a call that must hold the ledger.
+/// Starts a call that requires the ledger to be held.
 pub(crate) fn held_by(name: &str, application: &str, keys: &[&[u8]], holder: &Holder) -> Cmd {
     let mut cmd = fcall(name, application, keys);
     cmd.arg(holder.epoch).arg(&holder.token.0);
@@ -52,14 +53,14 @@ pub(crate) fn commit(application: &str, keys: &Keys, holder: &Holder, commit: &L
     cmd
 }
 
-/// Watches `meta`, reads what [`Head`](crate::reply::Head) tells of it, and opens a transaction.
+/// Watches `meta`, reads its [`Head`](crate::reply::Head), and opens a transaction.
 pub(crate) fn watch(keys: &Keys) -> Pipeline {
     let mut commands = Pipeline::with_capacity(WATCH_COMMANDS);
     append_watch(&mut commands, keys);
     commands
 }
 
-/// The same on a connection that has a transaction open.
+/// Does the same on a connection that has a transaction open.
 pub(crate) fn rewatch(keys: &Keys) -> Pipeline {
     let mut commands = Pipeline::with_capacity(1 + WATCH_COMMANDS);
     commands.cmd("DISCARD");
@@ -67,13 +68,14 @@ pub(crate) fn rewatch(keys: &Keys) -> Pipeline {
     commands
 }
 
-/// How many answers of a [`transaction`] are of watching on.
+/// Number of answers of a [`transaction`] that belong to the next watch.
 pub(crate) const WATCH_COMMANDS: usize = 3;
 
-/// Applies a batch, in the transaction that is open, unless somebody has touched `meta` since it was watched; then watches on.
-/// `None` where a document may lose its last field: it is to leave the set of documents then, which only a function can tell.
+/// Applies a batch in the open transaction, unless `meta` was touched since it was watched, then watches again. Returns
+/// `None` if a document may lose its last field: it then has to leave the set of documents, which only a function can
+/// do.
 ///
-/// What is refused for want of rights, memory or replicas is refused when it is queued, and `EXEC` with it.
+/// Redis refuses a command that lacks rights, memory or replicas when it is queued, and then `EXEC` too.
 pub(crate) fn transaction(keys: &Keys, commit: &LedgerCommit) -> Option<Pipeline> {
     let documents = group(&commit.writes);
     if documents.iter().any(DocumentWrites::may_empty) {
@@ -83,7 +85,7 @@ pub(crate) fn transaction(keys: &Keys, commit: &LedgerCommit) -> Option<Pipeline
     let names: Vec<Vec<u8>> = names.collect();
     let mut commands = Pipeline::with_capacity(2 * documents.len() + 5 + WATCH_COMMANDS);
     if !documents.is_empty() {
-        // One command for all of them: those already known cost next to nothing and aren't replicated.
+        // One command for all of them: known ones cost almost nothing and are not replicated.
         commands.sadd(keys.documents(), &names);
     }
     for (document, key) in documents.iter().zip(names) {
@@ -129,12 +131,12 @@ pub(crate) fn rebuild_write(application: &str, keys: &Keys, holder: &Holder, aft
     cmd
 }
 
-/// A number or nothing.
+/// Formats an optional number; `None` is the empty string.
 pub(crate) fn optional(number: Option<i64>) -> String {
     number.map(|number| number.to_string()).unwrap_or_default()
 }
 
-/// `[[1,"token"],..]`: opaque to the functions, readable to people.
+/// Formats the lineage as `[[1,"token"],..]`: opaque to the functions, readable for people.
 pub(crate) fn lineage(lineage: &Lineage) -> String {
     let entries: Vec<(i64, &str)> = lineage
         .0
@@ -144,13 +146,13 @@ pub(crate) fn lineage(lineage: &Lineage) -> String {
     serde_json::json!(entries).to_string()
 }
 
-/// What changes in a document, or in some of its fields.
+/// The changes of a document.
 #[derive(Debug, Default)]
 struct DocumentWrites<'a> {
     document: &'a [u8],
-    /// In the order given; a field may be there twice, `HSET` lets the last one win.
+    /// Fields to set, in the given order. A field may occur twice; with `HSET` the last value wins.
     sets: Vec<(&'a [u8], &'a [u8])>,
-    /// Applied after all sets, so a field that is set after its deletion isn't among them any more.
+    /// Fields to delete after all sets; a field that is set after its deletion is no longer among them.
     deletes: FxHashSet<&'a [u8]>,
 }
 
@@ -180,18 +182,18 @@ fn group(writes: &[FieldWrite]) -> Vec<DocumentWrites<'_>> {
 }
 
 impl<'a> DocumentWrites<'a> {
-    /// What is set takes about so much, with its lengths.
+    /// Estimates the size of the fields to set, including lengths.
     fn bytes(&self) -> usize {
         let size = |(field, value): &(&[u8], &[u8])| field.len() + value.len() + 6;
         self.sets.iter().map(size).sum()
     }
 
-    /// Whether nothing that is set is known to stay.
+    /// Returns whether no set field is known to remain.
     fn may_empty(&self) -> bool {
         self.sets.iter().all(|(field, _)| self.deletes.contains(field))
     }
 
-    /// What is set, in as many lists as it takes; at least one, since each key has one.
+    /// Packs the fields to set into as many lists as necessary; at least one, because each key has one.
     fn lists(&self) -> impl Iterator<Item = &[(&'a [u8], &'a [u8])]> {
         let empty = self.sets.is_empty().then_some(&[] as &[_]);
         self.sets.chunks(FIELDS_PER_LIST).chain(empty)
@@ -248,7 +250,7 @@ fn append(cmd: &mut Cmd, documents: &[DocumentWrites<'_>]) {
     }
 }
 
-/// Byte strings one after the other in MessagePack, as one argument.
+/// A list of byte strings in MessagePack, as one argument.
 struct Packed<I>(I);
 
 impl<'a, I: Iterator<Item = &'a [u8]> + Clone> ToRedisArgs for Packed<I> {
@@ -263,7 +265,8 @@ impl<'a, I: Iterator<Item = &'a [u8]> + Clone> ToRedisArgs for Packed<I> {
     }
 }
 
-/// What a string of so many bytes begins with, and how long that is. The types of before 2013: Redis' library knows no other.
+/// Returns the MessagePack head of a string of this length, and the length of the head. Redis' library lacks the binary
+/// types, so strings are used.
 fn head(length: usize) -> ([u8; 5], usize) {
     let [a, b, c, d] = (length as u32).to_be_bytes();
     match length {

@@ -1,21 +1,21 @@
 //! Asks Redis Sentinel which server is the master.
 //!
 //! An address is `redis+sentinel://[user:password@]host[:port][,host[:port]..]/MASTER[?parameters]`, or
-//! `rediss+sentinel://..` for TLS to sentinels and servers alike. User and password are those of the servers. Parameters:
-//! `db` (database number), `sentinel_username` and `sentinel_password` (for sentinels that ask for them).
+//! `rediss+sentinel://..` for TLS to sentinels and servers alike. User and password are those of the servers.
+//! Parameters: `db` (database number), `sentinel_username` and `sentinel_password` (for sentinels that ask for them).
 //!
-//! The crate `redis` has a client for Sentinel, too. It is not used: it takes neither our time-outs nor our certificates,
-//! and it verifies the master's role on another connection than the one that it hands out.
+//! The crate `redis` has a client for Sentinel, too. It is not used: it takes neither our time-outs nor our
+//! certificates, and it verifies the master's role on another connection than the one that it hands out.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use redis::io::tcp::TcpSettings;
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _};
 
-/// The port of a sentinel unless its address has one.
+/// Default port of a sentinel.
 const SENTINEL_PORT: u16 = 26_379;
 
-/// Explains how an address must look.
+/// The form of an address, for error messages.
 const EXPECTED: &str =
     "the URL must look like redis+sentinel://[user:password@]host[:port][,host[:port]..]/MASTER[?db=0]";
 
@@ -27,12 +27,12 @@ pub(crate) struct Sentinels {
     addresses: Vec<ConnectionInfo>,
     /// Everything that a connection to a master needs but host and port.
     template: ConnectionInfo,
-    /// The sentinel that answered last: it is asked first.
+    /// Number of the sentinel that answered last, which is asked first.
     answered: AtomicUsize,
 }
 
 impl Sentinels {
-    /// Parses an address; none where its scheme is another one.
+    /// Parses an address; `None` if it has another scheme.
     pub(crate) fn parse(url: &str) -> Option<Result<Self, &'static str>> {
         let (scheme, rest) = url.split_once("://")?;
         match scheme {
@@ -120,7 +120,7 @@ impl Sentinels {
     }
 }
 
-/// The parser's own error may repeat the URL, with the password.
+/// Replaces the parser's own error, which may repeat the URL including the password.
 fn connection_info(url: &str) -> Result<ConnectionInfo, &'static str> {
     let info = url.into_connection_info().map_err(|_| EXPECTED)?;
     Ok(info.set_tcp_settings(TcpSettings::default().set_nodelay(true)))

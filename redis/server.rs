@@ -1,5 +1,5 @@
-//! What `INFO` tells of the servers, which also users without `CONFIG` may ask: whether they are fit to keep ledgers, and which
-//! process it is.
+//! What `INFO` tells of the servers, which also users without `CONFIG` may ask: whether they are fit to keep ledgers,
+//! and which process it is.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub(crate) fn check(servers: &str, info: Value) -> Result<(), LedgerError> {
     }
 }
 
-/// Which process answered: another one, or the same server after a restart, has another.
+/// Returns the id of the process that answered; it changes with each restart.
 pub(crate) fn run_id(info: &Value) -> Option<Arc<str>> {
     field(&text(info), "run_id").map(Arc::from)
 }

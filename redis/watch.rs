@@ -1,14 +1,15 @@
 //! Batches on one server: `MULTI`..`EXEC` on a connection of the ledger's own, which watches `meta`.
 //!
-//! `WATCH` makes `EXEC` do nothing if anybody has touched `meta` since, and everybody who acquires, writes, rebuilds or releases
-//! touches it: what was read of it while watching is what it is when the batch is applied, as if one function did both.
-//! Redis spends half as much on the same writes as plain commands, because nothing passes through Lua.
+//! `WATCH` makes `EXEC` do nothing if `meta` was touched in between, and every acquisition, write, rebuild and release
+//! touches it. The head read while watching is therefore still true when the batch is applied, as if one function did
+//! both. The plain commands cost Redis half as much as a function, because nothing passes through Lua.
 //!
-//! Each transaction ends by watching on and opening the next one, so a batch is one way there and back, and is sent only
-//! where `MULTI` was answered: without that its commands would be executed one by one.
+//! Each transaction ends by watching again and opening the next one, so a batch is one round trip. It is sent only
+//! after `MULTI` was answered; otherwise its commands would be executed one by one.
 //!
-//! This only ever succeeds: whoever may not write is told by the function `commit`, and so is what needs it for another reason.
-//! It is not for a cluster, whose client sends where the slot is now, and reconnects without a word.
+//! This is the fast path only. If the caller may not write, or the batch needs Lua for another reason, it returns
+//! `false`, and the caller uses the `commit` function, which reports the reason. It does not serve a cluster, whose
+//! client follows moved slots and reconnects by itself.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -24,29 +25,29 @@ use crate::reply::Head;
 use crate::{error, request};
 use interlock_streams::ledger::{Holder, LedgerCommit};
 
-/// How long a connection may have been idle to be used once more: servers, and what lies between, close those on which nothing
-/// happens for a minute or some, and the batch that found out would be an error.
+/// Longest idle time after which a connection is used again. Servers and middleboxes close idle connections after a
+/// minute or more, and the batch that found out would fail.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 
-/// The watches of a store, by ledger. One that is in use is taken out: where nobody waits for its answer any more, or the
-/// answer is an error, nobody knows what state its connection is in, and it ends.
+/// The watches of a store, by ledger. A watch in use is taken out. If its caller no longer waits, or the answer is an
+/// error, the state of its connection is unknown, and it is dropped.
 #[derive(Default)]
 pub(crate) struct Watches(Mutex<FxHashMap<i32, Arc<tokio::sync::Mutex<Option<Watch>>>>>);
 
 /// A connection that watches the `meta` of one ledger and has a transaction open.
 struct Watch {
     connection: MultiplexedConnection,
-    /// Of the store's connection when this one was made: if that was found broken, so is this one.
+    /// Number of the store's connection when this one was made; if that one broke, this one is discarded too.
     generation: u64,
-    /// What was read while watching.
+    /// The head that was read while watching.
     head: Head,
-    /// When that was.
+    /// Time of that read.
     used: Instant,
 }
 
 impl Watches {
-    /// Applies a batch if the holder and the expected applied offset are those of the ledger. If not, or if this is not the way to
-    /// do it, nothing was written, and the answer is `false`.
+    /// Applies a batch if the holder and the expected applied offset are those of the ledger. Returns `false`, and
+    /// writes nothing, if they are not or if the batch needs the function.
     pub(crate) async fn commit(
         &self,
         connector: &Connector,
@@ -84,7 +85,7 @@ impl Watches {
         result
     }
 
-    /// Nobody here will write to this ledger for now.
+    /// Drops the watch of a ledger that this store no longer writes to.
     pub(crate) fn end(&self, ledger: i32) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&ledger);
     }
@@ -110,17 +111,18 @@ impl Watch {
         self.generation == generation && self.used.elapsed() < IDLE_MAX
     }
 
-    /// Reads what `meta` says by now.
+    /// Reads the present head of `meta`.
     async fn rewatch(mut self, keys: &Keys) -> RedisResult<Self> {
         let head = head(send(&mut self.connection, &request::rewatch(keys)).await?)?;
         Ok(self.watching(head))
     }
 
-    /// Whether the transaction was executed, rather than `meta` touched; and the watch after it, if there is one.
+    /// Returns whether the transaction was executed (and not cancelled because `meta` was touched), and the next watch,
+    /// if any.
     async fn execute(mut self, transaction: &Pipeline) -> RedisResult<(bool, Option<Self>)> {
         let mut answers = send(&mut self.connection, transaction).await?;
         let watched = answers.split_off(answers.len().saturating_sub(request::WATCH_COMMANDS));
-        // The first error is of what was refused; that `EXEC` did nothing follows from it.
+        // The first error is that of the refused command; the failure of `EXEC` follows from it.
         let answers = all(answers)?;
         let executed = !matches!(answers.last(), None | Some(Value::Nil));
         let watch = head(watched).ok().map(|head| self.watching(head));
@@ -133,7 +135,7 @@ impl Watch {
     }
 }
 
-/// Reads the answers of watching: the one before `MULTI`'s is what `meta` says.
+/// Reads the answers of a watch: the one before that of `MULTI` is the head of `meta`.
 fn head(answers: Vec<Value>) -> RedisResult<Head> {
     let mut answers = all(answers)?;
     answers.pop();
@@ -144,7 +146,7 @@ async fn send(connection: &mut MultiplexedConnection, commands: &Pipeline) -> Re
     connection.req_packed_commands(commands, 0, commands.len()).await
 }
 
-/// The answers, or the first error among them.
+/// Returns the answers, or the first error among them.
 fn all(answers: Vec<Value>) -> RedisResult<Vec<Value>> {
     answers.into_iter().map(Value::extract_error).collect()
 }

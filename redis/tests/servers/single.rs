@@ -243,8 +243,8 @@ async fn a_document_without_fields_is_none() {
     assert_eq!(store.documents(1).await.unwrap(), [] as [Bytes; 0]);
 }
 
-/// What is read on one connection and written on another must be of one server, though a fail-over leads those made after it
-/// to another one that has the same.
+/// What is read on one connection and written on another must be of one server, though a fail-over leads those made
+/// after it to another one that has the same.
 #[tokio::test]
 async fn a_batch_is_not_written_to_another_server_than_was_read() {
     if !available() {
