@@ -1,4 +1,4 @@
-//! Questions about topics and offsets, asked outside of any group, and the creation of topics.
+//! Reads facts about topics and offsets without joining a group, and creates topics.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,16 +16,16 @@ use crate::context::Context;
 use crate::errors::{fatal, from_code, from_kafka, retriable};
 use crate::ffi;
 
-/// Time between two requests that ask whether a change is visible yet.
+/// Interval between checks whether a change is visible.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 type Client = Arc<BaseConsumer<Context>>;
 
-/// Asks. Its clients see what open transactions wrote, too.
+/// Reads facts about topics and offsets. Its clients also see records of open transactions.
 pub(crate) struct AdminClient {
     config: KafkaConfig,
     client: Client,
-    /// One client for each group asked about: librdkafka asks for offsets of the client's own group only.
+    /// One client per group, because librdkafka returns offsets of the client's own group only.
     groups: Mutex<HashMap<String, Client>>,
 }
 
@@ -39,8 +39,8 @@ impl AdminClient {
         })
     }
 
-    /// Runs a blocking question on a thread of its own. Questions that Kafka can't answer at the moment are asked again
-    /// until the deadline.
+    /// Runs a blocking request on a thread of its own. Repeats it until the deadline if Kafka cannot answer at the
+    /// moment.
     async fn ask<T, F>(&self, client: Client, action: String, question: F) -> Result<T, LogError>
     where
         T: Send + 'static,
@@ -69,7 +69,7 @@ impl AdminClient {
         }
     }
 
-    /// Names the server and its setting where it doesn't answer at all, and why, as far as its clients were told.
+    /// Adds the server, its setting and the known cause to an error, if the server does not answer at all.
     fn unanswered(&self, action: String, error: &KafkaError, trouble: Option<String>) -> LogError {
         match error.rdkafka_error_code() {
             Some(
@@ -206,7 +206,7 @@ impl AdminClient {
     }
 }
 
-/// Number of partitions of a topic, once all of them have a leader.
+/// Returns the number of partitions of a topic, once all of them have a leader.
 fn count_partitions(client: &BaseConsumer<Context>, name: &str, timeout: Duration) -> KafkaResult<Option<i32>> {
     let metadata = client.fetch_metadata(Some(name), timeout)?;
     let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == name) else {
@@ -234,7 +234,7 @@ fn create(config: &KafkaConfig, group: Option<&str>) -> Result<Client, LogError>
     Ok(Arc::new(client))
 }
 
-/// Librdkafka's logs wait on a queue that nobody else reads.
+/// Serves librdkafka's logs, which wait on a queue that nothing else reads.
 fn serve_logs(client: &BaseConsumer<Context>) {
     for _ in 0..16 {
         client.poll(Duration::ZERO);

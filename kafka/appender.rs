@@ -1,4 +1,4 @@
-//! Appends records outside of transactions, each once (idempotent), and says where they are.
+//! Appends records without a transaction, idempotently, and returns their positions.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ use crate::config::KafkaConfig;
 use crate::context::Context;
 use crate::errors::{fatal, from_kafka};
 
-/// A producer without transactions, shared by all who append.
+/// A producer without transactions, shared by all callers.
 pub(crate) struct Appender {
     producer: FutureProducer<Context>,
     place: String,
@@ -40,7 +40,7 @@ impl Appender {
                 .map(|answer| sent.push_back((record, answer)))
             {
                 let is_full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-                // Room comes free as answers come.
+                // Answers free space in the queue.
                 match sent.pop_front().filter(|_| is_full) {
                     Some(earlier) => places.push(self.answer(earlier).await?),
                     None => return Err(self.error(record, &error)),
@@ -78,7 +78,7 @@ fn to_record(record: &OutputRecord) -> FutureRecord<'_, [u8], [u8]> {
     }
 }
 
-/// A record's headers as librdkafka has them; none where there are none.
+/// Converts a record's headers for librdkafka; `None` if there are none.
 pub(crate) fn to_headers(record: &OutputRecord) -> Option<OwnedHeaders> {
     let add = |headers: OwnedHeaders, (key, value): &record::Header| {
         headers.insert(Header {

@@ -1,4 +1,4 @@
-//! Settings of the Kafka clients, with the reasons for every value that isn't librdkafka's own.
+//! Settings of the Kafka clients, with the reason for every value that differs from librdkafka's default.
 
 use std::time::Duration;
 
@@ -8,23 +8,23 @@ use rdkafka::config::RDKafkaLogLevel;
 
 use crate::errors::fatal;
 
-/// How members of a group agree on who reads what.
+/// The protocol by which the members of a group share partitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GroupProtocol {
-    /// The protocol every broker has, with the cooperative-sticky assignor (KIP-429): partitions that stay are not
+    /// The protocol of all brokers, with the cooperative-sticky assignor (KIP-429): partitions that stay are not
     /// interrupted.
     #[default]
     Classic,
-    /// KIP-848: the broker assigns. Needs Kafka 4.0. Session time-out and heartbeat interval are then the broker's
-    /// settings (`group.consumer.session.timeout.ms`, 45 s by default), so that by default a crashed worker's partitions
-    /// wait longer than under [`GroupProtocol::Classic`].
+    /// KIP-848: the broker assigns. Needs Kafka 4.0. The broker then sets session time-out and heartbeat interval
+    /// (`group.consumer.session.timeout.ms`, 45 s by default), so a crashed worker's partitions wait longer by default
+    /// than with [`GroupProtocol::Classic`].
     Consumer,
 }
 
-/// How long one request of the admin client waits for its answer before it is sent again.
+/// Time-out of one request of the admin client, after which it is sent again.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How to reach Kafka and how patient to be with it.
+/// Addresses, time-outs and further settings of Kafka.
 #[derive(Clone, Debug)]
 pub struct KafkaConfig {
     /// `host:port`, several separated by commas.
@@ -35,23 +35,26 @@ pub struct KafkaConfig {
     pub consumer_settings: Vec<(String, String)>,
     /// librdkafka settings of producers; they win over ours.
     pub producer_settings: Vec<(String, String)>,
-    /// How partitions are shared out.
+    /// The protocol by which partitions are shared.
     pub group_protocol: GroupProtocol,
-    /// A member not heard of for so long is dead and loses its partitions. Brokers allow no less than 6 s by default.
+    /// Session time-out: a member that is silent for longer loses its partitions. Brokers require at least 6 s by
+    /// default.
     pub session_timeout: Duration,
-    /// How often a member reports, which is also how soon it learns of a rebalance. A member that joins waits for two of
-    /// them, one that takes over a dead one's partitions for one, and while one member is asked to join again the questions
-    /// about offsets of those that did already wait, too: Kafka answers a connection's requests one after the other.
+    /// Heartbeat interval, which is also the delay until a member learns of a rebalance. A new member waits for two of
+    /// them, and a member that takes over a dead one's partitions for one. While a member is asked to rejoin, requests
+    /// for offsets of members that have rejoined wait too, because Kafka answers the requests of a connection in order.
     pub heartbeat_interval: Duration,
-    /// A member that takes nothing for so long, or that delays a rebalance for so long, is hung and loses its partitions.
+    /// A member that does not poll, or delays a rebalance, for longer counts as hung and loses its partitions.
     pub max_poll_interval: Duration,
-    /// The broker aborts a transaction open for longer, and everything `read_committed` waits behind it until then.
+    /// The broker aborts a transaction that is open for longer. Until then, all readers with `read_committed` wait
+    /// behind it.
     pub transaction_timeout: Duration,
-    /// No call takes longer than about this. Less than `transaction_timeout`, or its answer would come too late.
+    /// Approximate longest duration of a call. It is less than `transaction_timeout`, or the answer would come too
+    /// late.
     pub call_deadline: Duration,
-    /// `compression.type`: lowers the broker's CPU time by a third and costs no throughput.
+    /// `compression.type`; compression lowers the broker's CPU time by a third and costs no throughput.
     pub compression: String,
-    /// Group id under which readers introduce themselves. They never join it and never commit.
+    /// Group id of readers, which never join the group and never commit.
     pub reader_group: String,
 }
 
@@ -74,7 +77,7 @@ impl Default for KafkaConfig {
     }
 }
 
-/// What exactly-once rests on; changing one of these would break it silently.
+/// Settings that exactly-once depends on; changing one of them would break it silently.
 const RESERVED: &[&str] = &[
     "acks",
     "auto.offset.reset",
@@ -97,7 +100,7 @@ const RESERVED: &[&str] = &[
 ];
 
 impl KafkaConfig {
-    /// Refuses settings that contradict each other or what exactly-once rests on.
+    /// Refuses settings that contradict each other or break exactly-once.
     pub(crate) fn check(&self) -> Result<(), LogError> {
         let action = "check the Kafka settings";
         if self.bootstrap_servers.trim().is_empty() {
@@ -126,23 +129,24 @@ impl KafkaConfig {
         Ok(())
     }
 
-    /// Where we connect to, for error messages.
+    /// Returns the servers, for error messages.
     pub(crate) fn place(&self) -> String {
         format!("Kafka at {} (INTERLOCK_BOOTSTRAP_SERVERS)", self.bootstrap_servers)
     }
 
-    /// A client that only asks questions. `read_uncommitted`, because librdkafka's answer to "what is the high watermark"
-    /// is otherwise the last *stable* offset, and a rebuild that stopped there would miss an open transaction's records.
+    /// Returns the settings of the admin client. It uses `read_uncommitted`, because librdkafka otherwise returns the
+    /// last *stable* offset as the high watermark, and a rebuild that stopped there would miss the records of an open
+    /// transaction.
     pub(crate) fn admin_client(&self) -> ClientConfig {
         let mut config = self.client("interlock-admin");
         config.set("isolation.level", "read_uncommitted");
         config.set("allow.auto.create.topics", "false");
-        // A connection that leaves a question unanswered is given up with it: else the next questions wait behind it.
+        // A connection with an unanswered request is closed, or further requests would wait behind it.
         config.set("socket.timeout.ms", millis(REQUEST_TIMEOUT));
         override_with(config, &[&self.settings])
     }
 
-    /// A member of a group.
+    /// Returns the settings of a group member.
     pub(crate) fn consumer(&self, consumer: &ConsumerConfig) -> ClientConfig {
         let mut config = self.fetching_client(&consumer.client_id);
         config.set("group.id", &consumer.group);
@@ -164,7 +168,7 @@ impl KafkaConfig {
         override_with(config, &[&self.settings, &self.consumer_settings])
     }
 
-    /// A reader of one partition, told when it has reached the end.
+    /// Returns the settings of a reader of one partition, which gets an event at the end of the partition.
     pub(crate) fn reader(&self) -> ClientConfig {
         let mut config = self.fetching_client("interlock-reader");
         config.set("group.id", &self.reader_group);
@@ -172,18 +176,18 @@ impl KafkaConfig {
         override_with(config, &[&self.settings, &self.consumer_settings])
     }
 
-    /// A transactional producer.
+    /// Returns the settings of a transactional producer.
     pub(crate) fn producer(&self, transactional_id: &str) -> ClientConfig {
         let mut config = self.producing_client(transactional_id);
         config.set("transactional.id", transactional_id);
         config.set("transaction.timeout.ms", millis(self.transaction_timeout));
         // Must be less than the transaction's (librdkafka's INTRODUCTION.md).
         config.set("message.timeout.ms", millis(self.transaction_timeout * 2 / 3));
-        // A round's records come all at once, right before its commit: what waits longer than that takes is on its way only
-        // after the offsets.
+        // The records of a round come together, right before its commit. A longer wait would send them only after the
+        // offsets.
         config.set("linger.ms", "1");
-        // The broker answers CONCURRENT_TRANSACTIONS right after a commit; with librdkafka's 100 ms an idle commit takes
-        // 100 ms instead of 8.
+        // The broker answers CONCURRENT_TRANSACTIONS right after a commit. With librdkafka's default of 100 ms, an idle
+        // commit takes 100 ms instead of 8.
         config.set("retry.backoff.ms", "5");
         config.set("retry.backoff.max.ms", "20");
         // Successes are counted by librdkafka itself; only failures are worth an event.
@@ -191,7 +195,7 @@ impl KafkaConfig {
         override_with(config, &[&self.settings, &self.producer_settings])
     }
 
-    /// A producer without transactions: somebody waits for each answer.
+    /// Returns the settings of a producer without transactions; a caller waits for each answer.
     pub(crate) fn appender(&self) -> ClientConfig {
         let mut config = self.producing_client("interlock-appender");
         config.set("message.timeout.ms", millis(self.call_deadline));
@@ -203,10 +207,10 @@ impl KafkaConfig {
         let mut config = self.client(client_id);
         config.set("enable.idempotence", "true");
         config.set("acks", "all");
-        // As Java clients do; librdkafka's own default sends the same key to another partition.
+        // The partitioner of the Java client; librdkafka's default sends the same key to another partition.
         config.set("partitioner", "murmur2_random");
         config.set("batch.size", "1000000");
-        // A dead letter is longer than what it is about.
+        // A dead letter is longer than its record.
         config.set("message.max.bytes", "2097152");
         config.set("compression.type", &self.compression);
         // Back-pressure beyond this.
@@ -216,11 +220,12 @@ impl KafkaConfig {
 
     fn fetching_client(&self, client_id: &str) -> ClientConfig {
         let mut config = self.client(client_id);
-        // Also makes `committed` ask for stable offsets (KIP-447): librdkafka derives that from the isolation level.
+        // This also makes `committed` request stable offsets (KIP-447): librdkafka derives that from the isolation
+        // level.
         config.set("isolation.level", "read_committed");
         config.set("enable.auto.commit", "false");
         config.set("enable.auto.offset.store", "false");
-        // We always start at explicit offsets; one that is out of range must stop us, not move us.
+        // Readers always start at explicit offsets; one that is out of range must be an error, not a jump.
         config.set("auto.offset.reset", "error");
         config.set("allow.auto.create.topics", "false");
         // The fetcher sleeps this long when its queue is full; with librdkafka's second, throughput is a fifth.
@@ -228,8 +233,8 @@ impl KafkaConfig {
         config.set("fetch.error.backoff.ms", "50");
         // A partition just started waits for the running fetch to end, at most this long.
         config.set("fetch.wait.max.ms", "100");
-        // What is kept beyond the batches collected for each partition (`fetch_buffer`), uncompressed and with 250 bytes for each
-        // record: a fetch of librdkafka's megabyte for each partition, and 16 MiB of queue, took 60 MiB and saved nothing.
+        // Memory beyond the batches collected per partition (`fetch_buffer`), uncompressed and with 250 bytes per
+        // record. With librdkafka's fetch of 1 MiB per partition and 16 MiB of queue, it took 60 MiB and saved nothing.
         config.set("queued.max.messages.kbytes", "2048");
         config.set("max.partition.fetch.bytes", "131072");
         config
@@ -240,9 +245,9 @@ impl KafkaConfig {
         config.set_log_level(RDKafkaLogLevel::Warning);
         config.set("bootstrap.servers", &self.bootstrap_servers);
         config.set("client.id", client_id);
-        // Reconnect soon after a broker's restart; librdkafka would back off up to 10 s.
+        // Reconnects soon after a broker's restart; librdkafka would back off up to 10 s.
         config.set("reconnect.backoff.max.ms", "1000");
-        // Less than the transaction's time-out, as librdkafka demands.
+        // Less than the transaction's time-out, as librdkafka requires.
         config.set(
             "socket.timeout.ms",
             millis((self.transaction_timeout / 2).min(Duration::from_secs(20))),

@@ -7,12 +7,12 @@
 //!       └───────── Item (one at a time) ────┘
 //! ```
 //!
-//! The thread answers each question with all that has come until then, at most a batch, and polls only while it is asked:
-//! what piles up stays in librdkafka's bounded queue, and `max.poll.interval.ms` notices a hung stream thread.
+//! The thread answers each request with the records that have arrived, at most a batch, and polls only on request.
+//! Further records stay in librdkafka's bounded queue, and `max.poll.interval.ms` detects a hung stream thread.
 //!
-//! Each `start` and `stop` has a number; an item carries the number of the last one the thread had seen. A record is
-//! delivered only if its item is at least as new as the last `start` or `stop` of its partition. So what was fetched
-//! before is dropped, even if the future of that call was dropped half-way.
+//! Each `start` and `stop` has a number, and an item carries the number of the last one that the thread had seen. A
+//! record is delivered only if its item is at least as new as the last `start` or `stop` of its partition. Older
+//! records are thus dropped, even if the future of that call was dropped half-way.
 
 use std::collections::VecDeque;
 use std::sync::mpsc;
@@ -30,13 +30,13 @@ use crate::errors::{fatal, retriable};
 use crate::ffi::Waker;
 use crate::member;
 
-/// Time in which the thread, whose own calls end at the deadline, must have answered after it.
+/// Time after the deadline by which the thread must have answered; its own calls end at the deadline.
 const ANSWER_GRACE: Duration = Duration::from_secs(5);
 
-/// How much earlier than librdkafka we count a member as hung: it looks twice a second.
+/// Margin by which a member counts as hung before librdkafka, which checks twice a second.
 const OVERSLEPT_MARGIN: Duration = Duration::from_secs(1);
 
-/// What the consumer thread is asked.
+/// A request to the consumer thread.
 pub(crate) enum Command {
     /// Asks for an item.
     Take(Take),
@@ -65,23 +65,23 @@ pub(crate) enum Command {
     },
 }
 
-/// Asks for one item. A newer question takes the place of one that has no answer yet.
+/// A request for one item. A newer request replaces one without an answer.
 #[derive(Clone, Copy)]
 pub(crate) struct Take {
-    /// Counts the questions.
+    /// Number of the request.
     pub(crate) question: u64,
     pub(crate) max_records: usize,
-    /// Answer when there is something; else at once, with [`Polled::Nothing`] if need be.
+    /// Whether to wait for an item; if not, the answer may be [`Polled::Nothing`].
     pub(crate) waits: bool,
 }
 
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, LogError>>;
 
-/// What the consumer thread sends.
+/// An item from the consumer thread.
 pub(crate) struct Item {
-    /// The last question that the thread had heard.
+    /// Number of the last request that the thread had seen.
     pub(crate) question: u64,
-    /// Number of the last `start` or `stop` before it.
+    /// Number of the last `start` or `stop` before the item.
     pub(crate) number: u64,
     pub(crate) polled: Result<Polled, LogError>,
 }
@@ -93,7 +93,7 @@ pub(crate) struct KafkaConsumer {
     commands: mpsc::Sender<Command>,
     waker: Waker,
     items: async_mpsc::UnboundedReceiver<Item>,
-    /// The last question asked, and the last one answered.
+    /// Numbers of the last request and of the last answered one.
     asked: Option<Take>,
     answered: u64,
     /// The rest of a batch that was larger than the caller wanted.
@@ -104,7 +104,7 @@ pub(crate) struct KafkaConsumer {
 }
 
 impl KafkaConsumer {
-    /// Creates the client and subscribes; joining the group goes on in the background.
+    /// Creates the client and subscribes. Joining the group continues in the background.
     pub(crate) async fn join(config: &KafkaConfig, consumer: &ConsumerConfig) -> Result<Self, LogError> {
         let name = format!(
             "group {} ({}) at {}",
@@ -168,7 +168,7 @@ impl KafkaConsumer {
         }
     }
 
-    /// Asks for an item, unless an answer is sure to come: one that is waited for is of no use to who can't wait.
+    /// Requests an item, unless an answer is sure to come. A waiting request is of no use to a caller that cannot wait.
     fn ask_for_item(&mut self, max_records: usize, waits: bool) -> Result<(), LogError> {
         let pending = self.asked.filter(|take| take.question > self.answered);
         if pending.is_some_and(|take| waits || !take.waits) {
@@ -183,7 +183,7 @@ impl KafkaConsumer {
         self.tell(Command::Take(take))
     }
 
-    /// A number for a `start` or `stop` of these partitions: from now on, older records of them are dropped.
+    /// Returns a number for a `start` or `stop` of these partitions. From now on, older records of them are dropped.
     fn renumber<'a>(&mut self, partitions: impl Iterator<Item = &'a TopicPartition>) -> u64 {
         self.number += 1;
         for partition in partitions {
@@ -192,7 +192,7 @@ impl KafkaConsumer {
         self.number
     }
 
-    /// What of an item may be delivered now; more records than wanted are kept for the next time.
+    /// Returns the deliverable part of an item, and keeps surplus records for the next call.
     fn deliver(&mut self, item: Item, max_records: usize) -> Result<Option<Polled>, LogError> {
         let Item {
             question,
@@ -243,7 +243,7 @@ impl Consumer for KafkaConsumer {
                 Some(item) => item,
                 None => {
                     self.ask_for_item(max_records, !wait.is_zero())?;
-                    // Who can't wait is answered at once, if the thread lives.
+                    // A caller that cannot wait gets an answer at once, as long as the thread lives.
                     let left = match wait.is_zero() {
                         true => self.deadline + ANSWER_GRACE,
                         false => until.saturating_duration_since(Instant::now()),
@@ -258,7 +258,7 @@ impl Consumer for KafkaConsumer {
                     }
                 }
             };
-            // No await since the item was taken: it is either returned or dropped because it is stale.
+            // There is no await since the item was taken, so it is either returned, or dropped because it is stale.
             if let Some(polled) = self.deliver(item, max_records)? {
                 return Ok(polled);
             }

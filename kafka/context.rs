@@ -1,4 +1,4 @@
-//! What librdkafka calls back: logs and errors go to `tracing`, delivery failures are kept for the commit's error.
+//! Callbacks of librdkafka. Logs and errors go to `tracing`; delivery failures are kept for the error of the commit.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,11 +14,11 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 /// The context of all our clients.
 #[derive(Clone)]
 pub(crate) struct Context {
-    /// Whose client this is, for the logs.
+    /// Name of the client, for the logs.
     name: Arc<str>,
-    /// The first record of the open transaction that could not be delivered: librdkafka's own error doesn't say which.
+    /// The first undelivered record of the open transaction, which librdkafka's own error does not name.
     undelivered: Arc<Mutex<Option<String>>>,
-    /// Why no connection came about, as it was last said: the call that fails for it doesn't tell.
+    /// The last reason for a failed connection, because the error of the call lacks it.
     trouble: Arc<Mutex<Option<String>>>,
 }
 
@@ -34,18 +34,18 @@ impl Context {
         }
     }
 
-    /// The first delivery failure since the last call.
+    /// Takes the first delivery failure since the last call.
     pub(crate) fn take_undelivered(&self) -> Option<String> {
         self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Why no connection came about, and what may be wrong; kept until a connection is known to work, since librdkafka
-    /// doesn't repeat itself.
+    /// Returns the reason for the failed connection and its possible cause. It is kept until a connection works,
+    /// because librdkafka reports it only once.
     pub(crate) fn trouble(&self) -> Option<String> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// An answer came.
+    /// Notes that a server has answered.
     pub(crate) fn forget_trouble(&self) {
         self.keep_trouble(None);
     }
@@ -55,7 +55,7 @@ impl Context {
     }
 }
 
-/// A failed connection in librdkafka's words, and with the settings that it may be about.
+/// Formats a failed connection: librdkafka's message, and the settings to check.
 fn explained(text: &str) -> String {
     let words = text.split(" (after ").next().unwrap_or(text);
     let ours = "; the broker wants one of ours: ssl.certificate.location and ssl.key.location";
@@ -77,7 +77,7 @@ impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         let client = &*self.name;
         match level {
-            // Told again as an error.
+            // librdkafka reports this again as an error.
             _ if facility == CONNECTION_FAILED => tracing::debug!(client, facility, "librdkafka: {text}"),
             RDKafkaLogLevel::Emerg
             | RDKafkaLogLevel::Alert
@@ -90,7 +90,8 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        // Said over and over while a cluster is down, without an address; what could not be done says it better.
+        // librdkafka repeats this while a cluster is down, without an address. The errors of the calls are more
+        // precise.
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
             tracing::debug!(client = &*self.name, %error, "librdkafka: {reason}");
             return;
@@ -106,8 +107,8 @@ impl ClientContext for Context {
 }
 
 impl ConsumerContext for Context {
-    /// Only reached while a consumer is being closed; before that, its own thread takes rebalances off the queue.
-    /// The default would ask for the group's protocol here, which can hang during a close (librdkafka#4041).
+    /// Runs only while a consumer is being closed; before that, its own thread takes rebalances off the queue. The
+    /// default would query the group's protocol here, which can hang during a close (librdkafka#4041).
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, partitions: &mut TopicPartitionList) {
         let acknowledged = match event {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {

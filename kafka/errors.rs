@@ -37,7 +37,7 @@ pub(crate) fn fatal(action: impl Into<String>, reason: impl ToString) -> LogErro
     }
 }
 
-/// Whether no retry helps: permissions, a request that can't be right, a record that no broker takes.
+/// Returns whether no retry helps: a missing right, an invalid request, a record that no broker accepts.
 pub(crate) fn is_hopeless(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
@@ -65,7 +65,7 @@ pub(crate) fn is_hopeless(code: RDKafkaErrorCode) -> bool {
     )
 }
 
-/// What to do about a missing right.
+/// Returns advice for a missing right.
 fn advice(code: RDKafkaErrorCode) -> &'static str {
     use RDKafkaErrorCode as Code;
     match code {
@@ -86,7 +86,7 @@ pub(crate) fn from_code(action: impl Into<String>, code: RDKafkaErrorCode, reaso
     }
 }
 
-/// Sorts an error of rust-rdkafka. What has no code is a wrong setting or a wrong use.
+/// Sorts an error of rust-rdkafka. One without a code is a wrong setting or a wrong use.
 pub(crate) fn from_kafka(action: impl Into<String>, error: &KafkaError) -> LogError {
     match error.rdkafka_error_code() {
         Some(code) => from_code(action, code, error),
@@ -94,8 +94,9 @@ pub(crate) fn from_kafka(action: impl Into<String>, error: &KafkaError) -> LogEr
     }
 }
 
-/// Sorts the error of a transactional call as librdkafka's INTRODUCTION.md says: by its flags; what has none is fatal to
-/// the producer. Permissions and records that no broker takes come first: a new transaction would fail the same way.
+/// Sorts the error of a transactional call by its flags, as librdkafka's INTRODUCTION.md says; one without flags is
+/// fatal to the producer. Missing rights and records that no broker accepts come first, because a new transaction would
+/// fail too.
 pub(crate) fn from_transaction(action: impl Into<String>, error: &TransactionError) -> LogError {
     let TransactionError { code, text, .. } = error;
     let reason = format!("{text} ({code:?}){}", advice(*code));

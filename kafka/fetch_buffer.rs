@@ -1,17 +1,17 @@
-//! Records taken from librdkafka before they are asked for.
+//! Collects records from librdkafka before the caller requests them.
 //!
-//! Kafka sends long runs of one partition, thousands of records of a backlog. A batch made of one run would be the work of
-//! one task, and all others of the thread would wait while it waits for its ledger. So runs are collected, and a batch has
-//! its share of each partition.
+//! Under a backlog, Kafka sends runs of thousands of records of one partition. A batch made of one run would be the
+//! work of one task, and the other tasks of the thread would wait while it waits for its ledger. The runs are therefore
+//! collected, and a batch has a share of each partition.
 
 use std::collections::VecDeque;
 
 use interlock_streams::record::{PartitionRecords, Record, TopicPartition};
 
-/// Bytes of keys, values and headers after which nothing more is collected.
+/// Bytes of keys, values and headers after which collecting stops.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Records after which nothing more is collected.
+/// Records after which collecting stops.
 const RECORDS_MAX: usize = 16_384;
 
 /// Bytes of keys, values and headers after which a batch ends, so that large records don't pile up.
@@ -38,14 +38,14 @@ impl FetchBuffer {
     pub(crate) fn push(&mut self, source: TopicPartition, record: Record) {
         self.records += 1;
         self.bytes += record.bytes();
-        // Records of a partition come in runs, the last of which is the likeliest.
+        // Records of a partition come in runs, so the last partition is the most likely one.
         match self.parts.iter_mut().rev().find(|(known, _)| *known == source) {
             Some((_, records)) => records.push_back(record),
             None => self.parts.push((source, VecDeque::from([record]))),
         }
     }
 
-    /// Drops what was collected of a partition.
+    /// Drops the collected records of a partition.
     pub(crate) fn drop_partition(&mut self, source: &TopicPartition) {
         self.parts.retain(|(known, records)| {
             if known == source {
@@ -56,10 +56,10 @@ impl FetchBuffer {
         });
     }
 
-    /// The first records, at most so many (at least one): of each partition the same number, as far as there are any.
+    /// Takes up to this number of records (at least one), in equal shares from each partition as far as possible.
     pub(crate) fn take(&mut self, max_records: usize) -> Vec<PartitionRecords> {
         let (mut room, mut bytes) = (max_records.max(1), 0);
-        // What the short ones leave is shared among the long ones.
+        // Long partitions share the places that short ones leave.
         self.parts.sort_by_key(|(_, records)| records.len());
         let mut taken = Vec::with_capacity(self.parts.len());
         for (others, (source, waiting)) in (0..self.parts.len()).rev().zip(&mut self.parts) {

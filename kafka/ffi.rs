@@ -68,7 +68,7 @@ unsafe fn elements<'a>(list: *const sys::rd_kafka_topic_partition_list_t) -> &'a
     }
 }
 
-/// One partition's answer to a question for committed offsets.
+/// The committed offset of one partition, as answered.
 pub(crate) struct Committed {
     pub(crate) partition: TopicPartition,
     pub(crate) offset: Option<i64>,
@@ -76,7 +76,7 @@ pub(crate) struct Committed {
     pub(crate) error: Option<RDKafkaErrorCode>,
 }
 
-/// The answers in a list that [`Consumer::committed_offsets`] filled.
+/// Returns the answers in a list that [`Consumer::committed_offsets`] filled.
 pub(crate) fn committed(list: &TopicPartitionList) -> Vec<Committed> {
     unsafe { elements(list.ptr()) }
         .iter()
@@ -93,7 +93,7 @@ pub(crate) fn committed(list: &TopicPartitionList) -> Vec<Committed> {
         .collect()
 }
 
-/// The answers in the order of the questions.
+/// Returns the answers in the order of the requests.
 pub(crate) fn in_order(partitions: &[TopicPartition], answers: Vec<Committed>) -> Vec<Option<CommittedOffset>> {
     let committed = |answer: Committed| {
         let metadata = answer.metadata;
@@ -109,7 +109,7 @@ pub(crate) fn in_order(partitions: &[TopicPartition], answers: Vec<Committed>) -
     partitions.iter().map(|partition| found.remove(partition)).collect()
 }
 
-/// Errors of single partitions in a list that librdkafka filled.
+/// Returns the errors of single partitions in a list that librdkafka filled.
 pub(crate) fn partition_errors(list: &TopicPartitionList) -> Vec<(TopicPartition, RDKafkaErrorCode)> {
     committed(list)
         .into_iter()
@@ -120,7 +120,7 @@ pub(crate) fn partition_errors(list: &TopicPartitionList) -> Vec<(TopicPartition
 /// A consumer's membership in its group at one moment.
 pub(crate) struct Membership(NonNull<sys::rd_kafka_consumer_group_metadata_t>);
 
-// SAFETY: never changed after its creation.
+// SAFETY: it is never changed after its creation.
 unsafe impl Send for Membership {}
 unsafe impl Sync for Membership {}
 
@@ -130,13 +130,13 @@ impl Membership {
         NonNull::new(metadata).map(Self)
     }
 
-    /// The group's generation (KIP-848: the member's epoch); negative outside of the group.
+    /// Generation of the group (KIP-848: epoch of the member); negative outside of the group.
     pub(crate) fn generation(&self) -> i32 {
         unsafe { sys::rd_kafka_consumer_group_metadata_generation_id(self.0.as_ptr()) }
     }
 
-    /// Whether this is a member now: librdkafka forgets its member id when its session expires, its generation when it
-    /// is told that it is an old one.
+    /// Returns whether this is a member now. librdkafka drops the member id when the session expires, and the
+    /// generation when the broker rejects it as old.
     pub(crate) fn is_valid(&self) -> bool {
         let member = unsafe { sys::rd_kafka_consumer_group_metadata_member_id(self.0.as_ptr()) };
         self.generation() >= 0 && !unsafe { to_string(member) }.is_empty()

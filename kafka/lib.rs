@@ -1,4 +1,4 @@
-//! The log on Apache Kafka, by librdkafka.
+//! The trait `Log` on Apache Kafka, through librdkafka.
 //!
 //! | part | what it is |
 //! | --- | --- |
@@ -13,8 +13,8 @@
 //! | `ffi` | the few calls that rust-rdkafka lacks; the only unsafe code |
 //! | `errors` | errors sorted by what the caller does next |
 //!
-//! librdkafka's calls block, some of them longer than they promise, so none runs on a tokio worker: each consumer, producer
-//! and reader has an OS thread, and every answer is waited for with a deadline.
+//! librdkafka's calls block, some of them for longer than documented. None therefore runs on a tokio worker: each
+//! consumer, producer and reader has an OS thread, and every wait for an answer has a deadline.
 
 mod admin;
 mod appender;
@@ -46,11 +46,11 @@ use self::reader::KafkaReader;
 pub use self::config::{GroupProtocol, KafkaConfig};
 pub use self::ffi::exit;
 
-/// The log on Kafka.
+/// A log on Kafka.
 pub struct KafkaLog {
     config: KafkaConfig,
     admin: AdminClient,
-    /// Few append outside of transactions: made when it is first needed.
+    /// Created on first use, because few callers append without a transaction.
     appender: OnceCell<Appender>,
 }
 
@@ -63,7 +63,7 @@ impl std::fmt::Debug for KafkaLog {
 }
 
 impl KafkaLog {
-    /// Checks the settings. Nothing is connected yet: librdkafka does that in the background and keeps trying.
+    /// Checks the settings. librdkafka connects later, in the background, and keeps trying.
     pub fn new(config: KafkaConfig) -> Result<Self, LogError> {
         config.check()?;
         let admin = AdminClient::new(config.clone())?;

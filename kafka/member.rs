@@ -1,6 +1,6 @@
-//! A member of a group: the thread that owns the rdkafka consumer, and the records it takes from it.
+//! A member of a group: the thread that owns the rdkafka consumer and takes its records.
 //!
-//! Who owns a partition is settled in `membership.rs`, where it is read from in `positions.rs`.
+//! `membership.rs` keeps track of the owned partitions, `positions.rs` of the offsets.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -23,22 +23,22 @@ use crate::ffi::{Event, EventQueue, Message, Waker};
 use crate::membership::Partition;
 use crate::record_arena::RecordArena;
 
-/// How long one poll waits. Commands end it early, so this is only how often we look up.
+/// Longest wait of one poll. Commands end it early.
 const POLL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What the thread is started with.
+/// Parameters of the thread.
 pub(crate) struct Start {
     pub(crate) name: String,
     pub(crate) client: ClientConfig,
     pub(crate) topics: Vec<String>,
     pub(crate) deadline: Duration,
-    /// A member that polls later than this after its last poll may have lost its partitions unheard.
+    /// A member that polls later than this after its last poll may have lost its partitions without notice.
     pub(crate) overslept_after: Duration,
     pub(crate) protocol: GroupProtocol,
     pub(crate) waker: Waker,
 }
 
-/// Subscribes, reports whether that worked, and serves the consumer until it is closed or nobody asks any more.
+/// Subscribes, reports success or failure, and serves the consumer until it is closed or its handle is dropped.
 pub(crate) fn run(
     start: &Start,
     commands: &Receiver<Command>,
@@ -103,25 +103,25 @@ pub(crate) struct Member<'a> {
     pub(crate) start: &'a Start,
     pub(crate) consumer: &'a BaseConsumer<Context>,
     queue: &'a EventQueue<'a>,
-    /// When the last poll ended, and whether one ended so late that librdkafka may have left the group meanwhile.
+    /// Time of the last poll, and whether one was so late that librdkafka may have left the group.
     last_poll: Instant,
     pub(crate) overslept: bool,
-    /// Topic names seen, so that a record needs no allocation for its own. A handful: found by looking through them.
+    /// Topic names seen, so that records need no allocation for theirs. There are few, so a linear search finds them.
     topics: Vec<Arc<str>>,
     pub(crate) partitions: FxHashMap<TopicPartition, Partition>,
-    /// What [`Polled::Revoked`] named and was not completed.
+    /// Partitions named by [`Polled::Revoked`] whose revocation is not completed.
     pub(crate) revoking: Vec<TopicPartition>,
-    /// Of the last `start` or `stop`.
+    /// Number of the last `start` or `stop`.
     number: u64,
     /// An event met while collecting a batch.
     later: Option<Event>,
     arena: RecordArena,
-    /// Never of a partition that isn't active: who stops one drops what was collected of it.
+    /// Collected records; those of a stopped partition are dropped.
     pub(crate) buffer: FetchBuffer,
 }
 
 impl Member<'_> {
-    /// Returns to whom to report that we have left.
+    /// Serves commands until the end. Returns the channel for the report that the member has left.
     fn serve(
         &mut self,
         commands: &Receiver<Command>,
@@ -130,7 +130,7 @@ impl Member<'_> {
         let mut question = 0;
         let mut asked: Option<Take> = None;
         loop {
-            // While something is asked for, wait for Kafka (a command wakes us); else for commands.
+            // Waits for Kafka while there is a request (a command ends that wait), or else for commands.
             let command = match asked {
                 Some(_) => match commands.try_recv() {
                     Ok(command) => Some(command),
@@ -165,7 +165,7 @@ impl Member<'_> {
     }
 
     fn obey(&mut self, command: Command) {
-        // Whoever asked may have gone; that is their business.
+        // The caller may have dropped its request.
         match command {
             Command::Start {
                 number,
@@ -235,7 +235,7 @@ impl Member<'_> {
 
     // --- records -----------------------------------------------------------------------------------------------------
 
-    /// This record and all others that are there already, as far as there is room.
+    /// Collects this record and all others that have arrived, as long as there is room.
     fn collect(&mut self, first: Message) {
         let mut next = Some(first);
         while let Some(message) = next.take() {
@@ -257,7 +257,7 @@ impl Member<'_> {
         (!parts.is_empty()).then_some(Polled::Records(parts))
     }
 
-    /// The record's partition, if it is active and the record is not from before its last start.
+    /// Returns the record's partition, if it is active and the record is not older than its last start.
     fn wanted(&mut self, message: &Message) -> Option<TopicPartition> {
         let topic = self.topic(message.topic());
         let source = TopicPartition {
@@ -294,7 +294,7 @@ impl Member<'_> {
                 format!("{text}: the log no longer keeps the offset to start at"),
             )),
             Code::UnknownTopicOrPartition | Code::UnknownTopic => Err(retriable(action(), text)),
-            // librdkafka reconnects by itself and rejoins by itself; a loss of partitions has its own event.
+            // librdkafka reconnects and rejoins by itself; a loss of partitions has its own event.
             _ if !is_hopeless(code) => {
                 tracing::warn!(member = &*self.start.name, ?code, "{text}");
                 Ok(None)

@@ -1,6 +1,6 @@
-//! A member of a group: whose the partitions are.
+//! A member of a group: the partitions it owns.
 //!
-//! What a partition goes through:
+//! The states of a partition:
 //!
 //! ```text
 //!  (not ours) ─ Assigned ─> silent ─ start ─> active <─ start/stop ─> stopped
@@ -9,19 +9,20 @@
 //!      └── complete_revocation <─ revoking <─ Revoked ───────────────────┘   when the stream thread has drained
 //! ```
 //!
-//! An assignment is acknowledged at once, but with an *empty* `incremental_assign`: librdkafka learns of a partition only
-//! when it is started, with its offset. So there is nothing to pause before and nothing to seek after: `seek` fails on a
-//! partition whose fetcher has not started yet, which is up to librdkafka's main thread. Later starts seek, and wait for
-//! the answer; both drop what was fetched before by librdkafka's version barrier.
+//! An assignment is acknowledged at once, but with an *empty* `incremental_assign`: librdkafka learns of a partition
+//! only when it is started, with its offset. Nothing has to be paused before or sought after; a `seek` would fail on a
+//! partition whose fetcher librdkafka's main thread has not started yet. Later starts seek, and wait for the answer. In
+//! both cases librdkafka's version barrier drops records that were fetched before.
 //!
-//! Between rebalance events, partitions are never taken out of librdkafka's assignment: while a revocation waits unseen
-//! in the queue, any `incremental_unassign` would count as its acknowledgement.
+//! Between rebalance events, partitions are never removed from librdkafka's assignment: while a revocation waits in the
+//! queue, any `incremental_unassign` would count as its acknowledgement.
 //!
-//! A member that polls so late that librdkafka leaves the group for it (`max.poll.interval.ms`) has lost everything. Where
-//! that happens during a rebalance, librdkafka forgets to say so (librdkafka#5604): what it announced as an ordinary
-//! revocation stays one, and what it keeps it takes for its own although somebody else has it. So here a revocation after
-//! such a sleep is a loss, and librdkafka's notice of having left is the loss of everything else. What librdkafka keeps is
-//! *doubted*: silent until a later generation of the group has confirmed or revoked it.
+//! If a member polls so late that librdkafka leaves the group (`max.poll.interval.ms`), it has lost all partitions.
+//! During a rebalance, librdkafka fails to report this (librdkafka#5604): a revocation that it announced looks
+//! ordinary, and it regards the rest as its own although another member has it. Here, a revocation after such a pause
+//! is therefore a loss, and librdkafka's notice of having left is the loss of everything else. Partitions that
+//! librdkafka keeps are *doubted*: they stay silent until a later generation of the group has confirmed or revoked
+//! them.
 
 use std::sync::Arc;
 
@@ -35,16 +36,16 @@ use crate::errors::{from_kafka, retriable};
 use crate::ffi::Membership;
 use crate::member::Member;
 
-/// A partition that the group gave us.
+/// A partition that the group assigned to this member.
 #[derive(Default)]
 pub(crate) struct Partition {
-    /// Whether librdkafka's assignment has it, which it does from the first start on.
+    /// Whether librdkafka's assignment contains it, as from the first start on.
     pub(crate) started: bool,
-    /// Whether its records are wanted.
+    /// Whether its records are delivered.
     pub(crate) active: bool,
-    /// Offset of the last start: anything before it is stale.
+    /// Offset of the last start; records before it are stale.
     pub(crate) from: i64,
-    /// The generation in which it may have been lost.
+    /// Generation in which it may have been lost.
     pub(crate) doubted: Option<i32>,
 }
 
@@ -60,7 +61,8 @@ impl Member<'_> {
         Ok((!partitions.is_empty()).then_some(Polled::Assigned(partitions)))
     }
 
-    /// What was doubted and is ours in this generation. (The revocation of what is not comes before the assignment.)
+    /// Confirms the doubted partitions that this generation assigns. (The revocation of others comes before the
+    /// assignment.)
     fn confirm(&mut self) -> Vec<TopicPartition> {
         let Some(membership) = Membership::of(self.consumer).filter(Membership::is_valid) else {
             return Vec::new();
@@ -80,7 +82,7 @@ impl Member<'_> {
         let partitions = self.named(partitions);
         let member = Membership::of(self.consumer).is_some_and(|now| now.is_valid());
         let lost = std::mem::take(&mut self.overslept) || self.consumer.assignment_lost() || !member;
-        // Of what was doubted, the loss was reported already.
+        // The loss of doubted partitions was reported already.
         let (known, doubted): (Vec<_>, Vec<_>) = partitions.into_iter().partition(|name| {
             self.partitions
                 .get(name)
@@ -104,7 +106,7 @@ impl Member<'_> {
         Ok(Some(Polled::Revoked(known)))
     }
 
-    /// librdkafka has left the group because nobody polled. With KIP-848 that is all; there it revokes everything itself.
+    /// Handles that librdkafka has left the group for lack of polls. With KIP-848 it revokes everything itself.
     pub(crate) fn left(&mut self) -> Result<Option<Polled>, LogError> {
         self.overslept = false;
         if self.start.protocol == GroupProtocol::Consumer {
@@ -160,7 +162,7 @@ impl Member<'_> {
     pub(crate) fn group_metadata(&self) -> Result<GroupMetadata, LogError> {
         match Membership::of(self.consumer) {
             Some(membership) if membership.is_valid() => Ok(GroupMetadata(Arc::new(membership))),
-            // The broker would accept offsets sent with generation −1, from anybody.
+            // The broker would accept offsets with generation −1 from anyone.
             _ => Err(retriable(
                 format!("read the membership of {}", self.start.name),
                 "not a member of the group now",

@@ -1,4 +1,4 @@
-//! A member of a group: where it reads from, and what the group has committed.
+//! A member of a group: its positions, and the committed offsets.
 
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,14 @@ use crate::errors::{fatal, from_code, from_kafka, retriable};
 use crate::ffi;
 use crate::member::Member;
 
-/// Pause between two tries of a call that Kafka refused for the moment.
+/// Pause before a retry of a call that Kafka refused for the moment.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
 impl Member<'_> {
     pub(crate) fn start(&mut self, positions: &[(TopicPartition, i64)]) -> Result<(), LogError> {
         let (mut assign, mut seek) = (TopicPartitionList::new(), TopicPartitionList::new());
         for (name, offset) in positions {
-            // Not ours any more, or not for long: the event that says so is on its way.
+            // The partition is lost or about to be revoked; the event is on its way.
             let Some(partition) = self.partitions.get_mut(name) else {
                 continue;
             };
@@ -33,8 +33,9 @@ impl Member<'_> {
             self.buffer.drop_partition(name);
         }
         let failed = |error: KafkaError| from_kafka(format!("start partitions of {}", self.start.name), &error);
-        // A pause outlives even the loss of the partition. It is ended before the start, which wakes librdkafka's fetcher:
-        // one that finds the partition paused then sleeps for up to a second, and the end of a pause doesn't wake it.
+        // A pause outlives even the loss of the partition. It has to end before the start, which wakes librdkafka's
+        // fetcher: a fetcher that finds the partition paused sleeps for up to a second, and the end of the pause does
+        // not wake it.
         for list in [&assign, &seek].into_iter().filter(|list| list.count() > 0) {
             self.consumer.resume(list).map_err(failed)?;
         }
@@ -47,7 +48,7 @@ impl Member<'_> {
         Ok(())
     }
 
-    /// Seeks and waits for the answers: a seek that isn't waited for fails silently where the fetcher has not started yet.
+    /// Seeks and waits for the answers. Without the wait, a seek fails silently if the fetcher has not started yet.
     fn seek(&self, mut list: TopicPartitionList) -> Result<(), LogError> {
         let until = Instant::now() + self.start.deadline;
         loop {
@@ -87,8 +88,8 @@ impl Member<'_> {
         paused.map_err(|error| from_kafka(format!("stop partitions of {}", self.start.name), &error))
     }
 
-    /// Asks until no transaction is open on these offsets: librdkafka requires stable ones because of the isolation level
-    /// (`rd_kafka_committed`), gives up after a few tries, and so must be asked again.
+    /// Reads committed offsets, and repeats until no transaction is open on them. librdkafka requires stable offsets
+    /// because of the isolation level (`rd_kafka_committed`), and gives up after a few tries.
     pub(crate) fn committed(&self, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>, LogError> {
         let until = Instant::now() + self.start.deadline;
         let mut list = TopicPartitionList::new();

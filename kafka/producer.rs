@@ -1,8 +1,9 @@
 //! A transactional producer: the asynchronous side.
 //!
-//! librdkafka's transactional calls block, and `send_offsets_to_transaction` even ignores its time-out (librdkafka#5456,
-//! #5511). So a thread owns the producer (`transaction_thread.rs`) and takes operations one after the other; a call that gets no
-//! answer by its deadline reports [`LogError::Fenced`] and leaves thread and producer behind, whatever they hang in.
+//! librdkafka's transactional calls block, and `send_offsets_to_transaction` even ignores its time-out
+//! (librdkafka#5456,
+//! #5511). A thread therefore owns the producer (`transaction_thread.rs`) and executes operations in order. A call without an
+//! answer by its deadline returns [`LogError::Fenced`], and abandons thread and producer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,10 +21,10 @@ use crate::config::KafkaConfig;
 use crate::errors::{fatal, fenced, retriable};
 use crate::transaction_thread;
 
-/// Time for the thread, which has the same deadline, to report what exactly it was waiting for.
+/// Extra time for the thread, which has the same deadline, to report the call that it was waiting for.
 const ANSWER_GRACE: Duration = Duration::from_secs(1);
 
-/// What the transaction thread is asked, in order.
+/// An operation of the transaction thread.
 pub(crate) enum Operation {
     Send(Vec<OutputRecord>),
     Commit {
@@ -45,12 +46,12 @@ pub(crate) struct KafkaProducer {
     name: String,
     deadline: Duration,
     operations: mpsc::Sender<Operation>,
-    /// Set when a call overran its deadline: from then on nothing of this producer can be relied on.
+    /// Set when a call has exceeded its deadline; the producer is then unusable.
     overrun: Arc<AtomicBool>,
 }
 
 impl KafkaProducer {
-    /// Creates the producer and ends what an earlier one under the same id left open.
+    /// Creates the producer, and ends transactions that an earlier one with the same id left open.
     pub(crate) async fn init(config: &KafkaConfig, transactional_id: &str) -> Result<Self, LogError> {
         let name = format!("\"{transactional_id}\" at {}", config.place());
         let (operations, received) = mpsc::channel();
@@ -118,7 +119,7 @@ impl KafkaProducer {
 
 impl Producer for KafkaProducer {
     fn send(&mut self, records: Vec<OutputRecord>) {
-        // If the thread has ended, the commit says so.
+        // If the thread has ended, the commit reports it.
         let _ = self.operations.send(Operation::Send(records));
     }
 

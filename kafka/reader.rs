@@ -1,8 +1,8 @@
 //! Reads one partition outside of any group.
 //!
-//! Its position comes from records *and* from librdkafka's end-of-partition events, which name the offset reached: with
-//! transactions, the last offsets of a partition are often markers or aborted records that are never delivered, so that
-//! "the last record + 1" would never reach the high watermark.
+//! Its position comes from records *and* from librdkafka's end-of-partition events, which name the offset reached. With
+//! transactions, the last offsets of a partition are often markers or aborted records, which are never delivered, so
+//! the offset after the last record would never reach the high watermark.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{self, Receiver, TryRecvError};
@@ -27,7 +27,7 @@ use crate::record_arena::RecordArena;
 /// Bytes after which a batch ends.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// How long one poll waits; the reader's end wakes it.
+/// Longest wait of one poll; the end of the reader wakes it.
 const POLL_TIMEOUT: Duration = Duration::from_secs(1);
 
 type Item = Result<Step, LogError>;
@@ -35,7 +35,7 @@ type Item = Result<Step, LogError>;
 /// One step forward.
 struct Step {
     records: Vec<Record>,
-    /// Position after it.
+    /// Position after the step.
     position: i64,
 }
 
@@ -43,11 +43,11 @@ struct Step {
 pub(crate) struct KafkaReader {
     name: String,
     position: i64,
-    /// How many records the thread may send next.
+    /// Requests to the thread: the maximum number of records of the next step.
     requests: mpsc::Sender<usize>,
     waker: Waker,
     steps: async_mpsc::UnboundedReceiver<Item>,
-    /// Whether a step was asked for and not taken yet.
+    /// Whether a requested step has not been taken yet.
     asked: bool,
     /// Records beyond what the caller wanted, and the position after them.
     rest: VecDeque<Record>,
@@ -129,7 +129,7 @@ impl Reader for KafkaReader {
 
 impl Drop for KafkaReader {
     fn drop(&mut self) {
-        // Closes the channel, which the thread sees when it is awake.
+        // Closes the channel, which the thread notices when it wakes.
         self.requests = mpsc::channel().0;
         self.waker.wake();
     }
@@ -266,7 +266,7 @@ impl Fetcher<'_> {
                 action(),
                 format!("{text}: the log doesn't keep that offset (retention, or a new topic?)"),
             )),
-            // The reader's group is only a name; nobody needs to be allowed to use it.
+            // The reader's group is only a name, and needs no rights.
             RDKafkaErrorCode::GroupAuthorizationFailed => Ok(None),
             RDKafkaErrorCode::UnknownPartition | RDKafkaErrorCode::UnknownTopicOrPartition => {
                 Err(fatal(action(), text))

@@ -1,7 +1,7 @@
 //! Records copied out of librdkafka's memory.
 //!
-//! Keys, values and headers of many records share one allocation (a block): librdkafka's buffers would otherwise be kept
-//! alive for as long as a record is cached, and one allocation for each field costs more than the copy.
+//! Keys, values and headers of many records share one allocation (a block): librdkafka's buffers would otherwise be
+//! kept alive for as long as a record is cached, and one allocation for each field costs more than the copy.
 
 use std::sync::Arc;
 

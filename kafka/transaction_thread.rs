@@ -29,31 +29,31 @@ use crate::errors::{abortable, fatal, fenced, from_kafka, from_transaction, is_h
 use crate::ffi::{self, Membership, TransactionError};
 use crate::producer::Operation;
 
-/// Pause between two tries of a call that may succeed later.
+/// Pause before a retry of a call that may succeed later.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How long one call of `init_transactions` waits. While an earlier owner's transaction is being aborted Kafka says "try
-/// again": librdkafka then waits half a second, but a call that resumes the one before asks at once.
+/// Time-out of one call of `init_transactions`. While Kafka aborts an earlier owner's transaction, it answers "try
+/// again". librdkafka then waits half a second, but a further call asks at once.
 const INIT_CALL_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Pause while librdkafka's queue is full.
 const QUEUE_FULL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// How long a producer that is dropped with an open transaction tries to abort it, so that readers need not wait for the
+/// Longest attempt of a dropped producer to abort its open transaction, so that readers need not wait for the
 /// transaction's time-out.
 const ABORT_ON_DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What the thread is started with.
+/// Parameters of the thread.
 pub(crate) struct Start {
     pub(crate) name: String,
     pub(crate) client: ClientConfig,
-    /// Until when the initialisation must be done.
+    /// Deadline of the initialisation.
     pub(crate) until: Instant,
     pub(crate) transaction_timeout: Duration,
     pub(crate) overrun: Arc<AtomicBool>,
 }
 
-/// Initialises the producer, reports whether that worked, and executes operations until there are no more.
+/// Initialises the producer, reports success or failure, and executes operations until the channel closes.
 pub(crate) fn run(start: Start, operations: &Receiver<Operation>, ready: oneshot::Sender<Result<(), LogError>>) {
     let producer = match initialise(&start) {
         Ok(producer) => producer,
@@ -94,13 +94,13 @@ fn initialise(start: &Start) -> Result<ThreadedProducer<Context>, LogError> {
     });
     match initialised.map_err(|error| from_transaction(action(), &error)) {
         Ok(()) => Ok(producer),
-        // Nothing was begun under this producer, so there is nothing whose result could be unknown.
+        // This producer has not begun anything, so no result can be unknown.
         Err(LogError::Abortable { action, reason }) => Err(LogError::Retriable { action, reason }),
         Err(error) => Err(error),
     }
 }
 
-/// Calls until it succeeds, fails for good, or time is up. `call` gets the time left.
+/// Repeats a call until it succeeds, fails permanently, or the time is up. `call` gets the time left.
 fn persist(
     until: Instant,
     mut call: impl FnMut(Duration) -> Result<(), TransactionError>,
@@ -119,9 +119,9 @@ fn persist(
 enum State {
     Ready,
     Open,
-    /// Must be aborted; the first error.
+    /// The transaction must be aborted; holds the first error.
     Failed(Failure),
-    /// A new producer is needed; why.
+    /// A new producer is needed; holds the reason.
     Dead(String),
 }
 
@@ -160,7 +160,7 @@ impl TransactionThread {
         }
     }
 
-    /// Begins a transaction where none is open.
+    /// Begins a transaction if none is open.
     fn begin(&mut self) {
         if !matches!(self.state, State::Ready) {
             return;
@@ -198,7 +198,7 @@ impl TransactionThread {
             };
             match code {
                 RDKafkaErrorCode::QueueFull if Instant::now() < until => std::thread::sleep(QUEUE_FULL_INTERVAL),
-                // The transaction has failed already; its commit knows why.
+                // The transaction has failed already, and its commit reports the reason.
                 RDKafkaErrorCode::State | RDKafkaErrorCode::Fenced | RDKafkaErrorCode::Fatal => return Ok(()),
                 _ if is_hopeless(code) => return Err(Failure::Hopeless(explain(record, &error))),
                 _ => return Err(Failure::Abortable(explain(record, &error))),
@@ -248,7 +248,7 @@ impl TransactionThread {
                 self.state = State::Ready;
                 Ok(())
             }
-            // An abort that must be aborted: whatever it is, a new producer settles it.
+            // The abort itself failed; a new producer settles the transaction.
             Err(error) => {
                 let reason = format!("{} ({:?})", error.text, error.code);
                 self.state = State::Dead(reason.clone());
@@ -257,8 +257,8 @@ impl TransactionThread {
         }
     }
 
-    /// Sorts the error of a commit. Where a retry would be right but time is up, its result is unknown: only a new
-    /// producer, whose initialisation settles the transaction, tells.
+    /// Sorts the error of a commit. If a retry would be right but the time is up, the result is unknown: only a new
+    /// producer, whose initialisation settles the transaction, can tell.
     fn sorted(&mut self, action: String, mut error: TransactionError) -> LogError {
         if let Some(undelivered) = self.client().context().take_undelivered() {
             error.text = format!("{}; first failure: {undelivered}", error.text);
@@ -270,7 +270,7 @@ impl TransactionThread {
         self.failed(error)
     }
 
-    /// Remembers an error until it is dealt with.
+    /// Keeps an error until it is handled.
     fn failed(&mut self, error: LogError) -> LogError {
         self.state = match &error {
             LogError::Abortable { reason, .. } | LogError::Retriable { reason, .. } => {

@@ -1,4 +1,4 @@
-//! The end of a process that has used Kafka.
+//! Ends a process that has used Kafka.
 
 use std::ffi::c_int;
 use std::io::Write as _;
@@ -8,12 +8,12 @@ unsafe extern "C" {
     safe fn _exit(status: c_int) -> !;
 }
 
-/// Ends the process with this status, without what the C library does at an exit.
+/// Ends the process with this status, without the C library's exit handlers.
 ///
-/// librdkafka ends its clients on threads of its own, which nobody waits for. Over TLS they still use what OpenSSL frees at an exit: of
-/// commands that had done all they were asked for, one in seven ended by a segmentation fault.
+/// librdkafka ends its clients on threads of its own, without waiting for them. Over TLS they still use memory that
+/// OpenSSL frees at an exit: one in seven successful commands ended by a segmentation fault.
 pub fn exit(status: u8) -> ! {
-    // As at any exit: where nobody reads any more, there is nobody to tell.
+    // A failure means that nobody reads the output any more, so it is ignored, as at any exit.
     let _ = std::io::stdout().flush();
     let _ = std::io::stderr().flush();
     _exit(c_int::from(status))

@@ -1,4 +1,4 @@
-//! The queue on which a consumer's events arrive.
+//! The event queue of a consumer.
 
 use std::ffi::CStr;
 use std::marker::PhantomData;
@@ -15,7 +15,7 @@ use rdkafka::types::RDKafkaRespErr;
 use super::{bytes, elements, milliseconds, to_string};
 use crate::context::Context;
 
-/// One more handle of the queue on which a consumer's events arrive.
+/// Another handle of a consumer's event queue.
 struct Queue(NonNull<sys::rd_kafka_queue_t>);
 
 // SAFETY: librdkafka's queues may be used from any thread.
@@ -34,7 +34,7 @@ impl Drop for Queue {
     }
 }
 
-/// Ends a running (or else the next) [`EventQueue::poll`] early, from any thread. Does nothing once the queue is gone.
+/// Ends the running or the next [`EventQueue::poll`] early, from any thread. Does nothing once the queue is gone.
 #[derive(Clone)]
 pub(crate) struct Waker(Arc<Mutex<Option<Queue>>>);
 
@@ -58,7 +58,7 @@ pub(crate) struct EventQueue<'a> {
 }
 
 impl<'a> EventQueue<'a> {
-    /// The queue of this consumer; `waker` wakes it as long as it exists.
+    /// Returns the queue of this consumer; `waker` wakes it as long as it exists.
     pub(crate) fn new(consumer: &'a BaseConsumer<Context>, waker: Waker) -> Option<Self> {
         let queue = Queue::of(consumer)?;
         *waker.0.lock().unwrap_or_else(PoisonError::into_inner) = Queue::of(consumer);
@@ -69,7 +69,7 @@ impl<'a> EventQueue<'a> {
         })
     }
 
-    /// The next event, if one comes in time and nobody wakes us.
+    /// Returns the next event, unless the time-out or the waker comes first.
     pub(crate) fn poll(&self, timeout: Duration) -> Option<Event> {
         let event = unsafe { sys::rd_kafka_queue_poll(self.queue.0.as_ptr(), milliseconds(timeout)) };
         let event = OwnedEvent(NonNull::new(event)?);
@@ -84,12 +84,13 @@ impl Drop for EventQueue<'_> {
     }
 }
 
-/// What a consumer's queue brings.
+/// An event of a consumer.
 pub(crate) enum Event {
     Message(Message),
     Assigned(Vec<(String, i32)>),
     Revoked(Vec<(String, i32)>),
-    /// All there is was read up to this offset, transaction markers and aborted records included.
+    /// The end of the partition: everything up to this offset was read, including transaction markers and aborted
+    /// records.
     PartitionEnd {
         offset: i64,
     },
@@ -103,7 +104,7 @@ pub(crate) enum Event {
         facility: String,
         text: String,
     },
-    /// Nothing that concerns us.
+    /// An event of no interest.
     Other,
 }
 
@@ -212,7 +213,7 @@ impl Message {
         self.raw().offset
     }
 
-    /// Milliseconds since the Unix epoch; −1 where the record has none.
+    /// Returns milliseconds since the Unix epoch; −1 if the record has no timestamp.
     pub(crate) fn timestamp(&self) -> i64 {
         unsafe { sys::rd_kafka_message_timestamp(self.message.as_ptr(), ptr::null_mut()) }
     }

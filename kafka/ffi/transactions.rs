@@ -9,7 +9,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 
 use super::{Membership, milliseconds, to_string};
 
-/// Why a transactional call failed, with the flags by which librdkafka wants it to be sorted.
+/// The error of a transactional call, with the flags by which librdkafka sorts it.
 #[derive(Debug)]
 pub(crate) struct TransactionError {
     pub(crate) code: RDKafkaErrorCode,
@@ -19,7 +19,7 @@ pub(crate) struct TransactionError {
     pub(crate) abortable: bool,
 }
 
-/// Group metadata of another log than Kafka's.
+/// The group metadata is of another log than Kafka.
 pub(crate) fn not_a_membership() -> TransactionError {
     let text = "this group metadata is not of a Kafka consumer".to_owned();
     TransactionError {
