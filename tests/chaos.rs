@@ -1,17 +1,17 @@
-//! Breaks real servers and kills real workers under load, and measures how long it takes until all is well again.
+//! Breaks real servers and kills real workers under load, and measures how long the recovery takes.
 //!
-//! | part | what it is |
+//! | part | content |
 //! | --- | --- |
-//! | `faults` | what goes wrong: one function for each, one line in the catalogue |
-//! | `scene` | what a fault has in hand, and the moments that count |
-//! | `stage` | servers of three kinds, proxies before them, workers |
-//! | `traffic`, `watch` | what is asked for all the time, and the answers as any client sees them |
-//! | `campaign` | rounds of faults by a seed, an audit after each |
+//! | `faults` | the faults: one function for each, one line in the catalogue |
+//! | `scene` | the parts that a fault works on, and the moments that are measured |
+//! | `stage` | servers of three kinds, the proxies in front of them, workers |
+//! | `traffic`, `watch` | the steady load, and the answers as any client sees them |
+//! | `campaign` | rounds of faults chosen by a seed, an audit after each |
 //! | `fail_over` | how long a dead worker's ledgers wait, by the size of the state |
-//! | `report` | the table |
+//! | `report` | the table of results |
 //!
-//! Workers that were not killed must recover without help. The seed settles which faults come in which order, and how long
-//! each lasts; what the workers are doing at that moment is left to the machine.
+//! Workers that were not killed must recover without help. The seed determines the faults, their order and their
+//! duration; the work that is interrupted depends on the machine.
 
 mod campaign;
 mod clock;

@@ -1,4 +1,5 @@
-//! Rounds of faults: a new installation, faults one after the other while a load goes on, then everything is audited.
+//! Runs rounds of faults. Each round has a new installation and a steady load, during which faults happen one after the
+//! other; then everything is audited.
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -11,21 +12,21 @@ use super::watch::Watch;
 use crate::random::Random;
 use crate::real::{PATIENCE, Sums, say, wait_for};
 
-/// Faults of one round at most.
+/// Largest number of faults in one round.
 const ROUND: usize = 12;
 /// Attempts to start servers.
 const STARTS: u32 = 3;
 
-/// What is to be done.
+/// The parameters of a campaign.
 #[derive(Clone, Debug)]
 pub struct Campaign {
-    /// Settles which faults come in which order, and how long each lasts.
+    /// Determines the order and the duration of the faults.
     pub seed: u64,
-    /// How many; each kind of fault as often as the others.
+    /// Number of faults; all kinds occur equally often.
     pub faults: usize,
-    /// Those whose name contains one of these; all if there are none.
+    /// Only faults whose name contains one of these texts; all if the list is empty.
     pub only: Vec<String>,
-    /// On these kinds of servers.
+    /// The kinds of servers to use.
     pub on: Vec<Kind>,
     /// Requests per second.
     pub rate: u32,
@@ -35,7 +36,7 @@ pub struct Campaign {
 type Planned = (Kind, usize);
 
 impl Campaign {
-    /// All faults in the order of the servers they need, and within that shuffled.
+    /// Returns all faults, ordered by the servers they need and shuffled within that order.
     fn plan(&self) -> Vec<Planned> {
         let mut random = Random::new(self.seed, 0);
         let is_wanted = |fault: &Fault| {
@@ -62,10 +63,10 @@ impl Campaign {
     }
 }
 
-/// Carries it out. What doesn't hold is in the report.
+/// Carries out the campaign. Violations are in the report.
 ///
 /// # Errors
-/// If it could not be carried out.
+/// If the campaign could not be carried out.
 pub async fn run(campaign: &Campaign) -> Result<Report> {
     say(format_args!("chaos: seed {}", campaign.seed));
     let mut report = Report {
@@ -95,7 +96,7 @@ pub async fn run(campaign: &Campaign) -> Result<Report> {
                 report
                     .violations
                     .push(format!("round {number} on {}: {error:#}", kind.name()));
-                // Whatever state the servers are in, the next round begins with others.
+                // The state of these servers is unknown, so the next round begins with others.
                 stage = None;
             }
         }
@@ -103,12 +104,12 @@ pub async fn run(campaign: &Campaign) -> Result<Report> {
     Ok(report)
 }
 
-/// Starts the servers. Somebody else may take a free port before they do; then others are looked for.
+/// Starts the servers. If another process takes a free port first, tries again with other ports.
 async fn start(kind: Kind) -> Result<Stage> {
     for _ in 1..STARTS {
         match Stage::start(kind).await {
             Ok(stage) => return Ok(stage),
-            Err(error) => say(format_args!("the servers don't start, once more: {error:#}")),
+            Err(error) => say(format_args!("the servers don't start, trying again: {error:#}")),
         }
     }
     Stage::start(kind).await
@@ -177,21 +178,22 @@ async fn faults_of_round(
         "round {number} on {on}: {sent} requests, each answered; {} answers and promotions read; the audit passed",
         watch.answers()
     ));
-    // Before, nobody knows whether they were survived.
+    // Only now is it known that the system survived them.
     report.faults.extend(all);
     report.requests += sent;
     report.audits += 1;
     Ok(())
 }
 
-/// Every request sent is in its topic and has its answer, the audit passes, and the tables equal the sums over the topics.
+/// Checks that every request is in its topic and has its answer, that the audit passes, and that the tables equal the
+/// sums over the topics.
 async fn all_holds(play: &Play, sent: u64) -> Result<()> {
     let audit = play.installation.audit().await?;
     let records = audit["totals"]["records"].as_u64().context("records")?;
     let forwarded = audit["totals"]["forwarded"].as_u64().context("forwarded")?;
     ensure!(
         records - forwarded == sent,
-        "{sent} requests were sent, and {records} are there ({forwarded} sent on): {audit:#}"
+        "{sent} requests were sent, and {records} are there ({forwarded} forwarded): {audit:#}"
     );
     let events = Sums::of_events(&play.installation.events().await?);
     let tables = Sums::of_tables(&mut play.installation.database().await?).await?;

@@ -1,11 +1,11 @@
-//! The wall clock, which the brokers of this machine stamp records by.
+//! The wall clock, by which the brokers of this machine stamp records.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Milliseconds since the Unix epoch.
+/// Returns the time in milliseconds since the Unix epoch.
 #[expect(
     clippy::disallowed_methods,
-    reason = "it is compared with what the brokers say, and decides nothing"
+    reason = "it is compared with the brokers' timestamps, and decides nothing"
 )]
 pub(super) fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);

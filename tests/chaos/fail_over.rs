@@ -1,8 +1,8 @@
-//! How long the ledgers of a worker that died wait for the survivor, with few and with many bookings in Redis.
+//! Measures how long the ledgers of a dead worker wait for the survivor, with few and with many bookings in Redis.
 //!
-//! Two workers decide a steady load; one of them is killed. The group notices after its session time-out; from then on the
-//! survivor has to take the ledgers, fence the dead one and settle what it left. It reads no changelog: the ledgers are in
-//! Redis, and none is rebuilt.
+//! Two workers decide a steady load; one of them is killed. The group notices after its session time-out. From then on
+//! the survivor has to acquire the ledgers, fence the dead worker and settle its open transaction. It reads no
+//! changelog: the ledgers are in Redis, and none is rebuilt.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,28 +17,28 @@ use super::watch::Watch;
 use crate::random::Random;
 use crate::real::{Installation, PATIENCE, Servers, Service, Wanted, Worker, root, say, wait_for};
 
-/// Of the group, and how much later decisions are due.
+/// The group's session time-out; decisions are due soon after it.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 const DUE: Duration = Duration::from_secs(7);
-/// Requests of the backlog for each booking that is wanted: some repeat, some give up again.
+/// Requests of the backlog for 100 bookings: some are repetitions, some are cancelled again.
 const REQUESTS_PERCENT: u64 = 130;
-/// The profile that spreads its requests over all train-dates.
+/// The load profile that spreads its requests over all train-dates.
 const PROFILE: &str = "backlog";
 const RATE: u32 = 300;
 const DAYS: u32 = 30;
 
-/// What is to be measured.
+/// The parameters of the measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct FailOvers {
     /// Bookings in Redis.
     pub bookings: u64,
     /// Workers killed, with few bookings and with many.
     pub repeats: u32,
-    /// Settles the load and the moments.
+    /// Determines the load and the moments of the kills.
     pub seed: u64,
 }
 
-/// What was measured.
+/// The results.
 #[derive(Debug, Default)]
 struct Measured {
     rows: Vec<Row>,
@@ -51,10 +51,10 @@ struct Row {
     times: Vec<Duration>,
 }
 
-/// Measures, and returns a table.
+/// Runs the measurement and returns its table.
 ///
 /// # Errors
-/// If it can't be measured, a ledger is rebuilt, or the audit finds something.
+/// If the measurement fails, a ledger is rebuilt, or the audit finds a violation.
 pub async fn measure_fail_overs(what: &FailOvers) -> Result<impl fmt::Display + use<>> {
     let wanted = Wanted {
         services: vec![Service::Kafka, Service::Registry, Service::Redis, Service::Postgres],
@@ -92,7 +92,7 @@ async fn measure(installation: &Installation, what: &FailOvers) -> Result<Measur
     Ok(measured)
 }
 
-/// One that keeps no windows.
+/// Starts a worker that keeps no windows.
 async fn worker(installation: &Installation) -> Result<Worker> {
     let session = format!("{}s", SESSION_TIMEOUT.as_secs());
     let settings = [
@@ -104,7 +104,7 @@ async fn worker(installation: &Installation) -> Result<Worker> {
     Ok(worker)
 }
 
-/// Books until there are enough.
+/// Makes bookings until there are enough.
 async fn fill(installation: &Installation, workers: &[Worker], what: &FailOvers) -> Result<()> {
     let (requests, seed) = (what.bookings * REQUESTS_PERCENT / 100, what.seed.to_string());
     let requests = requests.to_string();
@@ -149,7 +149,7 @@ async fn kill_some(
     let watch = Watch::start(installation).await?;
     let traffic = Traffic::start(installation, PROFILE, RATE, random.next() >> 32).await?;
     for _ in 0..what.repeats {
-        // Both have their share again.
+        // Waits until both have their share again.
         wait_for("both workers decide", PATIENCE, async || {
             for worker in &*workers {
                 if worker.metric("interlock_tasks", &["topology=\"booking\""]).await? * 2.0
@@ -185,7 +185,7 @@ async fn kill_some(
     Ok(())
 }
 
-/// Bookings that hold seats or wait; those given back in part are left out.
+/// Returns the bookings that hold seats or wait, without those that were cancelled in part.
 async fn bookings(installation: &Installation) -> Result<u64> {
     let (mut made, mut given_back) = (0_u64, 0_u64);
     installation

@@ -1,4 +1,4 @@
-//! The faults: one function for each, one line in [`CATALOGUE`].
+//! The faults: one function for each, and one line in [`CATALOGUE`].
 
 mod database;
 mod kafka;
@@ -13,18 +13,18 @@ use super::scene::Scene;
 use super::stage::Kind::{self, Clustered, Replicated, Single};
 use crate::real::may_mount;
 
-/// Something that goes wrong.
+/// A fault.
 pub(super) struct Fault {
-    /// Its name in tables and on the command line.
+    /// The name in tables and on the command line.
     pub(super) name: &'static str,
-    /// What it needs.
+    /// The kinds of servers it can happen on.
     pub(super) on: &'static [Kind],
-    /// Does it, marks when it struck and when it was over, and replaces what was killed for good.
+    /// Causes the fault, marks its beginning and end, and replaces killed workers.
     pub(super) happen: for<'a, 'b> fn(&'a mut Scene<'b>) -> LocalBoxFuture<'a, Result<()>>,
 }
 
 impl Fault {
-    /// Whether this machine can do it.
+    /// Returns whether this machine can cause the fault.
     pub(super) fn is_possible(&self) -> bool {
         !self.name.ends_with("disk full") || may_mount()
     }
@@ -36,7 +36,7 @@ macro_rules! faults {
     };
 }
 
-/// All faults. The first is none: what the measuring itself takes.
+/// All faults. The first is no fault, as a control: it shows the cost of measuring.
 pub(super) const CATALOGUE: &[Fault] = faults! {
     "nothing (control)", [Single, Replicated, Clustered], nothing;
     "worker: SIGKILL", [Single, Replicated, Clustered], workers::killed;

@@ -1,4 +1,4 @@
-//! What a campaign found, as a table for people and as JSON.
+//! The results of a campaign, as a table for people and as JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,32 +8,32 @@ use serde::Serialize;
 
 use super::scene::Times;
 
-/// One fault that happened.
+/// A fault that happened.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Happened {
     pub(super) fault: &'static str,
-    /// Its place in the catalogue.
+    /// Index in the catalogue.
     #[serde(skip)]
     pub(super) place: usize,
     pub(super) on: &'static str,
     pub(super) round: u32,
-    /// How long the harness kept it up.
+    /// How long the harness kept the fault up.
     pub(super) lasted_s: f64,
     pub(super) from_fault_s: f64,
     pub(super) from_end_s: f64,
     pub(super) windows_s: f64,
 }
 
-/// Everything that happened.
+/// The results of a campaign.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     pub(super) seed: u64,
     pub(super) faults: Vec<Happened>,
-    /// Requests sent, each answered.
+    /// Number of requests sent; each was answered.
     pub(super) requests: u64,
-    /// Audits that passed, each with the sums compared.
+    /// Number of audits that passed, each with a comparison of the sums.
     pub(super) audits: u32,
-    /// What didn't hold, or didn't recover.
+    /// Violations, and failures to recover.
     pub(super) violations: Vec<String>,
 }
 
@@ -73,7 +73,7 @@ impl fmt::Display for Happened {
 }
 
 impl Report {
-    /// Adds what another one found.
+    /// Adds the results of another campaign.
     pub fn add(&mut self, other: Self) {
         self.faults.extend(other.faults);
         self.requests += other.requests;
@@ -81,26 +81,26 @@ impl Report {
         self.violations.extend(other.violations);
     }
 
-    /// What didn't hold, or didn't recover.
+    /// Violations, and failures to recover.
     pub fn violations(&self) -> &[String] {
         &self.violations
     }
 
-    /// How many faults happened, controls aside.
+    /// Returns the number of faults, without controls.
     pub fn count(&self) -> usize {
         self.faults.iter().filter(|happened| happened.place > 0).count()
     }
 
-    /// As JSON.
+    /// Returns the results as JSON.
     ///
     /// # Errors
-    /// Never, with what it holds.
+    /// Never, with these fields.
     pub fn json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self)
     }
 }
 
-/// The median and the longest of some times.
+/// Formats the median and the longest of some times.
 fn spread(times: impl Iterator<Item = f64>) -> String {
     let mut times: Vec<f64> = times.collect();
     times.sort_by(f64::total_cmp);
@@ -110,7 +110,7 @@ fn spread(times: impl Iterator<Item = f64>) -> String {
     format!("{median:.1}, {longest:.1}")
 }
 
-/// The table in Markdown.
+/// Writes the table in Markdown.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(

@@ -1,4 +1,4 @@
-//! What a fault has in hand while it happens, and the moments that count.
+//! The parts that a fault works on, and the moments that are measured.
 //!
 //! ```text
 //!          struck                 over
@@ -35,7 +35,7 @@ impl Moment {
     }
 }
 
-/// How long it took.
+/// The durations that were measured.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
     /// How long the harness kept the fault up.
@@ -48,7 +48,7 @@ pub(super) struct Times {
     pub(super) windows: Duration,
 }
 
-/// A fault's surroundings.
+/// The surroundings of a fault.
 pub(super) struct Scene<'a> {
     pub(super) stage: &'a mut Stage,
     pub(super) play: &'a mut Play,
@@ -70,28 +70,28 @@ impl<'a> Scene<'a> {
         }
     }
 
-    /// From now on something is wrong.
+    /// Marks the beginning of the fault.
     pub(super) fn struck(&mut self) {
         self.struck = Some(Moment::now());
     }
 
-    /// From now on nothing is wrong any more that the workers could wait for.
+    /// Marks the end of the fault: from now on the workers have nothing left to wait for.
     pub(super) fn over(&mut self) {
         self.over = Some(Moment::now());
     }
 
-    /// Waits for a while, by chance from so many to so many milliseconds.
+    /// Waits for a random time between two limits in milliseconds.
     pub(super) async fn pause(&mut self, from_ms: u64, to_ms: u64) {
         let pause = self.chance.between(from_ms, to_ms);
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 
-    /// The number of some worker.
+    /// Returns the number of a random worker.
     pub(super) fn any_worker(&mut self) -> usize {
         self.chance.below(self.play.workers.len() as u64) as usize
     }
 
-    /// Some worker.
+    /// Returns a worker by its number.
     pub(super) fn worker(&mut self, number: usize) -> &mut Worker {
         &mut self.play.workers[number].worker
     }
@@ -121,7 +121,7 @@ impl<'a> Scene<'a> {
         wait_for(&what, PATIENCE, async || Ok(self.watch.all_decided(moment.ms))).await
     }
 
-    /// Waits until all is well again without anybody's help.
+    /// Waits until the system has recovered by itself, and returns the durations.
     pub(super) async fn conclude(&self) -> Result<Times> {
         let struck = self.struck.context("the fault has not struck")?;
         let over = self.over.unwrap_or(struck);
@@ -129,7 +129,7 @@ impl<'a> Scene<'a> {
         let recovered = self.recovered().await?;
         let decided = self.decided_after(over, "after the fault's end").await?;
         let windows = wait_for("the windows hold every answer", PATIENCE, async || {
-            // The database may be away for another moment.
+            // The database may be unavailable for another moment.
             let caught_up = self.windows_hold(&answered).await.unwrap_or(false);
             Ok(caught_up.then(Instant::now))
         })

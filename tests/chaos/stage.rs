@@ -1,4 +1,4 @@
-//! Where faults happen: an installation with two workers, on servers of one of three kinds.
+//! The installation that faults happen to: two workers on servers of one of three kinds.
 //!
 //! ```text
 //!            load, watch, audit ────────────────────┐
@@ -15,30 +15,30 @@ use crate::real::{
     free_kafka_port, may_mount, proxied_port, wait_for,
 };
 
-/// Workers that decide.
+/// Number of workers.
 const WORKERS: usize = 2;
-/// As `docs/RELIABILITY.md` says.
+/// The session time-out that `docs/RELIABILITY.md` states.
 const SESSION_TIMEOUT: &str = "6s";
 
-/// What servers there are.
+/// The kind of servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// One of each; Redis persists, disks are small.
+    /// One server of each kind; Redis persists, disks are small.
     Single,
-    /// Three brokers with three copies of each record, two of them in sync; Redis has a replica, and persists nothing.
+    /// Three brokers with three copies of each record, two of them in sync; Redis has a replica and persists nothing.
     Replicated,
     /// One broker, and a Redis Cluster of six nodes that persist nothing.
     Clustered,
 }
 
-/// The ledgers' servers.
+/// The Redis servers of the ledgers.
 pub(super) enum Ledgers {
     Single,
     Pair(Box<Pair>),
     Cluster(Cluster),
 }
 
-/// Ways from the workers to the servers. A Redis Cluster has none: its nodes say where they are.
+/// The proxies between workers and servers. A Redis Cluster has none, as its nodes announce their own addresses.
 pub(super) struct Network {
     pub(super) kafka: Vec<Proxy>,
     pub(super) registry: Proxy,
@@ -46,37 +46,37 @@ pub(super) struct Network {
     pub(super) postgres: Proxy,
 }
 
-/// Servers that outlast several installations.
+/// Servers that are used by several installations in turn.
 pub(super) struct Stage {
     pub(super) kind: Kind,
     pub(super) servers: Arc<Servers>,
     pub(super) ledgers: Ledgers,
     pub(super) network: Network,
-    /// Past the proxies.
+    /// The servers' own addresses, without the proxies.
     addresses: Addresses,
 }
 
-/// One installation there, and its workers.
+/// An installation on these servers, with its workers.
 pub(super) struct Play {
     pub(super) installation: Installation,
     pub(super) workers: Vec<Hand>,
     settings: Vec<(&'static str, String)>,
-    /// Workers started so far, which gives each a name of its own.
+    /// Number of workers started so far; it gives each worker a name of its own.
     started: u32,
 }
 
-/// One of its workers.
+/// A worker of the installation.
 pub(super) struct Hand {
     pub(super) worker: Worker,
-    /// The one of the topology that decides.
+    /// The `transactional.id` of its booking topology.
     pub(super) transactional_id: String,
 }
 
 impl Kind {
-    /// All.
+    /// All kinds.
     pub const ALL: [Self; 3] = [Self::Single, Self::Replicated, Self::Clustered];
 
-    /// Its name in tables and on the command line.
+    /// Returns the name in tables and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Single => "single",
@@ -114,7 +114,7 @@ impl Stage {
         }
         let servers = Arc::new(Servers::start(wanted)?);
         let mut addresses = servers.addresses().clone();
-        // Its disk is small.
+        // The disk of the database is small.
         let superuser = addresses.database_url.replacen("://interlock@", "://postgres@", 1);
         execute(&superuser, "ALTER SYSTEM SET max_wal_size = '128MB'").await?;
         execute(&superuser, "SELECT pg_reload_conf()").await?;
@@ -150,13 +150,13 @@ impl Stage {
         })
     }
 
-    /// Where the superuser may do as he likes with the database server.
+    /// Returns the address with which the superuser reaches the database server.
     pub(super) fn superuser_url(&self) -> String {
         let url = &self.addresses.database_url;
         url.replacen("://interlock@", "://postgres@", 1)
     }
 
-    /// A new installation on the servers, with its workers.
+    /// Makes a new installation on the servers, with its workers.
     pub(super) async fn play(&self, name: &str) -> Result<Play> {
         let installation = Installation::new(name, self.servers.clone(), self.addresses.clone()).await?;
         installation.seed(3).await?;
@@ -175,7 +175,7 @@ impl Stage {
         Ok(play)
     }
 
-    /// What workers are told: the ways through the proxies.
+    /// Returns the workers' settings: addresses that lead through the proxies.
     fn settings(&self, installation: &Installation) -> Result<Vec<(&'static str, String)>> {
         let (network, addresses) = (&self.network, &self.addresses);
         let brokers = network.kafka.iter().map(|proxy| format!("127.0.0.1:{}", proxy.port()));
@@ -203,7 +203,7 @@ impl Stage {
 }
 
 impl Play {
-    /// Starts one more worker, and waits only until it says where its metrics are.
+    /// Starts another worker, and waits only until it logs the address of its metrics.
     pub(super) async fn add_worker(&mut self) -> Result<()> {
         self.started += 1;
         let instance = format!("w{}", self.started);
@@ -216,7 +216,7 @@ impl Play {
         Ok(())
     }
 
-    /// Waits until each worker holds some ledgers: a fault of one that has none would tell nothing.
+    /// Waits until each worker holds some ledgers: a fault of a worker without any would show nothing.
     pub(super) async fn wait_until_shared(&self) -> Result<()> {
         wait_for("each worker has its share", PATIENCE, async || {
             for hand in &self.workers {
@@ -229,7 +229,7 @@ impl Play {
         .await
     }
 
-    /// Nobody but who was killed may have ended.
+    /// Fails if a worker has ended that was not killed.
     pub(super) fn check_workers(&mut self) -> Result<()> {
         for hand in &mut self.workers {
             ensure!(
@@ -242,7 +242,7 @@ impl Play {
     }
 }
 
-/// The port in an address.
+/// Returns the port in an address.
 fn port(url: &str) -> Result<u16> {
     let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
     let host = after_scheme.split('/').next().unwrap_or_default();

@@ -1,5 +1,5 @@
-//! A steady load from a thread of this process, past every proxy, for as long as one likes: what travellers ask for doesn't
-//! stop because a server does.
+//! Sends a steady load from a thread of this process, without proxies, until it is stopped: travellers go on asking
+//! while a server is down.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,27 +18,27 @@ use rdkafka::types::RDKafkaErrorCode;
 use super::clock::now_ms;
 use crate::real::Installation;
 
-/// Requests of one workload last so long; then comes another one.
+/// Duration of one workload in seconds; then another one begins.
 const WORKLOAD_S: u64 = 60;
-/// Longest sleep before it is looked whether to stop.
+/// Longest sleep before the thread checks whether to stop.
 const NAP: Duration = Duration::from_millis(20);
-/// The longest outage that a client waits for.
+/// Longest outage that a client waits for.
 const DELIVERY: Duration = Duration::from_secs(300);
 const DAY_MS: i64 = 86_400_000;
 
-/// A load under way.
+/// A running load.
 #[derive(Debug)]
 pub(super) struct Traffic {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<u64>>,
 }
 
-/// Counts what the brokers didn't take.
+/// Counts the requests that the brokers did not take.
 #[derive(Clone, Debug, Default)]
 struct Refused(Arc<AtomicU64>);
 
 impl rdkafka::ClientContext for Refused {
-    // Brokers that are away are what this is about.
+    // Errors of brokers that are down are expected.
     fn error(&self, _: KafkaError, _: &str) {}
 }
 
@@ -52,7 +52,7 @@ impl ProducerContext<NoCustomPartitioner> for Refused {
     }
 }
 
-/// The sending side.
+/// The thread's state.
 struct Sender {
     producer: ThreadedProducer<Refused>,
     refused: Refused,
@@ -66,10 +66,10 @@ struct Sender {
 }
 
 impl Traffic {
-    /// Sends so many requests per second of this profile until it is stopped.
+    /// Sends requests of this profile at a constant rate until it is stopped.
     pub(super) async fn start(installation: &Installation, profile: &str, rate: u32, seed: u64) -> Result<Self> {
         let ids = installation.registry().await?.1;
-        // Trains of today may have left.
+        // Today's trains may have left.
         let tomorrow = i32::try_from(now_ms() / DAY_MS)? + 1;
         let refused = Refused::default();
         let mut client = ClientConfig::new();
@@ -98,7 +98,7 @@ impl Traffic {
         Ok(Self { stop, thread })
     }
 
-    /// Ends it; how many requests the brokers took, which is all.
+    /// Stops the load. Returns the number of requests, all of which the brokers took.
     pub(super) fn stop(self) -> Result<u64> {
         self.stop.store(true, Ordering::Relaxed);
         match self.thread.join() {

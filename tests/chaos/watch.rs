@@ -1,5 +1,5 @@
-//! Watches the answers as any client may, committed ones only, past every proxy: when was a request decided that was
-//! appended after some moment?
+//! Reads the answers as any client may, committed ones only and without proxies, to find out when a request that was
+//! appended after a given moment was decided.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,20 +17,20 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::real::{Installation, say};
 
-/// The topics that answers come on.
+/// The topics of the answers.
 const ANSWERS: [&str; 4] = [CONFIRMED, WAITLIST, CANCELLED, REJECTED];
-/// How long one poll waits.
+/// Longest wait of one poll.
 const POLL: Duration = Duration::from_millis(20);
 
 /// An answer: when it was read, and when its request was appended (by the broker's clock, which is this machine's).
 type Read = (Instant, i64);
 
-/// What was seen so far.
+/// The answers read so far.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Of each ledger, the answers to requests that were appended later than all before.
+    /// For each ledger, the answers to requests that were appended later than all before.
     ledgers: HashMap<i32, Vec<Read>>,
-    /// Of each partition of the answers, the last offset read.
+    /// The last offset read, by partition of the answers.
     last: HashMap<(String, i32), i64>,
     answers: u64,
 }
@@ -45,7 +45,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Begins with the first answer.
+    /// Starts reading at the first answer.
     pub(super) async fn start(installation: &Installation) -> Result<Self> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", installation.bootstrap_servers())
@@ -69,7 +69,7 @@ impl Watch {
         let (seen2, stop2) = (seen.clone(), stop.clone());
         let work = move || {
             if let Err(error) = follow(&consumer, registry, &seen2, &stop2) {
-                say(format_args!("the answers are watched no more: {error:#}"));
+                say(format_args!("reading the answers has stopped: {error:#}"));
             }
         };
         let thread = std::thread::Builder::new().name("watch".into()).spawn(work)?;
@@ -81,8 +81,8 @@ impl Watch {
         })
     }
 
-    /// When the last of these ledgers had decided a request that was appended later than `since` (milliseconds since the Unix
-    /// epoch); none if one of them hasn't yet.
+    /// Returns when the last of these ledgers had decided a request that was appended later than `since` (milliseconds
+    /// since the Unix epoch), or `None` if one of them has not yet.
     pub(super) fn decided(&self, ledgers: impl IntoIterator<Item = i32>, since: i64) -> Option<Instant> {
         let seen = lock(&self.seen);
         let firsts = ledgers.into_iter().map(|ledger| {
@@ -93,17 +93,17 @@ impl Watch {
         firsts.collect::<Option<Vec<Instant>>>()?.into_iter().max()
     }
 
-    /// The same of all ledgers.
+    /// As `decided`, for all ledgers.
     pub(super) fn all_decided(&self, since: i64) -> Option<Instant> {
         self.decided(0..self.ledgers, since)
     }
 
-    /// Of each partition of the answers, the last offset read.
+    /// The last offset read, by partition of the answers.
     pub(super) fn last_offsets(&self) -> HashMap<(String, i32), i64> {
         lock(&self.seen).last.clone()
     }
 
-    /// How many answers and promotions were read.
+    /// Returns the number of answers and promotions read.
     pub(super) fn answers(&self) -> u64 {
         lock(&self.seen).answers
     }
@@ -126,14 +126,14 @@ fn follow(consumer: &BaseConsumer, registry: Arc<dyn Registry>, seen: &Mutex<See
     let mut decoder = Decoder::<Event>::new(registry);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     while !stop.load(Ordering::Relaxed) {
-        // What goes wrong with the brokers is mended by the client itself.
+        // The client recovers from broker errors by itself.
         let Some(Ok(message)) = consumer.poll(POLL) else {
             continue;
         };
         let value = message.payload().unwrap_or_default();
         let event = loop {
             match runtime.block_on(decoder.decode(value)) {
-                // The registry is away.
+                // The registry is down.
                 Err(error) if error.remedy() == Remedy::Retry && !stop.load(Ordering::Relaxed) => {
                     std::thread::sleep(POLL)
                 }

@@ -1,4 +1,4 @@
-//! A database that dies, takes no writes, or keeps its clients waiting.
+//! Faults of the database: it dies, takes no writes, or keeps its clients waiting.
 
 use anyhow::{Context as _, Result};
 use sqlx::Connection as _;
@@ -8,7 +8,7 @@ use super::redis::fill;
 use crate::chaos::scene::Scene;
 use crate::real::{Service, execute};
 
-/// With its children, as when its machine dies.
+/// Kills the server with its children, as when its machine dies.
 pub(super) async fn killed(scene: &mut Scene<'_>) -> Result<()> {
     scene.stage.servers.kill(Service::Postgres)?;
     scene.struck();
@@ -18,7 +18,7 @@ pub(super) async fn killed(scene: &mut Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What doesn't fit into the log of the database makes it panic; it comes up again when there is room.
+/// Fills the disk. The database panics when its log has no room, and restarts when there is room again.
 pub(super) async fn disk_full(scene: &mut Scene<'_>) -> Result<()> {
     let filler = fill(&scene.stage.servers.data(Service::Postgres))?;
     scene.struck();
@@ -29,14 +29,14 @@ pub(super) async fn disk_full(scene: &mut Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-/// As a standby is before it is promoted.
+/// Makes the database read-only, as a standby is before its promotion.
 pub(super) async fn read_only(scene: &mut Scene<'_>) -> Result<()> {
     let superuser = scene.stage.superuser_url();
     execute(&superuser, "ALTER SYSTEM SET default_transaction_read_only = on").await?;
     execute(&superuser, "SELECT pg_reload_conf()").await?;
     scene.struck();
     scene.pause(1_000, 5_000).await;
-    // For one that may write again, these two must be able to.
+    // These two statements need a session that may write.
     let reset = "SET default_transaction_read_only = off; ALTER SYSTEM RESET default_transaction_read_only";
     execute_each(&superuser, reset).await?;
     execute(&superuser, "SELECT pg_reload_conf()").await?;
@@ -53,7 +53,7 @@ pub(super) async fn sessions_ended(scene: &mut Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-/// By somebody who forgets his transaction.
+/// Locks the tables, as a client does that leaves its transaction open.
 pub(super) async fn locked(scene: &mut Scene<'_>) -> Result<()> {
     let mut session = scene.play.installation.database().await?;
     let mut transaction = session.begin().await?;
@@ -66,7 +66,7 @@ pub(super) async fn locked(scene: &mut Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Statements that must not be in one transaction.
+/// Executes statements that must not be in one transaction.
 async fn execute_each(url: &str, statements: &str) -> Result<()> {
     let mut session = PgConnection::connect(url).await?;
     for statement in statements.split(';') {

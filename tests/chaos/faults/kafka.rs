@@ -1,4 +1,4 @@
-//! Brokers that die or stand still: the only one, one of three, the one that coordinates, and one too many.
+//! Faults of brokers, which die or stop: the only one, one of three, a coordinator, and two of three.
 
 use std::time::Duration;
 
@@ -26,13 +26,13 @@ pub(super) async fn one_killed(scene: &mut Scene<'_>) -> Result<()> {
     kill_one(scene, node).await
 }
 
-/// Long enough to be fenced by the controllers, or not.
+/// Stops a broker for long enough that the controllers may fence it.
 pub(super) async fn one_stopped(scene: &mut Scene<'_>) -> Result<()> {
     let node = any(scene);
     stand_still(scene, node, 2_000, 12_000).await
 }
 
-/// Fewer are in sync than a write needs: everything waits.
+/// Kills two of three, so fewer are in sync than a write needs, and everything waits.
 pub(super) async fn two_killed(scene: &mut Scene<'_>) -> Result<()> {
     let spared = any(scene);
     for node in (1..=BROKERS as u16).filter(|node| *node != spared) {
@@ -42,7 +42,8 @@ pub(super) async fn two_killed(scene: &mut Scene<'_>) -> Result<()> {
     start_again(scene).await
 }
 
-/// The worker commits several times a second, so that the broker dies in the middle of a commit or next to one.
+/// Kills the coordinator of a worker that commits several times a second, so the broker dies during a commit or close
+/// to one.
 pub(super) async fn transaction_coordinator_killed(scene: &mut Scene<'_>) -> Result<()> {
     let number = scene.any_worker();
     let id = scene.play.workers[number].transactional_id.clone();
@@ -83,7 +84,7 @@ async fn stand_still(scene: &mut Scene<'_>, node: u16, from_ms: u64, to_ms: u64)
     Ok(())
 }
 
-/// The broker that coordinates what is kept under this id: the leader of its partition of an internal topic.
+/// Returns the broker that coordinates this id: the leader of the id's partition in an internal topic.
 fn leader(scene: &Scene<'_>, topic: &str, id: &str) -> Result<u16> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", scene.play.installation.bootstrap_servers())
@@ -95,7 +96,7 @@ fn leader(scene: &Scene<'_>, topic: &str, id: &str) -> Result<u16> {
     Ok(u16::try_from(found.context("no such partition")?.leader())?)
 }
 
-/// As Java hashes strings; brokers choose the partition of an id by it.
+/// Hashes a string as Java does; brokers use this to choose the partition of an id.
 fn hash(id: &str) -> i32 {
     let hash = id
         .encode_utf16()

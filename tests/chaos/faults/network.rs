@@ -1,4 +1,4 @@
-//! Networks between workers and one kind of server that are slow, cut or half open.
+//! Faults of the network between workers and one kind of server: slow, cut or half open.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::chaos::scene::Scene;
 use crate::chaos::stage::Network;
 use crate::real::{Mode, Proxy};
 
-/// Which ways are meant.
+/// Selects the proxies that a fault affects.
 type Ways = for<'a> fn(&'a Network) -> Vec<&'a Proxy>;
 
 const KAFKA: Ways = |network| network.kafka.iter().collect();
@@ -75,7 +75,7 @@ async fn happen(scene: &mut Scene<'_>, ways: Ways, mode: Mode) -> Result<()> {
     Ok(())
 }
 
-/// The registry is only missed by a worker that starts.
+/// Starts a worker while the network to the registry is broken; no other worker needs the registry.
 async fn without_registry(scene: &mut Scene<'_>, mode: Mode) -> Result<()> {
     set(scene, REGISTRY, mode)?;
     kill_any(scene)?;

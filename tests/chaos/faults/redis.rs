@@ -1,4 +1,4 @@
-//! Ledger stores that die, forget, refuse, or are replaced by others that know less.
+//! Faults of Redis: it dies, loses data, refuses writes, or is replaced by a server that has less.
 
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
@@ -9,10 +9,10 @@ use anyhow::{Context as _, Result};
 use crate::chaos::scene::Scene;
 use crate::real::{Cluster, Service};
 
-/// Where Redis keeps its append-only files.
+/// The folder of Redis's append-only files.
 const FILES: &str = "appendonlydir";
 
-/// Comes back from its append-only file, of which the last second may not have been written.
+/// Kills the server; it comes back from its append-only file, in which the last second may be missing.
 pub(super) async fn killed(scene: &mut Scene<'_>) -> Result<()> {
     scene.stage.servers.kill(Service::Redis)?;
     scene.struck();
@@ -26,7 +26,7 @@ pub(super) async fn killed_and_empty(scene: &mut Scene<'_>) -> Result<()> {
     start_again(scene).await
 }
 
-/// As when a backup is put in place of what was lost.
+/// Kills the server and restores an old snapshot, as from a backup.
 pub(super) async fn killed_and_old(scene: &mut Scene<'_>) -> Result<()> {
     let files = scene.stage.servers.data(Service::Redis).join(FILES);
     let backup = tempfile::tempdir()?;
@@ -79,7 +79,7 @@ async fn set(scene: &Scene<'_>, name: &str, value: &str) -> Result<()> {
     set.query_async::<()>(&mut connection).await.context("CONFIG SET")
 }
 
-/// Redis refuses writes while it can't write its append-only file.
+/// Fills the disk: Redis refuses writes while it can't write its append-only file.
 pub(super) async fn disk_full(scene: &mut Scene<'_>) -> Result<()> {
     let filler = fill(&scene.stage.servers.data(Service::Redis))?;
     scene.struck();
@@ -89,12 +89,12 @@ pub(super) async fn disk_full(scene: &mut Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The master dies after its replica has not heard of it for a while; a proxy leads clients to the replica.
+/// Kills the master after its replica has been cut off for a while; a proxy then leads clients to the replica.
 pub(super) async fn fail_over(scene: &mut Scene<'_>) -> Result<()> {
     fail_over_after_a_lag(scene, true).await
 }
 
-/// The same, but the master only lost touch; whoever is connected to it is cut off.
+/// Fails over in the same way, but the former master lives on; only its connections are cut.
 pub(super) async fn fail_over_beside_the_former(scene: &mut Scene<'_>) -> Result<()> {
     fail_over_after_a_lag(scene, false).await
 }
@@ -108,7 +108,7 @@ async fn fail_over_after_a_lag(scene: &mut Scene<'_>, kill: bool) -> Result<()> 
     scene.pair()?.mend().await
 }
 
-/// Its replica is elected after the cluster's time-out.
+/// Kills a master; its replica is elected after the cluster's time-out.
 pub(super) async fn cluster_master_killed(scene: &mut Scene<'_>) -> Result<()> {
     let master = any_master(scene).await?;
     scene.cluster()?.servers[master].kill();
@@ -117,7 +117,7 @@ pub(super) async fn cluster_master_killed(scene: &mut Scene<'_>) -> Result<()> {
     scene.cluster()?.mend().await
 }
 
-/// It is back before anybody misses it, and its replica follows it into emptiness.
+/// Kills a master that is back, empty, before the cluster notices; its replica then copies the empty state.
 pub(super) async fn cluster_master_empty(scene: &mut Scene<'_>) -> Result<()> {
     let master = any_master(scene).await?;
     scene.cluster()?.servers[master].kill();
@@ -127,7 +127,7 @@ pub(super) async fn cluster_master_empty(scene: &mut Scene<'_>) -> Result<()> {
     scene.cluster()?.mend().await
 }
 
-/// It wakes up after another one was elected.
+/// Stops a master until after its replica was elected.
 pub(super) async fn cluster_master_stopped(scene: &mut Scene<'_>) -> Result<()> {
     let master = any_master(scene).await?;
     scene.cluster()?.servers[master].signal("STOP");
@@ -140,7 +140,7 @@ pub(super) async fn cluster_master_stopped(scene: &mut Scene<'_>) -> Result<()> 
     scene.cluster()?.mend().await
 }
 
-/// Nothing is lost: the replica takes over when it has everything.
+/// Fails over on demand. Nothing is lost: the replica takes over when it has everything.
 pub(super) async fn cluster_fail_over(scene: &mut Scene<'_>) -> Result<()> {
     let master = any_master(scene).await?;
     let replica = scene.cluster()?.replica_of(master).await?;
@@ -151,7 +151,8 @@ pub(super) async fn cluster_fail_over(scene: &mut Scene<'_>) -> Result<()> {
     scene.cluster()?.mend().await
 }
 
-/// A third of the ledgers is gone; the cluster answers nobody until these servers are back, empty.
+/// Kills a master and its replica. A third of the ledgers is gone, and the cluster serves no one until both are back,
+/// empty.
 pub(super) async fn cluster_shard_killed(scene: &mut Scene<'_>) -> Result<()> {
     let master = any_master(scene).await?;
     let replica = scene.cluster()?.replica_of(master).await?;
@@ -171,7 +172,7 @@ async fn any_master(scene: &mut Scene<'_>) -> Result<usize> {
     Ok(*scene.chance.pick(&masters))
 }
 
-/// A file that leaves no room; removed when dropped.
+/// A file that fills a disk; removed when dropped.
 pub(super) struct Filler(PathBuf);
 
 impl Drop for Filler {
@@ -180,12 +181,12 @@ impl Drop for Filler {
     }
 }
 
-/// Fills the disk that a folder is on, which must be a small one.
+/// Fills the disk that a folder is on; it must be a small one.
 pub(super) fn fill(folder: &Path) -> Result<Filler> {
     let path = folder.join("filler");
     let mut file = File::create(&path)?;
     let filler = Filler(path);
-    // The last chunks are small, so that nothing is left.
+    // The last chunks are small, so that no room is left.
     for size in [1 << 20, 1 << 12, 1] {
         let chunk = vec![0; size];
         loop {
@@ -199,7 +200,7 @@ pub(super) fn fill(folder: &Path) -> Result<Filler> {
     Ok(filler)
 }
 
-/// The files of a folder.
+/// Copies the files of a folder.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     for entry in std::fs::read_dir(from)? {
         let entry = entry?;

@@ -1,11 +1,11 @@
-//! Workers that die, or stand still and wake up; and what needs a registry when it is away: a worker that starts.
+//! Faults of workers, which die, or stop and wake up, and a registry that is down while a worker starts.
 
 use anyhow::Result;
 
 use crate::chaos::scene::Scene;
 use crate::real::Service;
 
-/// Kills a worker; the survivor takes over before another one is started.
+/// Kills a worker; the survivor takes over before another worker is started.
 pub(super) async fn killed(scene: &mut Scene<'_>) -> Result<()> {
     kill_any(scene)?;
     scene.struck();
@@ -27,7 +27,7 @@ pub(super) async fn all_killed(scene: &mut Scene<'_>) -> Result<()> {
     Ok(())
 }
 
-/// It wakes up when others have its partitions.
+/// Stops a worker until the others have its partitions.
 pub(super) async fn zombie(scene: &mut Scene<'_>) -> Result<()> {
     stand_still(scene, 7_000, 10_000).await
 }
@@ -66,7 +66,7 @@ pub(super) async fn registry_and_worker_killed(scene: &mut Scene<'_>) -> Result<
     Ok(())
 }
 
-/// Kills some worker, and forgets it.
+/// Kills a random worker and removes it from the list.
 pub(super) fn kill_any(scene: &mut Scene<'_>) -> Result<()> {
     let number = scene.any_worker();
     scene.play.workers.remove(number).worker.kill()
