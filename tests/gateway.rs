@@ -1,4 +1,4 @@
-//! The gateway over in-process parts, asked over HTTP.
+//! Runs the gateway over in-process parts, and queries it over HTTP.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use tokio::time::Instant;
 use crate::memory::World;
 use crate::real::wait_for;
 
-/// Longest wait for anything that does happen.
+/// Longest wait for an expected event.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
 
-/// A gateway and its client.
+/// A gateway and an HTTP client.
 pub struct Gateway {
     http: Client,
-    /// Where it listens.
+    /// The address it listens on.
     pub address: SocketAddr,
-    /// What keeps it from being ready.
+    /// Whether it is ready, and if not, why.
     pub health: Health,
 }
 
@@ -45,7 +45,7 @@ impl Gateway {
         Ok(Self { http, address, health })
     }
 
-    /// Waits until it knows what was there at its start.
+    /// Waits until the gateway has read everything that existed at its start.
     pub async fn up_to_date(&self) -> Result<()> {
         wait_for("the gateway is up to date", PATIENCE, async || {
             Ok(self.health.troubles().is_empty().then_some(()))
@@ -57,18 +57,18 @@ impl Gateway {
         format!("http://{}{path}", self.address)
     }
 
-    /// Asks, and shows whatever the answer is.
+    /// Sends a GET request and returns the response, whatever its status.
     pub async fn get(&self, path: &str) -> Result<Response> {
         Ok(self.http.get(self.url(path)).send().await?)
     }
 
-    /// Asks for an answer of a type.
+    /// Sends a GET request that accepts a content type.
     pub async fn get_as(&self, path: &str, kind: &str) -> Result<Response> {
         let request = self.http.get(self.url(path)).header(header::ACCEPT, kind);
         Ok(request.send().await?)
     }
 
-    /// Asks for what must be there.
+    /// Sends a GET request that must succeed, and returns its JSON.
     pub async fn json(&self, path: &str) -> Result<Value> {
         let response = self.get(path).await?;
         let status = response.status();
@@ -77,10 +77,10 @@ impl Gateway {
         serde_json::from_str(&body).with_context(|| format!("{path}: {body}"))
     }
 
-    /// Asks again and again, until there is an answer that is liked.
+    /// Repeats a GET request until its answer satisfies a condition.
     pub async fn wait(&self, path: &str, is_liked: impl Fn(&Value) -> bool) -> Result<Value> {
         let mut last = Value::Null;
-        let liked = wait_for("the gateway's answer is as it should be", PATIENCE, async || {
+        let liked = wait_for("the gateway's answer satisfies the condition", PATIENCE, async || {
             last = self.get(path).await?.json().await?;
             Ok(is_liked(&last).then(|| last.clone()))
         });
@@ -88,18 +88,18 @@ impl Gateway {
         liked.with_context(|| format!("{path}: {last}"))
     }
 
-    /// Sends a body.
+    /// Posts a body.
     pub async fn post_text(&self, path: &str, kind: &str, body: impl Into<String>) -> Result<Response> {
         let request = self.http.post(self.url(path)).header(header::CONTENT_TYPE, kind);
         Ok(request.body(body.into()).send().await?)
     }
 
-    /// Sends JSON.
+    /// Posts JSON.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Response> {
         self.post_text(path, "application/json", body.to_string()).await
     }
 
-    /// Sends records that are taken, and gives their places.
+    /// Appends records, and returns their partitions and offsets.
     pub async fn append(&self, topic: &str, records: &Value) -> Result<Vec<(i64, i64)>> {
         let response = self.post(&format!("/topics/{topic}"), records).await?;
         let status = response.status();
@@ -111,7 +111,7 @@ impl Gateway {
     }
 }
 
-/// A booking as somebody would write it, on the small train of `plans`.
+/// Returns a booking in JSON on the small train of `plans`.
 pub fn booking(request_id: &str, train_id: &str, date: &str, passengers: usize) -> Value {
     let passenger = |number: usize| json!({ "name": format!("Ada {number}"), "age": 36 });
     json!({
@@ -122,7 +122,7 @@ pub fn booking(request_id: &str, train_id: &str, date: &str, passengers: usize) 
     })
 }
 
-/// The cancellation of such a booking.
+/// Returns the cancellation of such a booking.
 pub fn cancellation(request_id: &str, booking: &Value) -> Value {
     json!({
         "request_id": request_id, "train_id": booking["train_id"], "travel_date": booking["travel_date"],
@@ -130,7 +130,7 @@ pub fn cancellation(request_id: &str, booking: &Value) -> Value {
     })
 }
 
-/// Checks that an answer is a problem of this status whose sentence says all this.
+/// Checks that an answer is a problem with this status whose sentence contains all these words.
 pub async fn problem(response: Response, status: u16, says: &[&str]) -> Result<Value> {
     let found = response.status().as_u16();
     let kind = response.headers().get(header::CONTENT_TYPE).cloned();
@@ -149,7 +149,7 @@ pub async fn problem(response: Response, status: u16, says: &[&str]) -> Result<V
     Ok(body)
 }
 
-/// The data of the next server-sent event that is liked.
+/// Returns the data of the next server-sent event that satisfies a condition.
 pub async fn next_event(
     response: &mut Response,
     buffer: &mut String,

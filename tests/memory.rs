@@ -1,4 +1,4 @@
-//! The whole booking topology over in-process parts: log, ledger store and schema registry.
+//! Runs the whole booking topology over in-process parts: log, ledger store and schema registry.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub struct World {
 }
 
 impl World {
-    /// A world with all topics, in which nothing has happened yet.
+    /// Makes a world with all topics, still empty.
     pub async fn new(partitions: i32) -> Result<World> {
         let log = MemoryLog::new();
         log.create_topics(&specs(&TopicSettings::in_process(partitions)))
@@ -67,7 +67,7 @@ impl World {
         self.send_to(None, command)
     }
 
-    /// Writes a command to a partition of the sender's choice.
+    /// Writes a command to a partition that the sender chooses.
     pub fn send_to(&self, partition: Option<i32>, command: &Command) -> Result<(i32, i64)> {
         let mut value = Vec::new();
         Encoder::new(self.ids).encode(command, &mut value)?;
@@ -111,7 +111,7 @@ impl World {
         Ok((start(&config, &topologies, &services, &health)?, health))
     }
 
-    /// All committed events of a ledger, in order of sequence.
+    /// Returns all committed events of a ledger, in order of sequence.
     pub async fn events(&self, ledger: i32) -> Result<Vec<Event>> {
         let mut decoder = Decoder::<Event>::new(self.registry.clone());
         let mut events = Vec::new();
@@ -133,7 +133,7 @@ impl World {
         Ok(events)
     }
 
-    /// Waits until so many commands have an answer.
+    /// Waits until `count` commands have an answer.
     pub async fn wait_for_answers(&self, count: usize, patience: Duration) -> Result<()> {
         let deadline = tokio::time::Instant::now() + patience;
         loop {

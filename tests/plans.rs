@@ -1,4 +1,4 @@
-//! A small train for tests: five stops, two sleepers, one of them partly for Tatkal.
+//! A small train for tests, with five stops and two sleepers, one of them partly for Tatkal.
 
 use interlock_schemas::{
     Allocation, Berth, Coach, Fare, FareSlab, Layout, PromotionPolicy, Quota, RefundBand, Stop, TrainService,
@@ -7,7 +7,7 @@ use interlock_schemas::{
 /// Seconds between stops.
 const LEG_S: i32 = 3_600;
 
-/// A sleeper that runs on these dates (days since the epoch).
+/// Returns a sleeper that runs on these dates (days since the epoch).
 pub fn sleeper(train_id: &str, running_dates: Vec<i32>) -> TrainService {
     let stop = |(code, number): (&str, i32)| Stop {
         code: code.into(),
@@ -72,7 +72,7 @@ pub fn sleeper(train_id: &str, running_dates: Vec<i32>) -> TrainService {
     }
 }
 
-/// Today and the days after it, by the clock of this machine: what is on sale.
+/// Returns the dates on sale: today and the days after it, by the clock of this machine.
 #[expect(
     clippy::disallowed_methods,
     reason = "a test that sells today must know what today is"

@@ -1,22 +1,22 @@
 //! Whole installations on real servers: the built binary as real processes, killed like real ones.
 //!
-//! | part | what it is |
+//! | part | content |
 //! | --- | --- |
 //! | `services` | Kafka, registry, Redis and database servers of this test binary's own |
 //! | `database` | a new database for each test |
-//! | `redis_servers` | what fails over: a master with a replica that lags, one that sentinels watch, a cluster of six |
+//! | `redis_servers` | servers that fail over: a master with a replica that lags, one that sentinels watch, a cluster of six |
 //! | `proxy` | a network that can be made slow, or cut |
 //! | `process` | children with a deadline, whose output is shown when something fails |
-//! | `installation` | one test's `interlock`: its settings, its commands, its topics as new |
-//! | `worker` | `interlock run`, asked over HTTP how it is |
+//! | `installation` | one test's `interlock`: its settings, its commands, newly created topics |
+//! | `worker` | `interlock run`, observed over HTTP |
 //! | `load` | `interlock loadgen`, one load after another while something else happens |
-//! | `secured` | servers with TLS and passwords, for those who have few rights |
+//! | `secured` | servers with TLS and passwords, and users with few rights |
 //! | `raw_records` | what other clients see: raw records in and out, and the events decoded |
 //! | `sums` | the window tables against the sums over the topics |
 //!
-//! They need the built binary and a database server, and say aloud what they skip where none is named. The names of the
-//! topics are the contract, so the tests of a binary run one after another and delete the topics in between: never on a
-//! Kafka that somebody else started.
+//! The tests need the built binary and a database server; if no server is named, they print what they skip. The names
+//! of the topics are part of the contract, so the tests of a binary run one after another and delete the topics in
+//! between. They never do this on a Kafka that they did not start.
 
 mod database;
 mod installation;
@@ -50,18 +50,18 @@ pub(crate) use services::{may_mount, root};
 pub use sums::Sums;
 pub use worker::Worker;
 
-/// Longest wait for anything that does happen; machines that build and test at the same time are slow.
+/// Longest wait for an expected event; machines that build and test at the same time are slow.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
-/// How often a condition is looked at.
+/// Interval between two checks of a condition.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Says something past the test harness, which would keep it to itself if the test passes.
+/// Prints a message past the test harness, which hides the output of tests that pass.
 pub fn say(what: impl Display) {
     let _ = writeln!(std::io::stderr(), "{what}");
 }
 
-/// Whether the tests with real processes can run; says aloud how to run them if not.
+/// Returns whether the tests with real processes can run; if not, prints how to run them.
 pub fn is_wanted(test: &str) -> bool {
     let wanted = services::named_database().is_some();
     if !wanted {
@@ -73,10 +73,10 @@ pub fn is_wanted(test: &str) -> bool {
     wanted
 }
 
-/// Looks again and again until there is something.
+/// Polls until there is a result.
 ///
 /// # Errors
-/// If there is nothing within the patience, or if looking fails.
+/// If there is no result within the patience, or if polling fails.
 pub async fn wait_for<T>(
     what: &str,
     patience: Duration,

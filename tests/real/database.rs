@@ -1,4 +1,4 @@
-//! A database for each test.
+//! Makes a database for each test.
 
 use anyhow::{Context as _, Result, bail};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
@@ -6,17 +6,17 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
 
 use super::say;
 
-/// A database of one test.
+/// The database of a test; removed when dropped.
 #[derive(Debug)]
 pub(super) struct Database {
     server: String,
     name: String,
-    /// Where it is.
+    /// The address of the database.
     pub(super) url: String,
 }
 
 impl Database {
-    /// An empty one, with TimescaleDB where its server has that and lets us.
+    /// Creates an empty database, with TimescaleDB if the server has it and permits its use.
     pub(super) async fn create(server: &str, name: &str) -> Result<Self> {
         execute(server, &format!("CREATE DATABASE {name}")).await?;
         let url = with_database(server, name)?;
@@ -41,7 +41,7 @@ impl Database {
     }
 }
 
-/// The same server's other database.
+/// Returns the address of another database on the same server.
 fn with_database(server: &str, name: &str) -> Result<String> {
     let (address, query) = server
         .split_once('?')
@@ -59,7 +59,7 @@ async fn connect(url: &str) -> Result<PgConnection> {
     options.connect().await.context("connect to the database")
 }
 
-/// Executes statements as whoever the address names.
+/// Executes statements as the role that the address names.
 pub(crate) async fn execute(url: &str, sql: &str) -> Result<()> {
     let mut connection = connect(url).await?;
     let done = connection.execute(sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))).await;

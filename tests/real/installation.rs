@@ -1,4 +1,4 @@
-//! One test's installation: settings of its own, the topics as new, an empty Redis and a new database.
+//! One test's installation: its own settings, newly created topics, an empty Redis and a new database.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,10 +20,10 @@ use super::services::{Addresses, Servers, Service, root, servers};
 use super::worker::Worker;
 use super::{PATIENCE, is_wanted, say};
 
-/// Ledgers, fewer than in production.
+/// Number of ledgers, fewer than in production.
 const PARTITIONS: i32 = 6;
 
-/// Ports where Prometheus looks for workers.
+/// Ports at which Prometheus scrapes workers.
 const SCRAPED: std::ops::RangeInclusive<u16> = 9464..=9469;
 
 /// An installation on real servers.
@@ -35,14 +35,14 @@ pub struct Installation {
     database: Database,
     name: String,
     calls: AtomicU32,
-    /// Variables beside those that name the servers; they win.
+    /// Variables that override those naming the servers.
     pub(super) settings: Vec<(&'static str, String)>,
 }
 
 /// Runs a scenario in an installation of its own, one at a time in each process.
 ///
 /// # Errors
-/// What the scenario or the set-up said.
+/// The error of the scenario or of the set-up.
 pub async fn in_installation(test: &str, scenario: impl AsyncFnOnce(&Installation) -> Result<()>) -> Result<()> {
     in_turn(test, async || {
         let servers = servers()?;
@@ -56,7 +56,7 @@ pub async fn in_installation(test: &str, scenario: impl AsyncFnOnce(&Installatio
 /// Runs a scenario in an installation whose ledgers are in a master that sentinels watch.
 ///
 /// # Errors
-/// What the scenario or the set-up said.
+/// The error of the scenario or of the set-up.
 pub async fn with_sentinel(
     test: &str,
     scenario: impl AsyncFnOnce(&Installation, &mut Sentinel) -> Result<()>,
@@ -76,7 +76,7 @@ pub async fn with_sentinel(
     .await
 }
 
-/// Runs what a test does when it is its turn, if it can run at all.
+/// Runs a test when its turn comes, if it can run at all.
 pub(super) async fn in_turn(test: &str, scenario: impl AsyncFnOnce() -> Result<()>) -> Result<()> {
     static TURN: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
     if !is_wanted(test) {
@@ -90,7 +90,8 @@ pub(super) async fn in_turn(test: &str, scenario: impl AsyncFnOnce() -> Result<(
 }
 
 impl Installation {
-    /// A new one on these servers, which know of no other; `addresses` may name other ways to them.
+    /// Makes a new installation on these servers, which host no other one. `addresses` may differ from the servers'
+    /// own, for example lead through proxies.
     pub async fn new(test: &str, servers: Arc<Servers>, addresses: Addresses) -> Result<Self> {
         let name = format!("e2e_{test}_{}", std::process::id());
         let installation = Self {
@@ -107,7 +108,7 @@ impl Installation {
         Ok(installation)
     }
 
-    /// Runs a scenario, and clears up after it.
+    /// Runs a scenario and cleans up after it.
     pub(super) async fn carry_out(self, scenario: impl AsyncFnOnce(&Self) -> Result<()>) -> Result<()> {
         let result = scenario(&self).await;
         if result.is_err() {
@@ -117,52 +118,52 @@ impl Installation {
         result
     }
 
-    /// Removes its database; the rest goes with the servers, or with the next one.
+    /// Removes the database; the rest is removed with the servers, or by the next installation.
     pub async fn remove(self) -> Result<()> {
         self.database.remove().await
     }
 
-    /// Where Kafka is.
+    /// Returns the address of Kafka.
     pub fn bootstrap_servers(&self) -> &str {
         &self.addresses.bootstrap_servers
     }
 
-    /// Where the registry is.
+    /// Returns the address of the registry.
     pub fn registry_url(&self) -> &str {
         &self.addresses.registry_url
     }
 
-    /// Where the ledgers are.
+    /// Returns the address of Redis.
     pub fn redis_url(&self) -> &str {
         &self.addresses.redis_url
     }
 
-    /// First part of the groups' and transactional ids' names.
+    /// Returns the prefix of the groups' and transactional ids' names.
     pub fn application_id(&self) -> &str {
         &self.name
     }
 
-    /// Where the window tables are.
+    /// Returns the address of the database with the window tables.
     pub fn database_url(&self) -> &str {
         &self.database.url
     }
 
-    /// A session in the database of the window tables.
+    /// Opens a session in the database of the window tables.
     pub async fn database(&self) -> Result<PgConnection> {
         self.database.connect().await
     }
 
-    /// Number of ledgers.
+    /// Returns the number of ledgers.
     pub const fn partitions(&self) -> i32 {
         PARTITIONS
     }
 
-    /// A folder for files, removed at the end.
+    /// Returns a folder for files, which is removed at the end.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Loses everything that Redis holds.
+    /// Deletes everything in Redis.
     pub async fn flush_redis(&self) -> Result<()> {
         if self.addresses.redis_url.starts_with("redis+sentinel://") {
             // The client library doesn't know such addresses; the servers of [`with_sentinel`] are new.
@@ -190,12 +191,12 @@ impl Installation {
         self.servers.kill(service)
     }
 
-    /// Starts a server again, with the data that it had.
+    /// Starts a server again with its former data.
     pub fn start_service(&self, service: Service) -> Result<()> {
         self.servers.start_again(service)
     }
 
-    /// The binary with this installation's settings.
+    /// Returns a command that runs the binary with this installation's settings.
     pub fn command(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = Command::new(binary()?);
         for (name, _) in std::env::vars_os() {
@@ -205,7 +206,7 @@ impl Installation {
         }
         command
             .args(arguments)
-            // So that no interlock.toml is found.
+            // In this folder the binary finds no interlock.toml.
             .current_dir(self.folder.path())
             .env("INTERLOCK_BOOTSTRAP_SERVERS", &self.addresses.bootstrap_servers)
             .env("INTERLOCK_SCHEMA_REGISTRY_URL", &self.addresses.registry_url)
@@ -216,13 +217,13 @@ impl Installation {
             .env("INTERLOCK_REDIS_CLUSTER", self.addresses.redis_cluster.to_string())
             .env("INTERLOCK_TOPICS_PARTITIONS", PARTITIONS.to_string())
             .env("INTERLOCK_TOPICS_REPLICATION", self.addresses.replication.to_string())
-            // A killed worker's partitions are free again soon.
+            // A short time-out frees a killed worker's partitions soon.
             .env("INTERLOCK_KAFKA_SESSION_TIMEOUT", "4s")
             .envs(self.settings.iter().map(|(name, value)| (name, value)));
         Ok(command)
     }
 
-    /// Calls the binary and waits for its end.
+    /// Runs the binary and waits for its end.
     pub async fn call(&self, arguments: &[&str], patience: Duration) -> Result<Finished> {
         self.spawn(&mut self.command(arguments)?, arguments.first().unwrap_or(&"interlock"))?
             .finish(patience)
@@ -235,12 +236,12 @@ impl Installation {
         Process::start(command, self.folder.path(), &format!("{number:02}-{name}"))
     }
 
-    /// Puts the built-in network on sale for some days; gives the number of trains.
+    /// Puts the built-in network on sale for some days; returns the number of trains.
     pub async fn seed(&self, days: u32) -> Result<u64> {
         self.seed_with(&["--demo"], days).await
     }
 
-    /// Puts a timetable on sale for some days; gives the number of trains.
+    /// Puts a timetable on sale for some days; returns the number of trains.
     pub async fn seed_with(&self, source: &[&str], days: u32) -> Result<u64> {
         let days = days.to_string();
         let arguments = [&["seed", "--json", "--days", &days], source].concat();
@@ -257,9 +258,9 @@ impl Installation {
         Ok(worker)
     }
 
-    /// Starts a worker with other settings, and doesn't wait for it.
+    /// Starts a worker with other settings, without waiting for it.
     pub async fn worker_with(&self, settings: &[(&str, &str)]) -> Result<Worker> {
-        // Where Prometheus looks, if there is room.
+        // A port that Prometheus scrapes, if one is free.
         let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
         let port = SCRAPED.into_iter().find(is_free).unwrap_or(0);
         let mut command = self.command(&["run", "--metrics-listen", &format!("127.0.0.1:{port}")])?;
@@ -267,12 +268,12 @@ impl Installation {
         Worker::new(self.spawn(&mut command, "run")?).await
     }
 
-    /// Sends a burst and waits for its outcomes, as the burst profile mixes them.
+    /// Sends requests of the burst profile and waits for their outcomes.
     pub async fn load(&self, requests: u32) -> Result<super::Outcome> {
         self.start_load(requests, None)?.finish().await
     }
 
-    /// Starts a load, of so many requests per second or all at once.
+    /// Starts a load, at a rate in requests per second or all at once.
     pub fn start_load(&self, requests: u32, rate: Option<u32>) -> Result<Load> {
         let (requests, rate) = (requests.to_string(), rate.map(|rate| rate.to_string()));
         let mut arguments = vec!["loadgen", "--json", "--profile", "burst", "--requests", &requests];
@@ -283,7 +284,7 @@ impl Installation {
         Ok(Load::new(self.spawn(&mut self.command(&arguments)?, "loadgen")?))
     }
 
-    /// Audits everything; all must hold, with nothing left to answer.
+    /// Audits everything; every invariant must hold, and no request may be left without an answer.
     pub async fn audit(&self) -> Result<Value> {
         let finished = self
             .call(&["audit", "--json", "--settled", "--wait", "90"], PATIENCE * 2)
@@ -298,13 +299,13 @@ impl Installation {
         Ok(report)
     }
 
-    /// Keeps the processes' logs, and says where.
+    /// Keeps the processes' logs, and prints where they are.
     pub fn keep_logs(&mut self) {
         self.folder.disable_cleanup(true);
         say(format_args!("all logs are in {}", self.folder.path().display()));
     }
 
-    /// Shows the end of each process' log.
+    /// Prints the end of each process's log.
     pub fn show_logs(&self) {
         let Ok(entries) = std::fs::read_dir(self.folder.path()) else {
             return;
@@ -326,11 +327,11 @@ impl Installation {
     }
 }
 
-/// The binary that `INTERLOCK_TEST_BINARY` names, such as an optimised one; else that which cargo puts two folders above the
-/// tests, where it is not built for the tests of another package.
+/// Returns the binary that `INTERLOCK_TEST_BINARY` names, for example an optimised one. Otherwise returns the one that
+/// cargo puts two folders above the tests; cargo does not build it for the tests of another package.
 ///
 /// # Errors
-/// If it wasn't built.
+/// If the binary is missing.
 pub fn binary() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os("INTERLOCK_TEST_BINARY") {
         return Ok(named.into());
@@ -349,13 +350,14 @@ pub fn binary() -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// The folder of the Warszawska Kolej Dojazdowa's timetable, beside the clone; says aloud if it is absent.
+/// Returns the folder of the Warszawska Kolej Dojazdowa's timetable, which lies beside the clone; prints a message if
+/// it is absent.
 pub fn wkd(test: &str) -> Option<PathBuf> {
     let folder = root().join("../shared/data/gtfs/wkd");
     let found = folder.is_dir().then(|| folder.clone());
     if found.is_none() {
         say(format_args!(
-            "{test} goes without WKD's timetable: {} is absent",
+            "{test} runs without WKD's timetable: {} is absent",
             folder.display()
         ));
     }

@@ -1,4 +1,4 @@
-//! `interlock loadgen` as a process, and what it reports.
+//! Runs `interlock loadgen` as a process and reads its report.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use super::PATIENCE;
 use super::installation::Installation;
 use super::process::Process;
 
-/// A load under way.
+/// A running load.
 #[derive(Debug)]
 pub struct Load {
     process: Process,
 }
 
-/// What became of a load.
+/// The outcomes of a load.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Requests sent, each answered.
+    /// Requests sent; each was answered.
     pub requests: u64,
     /// Bookings confirmed at once.
     pub confirmed: u64,
@@ -26,7 +26,7 @@ pub struct Outcome {
     pub promoted: u64,
     /// Cancellations carried out.
     pub cancelled: u64,
-    /// Answers given again.
+    /// Repeated answers.
     pub replays: u64,
 }
 
@@ -35,12 +35,12 @@ impl Load {
         Self { process }
     }
 
-    /// Whether it still sends or waits.
+    /// Returns whether the load still sends or waits.
     pub fn is_running(&mut self) -> Result<bool> {
         self.process.is_running()
     }
 
-    /// Waits for its end: every request must have its answer.
+    /// Waits for the end of the load: every request must have its answer.
     pub async fn finish(self) -> Result<Outcome> {
         let finished = self.process.finish(PATIENCE * 3).await?;
         let report = finished.json()?;
@@ -60,7 +60,8 @@ impl Load {
 }
 
 impl Outcome {
-    /// The canonical mix: more than half confirmed, and promotions, cancellations and replays among the outcomes.
+    /// Checks for the canonical mix: more than half confirmed, and promotions, cancellations and replays among the
+    /// outcomes.
     pub fn check_mix(&self) -> Result<()> {
         ensure!(
             self.confirmed * 2 > self.requests && self.promoted > 0 && self.cancelled > 0 && self.replays > 0,
@@ -71,8 +72,8 @@ impl Outcome {
 }
 
 impl Installation {
-    /// Loads one after another, at this rate, while something happens to the workers; ends when that has happened and the
-    /// load under way is answered.
+    /// Runs one load after another at this rate while an event happens to the workers. Ends when the event is over and
+    /// the running load is answered.
     pub async fn under_load<T>(&self, rate: u32, event: impl Future<Output = Result<T>>) -> Result<T> {
         let mut event = std::pin::pin!(event);
         let mut load = self.start_load(rate * 10, Some(rate))?;

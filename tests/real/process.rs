@@ -1,4 +1,4 @@
-//! Child processes with a deadline. Their output goes to files: a full pipe would stop them.
+//! Runs child processes with a deadline. Their output goes to files, as a full pipe would stop them.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use super::{services, wait_for};
 
-/// Lines of a log that are shown.
+/// Number of lines of a log to show.
 const SHOWN: usize = 25;
 
-/// A child; killed when dropped.
+/// A child process; killed when dropped.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -22,16 +22,16 @@ pub struct Process {
     error: PathBuf,
 }
 
-/// How a child ended.
+/// The result of a child process.
 #[derive(Debug)]
 pub struct Finished {
-    /// What was called.
+    /// Name of the process.
     pub name: String,
-    /// Its exit status; none if a signal ended it.
+    /// The exit status; none if a signal ended the process.
     pub status: Option<i32>,
-    /// Its standard output.
+    /// The standard output.
     pub out: String,
-    /// Its standard error.
+    /// The standard error.
     pub error: String,
 }
 
@@ -53,25 +53,25 @@ impl Process {
         })
     }
 
-    /// The number of the process.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// What it has said on standard error so far.
+    /// Returns the standard error so far.
     pub fn log(&self) -> String {
         read(&self.error)
     }
 
-    /// The end of its log, for the message of a failure.
+    /// Returns the end of the log, for the message of a failure.
     pub fn tail(&self) -> String {
         let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         let shown = lines[lines.len().saturating_sub(SHOWN)..].join("\n  ");
-        format!("the end of what {} said:\n  {shown}\n", self.name)
+        format!("the end of the log of {}:\n  {shown}\n", self.name)
     }
 
-    /// Whether it is still there.
+    /// Returns whether the process is still running.
     pub fn is_running(&mut self) -> Result<bool> {
         Ok(self.exit()?.is_none())
     }
@@ -85,14 +85,14 @@ impl Process {
         services::signal(self.id(), name).with_context(|| self.name.clone())
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Sends SIGKILL and waits until the process is gone.
     pub fn kill(&mut self) -> Result<()> {
         self.child.kill().with_context(|| format!("kill {}", self.name))?;
         self.child.wait().with_context(|| format!("wait for {}", self.name))?;
         Ok(())
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     pub async fn finish(mut self, patience: Duration) -> Result<Finished> {
         let what = format!("{} ends", self.name);
         let ended = wait_for(&what, patience, async || self.exit()).await;
@@ -110,14 +110,14 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Fails where it has ended already.
+        // Fails if the process has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
 impl Finished {
-    /// The output, of a command that had to succeed.
+    /// Returns the output of a command that had to succeed.
     pub fn success(self) -> Result<String> {
         if self.status != Some(0) {
             bail!(
@@ -131,7 +131,7 @@ impl Finished {
         Ok(self.out)
     }
 
-    /// The output as JSON, whatever the exit status.
+    /// Returns the output as JSON, whatever the exit status.
     pub fn json(&self) -> Result<Value> {
         serde_json::from_str(&self.out)
             .with_context(|| format!("{} printed no JSON:\n{}{}", self.name, self.out, self.error))

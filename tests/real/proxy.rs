@@ -1,4 +1,4 @@
-//! A network between a client and a server that can be made slow, cut, or swallow everything.
+//! A network between a client and a server that can be slowed down, cut, or made to swallow everything.
 //!
 //! ```text
 //! client ──> Proxy ──> server          Mode::Pass      at once
@@ -8,7 +8,7 @@
 //!                                                      dead for ever, as behind a router that has forgotten them
 //! ```
 //!
-//! It has a thread of its own, so that it goes on while a test waits for something else.
+//! The proxy has a thread of its own, so that it works while a test waits for something else.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,25 +20,25 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
-/// Bytes that are read at once.
+/// Largest number of bytes in one read.
 const CHUNK: usize = 64 * 1024;
-/// Chunks under way in each direction; beyond it the sender waits.
+/// Chunks in flight in each direction; beyond this number the sender waits.
 const UNDER_WAY: usize = 256;
 
-/// What a network does.
+/// The behaviour of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Passes everything on.
     Pass,
-    /// Passes everything on, so much later.
+    /// Passes everything on after this delay.
     Slow(Duration),
     /// Closes connections.
     Cut,
-    /// Says nothing any more.
+    /// Keeps connections open but passes nothing on.
     HalfOpen,
 }
 
-/// What holds now.
+/// The current rules.
 #[derive(Clone, Copy, Debug)]
 struct Rules {
     mode: Mode,
@@ -49,7 +49,7 @@ struct Rules {
     dead_below: u64,
 }
 
-/// A proxy; everything ends when it is dropped.
+/// A proxy; its connections end when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
@@ -70,7 +70,7 @@ impl Proxy {
             closed_below: 0,
             dead_below: 0,
         });
-        // Few proxies live as long as the process.
+        // The leak is small: a process makes few proxies.
         let next: &'static AtomicU64 = Box::leak(Box::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let serve = async move {
@@ -84,19 +84,19 @@ impl Proxy {
         Ok(Self { port, rules, next })
     }
 
-    /// Where clients connect.
+    /// Returns the port that clients connect to.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// Changes what the network does, from now on.
+    /// Changes the behaviour of the network.
     pub fn set(&self, mode: Mode) {
         let next = self.next.load(Ordering::SeqCst);
         self.rules.send_modify(|rules| {
             match mode {
                 Mode::Cut => rules.closed_below = next,
                 Mode::HalfOpen => rules.dead_below = u64::MAX,
-                // Those accepted meanwhile were never connected to anything.
+                // Connections accepted meanwhile were never connected to the server.
                 Mode::Pass | Mode::Slow(_) if rules.mode == Mode::HalfOpen => rules.dead_below = next,
                 Mode::Pass | Mode::Slow(_) => {}
             }
@@ -104,7 +104,7 @@ impl Proxy {
         });
     }
 
-    /// Leads to another server of this machine from now on, and closes connections to the former one.
+    /// Switches to another server of this machine, and closes connections to the former one.
     pub fn lead_to(&self, server_port: u16) {
         let next = self.next.load(Ordering::SeqCst);
         self.rules.send_modify(|rules| {
@@ -118,7 +118,7 @@ fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))
 }
 
-/// Serves until nobody holds the proxy any more.
+/// Serves until the proxy is dropped.
 async fn accept(listener: &TcpListener, rules: &watch::Receiver<Rules>, next: &'static AtomicU64) {
     let mut ended = rules.clone();
     let until_dropped = async move { while ended.changed().await.is_ok() {} };
@@ -134,7 +134,7 @@ async fn accept(listener: &TcpListener, rules: &watch::Receiver<Rules>, next: &'
     }
 }
 
-/// One client's connection, until an end closes or the rules say so.
+/// Serves one client's connection until either end or the rules close it.
 async fn connection(client: TcpStream, number: u64, rules: watch::Receiver<Rules>) {
     let Rules { mode, server, .. } = *rules.borrow();
     if mode == Mode::Cut {
@@ -143,7 +143,7 @@ async fn connection(client: TcpStream, number: u64, rules: watch::Receiver<Rules
     let mut watched = rules.clone();
     let closed = async move {
         let is_closed = |rules: &Rules| number < rules.closed_below;
-        // Without a proxy nobody says so any more, but the connections end all the same.
+        // Once the proxy is dropped the rules no longer change, but the connections end too.
         let _ = watched.wait_for(is_closed).await;
     };
     let passing = async {
@@ -167,7 +167,7 @@ async fn connection(client: TcpStream, number: u64, rules: watch::Receiver<Rules
     }
 }
 
-/// Reads until the client has had enough.
+/// Reads until the client closes.
 async fn swallow(mut client: TcpStream) {
     let mut buffer = vec![0; CHUNK];
     while client.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
@@ -206,7 +206,7 @@ async fn carry(
             }
         }
     };
-    // What was read before the end is still written: `read` has dropped the sender by then.
+    // Bytes that were read before the end are still written: `read` has dropped the sender by then.
     let read = async {
         read.await;
         std::future::pending::<()>().await;

@@ -1,4 +1,4 @@
-//! The topics as other clients see them.
+//! Reads and writes the topics as other clients do.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use rdkafka::producer::{FutureProducer, FutureRecord};
 use super::installation::Installation;
 use super::{PATIENCE, wait_for};
 
-/// A record as bytes.
+/// A record to write, as bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Raw {
-    /// Where to put it; by the key's hash if none is given.
+    /// The partition; by the key's hash if there is none.
     pub partition: Option<i32>,
     /// Its key.
     pub key: Option<Vec<u8>>,
@@ -30,14 +30,14 @@ pub struct Raw {
     pub value: Option<Vec<u8>>,
     /// Its headers.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// What the producer's clock says, in milliseconds since the Unix epoch.
+    /// The time of the producer's clock, in milliseconds since the Unix epoch.
     pub timestamp: Option<i64>,
 }
 
-/// A record as it was read.
+/// A record that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// The partition it lay in.
+    /// The partition that it was read from.
     pub partition: i32,
     /// Its offset.
     pub offset: i64,
@@ -76,7 +76,7 @@ impl Installation {
         client
     }
 
-    /// Every topic of the contract is gone afterwards.
+    /// Removes every topic of the contract.
     pub(super) async fn remove_topics(&self) -> Result<()> {
         let admin: AdminClient<DefaultClientContext> = self.client().create()?;
         let names: Vec<String> = topics::TOPICS
@@ -96,17 +96,17 @@ impl Installation {
         .await
     }
 
-    /// Writes a record to `booking-requests`; gives its partition and offset.
+    /// Writes a record to `booking-requests`; returns its partition and offset.
     pub async fn produce(&self, raw: &Raw) -> Result<(i32, i64)> {
         let places = self.produce_all(std::slice::from_ref(raw)).await?;
         places.first().copied().context("no place")
     }
 
-    /// Writes records to `booking-requests` as fast as that goes; gives their partitions and offsets.
+    /// Writes records to `booking-requests` as fast as possible; returns their partitions and offsets.
     pub async fn produce_all(&self, raws: &[Raw]) -> Result<Vec<(i32, i64)>> {
         let mut client = self.client();
         client.set("partitioner", "murmur2_random");
-        // What compresses well may be longer than the broker's limit.
+        // A record that compresses well may be longer than the broker's limit.
         client
             .set("compression.type", "lz4")
             .set("message.max.bytes", "100000000");
@@ -117,7 +117,7 @@ impl Installation {
             anyhow::Ok((delivery.partition, delivery.offset))
         };
         let mut places = Vec::with_capacity(raws.len());
-        // As many at a time as the client's queue takes.
+        // The client's queue takes this many records at a time.
         for some in raws.chunks(10_000) {
             places.extend(futures::future::try_join_all(some.iter().map(send)).await?);
         }
@@ -131,7 +131,7 @@ impl Installation {
         })?)
     }
 
-    /// The committed records of a topic, in order within each partition.
+    /// Returns the committed records of a topic, in order within each partition.
     pub async fn read(&self, topic: &str) -> Result<Vec<Read>> {
         let log = self.log()?;
         let mut read = Vec::new();
@@ -154,21 +154,21 @@ impl Installation {
         Ok(read)
     }
 
-    /// A client of the registry, and the contract's ids there.
+    /// Returns a client of the registry, and the contract's ids there.
     pub async fn registry(&self) -> Result<(Arc<dyn Registry>, Ids)> {
         let registry: Arc<dyn Registry> = Arc::new(ConfluentRegistry::new(RegistrySettings::new(self.registry_url()))?);
         let ids = register_all(&*registry, &topics::contract()).await?;
         Ok((registry, ids))
     }
 
-    /// All committed events.
+    /// Returns all committed events.
     pub async fn events(&self) -> Result<Vec<Event>> {
         let mut events = Vec::new();
         self.each_event(|event| events.push(event)).await?;
         Ok(events)
     }
 
-    /// All committed events, one after the other; they need not fit into memory.
+    /// Visits all committed events, one after the other; they need not fit into memory.
     pub async fn each_event(&self, mut what: impl FnMut(Event)) -> Result<()> {
         let (log, mut decoder) = (self.log()?, Decoder::<Event>::new(self.registry().await?.0));
         for topic in topics::EVENTS {
@@ -181,7 +181,7 @@ impl Installation {
         Ok(())
     }
 
-    /// Plans on sale.
+    /// Returns the plans on sale.
     pub async fn plans(&self) -> Result<Vec<TrainService>> {
         let (log, mut decoder) = (self.log()?, Decoder::<TrainService>::new(self.registry().await?.0));
         let mut plans = Vec::new();
@@ -195,7 +195,7 @@ impl Installation {
     }
 }
 
-/// Everything committed up to where the partition ends now.
+/// Reads everything committed up to the partition's present end.
 async fn read_partition(log: &KafkaLog, source: &TopicPartition) -> Result<Vec<Record>> {
     let (low, high) = log.watermarks(source).await?;
     let mut records = Vec::new();

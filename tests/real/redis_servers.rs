@@ -1,5 +1,5 @@
-//! Redis servers that fail over, for the ledgers of an installation. They persist nothing: what is killed comes back empty,
-//! and lives on only in its replica.
+//! Redis servers that fail over, for the ledgers of an installation. They persist nothing: a killed server comes back
+//! empty, and its data live on only in its replica.
 
 use std::time::Duration;
 
@@ -22,21 +22,21 @@ use server::Server;
 pub(crate) use six::Cluster;
 use watched::Watched;
 
-/// A master and a replica, which change roles when somebody says so. Clients and the replica come to the master through
-/// proxies, so that the one can be led elsewhere and the other can lag.
+/// A master and a replica, which change roles on demand. Clients and the replica reach the master through proxies, so
+/// that clients can be led elsewhere and the replica can be made to lag.
 pub(crate) struct Pair {
     servers: [Server; 2],
-    /// Which one is the master.
+    /// Index of the master.
     master: usize,
-    /// Where clients connect.
+    /// The proxy that clients connect to.
     front: Proxy,
-    /// The replica's way to its master.
+    /// The proxy between the replica and its master.
     link: Proxy,
 }
 
 impl Pair {
     pub(crate) async fn start() -> Result<Self> {
-        // The replica shall be in step again at once.
+        // The replica must be in step again at once.
         let settings = ["--repl-diskless-sync-delay", "0"];
         let servers = [Server::start(&settings).await, Server::start(&settings).await];
         let (front, link) = (Proxy::start(servers[0].port)?, Proxy::start(servers[0].port)?);
@@ -50,7 +50,7 @@ impl Pair {
         Ok(pair)
     }
 
-    /// Where clients connect.
+    /// Returns the proxy that clients connect to.
     pub(crate) fn front(&self) -> &Proxy {
         &self.front
     }
@@ -60,12 +60,12 @@ impl Pair {
         &self.servers[self.master]
     }
 
-    /// From now on the replica hears nothing of its master.
+    /// Cuts the replica off from its master.
     pub(crate) fn lag(&self) {
         self.link.set(Mode::Cut);
     }
 
-    /// Kills the master, or leaves it to itself, and makes the replica the master.
+    /// Kills the master, or leaves it running, and makes the replica the master.
     pub(crate) async fn fail_over(&mut self, kill: bool) -> Result<()> {
         let former = self.master;
         let replica = &self.servers[1 - former];
@@ -82,7 +82,7 @@ impl Pair {
         Ok(())
     }
 
-    /// Makes the former master, which is started again if it was killed, a replica that is in step.
+    /// Makes the former master a replica that is in step; starts it again if it was killed.
     pub(crate) async fn mend(&mut self) -> Result<()> {
         let replica = 1 - self.master;
         if self.servers[replica].command::<()>("PING").await.is_err() {
@@ -138,9 +138,9 @@ impl Sentinel {
     }
 }
 
-/// What the servers of a cluster are at present.
+/// The present roles of a cluster's servers.
 impl Cluster {
-    /// The addresses of all, as workers are told.
+    /// Returns all addresses, as in the workers' settings.
     pub(crate) fn urls(&self) -> String {
         let urls: Vec<String> = self.servers.iter().map(Server::url).collect();
         urls.join(",")
@@ -159,7 +159,7 @@ impl Cluster {
         masters
     }
 
-    /// The replica of a master.
+    /// Returns the replica of a master.
     pub(crate) async fn replica_of(&self, master: usize) -> Result<usize> {
         let port = self.servers[master].port;
         for (number, server) in self.servers.iter().enumerate() {
@@ -171,7 +171,7 @@ impl Cluster {
         anyhow::bail!("nobody follows the master on port {port}")
     }
 
-    /// Starts again what was killed, and waits until there are three masters, each with a replica that is in step.
+    /// Starts killed servers again, and waits until there are three masters, each with a replica that is in step.
     pub(crate) async fn mend(&mut self) -> Result<()> {
         for server in &mut self.servers {
             if server.command::<()>("PING").await.is_err() {
@@ -194,6 +194,6 @@ impl Cluster {
         tokio::time::timeout(PATIENCE, whole).await.context("the cluster")?
     }
 
-    /// How long a master is missed before another takes its place.
+    /// How long a master must be unreachable before its replica takes over.
     pub(crate) const NODE_TIMEOUT: Duration = Duration::from_secs(2);
 }

@@ -1,4 +1,4 @@
-//! An installation in which every server is secured, and whoever uses it has no more rights than he needs.
+//! An installation in which every server is secured and every user has only the rights that are needed.
 //!
 //! | who | Kafka | Redis | database | registry |
 //! | --- | --- | --- | --- | --- |
@@ -6,7 +6,7 @@
 //! | worker: `run` | TLS, SCRAM | `interlock` | `interlock_worker` | password |
 //! | operator: `loadgen`, `audit`, … | TLS, client certificate | `interlock` | `interlock_reader` | token |
 //!
-//! What is granted is what `deploy/` grants and docs/operating.md describes.
+//! The rights are those that `deploy/` grants and docs/operating.md describes.
 
 mod certificates;
 mod secrets;
@@ -26,7 +26,7 @@ pub use secrets::Secrets;
 /// Variables and their values.
 pub type Settings = Vec<(&'static str, String)>;
 
-/// What is needed to get in.
+/// The credentials of all users.
 #[derive(Debug)]
 pub struct Secured {
     servers: &'static SecuredServers,
@@ -34,10 +34,10 @@ pub struct Secured {
     namespace: String,
 }
 
-/// Runs a scenario in an installation of its own on secured servers; unless told otherwise, its commands are the operator's.
+/// Runs a scenario in an installation of its own on secured servers. By default its commands run as the operator.
 ///
 /// # Errors
-/// What the scenario or the set-up said.
+/// The error of the scenario or of the set-up.
 pub async fn in_secured_installation(
     test: &str,
     scenario: impl AsyncFnOnce(&Installation, &Secured) -> Result<()>,
@@ -62,7 +62,7 @@ pub async fn in_secured_installation(
 }
 
 impl Secured {
-    /// The rights that `deploy/` grants, and passwords.
+    /// Grants the rights of `deploy/`, and sets passwords.
     async fn grant(&self, installation: &Installation) -> Result<()> {
         let users = std::fs::read_to_string(root().join("deploy/redis/users.acl"))?;
         let password = format!(">{}", self.secrets().of("redis"));
@@ -90,17 +90,17 @@ impl Secured {
         Ok(())
     }
 
-    /// Every secret.
+    /// Returns all secrets.
     pub fn secrets(&self) -> &Secrets {
         &self.servers.secrets
     }
 
-    /// The certificates.
+    /// Returns the certificates.
     pub fn certificates(&self) -> &Certificates {
         &self.servers.certificates
     }
 
-    /// Makes topics and tables.
+    /// Returns the settings of the deployer, who creates topics and tables.
     pub fn deployer(&self) -> Result<Settings> {
         let mut settings = self.scram("deployer")?;
         settings.extend(self.registry_by_password());
@@ -109,7 +109,7 @@ impl Secured {
         Ok(settings)
     }
 
-    /// Works.
+    /// Returns the settings of a worker.
     pub fn worker(&self) -> Result<Settings> {
         let mut settings = self.scram("worker")?;
         settings.extend(self.registry_by_password());
@@ -120,7 +120,7 @@ impl Secured {
         Ok(settings)
     }
 
-    /// Sends requests, and looks.
+    /// Returns the settings of the operator, who sends requests and reads.
     pub fn operator(&self) -> Result<Settings> {
         let certificates = self.certificates();
         let properties = format!(
@@ -147,12 +147,12 @@ impl Secured {
         Ok(settings)
     }
 
-    /// Kafka for those who show a certificate.
+    /// Returns Kafka's address for clients with a certificate.
     pub fn kafka_mutual(&self) -> String {
         format!("127.0.0.1:{}", self.servers.entrances.kafka_mutual)
     }
 
-    /// Kafka, with a certificate that has expired.
+    /// Returns the address at which Kafka shows an expired certificate.
     pub fn kafka_expired(&self) -> String {
         format!("127.0.0.1:{}", self.servers.entrances.kafka_expired)
     }
@@ -182,7 +182,7 @@ impl Secured {
         format!("https://localhost:{}/apis/ccompat/v7", self.servers.entrances.registry)
     }
 
-    /// The registry, with a certificate that has expired.
+    /// Returns the address at which the registry shows an expired certificate.
     pub fn registry_expired(&self) -> String {
         format!(
             "https://localhost:{}/apis/ccompat/v7",
@@ -216,7 +216,7 @@ impl Secured {
         ]
     }
 
-    /// Redis, under this password.
+    /// Returns Redis's address with this password.
     pub fn redis_url(&self, password: &str) -> String {
         format!(
             "rediss://interlock:{password}@localhost:{}",
@@ -230,7 +230,7 @@ impl Secured {
         Ok(vec![("INTERLOCK_DATABASE_URL_FILE", file)])
     }
 
-    /// The database, under this role and password, trusting this authority.
+    /// Returns the database's address for this role and password, trusting this authority.
     pub fn database_url(&self, role: &str, password: &str, authority: &str) -> String {
         format!(
             "postgres://interlock_{role}:{password}@localhost:{}/{}?sslmode=verify-full&sslrootcert={}",
@@ -240,7 +240,7 @@ impl Secured {
         )
     }
 
-    /// What Redis and PostgreSQL show from now on: `server`, or `expired`.
+    /// Makes Redis and PostgreSQL show another certificate: `server` or `expired`.
     pub async fn show_certificate(&self, installation: &Installation, name: &str) -> Result<()> {
         let certificates = self.certificates();
         let mut set = redis::cmd("CONFIG");

@@ -1,6 +1,6 @@
-//! Servers of this test binary's own, started by `scripts/services` on free ports and stopped by a watchdog when they are
-//! dropped or the binary ends, however it ends. Where the database server isn't one of them, it is the one that is named, with
-//! a new database for each test.
+//! Servers of this test binary, started by `scripts/services` on free ports. A watchdog stops them when they are
+//! dropped or the binary ends, however it ends. If the database server isn't one of them, the tests use the one that
+//! the environment names, with a new database for each test.
 
 use std::io::Write as _;
 use std::net::TcpListener;
@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::say;
 
-/// Services and the variables that would name somebody else's.
+/// The variables that would name servers of someone else.
 const THEIRS: [&str; 10] = [
     "INTERLOCK_BOOTSTRAP_SERVERS",
     "INTERLOCK_SCHEMA_REGISTRY_URL",
@@ -28,10 +28,10 @@ const THEIRS: [&str; 10] = [
     "INTERLOCK_SERVICES",
 ];
 
-/// Attempts to start a service again.
+/// Largest number of attempts to start a service again.
 const STARTS: u32 = 4;
 
-/// The database server that the environment names.
+/// Returns the database server that the environment names.
 pub(super) fn named_database() -> Option<String> {
     std::env::var("INTERLOCK_DATABASE_URL")
         .ok()
@@ -43,7 +43,7 @@ pub(super) fn named_database() -> Option<String> {
 pub enum Service {
     /// The brokers.
     Kafka,
-    /// The ledgers' store.
+    /// The store of the ledgers.
     Redis,
     /// The schema registry.
     Registry,
@@ -61,7 +61,7 @@ impl Service {
         }
     }
 
-    /// Where `scripts/services` keeps the number of its process; of several brokers the first.
+    /// Returns the name under which `scripts/services` keeps the process id; of several brokers, that of the first.
     const fn process(self) -> &'static str {
         match self {
             Service::Kafka => "kafka-1",
@@ -72,22 +72,22 @@ impl Service {
     }
 }
 
-/// Which servers there are to be.
+/// The servers to start.
 #[derive(Clone, Debug)]
 pub struct Wanted {
-    /// All that are started.
+    /// The services to start.
     pub services: Vec<Service>,
-    /// 1 or 3.
+    /// Number of brokers, 1 or 3.
     pub brokers: u16,
-    /// Ports of proxies before the brokers, which lead to [`proxied_port`].
+    /// Ports of proxies in front of the brokers, which lead to [`proxied_port`].
     pub kafka_proxies: Vec<u16>,
-    /// The port of the first broker, where proxies must know it; else any.
+    /// The port of the first broker, if proxies must know it; otherwise any.
     pub kafka_port: Option<u16>,
-    /// A file of further lines for the brokers' settings.
+    /// A file with more lines for the brokers' settings.
     pub kafka_extra: Option<PathBuf>,
-    /// Their folder, where it holds something before they start; it is removed with them.
+    /// The folder of the servers, if it must contain files before they start; it is removed with them.
     pub state: Option<PathBuf>,
-    /// Services whose data lie on a disk of so many megabytes, which can be filled.
+    /// Services whose data lie on a small disk that can be filled, and its size in megabytes.
     pub small_disks: Vec<(Service, u32)>,
 }
 
@@ -105,20 +105,20 @@ impl Default for Wanted {
     }
 }
 
-/// The addresses that an installation is told.
+/// The addresses in an installation's settings.
 #[derive(Clone, Debug)]
 pub struct Addresses {
-    /// Where Kafka is.
+    /// Address of Kafka.
     pub bootstrap_servers: String,
     /// Copies of each topic.
     pub replication: u16,
-    /// Where the registry is.
+    /// Address of the registry.
     pub registry_url: String,
-    /// Where the ledgers are.
+    /// Address of Redis.
     pub redis_url: String,
-    /// Whether that is a cluster.
+    /// True if Redis is a cluster.
     pub redis_cluster: bool,
-    /// A database in which others can be made.
+    /// Address of a database from which others can be created.
     pub database_url: String,
 }
 
@@ -126,15 +126,15 @@ pub struct Addresses {
 #[derive(Debug)]
 pub struct Servers {
     state: PathBuf,
-    /// Where they listen, as variables for `scripts/services` and for `interlock`.
+    /// The addresses, as variables for `scripts/services` and for `interlock`.
     variables: Vec<(&'static str, String)>,
     wanted: Wanted,
     addresses: Addresses,
-    /// Stops the servers when its input ends: with this value, or with this process.
+    /// Stops the servers when its input ends, which is when this value is dropped or this process ends.
     watchdog: Child,
 }
 
-/// The servers of this process, started on first use.
+/// Returns the servers of this process, which are started on first use.
 pub(super) fn servers() -> Result<Arc<Servers>> {
     static SERVERS: OnceLock<Result<Arc<Servers>, String>> = OnceLock::new();
     let start = || Servers::start(Wanted::default());
@@ -143,7 +143,7 @@ pub(super) fn servers() -> Result<Arc<Servers>> {
 }
 
 impl Servers {
-    /// Starts them, and waits until they answer.
+    /// Starts the servers, and waits until they answer.
     pub fn start(wanted: Wanted) -> Result<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -192,17 +192,17 @@ impl Servers {
         Ok(servers)
     }
 
-    /// Where they are.
+    /// Returns the servers' addresses.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// The folder of a server's data.
+    /// Returns the folder of a server's data.
     pub fn data(&self, service: Service) -> PathBuf {
         self.state.join(service.name())
     }
 
-    /// `scripts/services COMMAND NAMES...` for these servers.
+    /// Runs `scripts/services COMMAND NAMES...` for these servers.
     fn call(&self, command: &str, names: &[&str]) -> Result<()> {
         let mut call = script(&self.state, &self.variables);
         let output = call.arg(command).args(names).stdin(Stdio::null()).output();
@@ -217,13 +217,13 @@ impl Servers {
         Ok(())
     }
 
-    /// Starts what doesn't run of a service, with the data that it had; more than once where it gives up, as whoever looks
-    /// after servers does. (The registry waits five seconds for its own database, which a busy machine may not give it.)
+    /// Starts a service's stopped processes again, with their data. If a start fails, tries again, as an operator
+    /// would. (The registry gives up if its own database takes more than five seconds, as it may on a busy machine.)
     pub fn start_again(&self, service: Service) -> Result<()> {
         for _ in 1..STARTS {
             match self.call("start", &[service.name()]) {
                 Ok(()) => return Ok(()),
-                Err(error) => say(format_args!("once more: {error:#}")),
+                Err(error) => say(format_args!("trying again: {error:#}")),
             }
         }
         self.call("start", &[service.name()])
@@ -234,13 +234,13 @@ impl Servers {
         self.call("stop", &[service.name()])
     }
 
-    /// SIGKILL, as when its machine dies: its children go with it.
+    /// Sends SIGKILL to a server and its children, as when its machine dies.
     pub fn kill(&self, service: Service) -> Result<()> {
         let id = self.id(service.process())?;
         let mut all = vec![id];
         all.extend(children(id)?);
         for id in all {
-            // A child may have noticed and gone.
+            // A child may have noticed and ended already.
             let _ = signal(id, "KILL");
         }
         wait_until_dead(id)
@@ -256,7 +256,7 @@ impl Servers {
         signal(self.id(&format!("kafka-{node}"))?, name)
     }
 
-    /// The number of the process that `scripts/services` started under this name.
+    /// Returns the id of the process that `scripts/services` started under this name.
     fn id(&self, process: &str) -> Result<u32> {
         let file = self.state.join(format!("run/{process}.pid"));
         let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
@@ -284,7 +284,7 @@ fn children(id: u32) -> Result<Vec<u32>> {
     listed.split_whitespace().map(|id| Ok(id.parse()?)).collect()
 }
 
-/// A killed process is gone only when the system has noticed.
+/// Waits until the system has removed a killed process.
 fn wait_until_dead(id: u32) -> Result<()> {
     let deadline = Instant::now() + Duration::from_secs(10);
     let runs = || {
@@ -299,7 +299,8 @@ fn wait_until_dead(id: u32) -> Result<()> {
     Ok(())
 }
 
-/// A port for the first of so many brokers: the others, their controllers and where they expect proxies lie above it.
+/// Returns a port for the first of several brokers. The ports of the others, of their controllers and of the listeners
+/// behind proxies lie above it.
 pub fn free_kafka_port(brokers: u16) -> Result<u16> {
     let above = [0, 100, 200].into_iter();
     let above: Vec<u16> = above
@@ -308,12 +309,12 @@ pub fn free_kafka_port(brokers: u16) -> Result<u16> {
     free_port(&above)
 }
 
-/// Where a broker, counted from 0, expects the proxy before it.
+/// Returns the port at which a broker, counted from 0, listens for its proxy.
 pub const fn proxied_port(kafka_port: u16, node: u16) -> u16 {
     kafka_port + 200 + node
 }
 
-/// Whether disks of our own can be mounted here, which takes the rights of the super-user.
+/// Returns whether this process can mount disks, which takes the rights of the superuser.
 pub(crate) fn may_mount() -> bool {
     static MAY: OnceLock<bool> = OnceLock::new();
     let tried = || {
@@ -330,7 +331,7 @@ pub(crate) fn may_mount() -> bool {
     })
 }
 
-/// A disk of its own in memory.
+/// Mounts a small disk in memory.
 fn mount_small_disk(folder: &Path, megabytes: u32) -> Result<()> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let size = format!("size={megabytes}m");
@@ -354,7 +355,7 @@ fn script(state: &Path, variables: &[(&'static str, String)]) -> Command {
     for name in THEIRS {
         command.env_remove(name);
     }
-    // Containers have fixed names: a second set can only come from packages.
+    // Containers have fixed names, so a second set of servers can only come from packages.
     command
         .envs(variables.iter().cloned())
         .env("INTERLOCK_SERVICES", "packages");
@@ -362,7 +363,7 @@ fn script(state: &Path, variables: &[(&'static str, String)]) -> Command {
     command
 }
 
-/// A shell that waits for the end of this process: even if it is killed, its end of the pipe is closed.
+/// Starts a shell that waits for the end of this process. Even if the process is killed, its end of the pipe is closed.
 fn watchdog(state: &Path, variables: &[(&'static str, String)]) -> Result<Child> {
     let services = script(state, variables);
     let mut shell = Command::new("setsid");
@@ -389,13 +390,13 @@ fn watchdog(state: &Path, variables: &[(&'static str, String)]) -> Result<Child>
     Ok(watchdog)
 }
 
-/// Ports that are tried: below those that systems give to outgoing connections, one of which may take a port between our
-/// look and a slow server's start.
+/// The ports to try. They lie below those for outgoing connections, one of which could take a port between our check
+/// and a slow server's start.
 const PORTS: std::ops::Range<u32> = 20_000..32_000;
 
-/// A port that is free now, and so are those so far above it.
+/// Returns a port that is free now, and whose neighbours at the given distances are free too.
 pub(super) fn free_port(above: &[u16]) -> Result<u16> {
-    // Processes begin at different places, and none looks twice at the same one.
+    // Processes begin at different ports, and none tries a port twice.
     static LOOKS: AtomicU32 = AtomicU32::new(0);
     for _ in 0..1_000 {
         let look = LOOKS.fetch_add(1, Ordering::Relaxed);
@@ -411,7 +412,7 @@ pub(super) fn free_port(above: &[u16]) -> Result<u16> {
     bail!("no free ports as far apart as {above:?}");
 }
 
-/// The folder of the repository.
+/// Returns the folder of the repository.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }

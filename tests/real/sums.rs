@@ -1,4 +1,4 @@
-//! What the window tables must add up to, counted from the events by other code than the window queries and the audit.
+//! Computes the sums of the window tables from the events, with other code than the window queries and the audit.
 
 use std::collections::BTreeMap;
 
@@ -7,25 +7,25 @@ use interlock_schemas::{Event, EventKind};
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 
-/// Sums over everything.
+/// Sums over all events or tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
     /// Fares and refunds by currency, in minor units.
     pub money: BTreeMap<String, (i64, i64)>,
-    /// Passengers seated at once.
+    /// Passengers who got a seat at once.
     pub confirmed: i64,
-    /// Passengers seated from a waitlist.
+    /// Passengers who got a seat from a waitlist.
     pub promoted: i64,
     /// Passengers who gave a seat back.
     pub released: i64,
     /// Passengers who began to wait.
     pub waitlisted: i64,
-    /// Requests refused.
+    /// Refused requests.
     pub rejected: i64,
 }
 
 impl Sums {
-    /// Over the events.
+    /// Sums over the events.
     pub fn of_events(events: &[Event]) -> Self {
         let mut sums = Self::default();
         for event in events.iter().filter(|event| !event.header().replay) {
@@ -59,7 +59,7 @@ impl Sums {
         }
     }
 
-    /// Over the window tables.
+    /// Sums over the window tables.
     pub async fn of_tables(database: &mut PgConnection) -> Result<Self> {
         let money = "SELECT currency, sum(collected_minor)::bigint, sum(refunded_minor)::bigint FROM revenue_minute
             GROUP BY currency HAVING sum(collected_minor) <> 0 OR sum(refunded_minor) <> 0";

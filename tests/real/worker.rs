@@ -1,4 +1,4 @@
-//! `interlock run` as a process of its own, asked over HTTP how it is.
+//! Runs `interlock run` as a process of its own, and observes it over HTTP.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::process::{Finished, Process};
 use super::{PATIENCE, wait_for};
 
-/// Longest time an answer over HTTP takes.
+/// Longest wait for an answer over HTTP.
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// A worker; killed when dropped.
@@ -20,9 +20,9 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Waits until it says where its metrics are.
+    /// Waits until the worker logs the address of its metrics.
     pub(super) async fn new(process: Process) -> Result<Self> {
-        let said = wait_for("the worker says where its metrics are", PATIENCE, async || {
+        let said = wait_for("the worker logs the address of its metrics", PATIENCE, async || {
             Ok(address(&process.log()))
         });
         let address = said.await.with_context(|| process.tail())?;
@@ -30,12 +30,12 @@ impl Worker {
         Ok(Self { process, address, http })
     }
 
-    /// What it has logged so far.
+    /// Returns the log so far.
     pub fn log(&self) -> String {
         self.process.log()
     }
 
-    /// Whether it is still there.
+    /// Returns whether the worker is still running.
     pub fn is_running(&mut self) -> Result<bool> {
         self.process.is_running()
     }
@@ -45,12 +45,12 @@ impl Worker {
         self.process.signal(name)
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Sends SIGKILL and waits until the worker is gone.
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()
     }
 
-    /// SIGTERM, and waits for the graceful end.
+    /// Sends SIGTERM and waits for the graceful end.
     pub async fn stop(self) -> Result<Finished> {
         self.process.signal("TERM")?;
         let finished = self.process.finish(PATIENCE).await?;
@@ -63,7 +63,7 @@ impl Worker {
         Ok(finished)
     }
 
-    /// Whether it is ready; if not, why.
+    /// Returns whether the worker is ready; if not, the reason.
     pub async fn ready(&self) -> Result<Result<(), String>> {
         let response = self.http.get(format!("http://{}/readyz", self.address)).send().await?;
         let status = response.status();
@@ -76,7 +76,7 @@ impl Worker {
         })
     }
 
-    /// Waits until it is ready.
+    /// Waits until the worker is ready.
     pub async fn wait_until_ready(&self) -> Result<()> {
         let mut last = String::new();
         let ready = wait_for("the worker is ready", PATIENCE, async || match self.ready().await? {
@@ -91,7 +91,7 @@ impl Worker {
             .with_context(|| format!("/readyz says {last}; {}", self.process.tail()))
     }
 
-    /// Waits until it says that it is not ready for a reason that names this.
+    /// Waits until the worker is not ready, for a reason that contains this text.
     pub async fn wait_until_troubled(&self, by: &str) -> Result<String> {
         let what = format!("/readyz names {by}");
         let mut last = None;
@@ -105,13 +105,13 @@ impl Worker {
             .with_context(|| format!("/readyz says {last:?}; {}", self.process.tail()))
     }
 
-    /// Everything that Prometheus would read.
+    /// Returns everything that Prometheus would read.
     pub async fn metrics(&self) -> Result<String> {
         let response = self.http.get(format!("http://{}/metrics", self.address)).send().await?;
         Ok(response.error_for_status()?.text().await?)
     }
 
-    /// Sum of a metric's series that have these labels, written as Prometheus does: `topology="booking"`.
+    /// Returns the sum of a metric's series with these labels, written as Prometheus does: `topology="booking"`.
     pub async fn metric(&self, name: &str, labels: &[&str]) -> Result<f64> {
         let metrics = self.metrics().await?;
         let values = metrics.lines().filter_map(|line| {
@@ -123,14 +123,14 @@ impl Worker {
         Ok(values.sum())
     }
 
-    /// Records of `booking-requests` that it has decided.
+    /// Returns the number of records of `booking-requests` that the worker has decided.
     pub async fn applied(&self) -> Result<f64> {
         self.metric("interlock_records_applied_total", &["topology=\"booking\""])
             .await
     }
 }
 
-/// Where a worker says that its metrics are.
+/// Returns the address of the metrics that a worker's log states.
 fn address(log: &str) -> Option<String> {
     let (_, rest) = log.split_once("metrics and health on http://")?;
     Some(rest.split_once('/')?.0.to_owned())

@@ -1,5 +1,5 @@
-//! Certificates for one run: an authority that the servers' and clients' lead to, one that nobody trusts, and one that has
-//! expired.
+//! Makes the certificates of one run: an authority that signs those of servers and clients, an authority that no one
+//! trusts, and an expired certificate.
 
 use std::path::{Path, PathBuf};
 
@@ -15,20 +15,20 @@ use openssl::x509::{X509, X509Name, X509NameRef};
 
 const DAY_S: i64 = 24 * 3_600;
 
-/// The files, in PEM.
+/// The files, in PEM format.
 #[derive(Debug)]
 pub struct Certificates {
     folder: PathBuf,
 }
 
-/// Somebody who can sign.
+/// An authority that can sign.
 struct Authority {
     certificate: X509,
     key: PKey<Private>,
 }
 
 impl Certificates {
-    /// Writes all of them into a folder.
+    /// Writes all certificates into a folder.
     pub(super) fn make(folder: &Path) -> Result<Self> {
         let trusted = Authority::new("Interlock test authority")?;
         let certificates = Self {
@@ -49,27 +49,27 @@ impl Certificates {
         self.folder.join(name)
     }
 
-    /// The authority's certificate.
+    /// Returns the file with the authority's certificate.
     pub fn ca(&self) -> PathBuf {
         self.path("ca.pem")
     }
 
-    /// That of an authority which signed nothing here.
+    /// Returns the file with the certificate of an authority that signed nothing here.
     pub fn other_ca(&self) -> PathBuf {
         self.path("other-ca.pem")
     }
 
-    /// A certificate.
+    /// Returns the file with a certificate.
     pub fn certificate(&self, name: &str) -> PathBuf {
         self.path(&format!("{name}.crt"))
     }
 
-    /// Its key.
+    /// Returns the file with its key.
     pub fn key(&self, name: &str) -> PathBuf {
         self.path(&format!("{name}.key"))
     }
 
-    /// Both in one file, as Kafka wants them.
+    /// Returns the file with both, as Kafka needs them.
     pub(super) fn both(&self, name: &str) -> PathBuf {
         self.path(&format!("{name}.pem"))
     }
@@ -87,7 +87,7 @@ impl Authority {
         Ok(Self { certificate, key })
     }
 
-    /// Writes a certificate for this machine, valid from and to so many seconds from now.
+    /// Writes a certificate for this machine. `valid` has its begin and end in seconds from now.
     fn sign(&self, name: &str, valid: (i64, i64), folder: &Path) -> Result<()> {
         let key = new_key()?;
         let issuer = self.certificate.subject_name();

@@ -1,6 +1,6 @@
-//! Servers that serve nobody who can't show who he is: TLS everywhere, by certificates of this run; in Kafka SCRAM, client
-//! certificates and ACLs; in Redis and PostgreSQL the users and roles of `deploy/`; a proxy that asks for a password or a
-//! token in front of the registry. The administrator, who is this test, keeps a way in.
+//! Servers that authenticate every client: TLS everywhere, with certificates of this run; in Kafka SCRAM, client
+//! certificates and ACLs; in Redis and PostgreSQL the users and roles of `deploy/`; in front of the registry a proxy
+//! that asks for a password or a token. This test is the administrator and keeps its access.
 
 use std::fs;
 use std::path::Path;
@@ -15,14 +15,14 @@ use super::certificates::Certificates;
 use super::secrets::Secrets;
 use crate::real::services::{Addresses, Servers, Service, Wanted, free_kafka_port, free_port, root};
 
-/// Ports of the secured ways in.
+/// Ports of the secured listeners.
 #[derive(Debug)]
 pub(super) struct Entrances {
     /// Kafka with TLS and SCRAM-SHA-512.
     pub(super) kafka_scram: u16,
     /// Kafka with TLS and client certificates.
     pub(super) kafka_mutual: u16,
-    /// As the first, with a certificate that has expired.
+    /// The same as `kafka_scram`, with an expired certificate.
     pub(super) kafka_expired: u16,
     /// Redis with TLS.
     pub(super) redis: u16,
@@ -30,15 +30,15 @@ pub(super) struct Entrances {
     pub(super) postgres: u16,
     /// The proxy in front of the registry.
     pub(super) registry: u16,
-    /// The same with a certificate that has expired.
+    /// The same with an expired certificate.
     pub(super) registry_expired: u16,
 }
 
-/// The servers, and what is needed to get in.
+/// The servers and their credentials.
 #[derive(Debug)]
 pub(super) struct SecuredServers {
     pub(super) servers: Arc<Servers>,
-    /// The administrator's ways in.
+    /// The administrator's addresses.
     pub(super) addresses: Addresses,
     pub(super) entrances: Entrances,
     pub(super) certificates: Certificates,
@@ -93,7 +93,7 @@ impl SecuredServers {
     }
 }
 
-/// The port in an address such as `http://host:port/path`.
+/// Returns the port of an address such as `http://host:port/path`.
 fn port_of(url: &str) -> Result<u16> {
     let port = url.rsplit_once(':').and_then(|(_, rest)| rest.split('/').next());
     port.and_then(|port| port.parse().ok())
@@ -107,7 +107,7 @@ fn kafka_properties(clients: u16, entrances: &Entrances, certificates: &Certific
         kafka_expired: expired,
         ..
     } = entrances;
-    // As scripts/services has it.
+    // The same port as in scripts/services.
     let controller = clients + 100;
     let listeners = format!(
         "CLIENTS://127.0.0.1:{clients},SCRAM://127.0.0.1:{scram},MUTUAL://127.0.0.1:{mutual},EXPIRED://127.0.0.1:{expired}"
@@ -138,7 +138,7 @@ super.users=User:ANONYMOUS
     )
 }
 
-/// Users with passwords, and their rights.
+/// Creates the users with their passwords and rights.
 fn secure_kafka(bootstrap_servers: &str, secrets: &Secrets) -> Result<()> {
     let classes = kafka_classes()?;
     let java = |class: &str| {
@@ -160,12 +160,12 @@ fn secure_kafka(bootstrap_servers: &str, secrets: &Secrets) -> Result<()> {
     }
     let acls = java("org.apache.kafka.tools.AclCommand");
     let mut grant = Command::new(root().join("deploy/kafka/grant"));
-    // What the names of all installations of tests begin with.
+    // The prefix of the names of all installations in tests.
     grant.arg("e2e_").arg(acls.get_program()).args(acls.get_args());
     carry_out(grant)
 }
 
-/// Where `scripts/services` keeps Kafka.
+/// Returns the class path of the Kafka that `scripts/services` installed.
 fn kafka_classes() -> Result<String> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let cache = variable("INTERLOCK_CACHE").unwrap_or_else(|| {
@@ -178,7 +178,7 @@ fn kafka_classes() -> Result<String> {
     Ok(format!("{cache}/kafka-{}/lib/*", kafka_version()?))
 }
 
-/// As `scripts/services` says it.
+/// Returns the version of Kafka in `scripts/services`.
 fn kafka_version() -> Result<String> {
     let settings = fs::read_to_string(root().join("scripts/services.d/settings.sh"))?;
     let version = settings
@@ -225,7 +225,7 @@ async fn secure_redis(
         .context("a password for Redis")
 }
 
-/// The certificate that PostgreSQL shows from now on; and TLS and a password for everybody but the administrator.
+/// Sets PostgreSQL's certificate, and requires TLS and a password of every role but the administrator.
 pub(super) async fn secure_postgres(url: &str, certificates: &Certificates, certificate: &str) -> Result<()> {
     let rules = "host all postgres 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 scram-sha-256";
     let mut connection = url.parse::<PgConnectOptions>()?.connect().await?;
@@ -234,7 +234,7 @@ pub(super) async fn secure_postgres(url: &str, certificates: &Certificates, cert
         ("server.key", fs::read_to_string(certificates.key(certificate))?),
         ("pg_hba.conf", rules.to_owned()),
     ] {
-        // By the server itself, whose folder may be another user's.
+        // The server itself writes the file, as its folder may belong to another user.
         let write = format!(
             "COPY (SELECT string_to_table('{text}', E'\\n')) TO PROGRAM 'umask 077 && cat > {file}.new && mv {file}.new {file}'"
         );
@@ -252,7 +252,8 @@ fn path(path: &Path) -> Result<&str> {
     path.to_str().context("a path in UTF-8")
 }
 
-/// nginx in front of the registry, which a shell ends as soon as its input does: with this value, or with this process.
+/// nginx in front of the registry. A shell stops it when its own input ends, which is when this value is dropped or
+/// this process ends.
 #[derive(Debug)]
 struct Proxy(Child);
 
@@ -273,7 +274,7 @@ impl Proxy {
         shell.args(["bash", "-c", "nginx \"$@\" & cat >/dev/null; kill $!; wait", "nginx"]);
         shell.arg("-c").arg(&file).arg("-p").arg(folder);
         shell.arg("-e").arg(folder.join("nginx.log"));
-        // Where Debian keeps it, and users do not look.
+        // Debian installs nginx in a folder outside of users' PATH.
         shell.env(
             "PATH",
             format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()),
