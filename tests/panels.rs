@@ -1,5 +1,5 @@
-//! The dashboards in `grafana/`, run without Grafana: every panel's query, expanded the way Grafana does it, against a real
-//! TimescaleDB ([`check_panels`]) and a real Prometheus ([`check_promql`]).
+//! Runs the dashboards in `grafana/` without Grafana: every panel's query, expanded the way Grafana does it, against a
+//! real TimescaleDB ([`check_panels`]) and a real Prometheus ([`check_promql`]).
 //!
 //! ```text
 //!  grafana/dashboards/*.json ─> Dashboard ─> Panel ─> Target { rawSql | expr }
@@ -7,8 +7,8 @@
 //!                              variables ──> Scope ──> expand ──> what Grafana would send
 //! ```
 //!
-//! What the figures must add up to is [`Totals`], counted from the ledgers' events, apart from the window queries. A panel's
-//! columns are matched with the totals by their names, see `measures.rs`.
+//! The figures must add up to [`Totals`], which are counted from the ledgers' events, independently of the window
+//! queries. A panel's columns are matched with the totals by their names, see `measures.rs`.
 
 mod dashboard;
 mod expand;
@@ -34,7 +34,7 @@ pub use totals::{Money, Totals};
 /// The variable that chooses the currency, of which there is no "All".
 const CURRENCY: &str = "currency";
 
-/// What a check has looked at.
+/// The extent of a check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Panels whose queries were run.
@@ -63,7 +63,7 @@ impl fmt::Display for Report {
 /// their quoting. The tables are found by the `search_path` of `database_url`.
 ///
 /// # Errors
-/// Everything that is wrong, a line each: a query that fails, one without rows, a figure that differs.
+/// All problems, a line each: a query that fails, one without rows, a figure that differs.
 pub async fn check_panels(database_url: &str, range: &TimeRange, expected: &Totals) -> Result<Report> {
     // The parser's own message may quote the address, and with it the password.
     let Ok(address) = database_url.parse::<PgConnectOptions>() else {
@@ -129,7 +129,7 @@ async fn check_dashboard(
             if compared == 0 && !measures::has_no_total(&panel.title) {
                 problems.push(format!("{place}: none of its columns is compared with a total"));
             }
-            // One of each: it may have no rows, but it must run.
+            // With one value of each variable the query may have no rows, but it must run.
             let narrow = Scope::new(range, &dashboard.variables);
             let narrow = values
                 .iter()
@@ -143,7 +143,7 @@ async fn check_dashboard(
     Ok(())
 }
 
-/// The first value that each variable offers, except those of other data sources.
+/// Returns the first value that each variable offers, except those of other data sources.
 async fn variable_values(
     connection: &mut PgConnection,
     dashboard: &Dashboard,
@@ -168,7 +168,7 @@ async fn variable_values(
     Ok(values)
 }
 
-/// The rows of a query in their order, columns by name.
+/// Returns the rows of a query in their order, columns by name.
 async fn rows(connection: &mut PgConnection, sql: &str, scope: &Scope<'_>) -> Result<Vec<Map<String, Value>>> {
     let sql = expand(sql, scope)?;
     let wrapped = format!("SELECT to_jsonb(panel)::text FROM ({sql}) AS panel");
@@ -178,7 +178,7 @@ async fn rows(connection: &mut PgConnection, sql: &str, scope: &Scope<'_>) -> Re
     rows.collect::<Result<_, _>>().context("rows as JSON")
 }
 
-/// How many minor units make one unit, by the database's own list.
+/// Returns how many minor units make one unit, by the database's own list.
 async fn minor_units(connection: &mut PgConnection, expected: &Totals) -> Result<BTreeMap<String, i64>> {
     let mut units = BTreeMap::new();
     for currency in expected.money.keys() {

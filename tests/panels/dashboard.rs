@@ -1,4 +1,4 @@
-//! Dashboards as they lie in `grafana/dashboards/`, read no further than the checks need.
+//! Reads the dashboards in `grafana/dashboards/`, as far as the checks need.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub struct Dashboard {
     pub title: String,
     /// Template variables, in their order.
     pub variables: Vec<Variable>,
-    /// All panels that ask something: rows, which only part the page, aren't among them.
+    /// All panels with a query; rows, which only divide the page, are left out.
     pub panels: Vec<Panel>,
     /// The file's content.
     pub json: Value,
@@ -30,7 +30,7 @@ pub struct Variable {
     pub name: String,
     /// Where its values come from.
     pub query: Query,
-    /// What "All" is written as; none where there is no "All".
+    /// The text for "All"; none if there is no "All".
     pub all_value: Option<String>,
 }
 
@@ -39,14 +39,14 @@ pub struct Variable {
 pub struct Panel {
     /// Title.
     pub title: String,
-    /// Which question it answers.
+    /// The question it answers.
     pub description: String,
-    /// What it asks.
+    /// Its queries.
     pub targets: Vec<Target>,
 }
 
 impl Panel {
-    /// Whether its description says that a healthy system may have nothing to show here.
+    /// Returns whether its description says that a healthy system may have nothing to show here.
     pub fn may_be_empty(&self) -> bool {
         self.description.contains("Empty is normal:")
     }
@@ -57,7 +57,7 @@ impl Panel {
 pub struct Target {
     /// The query.
     pub query: Query,
-    /// Of a single instant, not of a range (PromQL).
+    /// True for a query of a single instant instead of a range (PromQL).
     pub instant: bool,
 }
 
@@ -107,7 +107,7 @@ impl Dashboard {
     /// Reads a dashboard.
     ///
     /// # Errors
-    /// What the checks need and isn't there.
+    /// If a part that the checks need is missing.
     pub fn read(file: String, json: Value) -> Result<Self> {
         let panels = panels_of(&json)?.iter().filter(|panel| panel["type"] != "row");
         let variables = json["templating"]["list"].as_array().context("no templating.list")?;
@@ -121,7 +121,7 @@ impl Dashboard {
         })
     }
 
-    /// The panels and variables whose queries go to Prometheus.
+    /// Returns the panels and variables whose queries go to Prometheus.
     pub fn promql(&self) -> impl Iterator<Item = (&Panel, &Target, &str)> {
         let targets = self
             .panels
@@ -184,8 +184,8 @@ fn target(json: &Value) -> Result<Target> {
     Ok(Target { query, instant })
 }
 
-/// What Grafana would stumble over, a line each: ids that occur twice, panels that overlap or leave the page, panels without
-/// a question, a query that ends in a semicolon.
+/// Returns problems that Grafana would have with the dashboard, a line each: ids that occur twice, panels that overlap
+/// or leave the page, panels without a question, a query that ends in a semicolon.
 pub fn problems_of(dashboard: &Dashboard) -> Vec<String> {
     let mut problems = Vec::new();
     let mut ids = BTreeSet::new();

@@ -1,5 +1,5 @@
-//! Grafana's variables and macros, as far as the dashboards use them. Anything else is an error, so that what is checked
-//! here is what Grafana sends.
+//! Expands Grafana's variables and macros, as far as the dashboards use them. Anything else is an error, so the checked
+//! queries are those that Grafana sends.
 //!
 //! | written | becomes |
 //! | --- | --- |
@@ -25,7 +25,7 @@ const SCRAPE_S: i64 = 2;
 /// Least step of SQL panels: their rows are minutes.
 const MINUTE_S: i64 = 60;
 
-/// What can't be expanded.
+/// The reason why a query can't be expanded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpandError(String);
 
@@ -37,16 +37,16 @@ impl std::fmt::Display for ExpandError {
 
 impl std::error::Error for ExpandError {}
 
-/// What is chosen for a variable.
+/// The choice for a variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// All, where the variable says what that is written as.
+    /// All values, with the variable's text for that.
     All(String),
     /// These values.
     Values(Vec<String>),
 }
 
-/// What a dashboard shows: a time range, and a choice for each variable.
+/// The scope of a dashboard: a time range, and a choice for each variable.
 #[derive(Clone, Debug)]
 pub struct Scope<'a> {
     range: &'a TimeRange,
@@ -54,7 +54,7 @@ pub struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    /// "All" for every variable that offers it, nothing for the others.
+    /// Chooses "All" for every variable that offers it, nothing for the others.
     pub fn new(range: &'a TimeRange, variables: &[Variable]) -> Self {
         let all = |variable: &Variable| match &variable.all_value {
             Some(all) => Choice::All(all.clone()),
@@ -84,7 +84,7 @@ impl<'a> Scope<'a> {
 
     fn variable(&self, name: &str, format: &str) -> Result<String, ExpandError> {
         let choice = self.choices.get(name);
-        let values = match choice.ok_or_else(|| refused(&format!("${{{name}}} is no variable of the dashboard")))? {
+        let values = match choice.ok_or_else(|| refused(&format!("${{{name}}} is not a variable of the dashboard")))? {
             Choice::All(text) => return Ok(text.clone()),
             Choice::Values(values) => values,
         };
@@ -122,7 +122,7 @@ impl<'a> Scope<'a> {
         let to = || format!("'{}'", rfc3339(self.range.to));
         let group = |column: &str, step: &str| {
             let seconds = step.strip_suffix('s').and_then(|seconds| seconds.parse::<f64>().ok());
-            let seconds = seconds.ok_or_else(|| refused(&format!("{step} is no step: write $__interval")))?;
+            let seconds = seconds.ok_or_else(|| refused(&format!("{step} is not a step: write $__interval")))?;
             Ok(format!("time_bucket('{seconds:.3}s',{column})"))
         };
         match (name, arguments) {
@@ -140,7 +140,7 @@ fn refused(reason: &str) -> ExpandError {
     ExpandError(reason.to_owned())
 }
 
-/// For a regular expression inside a PromQL string, where a backslash is written twice.
+/// Escapes a text for a regular expression inside a PromQL string, where a backslash is written twice.
 fn escaped(value: &str) -> String {
     let mut text = String::new();
     for c in value.chars() {
@@ -156,7 +156,7 @@ fn escaped(value: &str) -> String {
     text
 }
 
-/// What Grafana sends for a query.
+/// Returns the query that Grafana sends.
 ///
 /// # Errors
 /// [`ExpandError`] for anything that the table above doesn't list.

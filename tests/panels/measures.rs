@@ -1,4 +1,4 @@
-//! Which column of a panel must add up to which total. Columns are matched by name, so a panel that calls something "gross"
+//! States which column of a panel must add up to which total. Columns are matched by name, so a column named "gross"
 //! must show the gross.
 //!
 //! | columns | rule |
@@ -15,7 +15,7 @@ use super::totals::Totals;
 
 type Row = Map<String, Value>;
 
-/// Panels none of whose figures can be compared, and why.
+/// Panels without a comparable figure, and the reasons.
 const WITHOUT_TOTAL: [&str; 2] = [
     "Average fare by class (${currency})", // quotients of an interval and class
     "Pace of the ten fullest",             // ten of many
@@ -25,7 +25,7 @@ pub(super) fn has_no_total(title: &str) -> bool {
     WITHOUT_TOTAL.contains(&title)
 }
 
-/// Compares what can be compared; gives the number of figures and what is wrong with them.
+/// Compares all comparable figures; returns their number and the problems found.
 pub(super) fn compare(
     rows: &[Row],
     expected: &Totals,
@@ -65,7 +65,7 @@ pub(super) fn compare(
     (figures, wrong)
 }
 
-/// Rows of one currency each, where a table names it; all under the chosen one where it doesn't.
+/// Groups rows by currency if the table has one; otherwise all rows belong to the chosen one.
 fn by_currency<'a>(rows: &'a [Row], chosen: &'a str) -> Vec<(Vec<&'a Row>, &'a str)> {
     let mut groups: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
     for row in rows {
@@ -75,7 +75,7 @@ fn by_currency<'a>(rows: &'a [Row], chosen: &'a str) -> Vec<(Vec<&'a Row>, &'a s
     groups.into_iter().map(|(currency, rows)| (rows, currency)).collect()
 }
 
-/// The total that a column adds up to, and how many of its units make one as shown.
+/// Returns the total that a column adds up to, and how many of its units make one displayed unit.
 fn total_of(column: &str, all: &Totals, currency: &str, per_unit: i64) -> Option<(i64, i64)> {
     let money = all.money.get(currency).copied().unwrap_or_default();
     Some(match column {
@@ -100,7 +100,7 @@ fn total_of(column: &str, all: &Totals, currency: &str, per_unit: i64) -> Option
     })
 }
 
-/// What a column shows in all, in the smallest units, exactly.
+/// Returns the exact sum of a column in the smallest units.
 fn shown(rows: &[&Row], column: &str, scale: i64) -> Result<i128, String> {
     let mut last_of_series: BTreeMap<Vec<String>, i128> = BTreeMap::new();
     let mut sum = 0;
@@ -117,13 +117,13 @@ fn shown(rows: &[&Row], column: &str, scale: i64) -> Result<i128, String> {
     Ok(if so_far { last_of_series.values().sum() } else { sum })
 }
 
-/// What tells the series of a graph apart: the texts of a row but its time.
+/// Returns the key of a series in a graph: the texts of a row without its time.
 fn series(row: &Row) -> Vec<String> {
     let labels = row.iter().filter(|(name, value)| *name != "time" && value.is_string());
     labels.map(|(_, value)| value.to_string()).collect()
 }
 
-/// Quotients as shown and as they are due, two decimals each.
+/// Returns displayed and expected quotients, with two decimals each.
 fn quotients(rows: &[&Row], column: &str, all: &Totals, currency: &str, per_unit: i64) -> Vec<(Option<f64>, f64)> {
     let money = all.money.get(currency).copied().unwrap_or_default();
     let (own, factor, of_totals) = match column {

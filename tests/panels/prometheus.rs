@@ -1,4 +1,4 @@
-//! The panels and variables that ask Prometheus.
+//! Checks the panels and variables that query Prometheus.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,22 +10,22 @@ use super::dashboard::{Dashboard, Query, dashboards};
 use super::expand::{Scope, expand};
 use super::instant::TimeRange;
 
-/// How far back the check looks.
+/// Length of the range that the check queries.
 const RANGE_MS: i64 = 5 * 60 * 1_000;
 
 /// Runs every PromQL panel and variable against a Prometheus that has scraped workers for some seconds.
 ///
 /// # Errors
-/// Everything that is wrong, a line each: a query that fails, or one that finds nothing (only `NaN` is nothing) in a panel
+/// All problems, a line each: a query that fails, or one that finds nothing (only `NaN` counts as nothing) in a panel
 /// whose description doesn't say "Empty is normal:".
 pub async fn check_promql(prometheus_url: &str) -> Result<Report> {
     check(prometheus_url, true).await
 }
 
-/// Has a Prometheus parse and run every query, whatever it finds.
+/// Has a Prometheus parse and run every query; the results don't matter.
 ///
 /// # Errors
-/// What can't be parsed, a line each.
+/// The queries that can't be parsed, a line each.
 pub async fn parse_promql(prometheus_url: &str) -> Result<Report> {
     check(prometheus_url, false).await
 }
@@ -85,7 +85,7 @@ impl Server {
         Ok(answer["data"].clone())
     }
 
-    /// How many values a query finds that are numbers.
+    /// Returns how many numeric values a query finds.
     async fn figures(&self, expr: &str, instant: bool, range: &TimeRange) -> Result<usize> {
         let seconds = |ms: i64| format!("{}.{:03}", ms / 1_000, ms % 1_000);
         let query = ("query", expr.to_owned());
@@ -108,7 +108,7 @@ impl Server {
         Ok(samples.filter(is_number).count())
     }
 
-    /// For each variable, whether it has values.
+    /// Returns whether each variable has values.
     async fn variables(&self, dashboard: &Dashboard) -> Result<Vec<(String, bool)>> {
         let mut found = Vec::new();
         for variable in &dashboard.variables {
@@ -133,7 +133,7 @@ impl Server {
     }
 }
 
-/// `label_values(selector, label)`: its two arguments.
+/// Returns the two arguments of `label_values(selector, label)`.
 fn label_values(query: &str) -> Option<(&str, &str)> {
     let (selector, label) = query
         .strip_prefix("label_values(")?

@@ -1,4 +1,4 @@
-//! What was sold, counted from the events themselves: the other side of every comparison.
+//! Counts sales from the events themselves, as the expected side of every comparison.
 //!
 //! It shares no code with the window queries on purpose.
 
@@ -19,7 +19,7 @@ pub struct Money {
     pub passengers: i64,
 }
 
-/// All that the dashboards add up. Count it with [`Totals::add`] from the event topics, read to their ends.
+/// All sums that the dashboards show. Count them with [`Totals::add`] from the event topics, read to their ends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// By currency.

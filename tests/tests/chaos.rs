@@ -1,4 +1,4 @@
-//! Real servers are broken and real workers killed under load: they recover by themselves, and everything holds.
+//! Breaks real servers and kills real workers under load: they recover by themselves, and every invariant holds.
 //!
 //! An ordinary test run has a few faults of each kind of server. `scripts/chaos` has all of them, by these settings:
 //! `CHAOS_SEED`, `CHAOS_FAULTS` (how many), `CHAOS_ONLY` (names, separated by commas), `CHAOS_ON` (kinds of servers),
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use interlock_tests::chaos::{Campaign, FailOvers, Kind, Report, measure_fail_overs, run};
 use interlock_tests::real::{is_wanted, say};
 
-/// Of an ordinary test run.
+/// The seed of an ordinary test run.
 const SEED: u64 = 7;
 const RATE: u32 = 200;
 
@@ -28,7 +28,7 @@ fn check(report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// One of each kind of server would take too long: one of each kind of trouble, on single servers behind proxies.
+/// Runs one fault of each sort, on single servers behind proxies; all three kinds of servers would take too long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_breaks_recovers_by_itself() -> Result<()> {
     if !is_wanted("chaos") {

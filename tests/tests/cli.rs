@@ -1,4 +1,5 @@
-//! The command line against real servers: what it says when input is bad, when a server is down, and by its exit status.
+//! Tests the command line against real servers: its messages for bad input and for servers that are down, and its exit
+//! status.
 
 #[path = "cli/hostile.rs"]
 mod hostile;
@@ -14,7 +15,7 @@ use interlock_streams::dead_letter::DEAD_LETTER_BYTES_MAX;
 use interlock_streams::log::murmur2::partition_for_key;
 use interlock_tests::real::{Installation, PATIENCE, Raw, Read, in_installation, wait_for};
 
-/// Bookings over what is on sale, no two under the same id.
+/// Returns bookings of trains on sale, each under its own id.
 async fn bookings(installation: &Installation, count: u64) -> Result<Vec<BookingRequest>> {
     let plans = installation.plans().await?;
     let workload = Workload::new(&Profile::named("burst")?, &plans, count * 10, None, 5)?;
@@ -26,7 +27,7 @@ async fn bookings(installation: &Installation, count: u64) -> Result<Vec<Booking
     Ok(bookings.take(usize::try_from(count)?).collect())
 }
 
-/// The same, encoded; with their keys.
+/// Returns such bookings encoded, with their keys.
 async fn requests(installation: &Installation, count: u64) -> Result<Vec<(String, Vec<u8>)>> {
     let (_, ids) = installation.registry().await?;
     let bookings = bookings(installation, count).await?;
@@ -38,10 +39,10 @@ async fn requests(installation: &Installation, count: u64) -> Result<Vec<(String
     encoded.collect()
 }
 
-/// The trace that a request is part of goes on in its answers.
+/// A request's trace, which is passed on in its answers.
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-/// Records that nobody can decide, each with a word that its dead letter's message must hold.
+/// Returns records that can't be decided, each with a word that its dead letter's message must contain.
 fn bad_records(requests: &[(String, Vec<u8>)]) -> Vec<(&'static str, Raw)> {
     let (key, good) = &requests[0];
     let keyed = |value: Option<Vec<u8>>| Raw {
@@ -173,7 +174,7 @@ async fn bad_input_goes_to_the_dlq_byte_for_byte() -> Result<()> {
             let (word, raw) = sent
                 .get(&(letter.partition, offset))
                 .with_context(|| format!("{letter:?}"))?;
-            // What is too long is not copied.
+            // A record that is too long is not copied.
             let (raw, word) = match raw
                 .value
                 .as_ref()
@@ -285,7 +286,7 @@ async fn exit_statuses_tell_whether_all_held() -> Result<()> {
         let again = status(&["seed", "--demo", "--days", "3"]).await?.success()?;
         ensure!(again.contains("0 to train-services"), "{again}");
 
-        // Nobody works, so nobody answers.
+        // No worker runs, so there are no answers.
         let began = std::time::Instant::now();
         let unanswered = status(&["loadgen", "--requests", "200", "--timeout", "2", "--json"]).await?;
         ensure!(
@@ -304,7 +305,7 @@ async fn exit_statuses_tell_whether_all_held() -> Result<()> {
             "{pending:?}"
         );
 
-        // A worker that comes later catches up with them, and ends as it was asked to.
+        // A worker that starts later answers them, and stops when asked to.
         let worker = installation.worker().await?;
         installation.audit().await?;
         let log = worker.stop().await?.error;

@@ -1,4 +1,4 @@
-//! The built binary's `dev`: a demonstration on nothing but itself.
+//! Tests the built binary's `dev`, which needs nothing but itself.
 
 use std::fs;
 use std::path::Path;
@@ -33,7 +33,7 @@ fn number(summary: &Value, pointer: &str) -> Result<u64> {
     found.with_context(|| format!("no {pointer} in {summary:#}"))
 }
 
-/// Every request has one outcome and all invariants hold, by the audit and by the outcomes' own sum.
+/// Checks that every request has one outcome and that all invariants hold, by the audit and by the sum of the outcomes.
 fn all_holds(summary: &Value, requests: u64) -> Result<()> {
     ensure!(summary["audit"]["holds"] == true, "{summary:#}");
     ensure!(number(summary, "/answered")? == requests, "{summary:#}");
@@ -116,7 +116,7 @@ fn the_table_is_plain_in_a_pipe_and_the_pace_is_as_asked_for() -> Result<()> {
     Ok(())
 }
 
-/// What is said of a folder that can't be used, in one line.
+/// Returns the one-line message about a folder that can't be used.
 fn refused(folder: &Path, arguments: &[&str]) -> Result<String> {
     let folder = folder.to_str().context("a path in UTF-8")?;
     let output = dev(&[&["--exit", "--data-dir", folder], arguments].concat())?;
@@ -153,7 +153,7 @@ async fn killed_in_the_opening_it_goes_on_where_it_stopped() -> Result<()> {
             .filter(|passengers| *passengers > 0))
     });
     let seen = middle.await;
-    // It stands still in the middle of the opening, however long the other process takes to be refused.
+    // The first process is stopped in the middle of the opening, until the other one has been refused.
     let stopped = Command::new("kill").args(["-STOP", &first.id().to_string()]).status();
     let in_use = refused(folder.path(), &[]);
     first.kill()?;
@@ -183,7 +183,7 @@ async fn killed_in_the_opening_it_goes_on_where_it_stopped() -> Result<()> {
     Ok(())
 }
 
-/// Passengers in the window tables of a process that is at work; none as long as there are no tables.
+/// Returns the passengers in the window tables of a running process; none while there are no tables.
 async fn counted(file: &Path) -> Option<i64> {
     let options = SqliteConnectOptions::new().filename(file).read_only(true);
     let mut connection = options.connect().await.ok()?;
@@ -203,7 +203,7 @@ fn a_folder_that_can_not_be_used_is_told() -> Result<()> {
         said.contains("can't be created") && said.contains("another folder"),
         "{said}"
     );
-    // Nobody may create a folder there, root neither.
+    // Not even root may create a folder there.
     let said = refused(Path::new("/proc/interlock"), &[])?;
     ensure!(
         said.contains("can't be created") && said.contains("another folder"),

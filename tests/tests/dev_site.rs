@@ -1,11 +1,11 @@
-//! What `interlock dev` serves while it stays up: its hints, pasted into a shell, do what they say.
+//! Tests the site that `interlock dev` serves: its hints, pasted into a shell, do what they state.
 
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use interlock_tests::real::{PATIENCE, Process, binary, wait_for};
 
-/// `curl` as pasted, but quiet, and patient: an answer takes a moment. The same request again gets the same answer.
+/// `curl` as pasted, but quiet, and repeated until there is an answer; a repeated request gets the same answer.
 const CURL: &str = r#"
 set -e
 curl() {

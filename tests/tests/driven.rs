@@ -1,4 +1,5 @@
-//! The booking topology through the engine's test driver: one command at a time, and what each failure leaves.
+//! Drives the booking topology with the engine's test driver, one command at a time, and checks the state after each
+//! failure.
 
 use std::sync::Arc;
 
@@ -78,7 +79,7 @@ impl Sale {
         Ok(self.driver.pipe(vec![record])?)
     }
 
-    /// The `request_id`s that a topic's events are about, in their order.
+    /// Returns the `request_id`s of a topic's events, in their order.
     fn about(&self, topic: &str) -> Result<Vec<String>> {
         let mut decoder = Decoder::<Event>::new(self.registry.clone());
         let mut about = Vec::new();

@@ -1,4 +1,4 @@
-//! The booking topology end to end over in-process parts: the same runtime and protocol as in production.
+//! Runs the booking topology end to end over in-process parts, with the runtime and protocol of production.
 
 use std::time::Duration;
 
@@ -109,7 +109,7 @@ async fn windows_equal_the_sums_over_the_events() -> Result<()> {
     for command in &commands {
         world.send(command)?;
     }
-    // Two workers share the window topologies: a row gets what several tasks add.
+    // Two workers share the window topologies, so several tasks add to a row.
     let (first, _) = world.worker_of(&["booking", "revenue", "occupancy"], "one")?;
     let (second, _) = world.worker_of(&["revenue", "occupancy"], "two")?;
     world.wait_for_answers(commands.len(), PATIENCE).await?;
@@ -150,7 +150,7 @@ async fn windows_equal_the_sums_over_the_events() -> Result<()> {
     Ok(())
 }
 
-/// Sum of some columns of a window table.
+/// Returns the sum of some columns of a window table.
 fn sum(world: &World, table: &str, columns: &[&str]) -> i64 {
     let Some(rows) = world.sink.rows(table) else { return 0 };
     let one = |column: &&str| {

@@ -1,4 +1,4 @@
-//! The gateway over in-process parts: every answer and every refusal, and the changes that it tells of.
+//! Tests the gateway over in-process parts: every answer, every refusal, and the changes that it streams.
 
 use anyhow::{Context as _, Result, ensure};
 use interlock_schemas::topics::BOOKING_REQUESTS;
@@ -16,7 +16,7 @@ const LINES: &str = "application/x-ndjson";
 /// Seats of the small train's general quota.
 const SEATS: usize = 124;
 
-/// A world with one small train, and a date on which it runs.
+/// Returns a world with one small train, and a date on which it runs.
 async fn world() -> Result<(World, String)> {
     let world = World::new(4).await?;
     let days = coming_days(2);
@@ -25,7 +25,7 @@ async fn world() -> Result<(World, String)> {
     Ok((world, format!("{year:04}-{month:02}-{day:02}")))
 }
 
-/// The same, with a gateway that knows the train.
+/// Returns such a world with a gateway that knows the train.
 async fn gateway() -> Result<(World, Gateway, String)> {
     let (world, date) = world().await?;
     let gateway = Gateway::new(&world).await?;
@@ -392,7 +392,7 @@ async fn it_says_what_it_does_not_know_yet() -> Result<()> {
     let (world, _) = world().await?;
     let gateway = Gateway::new(&world).await?;
     let pnr = interlock_inventory::Pnr::new(1, 0, 4);
-    // Either it is still reading, or it knows already that there is none.
+    // The gateway may still be reading, or may already know that there is none.
     let response = gateway.get(&format!("/bookings/{pnr}")).await?;
     let status = response.status().as_u16();
     ensure!(

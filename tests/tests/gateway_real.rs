@@ -1,4 +1,5 @@
-//! The gateway in front of real servers, as a process: over HTTP, from the command line, and its page in a real browser.
+//! Tests the gateway as a process in front of real servers: over HTTP, from the command line, and its page in a real
+//! browser.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -8,14 +9,14 @@ use interlock_tests::gateway::{booking, cancellation};
 use interlock_tests::real::{Finished, Installation, PATIENCE, Process, in_installation, say, wait_for};
 use serde_json::{Value, json};
 
-/// A small train of the demonstration's: three stations.
+/// A small train of the demonstration, with three stations.
 const TRAIN: &str = "IC7101";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Starts a gateway on a free port; gives its address, too.
+/// Starts a gateway on a free port; returns its address, too.
 async fn gateway(installation: &Installation) -> Result<(Process, String)> {
     let mut command = installation.command(&["gateway", "--listen", "127.0.0.1:0"])?;
     let process = installation.spawn(&mut command, "gateway")?;
@@ -41,7 +42,7 @@ async fn json(url: &str) -> Result<Value> {
     Ok(reqwest::get(url).await?.error_for_status()?.json().await?)
 }
 
-/// A date on which the train runs, late enough to be nobody else's.
+/// Returns a date on which the train runs, late enough that no other test uses it.
 async fn last_date(url: &str) -> Result<String> {
     let trains = json(&format!("{url}/trains")).await?;
     let trains = trains["trains"].as_array().context("trains")?;
@@ -54,7 +55,7 @@ async fn call(installation: &Installation, arguments: &[&str]) -> Result<Finishe
     installation.call(arguments, PATIENCE).await
 }
 
-/// `interlock produce`, directly or through what `place` says.
+/// Runs `interlock produce`, directly or through the gateway that `place` names.
 async fn produce(installation: &Installation, place: &[&str], record: &Value) -> Result<Finished> {
     let record = record.to_string();
     let rest = ["--topic", "booking-requests", &record];
@@ -136,7 +137,7 @@ async fn records_go_in_and_out_over_http_and_from_the_command_line() -> Result<(
         ];
         let mut follower = installation.spawn(&mut installation.command(&followed)?, "consume")?;
         let cancel = cancellation("c", &request);
-        // It may not have begun to follow yet: the same comes again until it has seen it.
+        // The reader may not have begun to follow yet, so the request is repeated until it has been seen.
         wait_for("the cancellation is followed", PATIENCE, async || {
             call(
                 installation,

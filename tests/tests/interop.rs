@@ -175,7 +175,7 @@ fn booking(request: &str, date: i32) -> Request {
     })
 }
 
-/// kcat; its absence is an error where everything must be tested.
+/// Returns whether kcat is installed; its absence is an error if everything must be tested.
 fn has_kcat() -> Result<bool> {
     let found = Command::new("kcat")
         .arg("-V")
@@ -222,7 +222,7 @@ async fn kcat_puts_bookings_in_and_lists_what_comes_out() -> Result<()> {
             &key(day),
         ];
 
-        // From a file, as docs/topics.md shows; and through a pipe, told apart by something that is in neither value.
+        // Sends from a file, as docs/topics.md shows, and through a pipe with a delimiter that occurs in neither value.
         let file = installation.folder().join("request.avro");
         std::fs::write(&file, encode("kcat-file")?)?;
         let output = kcat().args(put).arg(&file).output()?;

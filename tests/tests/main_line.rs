@@ -1,5 +1,5 @@
-//! The main line on real servers: a timetable is put on sale, workers sell it under load while one of them is killed, while
-//! Redis is emptied and while another joins, and whatever happened, the audit passes and the window tables equal the sums
+//! Tests the main line on real servers. A timetable is put on sale; workers sell it under load while one of them is
+//! killed, Redis is emptied and another joins. In the end the audit must pass and the window tables must equal the sums
 //! over the topics.
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result, ensure};
 use interlock_tests::panels::{TimeRange, Totals, check_panels, check_promql};
 use interlock_tests::real::{Installation, PATIENCE, Service, Sums, Worker, in_installation, say, wait_for, wkd};
 
-/// The audit passes, and the tables equal the sums over the topics, counted here once more, to the minor unit.
+/// Checks that the audit passes, and that the tables equal the sums over the topics, counted independently, to the
+/// minor unit.
 async fn all_holds(installation: &Installation) -> Result<Sums> {
     installation.audit().await?;
     let events = Sums::of_events(&installation.events().await?);
@@ -20,7 +21,7 @@ async fn all_holds(installation: &Installation) -> Result<Sums> {
     Ok(events)
 }
 
-/// Every panel of the dashboards shows rows, which add up to what was sold.
+/// Checks that every panel of the dashboards shows rows, and that they add up to the sales.
 async fn dashboards_show_it(installation: &Installation, since: i64) -> Result<()> {
     let mut expected = Totals::default();
     expected.extend(&installation.events().await?);
@@ -39,7 +40,7 @@ async fn dashboards_show_it(installation: &Installation, since: i64) -> Result<(
         let report = check_promql(&prometheus).await;
         Ok(report.map_err(|error| last = Some(error)).ok())
     });
-    // Rates and percentiles are of what happens now.
+    // Rates and percentiles need a current load.
     match (installation.under_load(200, found).await, last) {
         (Ok(report), _) => say(format_args!("dashboards from Prometheus: {report}")),
         (Err(late), last) => return Err(last.unwrap_or(late)),
@@ -138,7 +139,7 @@ async fn ledgers_are_rebuilt_after_redis_is_flushed() -> Result<()> {
             rebuilds += worker.metric("interlock_rebuilds_total", &[]).await?;
         }
         ensure!(rebuilds > 0.0, "no ledger was rebuilt");
-        // Also before anything new is asked for.
+        // Also before there are new requests.
         all_holds(installation).await?;
         installation.load(4_000).await?;
         all_holds(installation).await?;
@@ -195,7 +196,7 @@ async fn a_server_that_is_down_stops_nothing_for_good() -> Result<()> {
                 Ok((worker.applied().await? > 50.0).then_some(()))
             })
             .await?;
-            // Up to a second of what it acknowledged is lost.
+            // Up to a second of acknowledged writes is lost.
             installation.kill_service(Service::Redis)?;
             worker.wait_until_troubled("redis").await?;
             installation.start_service(Service::Redis)?;

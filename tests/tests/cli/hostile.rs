@@ -1,5 +1,5 @@
-//! Producers that are hostile, careless or of another time: whatever they send is answered or in the dead-letter queue with its
-//! reason, and no worker stops.
+//! Tests producers that are hostile, careless or outdated: all their records are answered or in the dead-letter queue
+//! with a reason, and no worker stops.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use super::bookings;
 /// Ten years.
 const SKEW_MS: i64 = 10 * 365 * 86_400_000;
 
-/// The largest text that fits into a record that brokers take by default (1 MiB), with the rest of the request.
+/// A text that, with the rest of the request, just fits into the longest record that brokers take by default (1 MiB).
 const TEXT_BYTES: usize = 1_000_000;
 
 fn encoded(ids: Ids, booking: BookingRequest) -> Result<Raw> {
@@ -27,7 +27,7 @@ fn encoded(ids: Ids, booking: BookingRequest) -> Result<Raw> {
     })
 }
 
-/// Waits until the worker has decided so many records.
+/// Waits until the worker has decided `count` records.
 async fn applied(worker: &Worker, count: usize) -> Result<()> {
     let decided = wait_for("all are refused or answered", PATIENCE, async || {
         Ok((worker.applied().await? >= count as f64).then_some(()))
@@ -35,7 +35,7 @@ async fn applied(worker: &Worker, count: usize) -> Result<()> {
     decided.await.with_context(|| worker.log())
 }
 
-/// The first answer to each request, which must be its only one.
+/// Returns the answer to each request; fails if a request has two.
 async fn answers(installation: &Installation) -> Result<BTreeMap<String, Event>> {
     let mut answers = BTreeMap::new();
     for event in installation.events().await? {
@@ -51,7 +51,7 @@ async fn answers(installation: &Installation) -> Result<BTreeMap<String, Event>>
     Ok(answers)
 }
 
-/// What nobody can decode, in turn.
+/// Returns a record that can't be decoded; the kinds take turns.
 fn garbage(number: usize, good: &Raw) -> Raw {
     let mut value = good.value.clone().unwrap_or_default();
     match number % 5 {
@@ -70,7 +70,7 @@ fn garbage(number: usize, good: &Raw) -> Raw {
     }
 }
 
-/// Each piece is there once, byte for byte, with its place and a reason.
+/// Checks that each record is among the letters once, byte for byte, with its place and a reason.
 fn check_letters(letters: &[Read], sent: &BTreeMap<(i32, i64), Raw>) -> Result<()> {
     ensure!(
         letters.len() == sent.len(),
@@ -111,7 +111,7 @@ async fn garbage_in_a_burst_and_a_flood_of_one_train_date() -> Result<()> {
         let (train_id, travel_date) = (all[0].train_id.clone(), all[0].travel_date);
         let mut raws = Vec::new();
         for (number, booking) in all.iter().cloned().enumerate() {
-            // Half of them all want the same train.
+            // Half of the requests ask for the same train.
             let booking = match number % 2 {
                 0 => booking,
                 _ => BookingRequest {
@@ -145,7 +145,7 @@ async fn garbage_in_a_burst_and_a_flood_of_one_train_date() -> Result<()> {
     .await
 }
 
-/// Bookings that are too much of something, each with the code of its answer.
+/// Returns bookings that exceed a limit, each with the code of its answer.
 fn oversized(bookings: &[BookingRequest]) -> Vec<(&'static str, BookingRequest)> {
     let long = || "ü".repeat(TEXT_BYTES / 2);
     let passenger = bookings[0].passengers[0].clone();
@@ -186,7 +186,7 @@ async fn oversized_requests_and_clocks_that_are_wrong_by_years() -> Result<()> {
         for (_, booking) in &oversized {
             raws.push(encoded(ids, booking.clone())?);
         }
-        // Under such an id nothing can be answered.
+        // Such an id can't be answered.
         let unanswerable = |end: &str| BookingRequest {
             request_id: format!("{}{end}", "ü".repeat(TEXT_BYTES / 2)).into(),
             ..all[0].clone()
@@ -260,7 +260,7 @@ async fn oversized_requests_and_clocks_that_are_wrong_by_years() -> Result<()> {
     .await
 }
 
-/// Our schema, changed as text.
+/// Returns our schema with a textual change.
 fn variant(from: &str, to: &str) -> Result<String> {
     let schema = RecordType::BookingRequest.schema();
     let changed = schema.replacen(from, to, 1);
@@ -275,7 +275,7 @@ async fn older_and_newer_versions_of_the_schema_are_answered() -> Result<()> {
         let worker = installation.worker().await?;
         let (registry, ids) = installation.registry().await?;
         let subject = topics::subject(topics::BOOKING_REQUESTS, RecordType::BookingRequest);
-        // A newer producer tells the channel, or a note, if there is one; another knows nothing of partial confirmation.
+        // Two newer producers add a channel and an optional note; an older one has no partial confirmation.
         let first = r#""fields": ["#;
         let channel = format!(r#"{first}{{"name": "channel", "type": "string", "default": "web"}},"#);
         let note = format!(r#"{first}{{"name": "note", "type": ["null", "string"], "default": null}},"#);
@@ -319,12 +319,12 @@ async fn older_and_newer_versions_of_the_schema_are_answered() -> Result<()> {
         }
         worker.stop().await?;
 
-        // A worker that is older than the newest version starts and works on.
+        // A worker older than the newest schema starts and works.
         let worker = installation.worker().await?;
         installation.load(200).await?;
         installation.audit().await?;
         worker.stop().await?;
-        // What would break either side is refused where it is registered.
+        // The registry refuses a schema that would break either side.
         let breaking = variant(first, &format!(r#"{first}{{"name": "must", "type": "string"}},"#))?;
         let refused = registry.register(&subject, &breaking).await;
         ensure!(refused.is_err(), "the registry took a field without default");
@@ -333,7 +333,7 @@ async fn older_and_newer_versions_of_the_schema_are_answered() -> Result<()> {
     .await
 }
 
-/// The schema as it would have been before partial confirmation.
+/// Returns the schema without partial confirmation.
 fn without_partial_confirmation() -> Result<String> {
     let mut schema: serde_json::Value = serde_json::from_str(RecordType::BookingRequest.schema())?;
     let fields = schema["fields"].as_array_mut().context("fields")?;
@@ -343,7 +343,7 @@ fn without_partial_confirmation() -> Result<String> {
     Ok(schema.to_string())
 }
 
-/// A datum without its last field but one, a boolean.
+/// Returns a datum without its last field but one, a boolean.
 fn without_last_but_one(datum: &[u8], last: i64) -> Vec<u8> {
     let zigzag = (last << 1 ^ last >> 63) as u64;
     let bytes = (0..10).find(|bytes| zigzag >> (7 * (bytes + 1)) == 0).unwrap_or(9) + 1;
