@@ -1,8 +1,9 @@
 //! The partitioned, transactional log that topologies read from and write to.
 //!
-//! [`memory`] implements it in this process, alone or kept on [`disk`]; the crate `interlock-kafka` does on Kafka. All pass
-//! one conformance suite (`testing::conformance::log`). All methods are asynchronous, so that every call is a place where a simulator can break it. Implementations must be safe to drop
-//! at any await point: a dropped call may or may not have had its effect, as with a lost reply.
+//! [`memory`] implements it in this process, optionally kept on [`disk`]; the crate `interlock-kafka` implements it on
+//! Kafka. All pass one conformance suite (`testing::conformance::log`). All methods are asynchronous, so that a
+//! simulator can break every call. A call may be dropped at any await: it may or may not have had its effect, as after
+//! a lost reply.
 
 pub mod disk;
 pub mod memory;
@@ -19,40 +20,40 @@ use futures::future::BoxFuture;
 
 use crate::record::{OutputRecord, PartitionRecords, Record, TopicPartition};
 
-/// What went wrong, sorted by what the caller does next.
+/// Errors of a log, sorted by what the caller does next.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// Nothing happened; the same call may succeed later.
     #[error("{action}: {reason}")]
     Retriable {
-        /// What was tried, with its coordinates.
+        /// The action that failed, with its coordinates.
         action: String,
-        /// What the log said.
+        /// The log's message.
         reason: String,
     },
-    /// The open transaction can't be committed any more; abort it, then go on.
+    /// The open transaction can no longer be committed: abort it, then continue.
     #[error("{action}: {reason} (the transaction must be aborted)")]
     Abortable {
-        /// What was tried, with its coordinates.
+        /// The action that failed, with its coordinates.
         action: String,
-        /// What the log said.
+        /// The log's message.
         reason: String,
     },
-    /// This producer was superseded, or whether its last call took effect is not known: only a new producer under the
-    /// same `transactional.id`, whose initialisation settles what was left open, tells.
+    /// This producer was superseded, or the effect of its last call is unknown. A new producer with the same
+    /// `transactional.id` settles open transactions when it is initialised.
     #[error("{action}: {reason} (a new producer is needed)")]
     Fenced {
-        /// What was tried, with its coordinates.
+        /// The action that failed, with its coordinates.
         action: String,
-        /// What the log said.
+        /// The log's message.
         reason: String,
     },
-    /// Trying again will not help; somebody must look.
+    /// Trying again does not help; a person has to act.
     #[error("{action}: {reason}")]
     Fatal {
-        /// What was tried, with its coordinates.
+        /// The action that failed, with its coordinates.
         action: String,
-        /// What the log said.
+        /// The log's message.
         reason: String,
     },
 }
@@ -71,7 +72,7 @@ pub struct TopicSpec {
 }
 
 impl TopicSpec {
-    /// A topic with one replica and the log's own settings.
+    /// Describes a topic with one replica and the log's default settings.
     pub fn new(name: impl Into<String>, partitions: i32) -> Self {
         Self {
             name: name.into(),
@@ -87,21 +88,21 @@ impl TopicSpec {
 pub struct CommittedOffset {
     /// Offset of the next record to apply.
     pub offset: i64,
-    /// What was stored beside it.
+    /// Metadata stored with the offset.
     pub metadata: String,
 }
 
-/// A position to be committed.
+/// A position to commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OffsetCommit {
     /// The partition.
     pub source: TopicPartition,
-    /// Offset of the next record to apply, and what is stored beside it.
+    /// Offset of the next record to apply, and its metadata.
     pub committed: CommittedOffset,
 }
 
-/// Proof of membership and generation in a consumer group, as the log's implementation needs it (KIP-447).
-/// Take a fresh one for each commit: a stale one is refused.
+/// Proof of membership and generation in a consumer group (KIP-447), in the form that the log's implementation needs.
+/// Take fresh metadata for each commit, because stale metadata is refused.
 #[derive(Clone)]
 pub struct GroupMetadata(pub Arc<dyn Any + Send + Sync>);
 
@@ -111,7 +112,7 @@ impl fmt::Debug for GroupMetadata {
     }
 }
 
-/// How to join a consumer group.
+/// Parameters for joining a consumer group.
 #[derive(Clone, Debug)]
 pub struct ConsumerConfig {
     /// Group.
@@ -120,114 +121,115 @@ pub struct ConsumerConfig {
     pub topics: Vec<String>,
     /// Name of this member, for the log's own diagnostics.
     pub client_id: String,
-    /// Static membership (KIP-345): the same identity over restarts; none for a dynamic member.
+    /// Identity of a static member (KIP-345), which is the same after a restart; `None` for a dynamic member.
     pub instance_id: Option<String>,
 }
 
-/// What a consumer's poll brings. The order is the order in which things happened.
+/// The result of a poll. Results come in the order of the events.
 #[derive(Debug)]
 pub enum Polled {
     /// Records of assigned and started partitions.
     Records(Vec<PartitionRecords>),
-    /// The group gave us these partitions. They are silent until [`Consumer::start`].
+    /// The group assigned these partitions. They deliver nothing until [`Consumer::start`].
     Assigned(Vec<TopicPartition>),
-    /// The group takes these partitions back. They are still ours until [`Consumer::complete_revocation`]: end what
-    /// was begun, then call it. No records of them come after this.
+    /// The group revokes these partitions. They still belong to this member until [`Consumer::complete_revocation`]:
+    /// finish open work, then call it. No further records of them come.
     Revoked(Vec<TopicPartition>),
-    /// These partitions were lost already (session expired): somebody else may own them. Nothing to acknowledge.
+    /// These partitions are lost already, because the session has expired, and another member may own them. There is
+    /// nothing to acknowledge.
     Lost(Vec<TopicPartition>),
-    /// Nothing within the given time. Membership is as it was at the last event.
+    /// Nothing happened within the given time. Membership is unchanged since the last event.
     Nothing,
 }
 
-/// A member of a consumer group, reading committed records only.
+/// A member of a consumer group. It reads committed records only.
 #[async_trait]
 pub trait Consumer: Send {
     /// Waits up to `wait` for the next event and returns at most about `max_records` records. Cancel-safe: an event is
     /// either returned or kept for the next call.
     async fn poll(&mut self, max_records: usize, wait: Duration) -> Result<Polled, LogError>;
 
-    /// Starts (or restarts) fetching assigned partitions at these offsets. What was fetched for them before is dropped.
+    /// Starts or restarts fetching from assigned partitions at these offsets. Records fetched earlier are dropped.
     async fn start(&mut self, positions: &[(TopicPartition, i64)]) -> Result<(), LogError>;
 
-    /// Stops fetching from assigned partitions until the next [`Consumer::start`]. What was fetched is dropped.
+    /// Stops fetching from assigned partitions until the next [`Consumer::start`]. Fetched records are dropped.
     async fn stop(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError>;
 
-    /// Lets the rebalance that [`Polled::Revoked`] announced go on.
+    /// Acknowledges the revocation announced by [`Polled::Revoked`], so that the rebalance continues.
     async fn complete_revocation(&mut self) -> Result<(), LogError>;
 
-    /// Fresh membership data for a transactional offset commit.
+    /// Returns fresh metadata for a transactional offset commit.
     async fn group_metadata(&mut self) -> Result<GroupMetadata, LogError>;
 
-    /// The group's committed offsets, **stable** ones: waits until no transaction that commits offsets for these
-    /// partitions is open (KIP-447, `require_stable`).
+    /// Returns the group's **stable** committed offsets: waits until no open transaction commits offsets for these
+    /// partitions (KIP-447, `require_stable`).
     async fn committed(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<CommittedOffset>>, LogError>;
 
-    /// Leaves the group (a static member leaves by session time-out only) and frees everything.
+    /// Leaves the group and frees all resources. A static member leaves only by session time-out.
     async fn close(self: Box<Self>) -> Result<(), LogError>;
 }
 
-/// A transactional producer. Operations take effect in the order in which they are called, whether or not their futures
-/// are awaited. Every wait ends: a call that overruns its deadline reports [`LogError::Fenced`], and the producer is
-/// then good for nothing but being dropped.
+/// A transactional producer. Operations take effect in the order of the calls, even if their futures are not awaited.
+/// Every wait ends: a call that exceeds its deadline returns [`LogError::Fenced`], and the producer must then be
+/// dropped.
 pub trait Producer: Send {
-    /// Adds records to the open transaction, beginning one where none is open. A failure surfaces at the commit.
+    /// Adds records to the open transaction, and begins one if none is open. A failure surfaces at the commit.
     fn send(&mut self, records: Vec<OutputRecord>);
 
-    /// Adds these positions to the open transaction (beginning one where none is open) and commits it.
+    /// Adds these positions to the open transaction, or to a new one, and commits it.
     fn commit(&mut self, offsets: Vec<OffsetCommit>, group: GroupMetadata) -> BoxFuture<'static, Result<(), LogError>>;
 
-    /// Aborts the open transaction; does nothing where none is open.
+    /// Aborts the open transaction, if there is one.
     fn abort(&mut self) -> BoxFuture<'static, Result<(), LogError>>;
 }
 
-/// Reads one partition outside of any group, committed records only.
+/// Reads the committed records of one partition, without a group.
 #[async_trait]
 pub trait Reader: Send {
-    /// The next records (at most about `max_records`), or none within `wait`. Cancel-safe.
+    /// Returns the next records, at most about `max_records`, or none within `wait`. Cancel-safe.
     async fn next(&mut self, max_records: usize, wait: Duration) -> Result<Vec<Record>, LogError>;
 
-    /// Offset from which the next records will come. Also moves past transaction markers and aborted records, so that
-    /// it reaches a high watermark which is no record's offset + 1.
+    /// Returns the offset from which the next records will come. It also moves past transaction markers and aborted
+    /// records, so it reaches the high watermark even if no record precedes that directly.
     fn position(&self) -> i64;
 }
 
-/// The log.
+/// A partitioned, transactional log.
 #[async_trait]
 pub trait Log: Send + Sync {
     /// Joins a consumer group.
     async fn consumer(&self, config: &ConsumerConfig) -> Result<Box<dyn Consumer>, LogError>;
 
-    /// A producer under this `transactional.id`. What an earlier producer under the same id left open is aborted or
-    /// completed before this returns, and that producer is fenced (`init_transactions`).
+    /// Creates a producer with this `transactional.id`. Fences an earlier producer with the same id, and aborts or
+    /// completes its open transaction before it returns (`init_transactions`).
     async fn producer(&self, transactional_id: &str) -> Result<Box<dyn Producer>, LogError>;
 
-    /// Appends records outside of any transaction, in order, each once, and returns the partition and offset of each.
-    /// After a failure some of them may be there.
+    /// Appends records without a transaction, in order and idempotently. Returns the partition and offset of each.
+    /// After a failure some of them may have been appended.
     async fn append(&self, records: Vec<OutputRecord>) -> Result<Vec<(i32, i64)>, LogError>;
 
-    /// Reads a partition from this offset on.
+    /// Returns a reader of a partition from this offset on.
     async fn reader(&self, partition: &TopicPartition, from: i64) -> Result<Box<dyn Reader>, LogError>;
 
-    /// Number of partitions; none where the topic doesn't exist.
+    /// Returns the number of partitions; `None` if the topic does not exist.
     async fn partitions(&self, topic: &str) -> Result<Option<i32>, LogError>;
 
-    /// The group's committed offsets as they stand, without waiting for open transactions: only good for learning from
-    /// the metadata who committed last, so that it can be fenced before [`Consumer::committed`] is asked.
+    /// Returns the group's committed offsets without waiting for open transactions. They only serve to find the last
+    /// committer in the metadata, which has to be fenced before [`Consumer::committed`] is called.
     async fn committed_unstable(
         &self,
         group: &str,
         partitions: &[TopicPartition],
     ) -> Result<Vec<Option<CommittedOffset>>, LogError>;
 
-    /// Low and high watermark: first offset kept, and one more than the last offset written (also by transactions
-    /// that are still open).
+    /// Returns low and high watermark: the first offset kept, and the offset after the last one written, also by open
+    /// transactions.
     async fn watermarks(&self, partition: &TopicPartition) -> Result<(i64, i64), LogError>;
 
-    /// Creates the topics that don't exist yet; leaves the others alone.
+    /// Creates the topics that do not exist; the others stay unchanged.
     async fn create_topics(&self, topics: &[TopicSpec]) -> Result<(), LogError>;
 
-    /// Adds empty partitions to a topic until it has so many; leaves it alone where it has. Records stay where they are: from
-    /// now on a key may belong to another partition than its earlier records.
+    /// Adds empty partitions to a topic until it has this number. Records stay where they are, so a key may from now on
+    /// belong to another partition than its earlier records.
     async fn create_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError>;
 }

@@ -1,14 +1,15 @@
-//! Clauses of the protocol that a test can leave out, to see whether the simulator notices.
+//! Clauses of the protocol that a test can leave out, to check that the simulator notices.
 //!
-//! Compiled only under the feature `mutations`, which only the tests ask for; otherwise `left_out` is a constant and
-//! every use of it is gone. What is left out is a property of the OS thread, as a simulation runs on one.
+//! This is compiled only with the feature `mutations`, which only the tests enable; otherwise `left_out` is a constant,
+//! and the compiler removes its uses. The omitted clause is a property of the OS thread, because a simulation runs on
+//! one.
 
-/// A clause of the protocol, named by what is left out.
+/// A clause of the protocol, named by its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clause {
     /// Trim only below an acknowledged commit.
     TrimBelowAcknowledged,
-    /// End the transaction before a revocation is completed, and send no offsets of what isn't ours.
+    /// End the transaction before a revocation is completed, and send no offsets of partitions of others.
     SettleBeforeRevocation,
     /// End the own transaction before acquiring again.
     AbortBeforeAcquiring,
@@ -32,18 +33,18 @@ pub enum Clause {
     Resend,
     /// Read C with stable offsets.
     StableOffsets,
-    /// Look at the ledgers while idle.
+    /// Check the ledgers while idle.
     IdleCheck,
-    /// Ask after a lost reply whether the commit happened.
+    /// Check after a lost reply whether the commit happened.
     AskAfterLostReply,
-    /// Conclude nothing from a ledger's outbox or documents without making sure that they were the own ones.
+    /// Conclude nothing from a ledger's outbox or documents without checking that the ledger was held during the read.
     JudgeAsHolder,
-    /// The sink compares token and position in the transaction that adds the rows. Left out by the one in memory.
+    /// Compare token and position in the sink's transaction that adds the rows. The in-memory sink leaves it out.
     SinkPositions,
 }
 
 impl Clause {
-    /// All of them.
+    /// All clauses.
     pub const ALL: [Clause; 17] = [
         Clause::TrimBelowAcknowledged,
         Clause::SettleBeforeRevocation,
@@ -70,19 +71,19 @@ thread_local! {
     static LEFT_OUT: std::cell::Cell<Option<Clause>> = const { std::cell::Cell::new(None) };
 }
 
-/// From now on, this thread's runtimes leave out a clause, or none.
+/// Makes this thread's runtimes leave out a clause, or none.
 #[cfg(feature = "mutations")]
 pub fn leave_out(clause: Option<Clause>) {
     LEFT_OUT.set(clause);
 }
 
-/// Whether a clause is to be left out.
+/// Returns whether to leave out a clause.
 #[cfg(feature = "mutations")]
 pub(crate) fn left_out(clause: Clause) -> bool {
     LEFT_OUT.get() == Some(clause)
 }
 
-/// Whether a clause is to be left out.
+/// Returns whether to leave out a clause.
 #[cfg(not(feature = "mutations"))]
 pub(crate) const fn left_out(_clause: Clause) -> bool {
     false

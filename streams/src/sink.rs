@@ -1,4 +1,4 @@
-//! Databases that window partials are merged into, together with the positions they were computed from.
+//! Databases that keep windows, together with the positions that the windows were computed from.
 //!
 //! Position and effect are one database transaction. Stored position × stated `from` of a write:
 //!
@@ -7,7 +7,7 @@
 //! | equal | equal | merge, advance to `to` |
 //! | anything else | | [`SinkError::Fenced`]: another writer was here; start over from the stored positions |
 //!
-//! The token guards the same way against a zombie writer whose positions happen to agree.
+//! The token protects in the same way against a zombie writer whose positions happen to agree.
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
@@ -15,38 +15,38 @@ use async_trait::async_trait;
 use crate::ledger::Token;
 use crate::record::TopicPartition;
 
-/// What went wrong, sorted by what the caller does next.
+/// Errors of a sink, sorted by what the caller does next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SinkError {
-    /// Another writer holds this task, or the positions are not those stated: drop what was aggregated and start over.
+    /// Another writer holds this task, or the positions are not the stated ones: drop the partials and start over.
     #[error("sink task {task}: {reason}")]
     Fenced {
         /// The task.
         task: String,
-        /// Stored against stated.
+        /// The stored and the stated value.
         reason: String,
     },
-    /// The database can't be reached or the commit's answer was lost: whether it took effect is not known. Start over
-    /// from the stored positions.
+    /// The database can't be reached, or the answer of the commit was lost, so its effect is unknown: start over from
+    /// the stored positions.
     #[error("sink task {task}: {reason}")]
     Unavailable {
         /// The task.
         task: String,
-        /// What the database said.
+        /// Message of the database.
         reason: String,
     },
-    /// Trying again will not help: a schema that doesn't fit, a missing right.
+    /// Trying again does not help: a schema that does not fit, a missing right.
     #[error("sink task {task}: {reason}")]
     Fatal {
         /// The task.
         task: String,
-        /// What is wrong and what to do.
+        /// The problem and the remedy.
         reason: String,
     },
 }
 
-/// How a window's partials for the same key are merged.
+/// The rule by which partials of the same key are merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merge {
     /// Add (sums and counts).
@@ -57,18 +57,18 @@ pub enum Merge {
     Max,
 }
 
-/// A table of windows: rows are told apart by `keys`, the other columns are merged.
+/// A table of windows: `keys` identify a row, and the other columns are merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowTable {
     /// Name of the table.
     pub name: String,
     /// Key columns.
     pub keys: Vec<String>,
-    /// Measure columns and how they merge.
+    /// Measure columns with their merge rules.
     pub measures: Vec<(String, Merge)>,
 }
 
-/// Rows to be merged into a table: one column for each key and measure, by name. Each key occurs once.
+/// Rows to merge into a table: one column per key and measure, by name. Each key occurs once.
 #[derive(Clone, Debug)]
 pub struct Partials {
     /// The table.
@@ -88,12 +88,12 @@ pub struct Advance {
     pub to: i64,
 }
 
-/// What a task says in a write: who holds it, and how far it goes.
+/// The part of a task in a write: its token and its positions.
 #[derive(Clone, Copy, Debug)]
 pub struct Writer<'a> {
     /// The task.
     pub task: &'a str,
-    /// The token under which it was acquired.
+    /// Token of the acquisition.
     pub token: &'a Token,
     /// Its positions.
     pub advances: &'a [Advance],
@@ -102,8 +102,8 @@ pub struct Writer<'a> {
 /// A database that keeps windows.
 #[async_trait]
 pub trait Sink: Send + Sync {
-    /// Takes a task under a fresh token (whoever held it before is fenced) and returns its stored positions; partitions
-    /// that were never written to are set to the given offset and returned with it.
+    /// Acquires a task under a fresh token, which fences the earlier holder. Returns the stored positions; a partition
+    /// without one gets the given offset.
     async fn acquire(
         &self,
         task: &str,
@@ -111,11 +111,11 @@ pub trait Sink: Send + Sync {
         initial: &[(TopicPartition, i64)],
     ) -> Result<Vec<(TopicPartition, i64)>, SinkError>;
 
-    /// Merges partials and advances the positions of several tasks, all or nothing: one task that another holds, or that
-    /// is elsewhere, refuses the whole. A write of nothing is refused like any other.
+    /// Merges partials and advances the positions of several tasks, all or nothing. The whole write is refused if
+    /// another writer holds one of the tasks, or if a position differs. This also holds for a write without rows.
     async fn write_together(&self, writers: &[Writer<'_>], partials: &[Partials]) -> Result<(), SinkError>;
 
-    /// The same for one task.
+    /// Writes for one task.
     async fn write(
         &self,
         task: &str,

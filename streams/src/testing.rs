@@ -1,7 +1,6 @@
-//! What topologies and implementations of the traits are tested with; behind the feature `testing`.
+//! Tools for testing topologies and implementations of the traits, behind the feature `testing`.
 //!
-//! [`TopologyTestDriver`] is for whoever writes topologies, [`conformance`] for whoever writes a log, a ledger store or a
-//! sink.
+//! [`TopologyTestDriver`] tests topologies; [`conformance`] tests a log, a ledger store or a sink.
 
 pub mod conformance;
 mod driver;

@@ -1,17 +1,18 @@
-//! Has a ledger rebuilt by whoever owns it, on demand.
+//! Makes the owner of a ledger rebuild it, on demand.
 
 use super::{Holder, LedgerError, LedgerStore, RebuildStep, Token};
 
-/// How often it is begun anew when the owner takes the ledger back in between.
+/// Most attempts, if the owner takes the ledger back in between.
 const ATTEMPTS_MAX: u32 = 10;
 
-/// Begins a rebuild of a ledger from its first event and leaves it to the ledger's owner: returns the epoch of this.
+/// Begins a rebuild of a ledger from its first event, and leaves the rest to the ledger's owner. Returns the epoch of
+/// this acquisition.
 ///
-/// The ledger is taken as any worker takes it (`by` names the taker, `token` makes fresh ones), its documents and its outbox
-/// are removed, and it is marked as one whose rebuild was not finished. The owner finds itself fenced, at its next
-/// write or at its next idle check, and does what it does about any such ledger: it ends its transaction, takes the ledger
-/// again, reads what the log committed and rebuilds from its first event. So nothing is written beside the owner, what
-/// was not committed is decided once more, and whoever stops in between leaves a ledger that the next owner rebuilds.
+/// This acquires the ledger as a worker does (`by` names the caller, `token` makes fresh tokens), removes its documents
+/// and its outbox, and marks the rebuild as unfinished. The owner finds itself fenced at its next write or idle check,
+/// and does what it does about any such ledger: it ends its transaction, acquires the ledger, reads the committed
+/// offset, and rebuilds from the first event. Nothing is thus written beside the owner, and uncommitted commands are
+/// decided again. If the call is interrupted, the next owner rebuilds the ledger.
 ///
 /// # Errors
 /// What the store says; [`LedgerError::Fenced`] where the owner was faster each time.
@@ -43,7 +44,7 @@ async fn begin(
         epoch: state.epoch,
         token: own,
     };
-    // Nothing is ever sent under this name, so that nobody needs to fence it.
+    // Nothing is ever sent under this name, so it needs no fencing.
     store.forget_owners(&holder, &[by.to_owned()]).await?;
     let begin = RebuildStep::Begin {
         expected_applied: state.applied,

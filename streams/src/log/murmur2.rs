@@ -1,13 +1,13 @@
-//! Which partition a key belongs to: murmur2, as Java's default partitioner has it.
+//! Computes the partition of a key by murmur2, as Java's default partitioner does.
 //!
-//! Every client that writes keyed records must agree on this, or one key's records end up in two partitions. librdkafka
-//! agrees only with `partitioner=murmur2_random`; its default is CRC32.
+//! All clients that write keyed records must agree on this, or the records of one key end up in two partitions.
+//! librdkafka agrees only with `partitioner=murmur2_random`; its default is CRC32.
 
 /// Kafka's seed, in `org.apache.kafka.common.utils.Utils.murmur2`.
 const SEED: u32 = 0x9747_b28c;
 const MULTIPLIER: u32 = 0x5bd1_e995;
 
-/// The partition of a record with this key, among so many.
+/// Returns the partition of a record with this key, given the number of partitions.
 ///
 /// # Panics
 /// If `partitions` is not positive.
@@ -17,7 +17,7 @@ pub fn partition_for_key(key: &[u8], partitions: i32) -> i32 {
     hash % partitions
 }
 
-/// The 32-bit murmur2 hash with Kafka's seed.
+/// Computes the 32-bit murmur2 hash with Kafka's seed.
 pub fn murmur2(data: &[u8]) -> u32 {
     // Java's arithmetic is on 32-bit integers, lengths included.
     let mut hash = SEED ^ (data.len() as u32);

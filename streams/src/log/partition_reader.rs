@@ -1,4 +1,5 @@
-//! Reads a partition's committed records up to a high watermark, and gives up if an open transaction holds them back.
+//! Reads the committed records of a partition up to a high watermark, and gives up if an open transaction holds them
+//! back.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -8,17 +9,17 @@ use tokio::time::Instant;
 use super::{Log, LogError, Reader};
 use crate::record::{Record, TopicPartition};
 
-/// Records asked for at once.
+/// Most records per read.
 const RECORDS_PER_READ: usize = 2_000;
 
-/// How long one read waits.
+/// Longest wait of one read.
 const READ_WAIT: Duration = Duration::from_millis(500);
 
-/// How long a partition may stand still below its high watermark, unless the caller says otherwise. An open transaction
-/// holds back everything behind it, and brokers abort it after a minute by default.
+/// Default time without progress below the high watermark after which the reader gives up. An open transaction holds
+/// back everything behind it, and brokers abort it after a minute by default.
 const STANDSTILL_MAX: Duration = Duration::from_secs(90);
 
-/// Why a partition could not be read up to its end.
+/// The reason why a partition could not be read to the end.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
@@ -33,37 +34,37 @@ pub enum ReadError {
     HeldBack {
         /// The partition.
         partition: TopicPartition,
-        /// The offset at which reading stands still.
+        /// The offset at which reading has stopped.
         position: i64,
         /// The high watermark.
         end: i64,
-        /// How long it stood still.
+        /// Time without progress.
         patience: Duration,
     },
 }
 
-/// A partition, read up to an offset that may be raised.
+/// Reads a partition up to an offset that may be raised.
 pub struct PartitionReader {
     source: TopicPartition,
     reader: Box<dyn Reader>,
     /// First offset kept when reading began.
     pub low: i64,
-    /// Offset up to which records are wanted.
+    /// Offset before which reading ends.
     end: i64,
-    /// Records at or past `end` that came along.
+    /// Records at or after `end` that were fetched too.
     early: VecDeque<Record>,
-    /// How long the partition may stand still below its high watermark.
+    /// Time without progress after which the reader gives up.
     patience: Duration,
 }
 
 impl PartitionReader {
-    /// Begins at the first record kept; the end is the present high watermark.
+    /// Creates a reader from the first record kept up to the present high watermark.
     pub async fn open(log: &dyn Log, topic: &str, partition: i32) -> Result<PartitionReader, ReadError> {
         let (low, end) = log.watermarks(&TopicPartition::new(topic, partition)).await?;
         Self::between(log, topic, partition, (low, end)).await
     }
 
-    /// From one offset to another.
+    /// Creates a reader from one offset to another.
     pub async fn between(
         log: &dyn Log,
         topic: &str,
@@ -82,24 +83,24 @@ impl PartitionReader {
         })
     }
 
-    /// Gives up after this time, if the partition stands still below its high watermark for so long.
+    /// Sets the time without progress after which the reader gives up.
     pub fn patient_for(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// Wants what has been written since, too.
+    /// Raises the end to the present high watermark.
     pub async fn extend(&mut self, log: &dyn Log) -> Result<(), ReadError> {
         self.end = log.watermarks(&self.source).await?.1.max(self.end);
         Ok(())
     }
 
-    /// Offset up to which records are wanted.
+    /// Offset before which reading ends.
     pub fn end(&self) -> i64 {
         self.end
     }
 
-    /// The next records below the end; none at the end.
+    /// Returns the next records before the end; none at the end.
     pub async fn next(&mut self) -> Result<Option<Vec<Record>>, ReadError> {
         let mut moved = (Instant::now(), self.reader.position());
         loop {

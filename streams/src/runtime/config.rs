@@ -1,4 +1,4 @@
-//! Settings of the runtime, each with its unit and its reason.
+//! Settings of the runtime, each with unit and reason.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,36 +8,37 @@ use crate::ledger::Token;
 /// Makes a fresh token for each acquisition. Random in production, seeded in a simulation.
 pub type TokenSource = Arc<dyn Fn() -> Token + Send + Sync>;
 
-/// How an application runs its topologies.
+/// Settings with which an application runs its topologies.
 #[derive(Clone)]
 pub struct RuntimeConfig {
     /// First part of the consumer groups' names and of the `transactional.id`s.
     pub application_id: String,
-    /// Tells this process from the others of the application; part of its `transactional.id`s. The same identity after a
-    /// restart lets the new process fence the old one at once.
+    /// Identity of this process within the application; part of its `transactional.id`s. With the same identity after a
+    /// restart, the new process fences the old one at once.
     pub instance_id: String,
-    /// Join the group as a static member (KIP-345): a restart within the session time-out moves no partition.
+    /// Whether to join the group as a static member (KIP-345): a restart within the session time-out then moves no
+    /// partition.
     pub static_membership: bool,
-    /// Stream threads of each topology.
+    /// Number of stream threads of each topology.
     pub threads: usize,
-    /// While there is a backlog, results become visible after this time at the latest. With none they do at once.
+    /// Longest time until results become visible under a backlog. Without one, they are visible at once.
     pub commit_interval: Duration,
-    /// Windows are written to the sink after this time: one upsert for all that a window's row gained meanwhile.
+    /// Interval of writes to the sink: one upsert covers everything that a window's row has gained in this time.
     pub sink_interval: Duration,
-    /// Input records that a transaction holds at most.
+    /// Most input records in a transaction.
     pub commit_records_max: usize,
-    /// Input records processed in one round at most: bounds the memory and the store's pause for one commit.
+    /// Most input records in one round; bounds the memory, and the store's pause for one commit.
     pub batch_records_max: usize,
-    /// How often an idle worker looks whether its ledgers are still as it left them.
+    /// Interval at which an idle worker checks that its ledgers are unchanged.
     pub check_interval: Duration,
-    /// First and longest pause after trouble; doubles in between.
+    /// First and longest pause after an error; the pause doubles in between.
     pub backoff: (Duration, Duration),
     /// Makes tokens.
     pub tokens: TokenSource,
 }
 
 impl RuntimeConfig {
-    /// The defaults, for an application and one of its processes.
+    /// Creates the default settings for a process of an application.
     pub fn new(application_id: impl Into<String>, instance_id: impl Into<String>) -> Self {
         Self {
             application_id: application_id.into(),
@@ -54,7 +55,7 @@ impl RuntimeConfig {
         }
     }
 
-    /// Name of a topology's consumer group.
+    /// Returns the name of a topology's consumer group.
     pub fn group(&self, topology: &str) -> String {
         format!("{}-{topology}", self.application_id)
     }

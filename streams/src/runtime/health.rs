@@ -1,4 +1,4 @@
-//! What a worker says of itself: is it ready, and if not, why.
+//! The health of a worker: whether it is ready, and if not, the reasons.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// Something works, or says why it doesn't.
+    /// Sets or clears the reason why a part does not work.
     pub fn set(&self, what: &str, trouble: Option<String>) {
         self.threads
             .lock()
@@ -18,7 +18,7 @@ impl Health {
             .insert(what.to_owned(), trouble);
     }
 
-    /// What doesn't work at present, and why. Empty: ready.
+    /// Returns the parts that do not work at present, with the reasons. If there are none, the worker is ready.
     pub fn troubles(&self) -> Vec<(String, String)> {
         let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
         threads

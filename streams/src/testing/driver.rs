@@ -1,4 +1,5 @@
-//! Runs a topology in a test: the production worker over in-memory parts, on one thread, in time that the test moves.
+//! Runs a topology in a test: the production worker over in-memory parts, on one thread, with a clock that the test
+//! moves.
 //!
 //! ```text
 //!  TestInput ──▶ MemoryLog ◀──▶ worker (runtime::run_here) ◀──▶ MemoryLedgerStore, MemorySink
@@ -6,8 +7,8 @@
 //!  TestOutput ◀──────┘ committed records only
 //! ```
 //!
-//! Nothing runs between two calls of the driver. A call lets the worker run until it has nothing left to do; time passes
-//! only where the worker waits for it (a pause after trouble, a session that must end), and by
+//! Nothing runs between two calls of the driver. A call runs the worker until it has nothing left to do. Time passes
+//! only when the worker waits for it (a pause after an error, a session that has to end), and by
 //! [`TopologyTestDriver::advance_wall_clock`]. The same calls give the same records, offsets and tokens.
 
 use std::cell::{Cell, RefCell};
@@ -30,68 +31,69 @@ use crate::record::{OutputRecord, Record, TopicPartition};
 use crate::runtime::{Health, RuntimeConfig, Services, TaskError, run_here};
 use crate::window::MemorySink;
 
-/// Time of day at which every test begins: 2024-01-01T00:00:00Z, in milliseconds since the Unix epoch.
+/// Time at which every test begins: 2024-01-01T00:00:00Z, in milliseconds since the Unix epoch.
 pub(super) const START_MS: i64 = 1_704_067_200_000;
-/// All that can happen without waiting has happened when this time has passed: it passes only when nobody can run.
+/// After this time, everything that needs no waiting has happened, because time passes only when no task can run.
 const TICK: Duration = Duration::from_millis(1);
-/// A worker that doesn't work for so long of its own time never will: longer than every session and time-out.
+/// Time after which a worker that is not ready counts as stuck: longer than every session and time-out.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Why a test can't go on.
+/// The reason why a test cannot continue.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DriverError {
-    /// The worker stopped, as it does in production at what trying again can't mend.
+    /// The worker stopped, as it does in production after a fatal error.
     #[error("the worker stopped: {0}")]
     Stopped(#[source] TaskError),
     /// The worker stopped earlier.
     #[error("no worker runs any more: it stopped; `redeploy` starts another")]
     NoWorker,
-    /// The worker tries again and again.
+    /// The worker retries without success.
     #[error("the worker still doesn't work after {PATIENCE:?} of its time: {0}")]
     Stuck(String),
-    /// The log refused a call of the test, such as one that names an unknown topic.
+    /// The log refused a call of the test, such as one with an unknown topic.
     #[error(transparent)]
     Log(#[from] LogError),
     /// The ledger store refused a call of the test.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// An output can't be read as what the test takes it for.
+    /// An output does not have the type that the test expects.
     #[error("{source_partition}@{offset} can't be decoded: {reason}")]
     Undecodable {
-        /// Where it lies.
+        /// The partition.
         source_partition: TopicPartition,
-        /// Its offset.
+        /// The offset.
         offset: i64,
-        /// What the deserializer said.
+        /// Message of the deserializer.
         reason: String,
     },
-    /// The machine refused a runtime.
+    /// The runtime could not be created.
     #[error("no runtime: {0}")]
     Runtime(#[source] std::io::Error),
 }
 
-/// What a test lets happen to the worker; it recovers by the protocol, as in production.
+/// A failure that a test injects. The worker recovers by the protocol, as in production.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The log refuses the next commit: the transaction is aborted.
     AbortedTransaction,
-    /// The ledger store applies the next commit, but its answer is lost.
+    /// The ledger store applies the next commit, but the answer is lost.
     LostLedgerReply,
-    /// The group takes all partitions back, now, and hands them out again.
+    /// The group revokes all partitions now, and assigns them again.
     RevokedPartitions,
-    /// The ledger store loses everything, now. An idle worker notices at its next check.
+    /// The ledger store loses everything now. An idle worker notices at its next check.
     FlushedLedgers,
-    /// An operator demands that all ledgers are rebuilt, now. An idle worker notices at its next check.
+    /// An operator demands a rebuild of all ledgers now. An idle worker notices at its next check.
     DemandedRebuild,
-    /// The worker is killed, now, and another is started, which gets the partitions when the dead one's session has ended.
+    /// The worker is killed now, and another one starts, which gets the partitions when the dead worker's session has
+    /// ended.
     Crash,
 }
 
-/// Drives a topology: pipe records in, read records out, let time pass, let things fail.
+/// Drives a topology: pipes records in, reads records out, lets time pass, and injects failures.
 ///
-/// A worker with one stream thread runs the topology as it does in production. Not to be used within another tokio
-/// runtime: a test with it is a plain `#[test]`.
+/// A worker with one stream thread runs the topology as in production. The driver cannot be used within a tokio
+/// runtime: write a plain `#[test]`.
 pub struct TopologyTestDriver {
     worker: RefCell<Worker>,
     log: MemoryLog,
@@ -99,7 +101,7 @@ pub struct TopologyTestDriver {
     sink: Arc<MemorySink>,
     clock: Arc<TokioClock>,
     config: RuntimeConfig,
-    /// Workers so far: each is another instance of the application.
+    /// Number of workers started; each is a new instance of the application.
     workers: Cell<u32>,
     partitions: i32,
     runtime: Runtime,
@@ -110,12 +112,13 @@ struct Worker {
     topology: Arc<Topology>,
     health: Health,
     shutdown: watch::Sender<bool>,
-    /// None after it has ended.
+    /// `None` after the worker has ended.
     task: Option<JoinHandle<Result<(), TaskError>>>,
 }
 
 impl TopologyTestDriver {
-    /// Creates the topics of a topology, each with so many partitions (global tables with one), and starts it.
+    /// Creates the topics of a topology with this number of partitions (global tables with one), and starts the
+    /// topology.
     pub fn new(topology: Topology, partitions: i32) -> Result<Self, DriverError> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
@@ -130,7 +133,7 @@ impl TopologyTestDriver {
         let acquisitions = AtomicU64::new(0);
         let tokens = move || Token(format!("t{}", acquisitions.fetch_add(1, Ordering::Relaxed) + 1));
         let config = RuntimeConfig {
-            // Windows are written when nothing else is left to do, not later.
+            // Windows are written as soon as nothing else is left to do.
             sink_interval: Duration::ZERO,
             tokens: Arc::new(tokens),
             ..RuntimeConfig::new("test", "")
@@ -153,24 +156,24 @@ impl TopologyTestDriver {
         Ok(driver)
     }
 
-    /// A topic to pipe values into.
+    /// Returns a topic to pipe values into.
     pub fn input<T, S>(&self, topic: &str, serializer: S) -> TestInput<'_, T, S> {
         TestInput::new(self, topic, serializer)
     }
 
-    /// A topic to read committed values from, from its beginning.
+    /// Returns a topic to read committed values from, from its beginning.
     pub fn output<T, D>(&self, topic: &str, deserializer: D) -> TestOutput<'_, T, D> {
         TestOutput::new(self, topic, deserializer)
     }
 
-    /// Appends records as they are and lets the worker do what is to be done: for keys, headers, partitions and bytes
-    /// that no serializer makes.
+    /// Appends records as they are, and runs the worker. This serves keys, headers, partitions and bytes that no
+    /// serializer makes.
     pub fn pipe(&self, records: Vec<OutputRecord>) -> Result<(), DriverError> {
         self.log.append(records)?;
         self.settle()
     }
 
-    /// All committed records of a topic, partition by partition.
+    /// Returns all committed records of a topic, partition by partition.
     pub fn records(&self, topic: &str) -> Result<Vec<Record>, DriverError> {
         let mut records = Vec::new();
         for partition in self.partitions_of(topic)? {
@@ -179,7 +182,7 @@ impl TopologyTestDriver {
         Ok(records)
     }
 
-    /// Where a ledger stands; its documents are in [`TopologyTestDriver::ledgers`].
+    /// Returns the state of a ledger; its documents are in [`TopologyTestDriver::ledgers`].
     pub fn ledger_state(&self, ledger: i32) -> Result<LedgerState, DriverError> {
         Ok(self.runtime.block_on(self.ledgers.state(ledger))?)
     }
@@ -190,7 +193,7 @@ impl TopologyTestDriver {
         self.settle()
     }
 
-    /// Does something to the log or the ledgers after this time, while the worker runs or waits.
+    /// Acts on the log or the ledgers after this time, while the worker runs or waits.
     pub fn after(&self, time: Duration, what: impl FnOnce() + Send + 'static) {
         let _within = self.runtime.enter();
         let sleep = sleep(time);
@@ -200,17 +203,17 @@ impl TopologyTestDriver {
         });
     }
 
-    /// The time of day of the log and the worker, in milliseconds since the Unix epoch.
+    /// Returns the time of the log and the worker, in milliseconds since the Unix epoch.
     pub fn now(&self) -> i64 {
         self.clock.timestamp()
     }
 
-    /// The `transactional.id` of the worker that runs.
+    /// Returns the `transactional.id` of the running worker.
     pub fn transactional_id(&self) -> String {
         self.worker.borrow().transactional_id.clone()
     }
 
-    /// Lets something fail. What happens now is over, and recovered from, when this returns.
+    /// Injects a failure. A failure that happens now is over, and the worker has recovered, when this returns.
     pub fn inject(&self, failure: Failure) -> Result<(), DriverError> {
         let topology = self.worker.borrow().topology.clone();
         match failure {
@@ -222,7 +225,7 @@ impl TopologyTestDriver {
             Failure::Crash => {
                 if let Some(task) = self.worker.borrow_mut().task.take() {
                     task.abort();
-                    // It was cancelled, which is what was asked for.
+                    // The task was cancelled, as requested.
                     let _ = self.runtime.block_on(task);
                 }
                 return self.start(topology);
@@ -231,8 +234,8 @@ impl TopologyTestDriver {
         self.settle()
     }
 
-    /// Stops the worker as an operator does and starts another with this topology, over the same log, ledgers and sink: a new
-    /// version, or a repaired one.
+    /// Stops the worker as an operator does, and starts another with this topology over the same log, ledgers and sink:
+    /// a new version, for example.
     pub fn redeploy(&self, topology: Topology) -> Result<(), DriverError> {
         let task = self.worker.borrow_mut().task.take();
         if let Some(task) = task {
@@ -256,17 +259,17 @@ impl TopologyTestDriver {
         Ok(())
     }
 
-    /// The log, to hold back what a test wants to be late.
+    /// Returns the log, to delay its actions.
     pub fn log(&self) -> &MemoryLog {
         &self.log
     }
 
-    /// The ledgers, to look into them or to lose some of their writes.
+    /// Returns the ledgers, to inspect them or to lose some of their writes.
     pub fn ledgers(&self) -> &MemoryLedgerStore {
         &self.ledgers
     }
 
-    /// The window tables.
+    /// Returns the window tables.
     pub fn sink(&self) -> &MemorySink {
         &self.sink
     }
@@ -308,7 +311,7 @@ impl TopologyTestDriver {
         let member = config.member(topology.name(), 0);
         let mut worker = Worker::none(topology.clone(), member.clone());
         let (health, stopped) = (worker.health.clone(), worker.shutdown.subscribe());
-        // Not ready until it says so itself.
+        // The worker is not ready until it reports so.
         health.set(&member, Some("starting".to_owned()));
         let run = async move { run_here(&config, &topology, &services, &health, stopped).await };
         worker.task = Some(self.runtime.spawn(run));
@@ -320,7 +323,7 @@ impl TopologyTestDriver {
         self.runtime.block_on(async move { sleep(duration).await });
     }
 
-    /// Lets the worker run until it works and has nothing left to do.
+    /// Runs the worker until it is ready and has nothing left to do.
     fn settle(&self) -> Result<(), DriverError> {
         let mut waited = Duration::ZERO;
         loop {
@@ -357,7 +360,7 @@ impl Worker {
     }
 }
 
-/// How a worker ended; a panic in it, such as one of the topology's own code, goes on in the test.
+/// Returns the end of a worker. A panic in it, such as one of the topology's code, continues in the test.
 fn ended(result: Result<Result<(), TaskError>, tokio::task::JoinError>) -> Result<(), TaskError> {
     result.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
