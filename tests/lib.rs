@@ -1,4 +1,4 @@
-//! What the whole-system tests share.
+//! The common parts of the whole-system tests.
 
 pub mod chaos;
 pub mod gateway;

@@ -1,7 +1,7 @@
-//! The protocols as models, each small enough that everything it can do is tried.
+//! Models of the protocols, each small enough to be searched completely.
 //!
-//! They are written by hand beside the code that they stand for: a model shows that the protocol holds, the simulator
-//! and the traces that the code follows it. Run by `tests/tests/model.rs`, which states the bounds.
+//! They are written by hand beside the code. A model shows that the protocol is right; the simulator and the traces
+//! show that the code follows it. `tests/tests/model.rs` runs the models and states the bounds.
 
 mod explore;
 pub mod forwarding;

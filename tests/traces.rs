@@ -1,5 +1,5 @@
-//! What the traces of the protocol share: a small topology, several workers over one log in time that the test moves, and
-//! the judgement of what remains.
+//! The common parts of the protocol's traces: a small topology, several workers over one log in time that the test
+//! advances, and the final check.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -22,14 +22,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 thread_local! {
-    /// Version of the program: what is decided differs between versions.
+    /// Version of the program; decisions differ between versions.
     pub static VERSION: Cell<u32> = const { Cell::new(1) };
 }
 
-/// Value of a record that nobody can read, which leaves a dead letter and no event.
+/// Value of a record that can't be decoded, which leaves a dead letter and no event.
 pub const UNREADABLE: &[u8] = b"\xff";
 
-/// All that was decided, in order.
+/// All decisions, in order.
 #[derive(Default, Serialize, Deserialize)]
 struct Notes(Vec<String>);
 
@@ -46,14 +46,14 @@ impl Decider for Notes {
     }
 }
 
-/// The topology: `commands` → `events`, one each.
+/// Returns the topology: `commands` → `events`, one event for each command.
 pub fn notes() -> Result<Topology> {
     let builder = StreamsBuilder::new("notes");
     builder.stream("commands", || Utf8).decide::<Notes>("notes", "events");
     Ok(builder.build()?)
 }
 
-/// A record of a partition.
+/// Returns a record of a partition.
 pub fn record(topic: &str, partition: i32, value: impl Into<bytes::Bytes>) -> OutputRecord {
     OutputRecord {
         topic: topic.into(),
@@ -65,14 +65,14 @@ pub fn record(topic: &str, partition: i32, value: impl Into<bytes::Bytes>) -> Ou
     }
 }
 
-/// A key that belongs into a partition, of two.
+/// Returns a key that belongs in one of two partitions.
 fn key(partition: i32) -> &'static str {
     let home = |key: &&&str| interlock_streams::log::murmur2::partition_for_key(key.as_bytes(), 2) == partition;
     ["key", "a", "b", "c", "d"].iter().find(home).copied().unwrap_or("key")
 }
 
-/// Judges what remains of a partition: each readable command has one answer (I2), events are numbered without gap or
-/// repeat (I4), the ledger is their fold (I5), unreadable records are dead letters once.
+/// Checks the final state of a partition: each readable command has one answer (I2), events are numbered without gap or
+/// repeat (I4), the ledger is their fold (I5), and each unreadable record is one dead letter.
 pub fn judge(log: &MemoryLog, ledgers: &MemoryLedgerStore, partition: i32) -> Result<()> {
     let read = |topic: &str| log.read(&TopicPartition::new(topic, partition), 0, usize::MAX);
     let value = |record: &Record| record.value.clone().unwrap_or_default();
@@ -101,12 +101,13 @@ pub fn judge(log: &MemoryLog, ledgers: &MemoryLedgerStore, partition: i32) -> Re
     Ok(())
 }
 
-/// Several workers over one log, each connected to a ledger store of the test's choice. Nothing happens but while
+/// Several workers over one log, each connected to a ledger store that the test chooses. The workers run only while
 /// [`Workers::pass`] lets time pass.
 pub struct Workers {
     /// The log.
     pub log: MemoryLog,
-    /// Each command is a round of workers started from now on, and two are a commit: the third is decided meanwhile.
+    /// For workers started from now on, each command is a round and two are a commit, so the third is decided during
+    /// the commit.
     pub has_backlog: bool,
     runtime: Runtime,
     running: BTreeMap<&'static str, Life>,
@@ -118,7 +119,7 @@ struct Life {
 }
 
 impl Workers {
-    /// A log with the topology's topics, and nobody at work.
+    /// Makes a log with the topology's topics, without workers.
     pub fn new(partitions: i32) -> Result<Self> {
         VERSION.set(1);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -143,7 +144,7 @@ impl Workers {
     /// The consumer group.
     pub const GROUP: &'static str = "test-notes";
 
-    /// A worker's `transactional.id`, and the client id of its consumer.
+    /// Returns a worker's `transactional.id`, which is also the client id of its consumer.
     pub fn id(name: &str) -> String {
         format!("{}-{name}-0", Self::GROUP)
     }
@@ -187,7 +188,7 @@ impl Workers {
     pub fn kill(&mut self, name: &str) {
         if let Some(life) = self.running.remove(name) {
             life.task.abort();
-            // It was cancelled, which is what was asked for.
+            // The task was cancelled, as requested.
             let _gone = self.runtime.block_on(life.task);
         }
     }
@@ -203,7 +204,7 @@ impl Workers {
         }
     }
 
-    /// Lets time pass; an error where a worker stops.
+    /// Lets time pass; returns an error if a worker stops.
     pub fn pass(&mut self, time: Duration) -> Result<()> {
         self.runtime.block_on(async move { tokio::time::sleep(time).await });
         let ended = self.running.iter().find(|(_, life)| life.task.is_finished());

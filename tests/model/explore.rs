@@ -1,49 +1,49 @@
-//! Tries everything that a model can do: breadth first, so that what breaks a property is shown by a shortest run.
+//! Searches everything that a model can do, breadth first, so that a violation is shown by a shortest run.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt::{self, Debug};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// A system that takes one step after the other.
+/// A model of a system that takes one step after the other.
 pub trait Model {
-    /// All there is at one moment.
+    /// The complete state at one moment.
     type State: Clone + Hash;
-    /// What may happen next.
+    /// A step that may happen next.
     type Step: Copy + Debug;
 
-    /// Where it begins.
+    /// Returns the initial state.
     fn beginning(&self) -> Self::State;
 
-    /// What may happen in a state. The same for the same state.
+    /// Returns the steps that may happen in a state. Equal states have the same steps.
     fn steps(&self, state: &Self::State) -> Vec<Self::Step>;
 
-    /// The state after a step; none where it changes nothing or can't be taken yet.
+    /// Returns the state after a step, or `None` if the step changes nothing or can't be taken yet.
     fn after(&self, state: &Self::State, step: Self::Step) -> Option<Self::State>;
 
-    /// What must hold in every state.
+    /// Checks the properties of every state.
     fn check(&self, state: &Self::State) -> Result<(), &'static str>;
 
-    /// What must hold, too, in a state after which nothing can happen.
+    /// Checks the further properties of a state after which nothing can happen.
     fn check_at_rest(&self, state: &Self::State) -> Result<(), &'static str>;
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug)]
 pub struct Explored<S> {
-    /// Distinct states.
+    /// Number of distinct states.
     pub states: usize,
-    /// Steps of the longest run without a detour.
+    /// Number of steps of the longest run without a detour.
     pub depth: usize,
-    /// The first thing that doesn't hold.
+    /// The first violation.
     pub violation: Option<Violation<S>>,
 }
 
-/// What doesn't hold, and a shortest run to it.
+/// A violation, and a shortest run to it.
 #[derive(Debug)]
 pub struct Violation<S> {
-    /// What doesn't hold.
+    /// The violated property.
     pub what: &'static str,
-    /// From the beginning on.
+    /// The steps from the initial state on.
     pub run: Vec<S>,
 }
 
@@ -57,21 +57,21 @@ impl<S: Debug> fmt::Display for Violation<S> {
     }
 }
 
-/// A state that was seen: how it was reached. The state itself is kept until it was looked at only.
+/// How a state was reached. The state itself is kept only until its steps have been explored.
 struct Seen<S> {
     from: usize,
     by: Option<S>,
     depth: usize,
 }
 
-/// Searches all states, until something doesn't hold.
+/// Searches all states, until a property is violated.
 ///
-/// States are told apart by a hash of 64 bits: among a million of them, two that are taken for one are as likely as one
-/// in thirty million.
+/// States are distinguished by a hash of 64 bits. Among a million states, the probability that two are mistaken for one
+/// is one in thirty million.
 ///
 /// # Panics
 ///
-/// Where there are more states than `states_max`: the bounds of the model must be such that it is searched completely.
+/// If there are more states than `states_max`: the bounds of the model must permit a complete search.
 pub fn explore<M: Model>(model: &M, states_max: usize) -> Explored<M::Step> {
     let beginning = model.beginning();
     let mut known: HashSet<u64> = HashSet::from([fingerprint(&beginning)]);

@@ -1,37 +1,37 @@
-//! Records in the wrong partition (docs/PROTOCOL.md, "Forwarding"): they are sent on to the right one, in the transaction
-//! that also moves the offset, and never decided in the wrong ledger.
+//! A model of records in the wrong partition (docs/PROTOCOL.md, "Forwarding"): they are forwarded to the right one, in
+//! the transaction that also moves the offset, and never decided in the wrong ledger.
 //!
-//! Two ledgers, whose partitions are in the same transaction of one worker: the worker dies or its transaction is aborted,
-//! and either ledger may be lost. Three records lie in partition 0: one that belongs there, one that belongs into
-//! partition 1, and one about which two programs disagree, as with another number of partitions.
+//! There are two ledgers, whose partitions are in the same transaction of one worker. The worker dies or its
+//! transaction is aborted, and either ledger may be lost. Three records lie in partition 0: one that belongs there, one
+//! that belongs in partition 1, and one about which two programs disagree, as with another number of partitions.
 
 use super::Model;
 
 const LEDGERS: usize = 2;
-/// More records than there could rightly be.
+/// More records than a correct run can have.
 const RECORDS_MAX: usize = 8;
 
-/// What can be left out.
+/// A clause that can be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Omission {
-    /// The outbox holds what is sent on.
+    /// The outbox contains forwarded records.
     KeepInOutbox,
-    /// It is sent on in the transaction that moves the offset.
+    /// A record is forwarded in the transaction that moves the offset.
     OneTransaction,
     /// A rebuilt ledger's applied offset is C − 1, not the last event's record.
     AppliedBelowCommitted,
-    /// A record that was sent on and still lies wrong is a dead letter.
+    /// A record that was forwarded and is still in the wrong partition becomes a dead letter.
     CountHops,
 }
 
-/// The model, in its bounds.
+/// The model and its bounds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Forwarding {
-    /// What is left out.
+    /// The clause that is left out.
     pub without: Option<Omission>,
-    /// Crashes and aborted transactions, together.
+    /// Number of crashes and aborted transactions together.
     pub interruptions: u8,
-    /// Ledgers lost.
+    /// Number of lost ledgers.
     pub losses: u8,
 }
 
@@ -39,7 +39,7 @@ pub struct Forwarding {
 enum Home {
     Here,
     Other,
-    /// Always where the record isn't.
+    /// Always another partition than the record's.
     Elsewhere,
 }
 
@@ -50,7 +50,7 @@ struct Record {
     has_hopped: bool,
 }
 
-/// What a record leaves.
+/// The output of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Output {
     Answer { ledger: usize, id: u8 },
@@ -62,31 +62,31 @@ enum Output {
 struct Ledger {
     /// W + 1.
     next: usize,
-    /// With the offset of the record that caused it.
+    /// Each output with the offset of the record that caused it.
     outbox: Vec<(usize, Output)>,
 }
 
-/// Everything at one moment.
+/// The complete state at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct World {
     input: [Vec<Record>; LEDGERS],
     ledgers: [Ledger; LEDGERS],
     /// C.
     committed: [usize; LEDGERS],
-    /// Answers and dead letters that are committed.
+    /// Committed answers and dead letters.
     outputs: Vec<Output>,
     /// The open transaction.
     open: Vec<Output>,
-    /// Where the worker is; none where it must acquire first.
+    /// The worker's positions; none if it must acquire first.
     positions: Option<[usize; LEDGERS]>,
     interruptions: u8,
     losses: u8,
 }
 
-/// A step of the world.
+/// A step of the model.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
-    /// The worker compares both ledgers with the log, and sends again or rebuilds.
+    /// The worker compares both ledgers with the log, and sends the outbox again or rebuilds.
     Acquire,
     /// The worker takes a record of a ledger, writes to the ledger and sends.
     Take(usize),
@@ -131,7 +131,7 @@ impl Forwarding {
         }
     }
 
-    /// Sends within the open transaction, unless that is left out.
+    /// Sends within the open transaction, unless that clause is left out.
     fn send(self, world: &mut World, output: Output) {
         if self.without == Some(Omission::OneTransaction) && matches!(output, Output::SentOn { .. }) {
             Self::show(world, output);

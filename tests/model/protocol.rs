@@ -1,14 +1,14 @@
-//! The ledger protocol (docs/PROTOCOL.md, sections 2 and 3).
+//! A model of the ledger protocol (docs/PROTOCOL.md, sections 2 and 3).
 //!
 //! ```text
 //!  group ── assigns ──> workers ── call by call ──> Kafka (markers come later, in any order)
 //!                          └──────────────────────> ledger store (two masters, the second one behind)
 //! ```
 //!
-//! One ledger of two documents, two workers, at most three input records. Events of each document have a topic of their
-//! own; one record may leave no event, as dead letters and records that are sent on do. Batches are of one or two
-//! records, a transaction holds any number of them. Decisions differ between acquisitions. No time-out ends a
-//! transaction: what would have to wait for one is seen as standing still.
+//! There are one ledger of two documents, two workers and at most three input records. The events of each document have
+//! a topic of their own; one record may leave no event, like dead letters and forwarded records. A batch has one or two
+//! records, a transaction any number. Decisions differ between acquisitions. No time-out ends a transaction: a worker
+//! that would have to wait for one counts as stopped.
 
 mod clause;
 mod kafka;
@@ -22,26 +22,26 @@ use super::Model;
 
 pub use self::clause::Clause;
 
-/// Workers, and so `transactional.id`s.
+/// Number of workers, and of `transactional.id`s.
 const WORKERS: usize = 2;
-/// Documents of the ledger.
+/// Number of documents of the ledger.
 const DOCUMENTS: usize = 2;
-/// Acquisitions and rebuilds at most.
+/// Largest number of acquisitions and rebuilds.
 const TOKENS_MAX: u8 = 12;
 
-/// Which document a record is about; its event goes to the topic of the same number.
+/// Returns the document of a record; its event goes to the topic of the same number.
 fn document(record: u8) -> usize {
     usize::from(record / 2) % DOCUMENTS
 }
 
-/// How often something may happen that can't always happen.
+/// How often each fault may happen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Budget {
     /// A worker dies.
     pub crashes: u8,
     /// The group asks the owner to give the partition up.
     pub revocations: u8,
-    /// The group takes the partition away from one that it thinks dead.
+    /// The group takes the partition away from a worker that it considers dead.
     pub expulsions: u8,
     /// The ledger's replica catches up.
     pub replications: u8,
@@ -53,38 +53,38 @@ pub struct Budget {
     pub aborts: u8,
 }
 
-/// Where a run begins.
+/// The state in which a run begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Beginning {
-    /// Nothing ever happened.
+    /// Everything is empty.
     #[default]
     Empty,
-    /// Worker 0 committed the first record, gave the ledger up and has it again.
+    /// Worker 0 has committed the first record, given the ledger up and acquired it again.
     Released,
-    /// Worker 0 has committed the first record and goes on; the replica lacks it.
+    /// Worker 0 has committed the first record and continues; the replica lacks it.
     Running,
-    /// The same, and the replica has become master already; worker 0 has not noticed.
+    /// As `Running`, and the replica has become master already; worker 0 has not noticed.
     FailedOver,
 }
 
-/// The model, in its bounds.
+/// The model and its bounds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Protocol {
-    /// What is left out.
+    /// The clause that is left out.
     pub without: Option<Clause>,
-    /// Input records.
+    /// Number of input records.
     pub records: u8,
-    /// The one that leaves no event: a dead letter, or it is sent on.
+    /// The record that leaves no event: a dead letter, or a forwarded record.
     pub aside: Option<u8>,
-    /// Records of a batch at most.
+    /// Largest number of records in a batch.
     pub batch_max: u8,
-    /// What may happen.
+    /// The faults that may happen.
     pub budget: Budget,
     /// Where it begins.
     pub beginning: Beginning,
 }
 
-/// Everything at one moment.
+/// The complete state at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct World {
     /// The log.
@@ -93,17 +93,17 @@ pub struct World {
     pub store: Store,
     /// The workers.
     pub workers: [Worker; WORKERS],
-    /// Whose the partition is.
+    /// The owner of the partition.
     pub owner: usize,
-    /// The owner was asked to give it up.
+    /// The owner was asked to give the partition up.
     pub revoking: bool,
-    /// Tokens given out.
+    /// Number of tokens given out.
     pub tokens: u8,
     budget: Budget,
 }
 
 impl World {
-    /// The partition is given to a worker.
+    /// Gives the partition to a worker.
     pub fn assign(&mut self, owner: usize) {
         self.owner = owner;
         let worker = &mut self.workers[owner];
@@ -113,24 +113,24 @@ impl World {
     }
 }
 
-/// A step of the world.
+/// A step of the model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The worker makes its next call: see the state before.
+    /// The worker makes its next call, which the state before names.
     Call(usize, Next),
-    /// The worker takes so many records and decides.
+    /// The worker takes this many records and decides.
     Decide(usize, u8),
     /// The worker commits its transaction.
     Commit(usize),
     /// The log refuses the worker's commit.
     CommitRefused(usize),
-    /// The worker commits, and the answer is lost: its producer is good for nothing any more.
+    /// The worker commits, and the answer is lost: its producer is unusable from then on.
     CommitUnanswered(usize),
     /// The worker writes to the ledger, and the answer is lost.
     ApplyUnanswered(usize),
     /// The idle worker finds its ledger changed.
     Check(usize),
-    /// The worker notices that the master is another.
+    /// The worker notices that another server is master.
     Reconnect(usize),
     /// The worker gives the partition up, as it was asked to.
     GiveUp(usize),
@@ -140,7 +140,7 @@ pub enum Step {
     Revoke,
     /// The group gives the partition of a silent worker to the other.
     Expel,
-    /// A worker that was expelled hears of it.
+    /// An expelled worker learns of its expulsion.
     Hear(usize),
     /// A transaction's marker reaches a topic, or the offsets.
     Mark(usize, u8),
@@ -150,8 +150,8 @@ pub enum Step {
     FailOver,
 }
 
-/// What is decided to be committed answers each record below the offset once, in order, and each event was decided on
-/// the document that the events before it make.
+/// Returns whether the committed outputs answer each record below the offset once, in order, and whether each event was
+/// decided on the document that the events before it make.
 fn has_one_history(world: &World) -> bool {
     let (mut outputs, offset) = world.kafka.decided();
     outputs.sort_unstable_by_key(|output| (output.record, output.sequence));
@@ -170,7 +170,7 @@ fn has_one_history(world: &World) -> bool {
 }
 
 impl Protocol {
-    /// Everything is answered, and the ledger is the fold of the events (I5).
+    /// Returns whether everything is answered and the ledger is the fold of the events (I5).
     fn is_complete(&self, world: &World) -> bool {
         let ledger = world.store.ledger(world.store.master);
         let (outputs, offset) = world.kafka.decided();
@@ -211,7 +211,7 @@ impl Protocol {
         match worker.next {
             Next::Dead | Next::Stopped(_) => return,
             Next::Wait => {
-                // Only where the clause is left out that forbids it.
+                // This happens only if the clause that forbids it is left out.
                 if worker.is_uncommitted {
                     steps.push(Step::Commit(id));
                 }
@@ -382,7 +382,7 @@ impl Model for Protocol {
     fn check_at_rest(&self, world: &World) -> Result<(), &'static str> {
         match (self.is_complete(world), world.tokens >= TOKENS_MAX) {
             (true, _) => Ok(()),
-            // Whoever leaves out a clause may begin anew for ever, which is not looked at.
+            // Without a clause, a worker may start over forever, which is not judged here.
             (false, true) if self.without.is_some() => Ok(()),
             (false, true) => Err("it begins anew again and again"),
             (false, false) => Err("it stands still, and isn't complete, or the ledger is not the fold of its events"),

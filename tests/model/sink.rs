@@ -1,16 +1,16 @@
-//! How windows are written (docs/PROTOCOL.md, "Sinks"): two workers, one partition of records of which each adds 1 to the
-//! row. What a write adds, and the position after it, are one transaction of the database, which refuses it where the
-//! stored position, or the token, is not the one that the write states. A write may arrive when its worker is long gone.
+//! A model of window writes (docs/PROTOCOL.md, "Sinks"): two workers, and one partition of records, each of which adds
+//! 1 to the row. The added value and the new position are one database transaction, which is refused unless the stored
+//! position and token are those that the write states. A write may arrive long after its worker has died.
 
 use super::Model;
 
 const WORKERS: usize = 2;
-/// Records of the partition.
+/// Number of records of the partition.
 const RECORDS: u8 = 3;
-/// How often the workers begin anew.
+/// Largest number of acquisitions.
 const ACQUISITIONS_MAX: u8 = 4;
 
-/// What can be left out.
+/// A clause that can be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Omission {
     /// Position and token are compared in the transaction.
@@ -22,11 +22,11 @@ pub enum Omission {
 /// The model.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sink {
-    /// What is left out.
+    /// The clause that is left out.
     pub without: Option<Omission>,
 }
 
-/// What is to be added to the row.
+/// A value to add to the row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Write {
     token: u8,
@@ -36,13 +36,13 @@ struct Write {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Worker {
-    /// 0: it holds nothing.
+    /// The worker's token; 0 if it holds nothing.
     token: u8,
     stored: u8,
     reached: u8,
 }
 
-/// Everything at one moment.
+/// The complete state at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct World {
     /// The row.
@@ -50,32 +50,32 @@ pub struct World {
     position: u8,
     token: u8,
     workers: [Worker; WORKERS],
-    /// Sent by a worker that gave it up for lost, or died.
+    /// A write whose worker considers it lost, or has died.
     late: Option<Write>,
     tokens: u8,
 }
 
-/// A step of the world.
+/// A step of the model.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
-    /// A worker takes the task, whoever has it, and reads the position.
+    /// A worker acquires the task, even from another worker, and reads the position.
     Acquire(usize),
     /// A worker aggregates the next record.
     Take(usize),
-    /// A worker writes what it has.
+    /// A worker writes its rows.
     Write(usize),
-    /// The same, but the answer is lost: it begins anew.
+    /// As `Write`, but the answer is lost, and the worker starts over.
     WriteUnanswered(usize),
-    /// The same, but the write is under way when the worker begins anew, or dies.
+    /// As `Write`, but the write is still in flight when the worker starts over or dies.
     WriteLate(usize),
-    /// That write arrives.
+    /// The late write arrives.
     LateArrives,
-    /// The rows are added, and it dies: only where the position is stored afterwards.
+    /// The rows are added and the worker dies; possible only if the position is stored separately.
     WriteByHalf(usize),
 }
 
 impl Sink {
-    /// The database takes a write, or refuses it.
+    /// Lets the database accept or refuse a write.
     fn write(self, world: &mut World, write: Write) -> bool {
         let agrees = write.from == world.position && write.token == world.token;
         if !agrees && self.without != Some(Omission::Compare) {
@@ -164,7 +164,7 @@ impl Model for Sink {
         Some(world)
     }
 
-    /// I6: the row is the sum over the records below the position.
+    /// Checks I6: the row is the sum over the records below the position.
     fn check(&self, world: &World) -> Result<(), &'static str> {
         match world.sum == world.position {
             true => Ok(()),
@@ -172,7 +172,7 @@ impl Model for Sink {
         }
     }
 
-    /// Nobody begins anew any more; what is written is right, if not all.
+    /// No worker starts over any more. The written rows must be right, though perhaps not complete.
     fn check_at_rest(&self, _: &World) -> Result<(), &'static str> {
         Ok(())
     }

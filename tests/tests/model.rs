@@ -1,5 +1,5 @@
-//! The models of the protocols, searched completely: with all clauses everything holds, and without any one of them a
-//! shortest run shows what breaks. The bounds are those stated here; larger ones only take longer.
+//! Searches the models of the protocols completely. With all clauses every property holds; without any one of them, a
+//! shortest run shows the violation. The bounds are stated here; larger ones only take longer.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use interlock_tests::model::protocol::{Beginning, Budget, Clause, Protocol};
 use interlock_tests::model::sink::{self, Sink};
 use interlock_tests::model::{Model, explore};
 
-/// States of a search at most: far fewer than memory holds.
+/// Largest number of states in a search: far fewer than fit in memory.
 const STATES_MAX: usize = 1_000_000;
 
 /// Searches a model that must hold.
@@ -26,7 +26,7 @@ fn holds(name: &str, model: &impl Model) {
     }
 }
 
-/// Searches a model that must not hold, and says how it breaks.
+/// Searches a model that must not hold, and prints how it breaks.
 fn breaks(name: &str, model: &impl Model, expected: &str) {
     let explored = explore(model, STATES_MAX);
     let violation = explored
@@ -36,7 +36,7 @@ fn breaks(name: &str, model: &impl Model, expected: &str) {
     assert!(violation.what.contains(expected), "{name}: {}", violation.what);
 }
 
-/// What may happen, together, in one search.
+/// The faults that may happen together in one search.
 const NOTHING: Budget = Budget {
     crashes: 0,
     revocations: 0,
@@ -106,7 +106,7 @@ const EXPULSION_AND_FLUSH: Protocol = Protocol {
     },
     ..SMALL
 };
-/// The same, when a record is committed already.
+/// As `EXPULSION_AND_FLUSH`, when a record is committed already.
 const EXPULSION_AND_FLUSH_LATER: Protocol = Protocol {
     records: 3,
     aside: Some(1),
@@ -123,7 +123,7 @@ const AFTER_A_RELEASE: Protocol = Protocol {
     },
     ..SMALL
 };
-/// Two workers connected to two masters, each of which is taken for dead once.
+/// Two workers are connected to two masters; each worker is once considered dead.
 const TWO_MASTERS: Protocol = Protocol {
     beginning: Beginning::FailedOver,
     batch_max: 1,
@@ -165,7 +165,7 @@ const TWICE: &str = "answered twice";
 const INCOMPLETE: &str = "stands still";
 const LACKS: &str = "lacks answers";
 
-/// What breaks without each clause, and where.
+/// The violation without each clause, and the search that finds it.
 const BREAKS: &[(Clause, Protocol, &str)] = &[
     (Clause::TrimBelowAcknowledged, MOVES, LACKS),
     (Clause::SettleBeforeRevocation, AFTER_A_RELEASE, TWICE),
@@ -203,8 +203,8 @@ fn each_clause_of_the_ledger_protocol_is_needed() {
     }
 }
 
-/// The ledger's list of owners is a second line. Whoever decides has signed the offset before, so that the offset's
-/// metadata names him: an owner who is overwritten in the list is fenced all the same.
+/// The ledger's list of owners is a second line of defence. A worker signs the offset before it decides, so the
+/// offset's metadata names it: an owner that is overwritten in the list is fenced all the same.
 #[test]
 fn an_owner_who_is_not_listed_is_fenced_all_the_same() {
     let without = Some(Clause::ForgetAfterFencing);

@@ -1,5 +1,5 @@
-//! What operators do when something went wrong, against real servers: dead letters are looked at and sent again, ledgers and
-//! windows are derived once more; and what a worker refuses to start with.
+//! Tests the operators' commands against real servers: dead letters are shown and sent again, ledgers and windows are
+//! derived again. Also tests the states with which a worker refuses to start.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use serde_json::Value;
 
-/// Calls a command that must end with this status.
+/// Runs a command that must end with this status.
 async fn call(installation: &Installation, arguments: &[&str], status: i32) -> Result<Finished> {
     let finished = installation.call(arguments, PATIENCE).await?;
     ensure!(finished.status == Some(status), "{arguments:?}: {finished:?}");
@@ -24,7 +24,7 @@ fn lines(text: &str) -> Result<Vec<Value>> {
         .collect()
 }
 
-/// The dead letters, as soon as there are so many.
+/// Returns the dead letters as soon as there are `count` of them.
 async fn letters(installation: &Installation, count: usize) -> Result<Vec<Value>> {
     wait_for("the dead letters are listed", PATIENCE, async || {
         let listed = lines(&call(installation, &["dlq", "list", "--json"], 0).await?.out)?;
@@ -81,7 +81,7 @@ async fn dead_letters_are_mended_and_sent_again_once() -> Result<()> {
         let events = call(installation, &["dlq", "replay", "--all", "--topic", "confirmed.dlq"], 1).await?;
         ensure!(events.error.contains("topologies alone"), "{events:?}");
 
-        // A mended record takes the first one's place and is answered; it can't be sent twice by mistake.
+        // A repaired record takes the first one's place and is answered; it can't be sent twice by mistake.
         let mut mended = good["value"].clone();
         mended["request_id"] = "mended".into();
         let file = installation.folder().join("mended.json");
@@ -126,7 +126,7 @@ async fn dead_letters_are_mended_and_sent_again_once() -> Result<()> {
     .await
 }
 
-/// The audit passes, and the tables equal the sums over the topics.
+/// Checks that the audit passes, and that the tables equal the sums over the topics.
 async fn all_holds(installation: &Installation) -> Result<()> {
     installation.audit().await?;
     let events = Sums::of_events(&installation.events().await?);
@@ -187,7 +187,7 @@ async fn ledgers_and_windows_are_derived_once_more_while_others_go_on() -> Resul
     .await
 }
 
-/// No PNR stands for two bookings.
+/// Checks that no two bookings have the same PNR.
 async fn pnrs_are_unique(installation: &Installation) -> Result<()> {
     let mut booked = BTreeMap::new();
     for event in installation.events().await? {

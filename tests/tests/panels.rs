@@ -1,7 +1,9 @@
-//! The dashboards: as Grafana would read them, and their queries against a real TimescaleDB and a real Prometheus.
+//! Tests the dashboards: reads them as Grafana would, and runs their queries against a real TimescaleDB and a real
+//! Prometheus.
 //!
-//! `eval "$(scripts/services env)"; cargo test -p interlock-tests --test panels`. What isn't there is said aloud and left
-//! out: `INTERLOCK_DATABASE_URL` for the SQL, the programs `promtool` and `prometheus` for the PromQL.
+//! `eval "$(scripts/services env)"; cargo test -p interlock-tests --test panels`. Tests whose requirements are missing
+//! print a message and are skipped: `INTERLOCK_DATABASE_URL` for the SQL, the programs `promtool` and `prometheus` for
+//! the PromQL.
 
 #![allow(clippy::unwrap_used, reason = "what fails here is to fail the test")]
 

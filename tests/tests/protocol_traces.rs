@@ -1,8 +1,8 @@
-//! The traces that break the ledger protocol where a clause is left out (docs/PROTOCOL.md, section 5), each as a schedule
-//! of its own: the production code survives it, and without the clause the violation is seen.
+//! The traces that break the ledger protocol without a clause (docs/PROTOCOL.md, section 5), each as a schedule of its
+//! own: the production code survives it, and without the clause the violation shows.
 //!
-//! Where another clause catches what the missing one lets through, the trace shows what the clause is for instead: time or
-//! work that is lost without it.
+//! If another clause catches the error, the trace shows the purpose of the missing one instead: the time or work that
+//! is lost without it.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn command(driver: &TopologyTestDriver, text: &str) -> Result<()> {
     Ok(driver.input("commands", Utf8).pipe("key", text)?)
 }
 
-/// Lets everything come to rest, and judges what remains.
+/// Lets the driver come to rest, and checks the final state.
 fn judge(driver: &TopologyTestDriver) -> Result<()> {
     driver.advance_wall_clock(Duration::from_secs(120))?;
     traces::judge(driver.log(), driver.ledgers(), 0)
@@ -33,7 +33,7 @@ fn judge(driver: &TopologyTestDriver) -> Result<()> {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A schedule that holds, and that doesn't without the clause: it then fails saying `violation`.
+/// Runs a schedule that must pass, and without the clause must fail with a message that contains `violation`.
 fn needs(clause: Clause, violation: &str, trace: fn() -> Result<()>) {
     leave_out(None);
     trace().expect("the schedule holds");

@@ -1,5 +1,5 @@
-//! Everything secured: TLS, passwords, client certificates, tokens, and no more rights than are needed. All of it works, what
-//! is wrong is said with where and what to do, and no secret is ever told.
+//! Tests an installation with TLS, passwords, client certificates, tokens, and no more rights than needed. All commands
+//! work, mistakes are reported with their place and a remedy, and no secret is ever shown.
 
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
@@ -7,10 +7,10 @@ use interlock_schemas::topics;
 use interlock_tests::real::secured::{Secured, Settings, in_secured_installation};
 use interlock_tests::real::{Finished, Installation, PATIENCE, Worker, wait_for};
 
-/// How often a command is run that ends while clients do: of those that freed what they use, one in seven crashed.
+/// How often to run a command that ends while its clients do: one in seven crashed when they freed shared state.
 const ENDINGS: usize = 20;
 
-/// Calls a command as somebody.
+/// Runs a command with a user's settings.
 async fn call(installation: &Installation, who: Settings, arguments: &[&str]) -> Result<Finished> {
     let mut command = installation.command(arguments)?;
     command.envs(who);
@@ -23,7 +23,7 @@ async fn worker(installation: &Installation, settings: &Settings) -> Result<Work
     installation.worker_with(&settings).await
 }
 
-/// Whatever was printed and logged so far.
+/// Checks everything printed and logged so far for secrets.
 fn check_secrets(installation: &Installation, secured: &Secured) -> Result<()> {
     let mut searched = 0;
     for entry in std::fs::read_dir(installation.folder())? {
@@ -68,7 +68,8 @@ async fn everything_works_secured_and_no_secret_is_told() -> Result<()> {
             secured.secrets().check_absent("/metrics", &worker.metrics().await?)?;
         }
 
-        // Often: clients still speak TLS on threads of their own when the command's work is done, and it must end well.
+        // Repeated, because clients still use TLS on threads of their own when the command's work is done, and the
+        // process must end cleanly.
         for _ in 0..ENDINGS {
             let listed = call(installation, secured.operator()?, &["dlq", "list", "--json"]);
             listed.await?.success()?;
@@ -95,7 +96,7 @@ async fn everything_works_secured_and_no_secret_is_told() -> Result<()> {
     .await
 }
 
-/// One thing that is wrong: what is set otherwise for a worker, and words that it must say together.
+/// A mistake: the settings of a worker that differ, and the words that its message must contain.
 struct Wrong {
     what: &'static str,
     settings: Settings,
@@ -110,7 +111,7 @@ fn wrong<const N: usize>(what: &'static str, settings: [(&'static str, String); 
     }
 }
 
-/// Workers with one wrong each say so: while they wait, or by their end.
+/// Checks that workers with one mistake each report it, while they wait or when they end.
 async fn check_all(installation: &Installation, secured: &Secured, all: &[Wrong]) -> Result<()> {
     // A few at a time: each is a whole worker.
     for some in all.chunks(5) {
@@ -128,7 +129,7 @@ async fn check(installation: &Installation, secured: &Secured, wrong: &Wrong) ->
     let said = wait_for("it says what is wrong", PATIENCE, async || {
         let log = process.log();
         let is_said = |line: &str| wrong.words.iter().all(|word| line.contains(word));
-        // Not librdkafka's own lines: what a person is told must be in one of ours, and so at /readyz.
+        // librdkafka's own lines don't count: the message must be in one of ours, and at /readyz.
         let said = log.lines().any(|line| !line.contains("librdkafka: ") && is_said(line));
         Ok((said || !process.is_running()?).then_some(said))
     });
@@ -345,7 +346,7 @@ async fn what_is_wrong_is_said_with_place_and_remedy() -> Result<()> {
         check_all(installation, secured, &wrong_in_redis(secured)).await?;
         check_all(installation, secured, &wrong_in_database(secured)).await?;
 
-        // Certificates that expire while servers run: who connects waits, says so, and goes on with renewed ones.
+        // Certificates expire while servers run: clients that connect wait, report it, and continue with renewed ones.
         secured.show_certificate(installation, "expired").await?;
         let expired = ["certificate has expired", "not expired?", "again in"];
         let redis = wrong("redis-expired", [], &[&["rediss://localhost"], &expired[..]].concat());

@@ -1,4 +1,4 @@
-//! Thousands of schedules of the simulator, each from a seed.
+//! Runs thousands of schedules of the simulator, each from a seed.
 //!
 //! Settings, for `scripts/simulate`: `SIMULATE_SEEDS` (how many), `SIMULATE_FIRST` (the first), `SIMULATE_COMMANDS`
 //! (of each), `SIMULATE_TRACE` (lines printed of a failing one). Besides, `SIMULATE_WINDOW_SEEDS` (how many in which the
@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 use interlock_streams::mutation::Clause;
 use interlock_tests::simulator::{Amounts, Schedule, Violation, describe, run, traced};
 
-/// Schedules of an ordinary test run.
+/// Number of schedules in an ordinary test run.
 const SEEDS: u64 = 2_000;
-/// Commands of each.
+/// Number of commands in each.
 const COMMANDS: u64 = 500;
 /// Schedules in which the workers keep windows, and commands of each.
 const WINDOW_SEEDS: u64 = 40;
@@ -49,7 +49,7 @@ fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| value.parse().expect("a number"))
 }
 
-/// Does something for each number up to an end, on all processors.
+/// Calls a function for each number of a range, on all processors.
 fn for_each(first: u64, end: u64, what: impl Fn(u64) + Sync) {
     let next = AtomicU64::new(first);
     let threads = std::thread::available_parallelism().map_or(4, usize::from);
@@ -68,7 +68,7 @@ fn for_each(first: u64, end: u64, what: impl Fn(u64) + Sync) {
     });
 }
 
-/// Runs the schedules of some seeds, all of which must hold.
+/// Runs the schedules of some seeds, all of which must pass.
 fn all_hold(first: u64, seeds: u64, schedule: impl Fn(u64) -> Schedule + Sync) {
     let began = Instant::now();
     println!("seeds {first} to {}", first + seeds - 1);

@@ -1,29 +1,29 @@
-//! What the model has of Kafka: transactions whose markers reach each topic and the offsets in any order, offsets with
-//! metadata, and producers that fence each other by `transactional.id`.
+//! The model's Kafka: transactions whose markers reach each topic and the offsets in any order, offsets with metadata,
+//! and producers that fence each other by `transactional.id`.
 
-/// The topics of events, where markers are counted.
+/// The event topics, as bits of markers.
 const EVENT_TOPICS: u8 = 0b0011;
-/// The topic of what leaves no event: dead letters, records sent on.
+/// The topic of records without an event: dead letters and forwarded records.
 pub(super) const ASIDE: u8 = 2;
-/// The group's offsets.
+/// The group's offsets, as a bit of markers.
 const OFFSETS: u8 = 0b1000;
 
-/// What a record leaves in a topic.
+/// The output of a record in a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Output {
-    /// The input record that caused it: its offset.
+    /// Offset of the input record that caused it.
     pub record: u8,
-    /// Where it is written.
+    /// The topic that it is written to.
     pub topic: u8,
-    /// 0 where it is no event.
+    /// Sequence; 0 if it is not an event.
     pub sequence: u8,
-    /// Of the acquisition that decided it.
+    /// Token of the acquisition that decided it.
     pub token: u8,
     /// The document that it was decided on, see [`after`].
     pub before: u32,
 }
 
-/// A document after an event: the digits are the events that it is the fold of.
+/// Returns a document after an event; the document's digits are the events of which it is the fold.
 pub(super) fn after(before: u32, output: Output) -> u32 {
     before << 8 | u32::from(output.record + 1) << 4 | u32::from(output.token)
 }
@@ -35,13 +35,13 @@ pub struct Committed {
     pub offset: u8,
     /// The last sequence below C.
     pub sequence: u8,
-    /// Who decided that.
+    /// Token that decided this sequence.
     pub token: u8,
-    /// `transactional.id` of who committed.
+    /// `transactional.id` of the committer.
     pub id: usize,
 }
 
-/// A transaction that is open, or decided and not everywhere marked.
+/// A transaction that is open, or decided but without all its markers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Transaction {
     is_decided: bool,
@@ -53,18 +53,18 @@ struct Transaction {
 /// The log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Kafka {
-    /// In order of writing, with the `transactional.id` until the marker has come.
+    /// Entries in order of writing, with the `transactional.id` until the marker has arrived.
     entries: Vec<(Output, Option<usize>)>,
     /// One for each `transactional.id` at most, as the next one waits for the last marker.
     transactions: [Option<Transaction>; super::WORKERS],
-    /// Which producer of an id is the newest.
+    /// The newest producer's epoch for each id.
     epochs: [u8; super::WORKERS],
-    /// As the group's offsets show it.
+    /// The committed offset that the group's offsets show.
     pub committed: Option<Committed>,
 }
 
 impl Kafka {
-    /// A new producer of this id: earlier ones are fenced, what they left open is aborted.
+    /// Makes a new producer of this id: earlier ones are fenced, and their open transaction is aborted.
     pub fn init(&mut self, id: usize) -> u8 {
         if self.transactions[id].as_ref().is_some_and(|open| !open.is_decided) {
             self.abort(id);
@@ -73,17 +73,18 @@ impl Kafka {
         self.epochs[id]
     }
 
-    /// Whether a producer is the newest of its id.
+    /// Returns whether a producer is the newest of its id.
     pub fn is_valid(&self, id: usize, epoch: u8) -> bool {
         self.epochs[id] == epoch
     }
 
-    /// Whether markers of this id are under way: its next transaction, and its next producer, wait for them.
+    /// Returns whether markers of this id are still missing: its next transaction, and its next producer, wait for
+    /// them.
     pub fn is_completing(&self, id: usize) -> bool {
         self.transactions[id].as_ref().is_some_and(|open| open.is_decided)
     }
 
-    /// Whether something was written and not decided.
+    /// Returns whether the id has an open transaction.
     pub fn is_open(&self, id: usize) -> bool {
         self.transactions[id].is_some() && !self.is_completing(id)
     }
@@ -97,7 +98,7 @@ impl Kafka {
         }
     }
 
-    /// Decides to commit. Nobody reads what leaves no event: its marker may as well come at once.
+    /// Decides to commit. No one reads the topic without events, so its marker arrives at once.
     pub fn commit(&mut self, id: usize, offset: Committed) {
         let open = self.transactions[id].get_or_insert_default();
         open.is_decided = true;
@@ -106,7 +107,7 @@ impl Kafka {
         self.mark(id, 1 << ASIDE);
     }
 
-    /// Removes what was written and not decided.
+    /// Removes the records of the open transaction.
     pub fn abort(&mut self, id: usize) {
         if !self.is_completing(id) {
             self.transactions[id] = None;
@@ -114,7 +115,7 @@ impl Kafka {
         }
     }
 
-    /// Markers that may come next.
+    /// Returns the markers that may arrive next.
     pub fn markers(&self) -> impl Iterator<Item = (usize, u8)> {
         let decided = |id: usize| self.transactions[id].as_ref().filter(|open| open.is_decided);
         (0..super::WORKERS).flat_map(move |id| {
@@ -151,7 +152,7 @@ impl Kafka {
         }
     }
 
-    /// Whether a transaction may still change the offsets.
+    /// Returns whether no transaction can still change the offsets.
     pub fn are_offsets_stable(&self) -> bool {
         self.transactions
             .iter()
@@ -159,14 +160,14 @@ impl Kafka {
             .all(|open| open.unmarked & OFFSETS == 0)
     }
 
-    /// Whether all of the event topics can be read, up to their high watermarks.
+    /// Returns whether the event topics can be read up to their high watermarks.
     pub fn are_events_stable(&self) -> bool {
         self.entries
             .iter()
             .all(|(output, writer)| writer.is_none() || 1 << output.topic & EVENT_TOPICS == 0)
     }
 
-    /// Committed events that can be read: in each topic, what lies before the first open one.
+    /// Returns the committed events that can be read: in each topic, those before the first open one.
     pub fn read_events(&self) -> Vec<Output> {
         let mut closed = 1 << ASIDE;
         let mut events = Vec::new();
@@ -181,7 +182,7 @@ impl Kafka {
         events
     }
 
-    /// All that is decided to be committed, in order of writing, and how far the offsets say it goes.
+    /// Returns all outputs that are decided to be committed, in order of writing, and the decided offset.
     pub fn decided(&self) -> (Vec<Output>, u8) {
         let is_decided = |writer: Option<usize>| writer.is_none_or(|id| self.is_completing(id));
         let outputs = self

@@ -1,25 +1,25 @@
-//! What the model has of the ledger store: one ledger, in a master that may be replaced by a replica which lacks the last
-//! writes. Who is still connected to the old master goes on writing there.
+//! The model's ledger store: one ledger, in a master that may be replaced by a replica which lacks the last writes. A
+//! worker that is still connected to the old master goes on writing there.
 
 use super::DOCUMENTS;
 use super::kafka::Output;
 
-/// Which token decided each sequence.
+/// The token that decided each sequence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Lineage([u8; SEQUENCES_MAX]);
 
-/// A run that is broken may have more events than records; beyond these it is broken long since.
+/// A broken run may have more events than records; it is noticed before it reaches this many.
 const SEQUENCES_MAX: usize = 6;
 
 impl Lineage {
-    /// Who decided a sequence; 0 for none.
+    /// Returns the token that decided a sequence; 0 for none.
     pub fn token(&self, sequence: u8) -> u8 {
         usize::from(sequence)
             .checked_sub(1)
             .map_or(0, |index| self.0[index.min(SEQUENCES_MAX - 1)])
     }
 
-    /// Notes who decided a sequence.
+    /// Records the token that decided a sequence.
     pub fn decided(&mut self, sequence: u8, token: u8) {
         self.0[usize::from(sequence - 1).min(SEQUENCES_MAX - 1)] = token;
     }
@@ -28,53 +28,53 @@ impl Lineage {
 /// A ledger as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ledger {
-    /// 0: never acquired.
+    /// The token; 0 if the ledger was never acquired.
     pub token: u8,
-    /// W + 1; 0 where nothing was applied.
+    /// W + 1; 0 if nothing was applied.
     pub next: u8,
     /// Last sequence.
     pub sequence: u8,
-    /// Who decided what.
+    /// The lineage.
     pub lineage: Lineage,
-    /// The state: see [`super::kafka::after`].
+    /// The documents: see [`super::kafka::after`].
     pub documents: [u32; DOCUMENTS],
     /// Outputs of records not known to be committed.
     pub outbox: Vec<Output>,
     /// Bits of the `transactional.id`s that may have something open.
     pub owners: u8,
-    /// Who gave the ledger up last, after everything was committed, and the metadata's token then.
+    /// The worker that last released the ledger, after everything was committed, and the metadata's token at that time.
     pub released: Option<(usize, u8)>,
 }
 
-/// The store: the ledger on the first master, the one on its successor.
+/// The store: the ledger on the first master, and the one on its successor.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Store {
     masters: [Ledger; 2],
-    /// What the replica has: takes the first master's place.
+    /// The replica's ledger, which takes the first master's place.
     replica: Ledger,
     /// Index of the present master.
     pub master: usize,
 }
 
 impl Store {
-    /// As somebody sees it who is connected to this master.
+    /// Returns the ledger as a client of this master sees it.
     pub fn ledger(&self, master: usize) -> &Ledger {
         &self.masters[master]
     }
 
-    /// To be written to.
+    /// As `ledger`, for writing.
     pub fn ledger_mut(&mut self, master: usize) -> &mut Ledger {
         &mut self.masters[master]
     }
 
-    /// The replica catches up; false where it has.
+    /// Lets the replica catch up; returns false if it already has.
     pub fn replicate(&mut self) -> bool {
         let lags = self.replica != self.masters[0];
         self.replica = self.masters[0].clone();
         lags
     }
 
-    /// The replica becomes master.
+    /// Makes the replica the master.
     pub fn fail_over(&mut self) {
         self.masters[1] = std::mem::take(&mut self.replica);
         self.master = 1;

@@ -1,4 +1,4 @@
-//! What a worker does, call by call. Between two calls anything else may happen, a crash too.
+//! The model's worker, call by call. Anything else may happen between two calls, including a crash.
 
 use super::clause::Clause;
 use super::kafka::{ASIDE, Committed, Output, after};
@@ -8,10 +8,10 @@ use super::{DOCUMENTS, Protocol, World};
 /// The next call of a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Next {
-    /// Nothing: the partition is another's.
+    /// Nothing: another worker owns the partition.
     #[default]
     Wait,
-    /// Acquire the ledger, with a new producer where there is none.
+    /// Acquire the ledger, with a new producer if there is none.
     Acquire,
     /// Fence earlier owners.
     Fence,
@@ -21,12 +21,12 @@ pub enum Next {
     SignOffset,
     /// Send the outbox again and commit.
     Resend,
-    /// Read the events: from the ledger's own last one on, or from the first.
+    /// Read the events, from the ledger's own last one on or from the first.
     Fold {
-        /// What the ledger has is a prefix.
+        /// The ledger's state is a prefix, which is kept.
         keeps: bool,
     },
-    /// Write what was folded.
+    /// Write the folded state.
     Rebuild,
     /// Take records, write or commit.
     Run,
@@ -34,40 +34,40 @@ pub enum Next {
     Apply,
     /// Ask whether the batch was written.
     Ask,
-    /// Send what the batch leaves.
+    /// Send the batch's outputs.
     Send,
-    /// Abort what is open and begin anew.
+    /// Abort the open transaction and start over.
     Recover,
-    /// It died.
+    /// The worker has died.
     Dead,
-    /// It stopped, loudly.
+    /// The worker has stopped with an error.
     Stopped(&'static str),
 }
 
-/// A worker. What it knows of the ledger is in `ledger`; the documents there are its cache.
+/// A worker. `ledger` is its copy of the ledger; the documents there are its cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Worker {
     /// Its next call.
     pub next: Next,
-    /// In the group's present generation: its offsets are taken.
+    /// True if it belongs to the group's present generation, so its offsets are accepted.
     pub is_member: bool,
     /// Epoch of its producer.
     pub producer: Option<u8>,
-    /// The master that it is connected to.
+    /// The master it is connected to.
     pub master: usize,
-    /// The ledger as it knows it.
+    /// The worker's copy of the ledger.
     pub ledger: Ledger,
-    /// Which documents are cached.
+    /// True for each cached document.
     cached: [bool; DOCUMENTS],
-    /// C as it was read or acknowledged last.
+    /// C, as last read or acknowledged.
     pub committed: Committed,
-    /// Outputs of the batch that is being applied.
+    /// Outputs of the current batch.
     batch: Vec<Output>,
-    /// Records of it.
+    /// Number of records of the batch.
     taken: u8,
-    /// Folded from the events.
+    /// The state folded from the events.
     folded: Option<(u8, Lineage, [u32; DOCUMENTS])>,
-    /// The transaction has what is not committed.
+    /// True if the transaction contains uncommitted records.
     pub is_uncommitted: bool,
 }
 
@@ -82,7 +82,7 @@ impl Worker {
         };
     }
 
-    /// It is gone, with all it knew.
+    /// Kills the worker; its memory is lost.
     pub fn die(&mut self) {
         *self = Worker {
             next: Next::Dead,
@@ -94,7 +94,7 @@ impl Worker {
         self.next = Next::Recover;
     }
 
-    /// What it has applied, as offset and metadata.
+    /// Returns the applied position as offset and metadata.
     fn position(&self, id: usize) -> Committed {
         Committed {
             offset: self.ledger.next,
@@ -118,7 +118,7 @@ impl Protocol {
         }
     }
 
-    /// The next call of worker `id`, with its answer; false where it can't be made now.
+    /// Makes the next call of worker `id`; returns false if it can't be made now.
     pub fn call(&self, world: &mut World, id: usize) -> bool {
         match world.workers[id].next {
             Next::Acquire => self.acquire(world, id),
@@ -225,7 +225,7 @@ impl Protocol {
             match self.commit(world, id, signed) {
                 None => return false,
                 Some(false) => return true,
-                // Nothing but offsets is in it: the marker may as well come at once.
+                // The transaction contains only offsets, so its marker arrives at once.
                 Some(true) => world.kafka.mark_all(id),
             }
         }
@@ -237,7 +237,7 @@ impl Protocol {
         true
     }
 
-    /// Section 3, clause 4 of docs/PROTOCOL.md.
+    /// Compares ledger and log by docs/PROTOCOL.md, section 3, clause 4.
     fn compare(&self, ledger: &Ledger, committed: Committed) -> Next {
         let by = |sequence| ledger.lineage.token(sequence);
         let agrees = if self.omits(Clause::CompareLineage) {
@@ -258,7 +258,7 @@ impl Protocol {
         }
     }
 
-    /// Ends the transaction with these offsets: none where it can't be decided now, false where it is refused.
+    /// Ends the transaction with these offsets. Returns `None` if it can't be decided now, and false if it is refused.
     fn commit(&self, world: &mut World, id: usize, offset: Committed) -> Option<bool> {
         if world.kafka.is_completing(id) {
             return None;
@@ -280,7 +280,7 @@ impl Protocol {
     fn send(world: &mut World, id: usize, outputs: &[Output]) {
         let worker = &mut world.workers[id];
         worker.is_uncommitted = true;
-        // What a fenced producer sends goes nowhere.
+        // Records of a fenced producer are refused.
         if worker.producer.is_some_and(|epoch| world.kafka.is_valid(id, epoch)) {
             world.kafka.send(id, outputs);
         }
@@ -301,7 +301,7 @@ impl Protocol {
             .copied()
             .collect();
         if outbox.len() != wanted.len() {
-            // Who lost the ledger meanwhile sees another's outbox.
+            // A worker that has lost the ledger meanwhile sees another worker's outbox.
             if stored.token == worker.ledger.token || self.omits(Clause::JudgeAsHolder) {
                 worker.next = Next::Stopped("the outbox lacks answers");
             } else {
@@ -315,7 +315,7 @@ impl Protocol {
         self.commit_applied(world, id)
     }
 
-    /// Commits all that is applied.
+    /// Commits everything applied.
     pub fn commit_applied(&self, world: &mut World, id: usize) -> bool {
         let position = world.workers[id].position(id);
         match self.commit(world, id, position) {
@@ -396,12 +396,12 @@ impl Protocol {
         true
     }
 
-    /// Whether the store takes a write: it states the token and the applied offset.
+    /// Returns whether the store accepts a write that states this token and applied offset.
     fn accepts(&self, worker: &Worker, stored: &Ledger) -> bool {
         self.holds(worker, stored) && (stored.next == worker.ledger.next || self.omits(Clause::StateApplied))
     }
 
-    /// Takes so many records, loads the documents that are not cached, and decides.
+    /// Takes `count` records, loads the documents that are not cached, and decides.
     pub fn decide(&self, world: &mut World, id: usize, count: u8) {
         let worker = &mut world.workers[id];
         let stored = world.store.ledger(worker.master);
@@ -441,7 +441,7 @@ impl Protocol {
         true
     }
 
-    /// Writes the batch, and its answer is lost.
+    /// Writes the batch; the answer is lost.
     pub fn apply_unanswered(&self, world: &mut World, id: usize) {
         self.write(world, id);
         world.workers[id].next = Next::Ask;
@@ -492,7 +492,7 @@ impl Protocol {
         true
     }
 
-    /// Looks whether the ledger still is as it was left; true where it isn't.
+    /// Checks whether the ledger has changed; returns true if it has.
     pub fn check(&self, world: &mut World, id: usize) -> bool {
         let worker = &mut world.workers[id];
         let stored = world.store.ledger(worker.master);
@@ -528,7 +528,7 @@ impl Protocol {
         true
     }
 
-    /// Gives the partition up, after all of it is committed.
+    /// Gives the partition up after committing everything.
     pub fn give_up(&self, world: &mut World, id: usize) {
         let worker = &mut world.workers[id];
         if !self.omits(Clause::SettleBeforeRevocation) {
@@ -538,7 +538,7 @@ impl Protocol {
                 stored.released = Some((id, worker.committed.token));
             }
         }
-        // What is not settled is committed later, by whoever leaves that clause out.
+        // Without that clause, the unsettled part is committed later.
         if !worker.is_uncommitted {
             worker.forget();
         }

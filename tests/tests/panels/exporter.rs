@@ -1,5 +1,5 @@
-//! A Prometheus of the test's own, and something for it to scrape: every metric that the engine defines, with the labels
-//! that the panels tell apart, and nothing refused, forwarded or restarted.
+//! Runs a Prometheus of the test's own, and an exporter for it: every metric that the engine defines, with the labels
+//! that the panels distinguish, and without refusals, forwarded records or restarts.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-/// The engine's metrics and their kinds, as `metric_definitions.rs` has them.
+/// Returns the engine's metrics and their kinds, from `metric_definitions.rs`.
 pub(crate) fn definitions() -> BTreeMap<String, String> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../streams/src/metric_definitions.rs");
     let text = std::fs::read_to_string(file).unwrap();
@@ -32,7 +32,7 @@ pub(crate) fn definitions() -> BTreeMap<String, String> {
     metrics
 }
 
-/// What a busy worker shows at its `scrape`th scrape.
+/// Returns the metrics of a busy worker at its `scrape`th scrape.
 fn page(scrape: u64) -> String {
     const LABELS: &str =
         "topology=\"booking\",topic=\"booking-requests\",partition=\"0\",ledger=\"0\",verdict=\"continue\"";
@@ -67,7 +67,7 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// One that scrapes a worker twice a second; none where the program isn't installed.
+    /// Starts one that scrapes a worker twice a second; returns `None` if the program isn't installed.
     pub(crate) async fn start() -> Option<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let target = listener.local_addr().unwrap().to_string();
@@ -85,7 +85,7 @@ impl Prometheus {
         Self::launch(&[target]).await
     }
 
-    /// One that has nothing to scrape.
+    /// Starts one that has nothing to scrape.
     pub(crate) async fn start_idle() -> Option<Self> {
         Self::launch(&[]).await
     }

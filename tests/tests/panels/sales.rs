@@ -1,4 +1,4 @@
-//! A few days of sales: three trains in three currencies, decided by the real rules.
+//! Simulates a few days of sales: three trains in three currencies, decided by the real rules.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use interlock_topologies::events::{events_to_batch, occupancy_queries, revenue_q
 /// 2026-12-01 and the day after.
 const DATES: [i32; 2] = [20_788, 20_789];
 const COMMANDS: i64 = 900;
-/// Between two commands, so that they take three days.
+/// Time between two commands; all of them take three days.
 const STEP_MS: i64 = 288_000;
 
 fn trains() -> Vec<TrainService> {
@@ -84,7 +84,7 @@ fn command(number: i64, trains: &[TrainService]) -> Command {
     })
 }
 
-/// The events of all commands, and a range that covers them.
+/// Returns the events of all commands, and a range that covers them.
 pub(crate) fn history() -> (Vec<Event>, TimeRange) {
     let trains = trains();
     let plans: Vec<_> = trains
@@ -120,7 +120,7 @@ pub(crate) fn history() -> (Vec<Event>, TimeRange) {
     (events, range)
 }
 
-/// Through the window queries into the tables, in several micro-batches.
+/// Runs events through the window queries into the tables, in several micro-batches.
 pub(crate) async fn load(sink: &TimescaleSink, events: &[Event]) {
     let source = TopicPartition::new("confirmed", 0);
     let token = Token("panels".into());
