@@ -1,16 +1,16 @@
-//! SIGINT and SIGTERM.
+//! Handles SIGINT and SIGTERM.
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Hears when the process is told to stop.
+/// Receives the signals that ask the process to stop.
 pub(crate) struct Stop {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl Stop {
-    /// From now on the signals don't end the process by themselves.
+    /// Takes over the signals, which from now on do not end the process by themselves.
     pub(crate) fn new() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("signals can't be listened for");
         Ok(Self {
@@ -19,7 +19,7 @@ impl Stop {
         })
     }
 
-    /// Returns when the process is told to stop, once for each time.
+    /// Waits for the next signal to stop.
     pub(crate) async fn asked(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}

@@ -1,4 +1,4 @@
-//! Records as JSON: directly from and to Kafka, or through a gateway.
+//! Reads and writes records as JSON, directly in Kafka or through a gateway.
 
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
@@ -11,28 +11,28 @@ use crate::cli::Consume;
 use crate::config::Config;
 use crate::services;
 
-/// Where topics are reached.
+/// The way to the topics.
 pub(crate) enum TopicAccess {
-    /// In Kafka, with the registry.
+    /// Directly in Kafka, with the registry.
     Direct(JsonLog),
-    /// Through the gateway of this address.
+    /// Through the gateway at this address.
     Gateway(Client, Url),
 }
 
-/// What a gateway answers to appended records.
+/// A gateway's answer to appended records.
 #[derive(Deserialize)]
 struct Answer {
     records: Vec<Appended>,
 }
 
-/// What a gateway says if it doesn't.
+/// A gateway's problem document.
 #[derive(Deserialize)]
 struct Problem {
     detail: String,
 }
 
 impl TopicAccess {
-    /// Through the gateway if there is an address, else as the configuration says.
+    /// Opens the topics through the gateway if there is an address, or else as configured.
     pub(crate) async fn open(url: Option<&str>, config: &Config, to_write: bool) -> anyhow::Result<Self> {
         let Some(url) = url else {
             return Ok(Self::Direct(services::json_topics(config, to_write).await?));
@@ -44,7 +44,7 @@ impl TopicAccess {
         Ok(Self::Gateway(Client::new(), parsed))
     }
 
-    /// Appends records, all or none; says where they are.
+    /// Appends all records or none, and returns their positions.
     pub(crate) async fn append(
         &self,
         topic: &str,
@@ -122,16 +122,16 @@ async fn answered(url: &Url, response: reqwest::Result<Response>) -> anyhow::Res
     Err(anyhow!(problem.detail))
 }
 
-/// Lines of JSON as they come.
+/// Lines of JSON, as they arrive.
 pub(crate) enum Lines {
-    /// Records that are still to be written as lines, and how many at most.
+    /// Records not yet formatted as lines, and their maximum number.
     Direct(Records, usize),
-    /// Lines already.
+    /// Text that is already in lines.
     Gateway(Response),
 }
 
 impl Lines {
-    /// The next piece of text; none at the end.
+    /// Returns the next piece of text; `None` at the end.
     pub(crate) async fn next(&mut self) -> anyhow::Result<Option<Bytes>> {
         match self {
             Self::Direct(_, 0) => Ok(None),

@@ -11,10 +11,10 @@ use rdkafka::client::DefaultClientContext;
 use crate::config::{Retention, Topics};
 use crate::services;
 
-/// Longest time that the broker takes to state its settings.
+/// Longest wait for the broker's settings.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// Returns what the configuration says of topics.
+/// Returns the configuration of the topics.
 pub(crate) fn settings(topics: &Topics) -> TopicSettings {
     TopicSettings {
         partitions: topics.partitions,
@@ -26,8 +26,8 @@ pub(crate) fn settings(topics: &Topics) -> TopicSettings {
     }
 }
 
-/// Asks the broker for the settings of the topics. Fails if outcomes would be wrong with them; returns warnings about the
-/// others, and about settings that the broker doesn't state.
+/// Asks the broker for the settings of the topics. Fails if outcomes would be wrong with them; returns warnings about
+/// the others, and about settings that the broker doesn't state.
 pub(crate) async fn check_settings(kafka: &KafkaConfig) -> anyhow::Result<Vec<String>> {
     let admin: AdminClient<DefaultClientContext> = services::plain_client(kafka, "interlock-topics").create()?;
     let topics: Vec<ResourceSpecifier<'_>> = TOPICS

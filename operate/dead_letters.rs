@@ -1,11 +1,11 @@
-//! A topic's dead letters: which there are, what one says, and sending them again once.
+//! Lists and reads the dead letters of a topic, and sends each again once.
 //!
 //! | file | is |
 //! | --- | --- |
 //! | `resend` | letters go back to the topic that they came from, each once |
 //!
-//! Nothing is ever removed from a dead-letter queue: it is the account of what happened. That a letter was sent again is
-//! a mark behind it ([`interlock_streams::dead_letter`]).
+//! Nothing is ever removed from a dead-letter topic, which is a record of failures. A letter that was sent again is
+//! followed by a mark ([`interlock_streams::dead_letter`]).
 
 mod resend;
 #[cfg(test)]
@@ -26,7 +26,7 @@ use crate::{Result, ensure, refused};
 
 pub use resend::{Choice, Mended, Order, Resent, resend};
 
-/// Where a letter lies in its topic, written as `3:17`.
+/// The place of a letter in its topic, written as `3:17`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
     /// The partition of the dead-letter topic.
@@ -56,7 +56,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// The topics of dead letters.
+/// Returns the dead-letter topics.
 pub fn topics() -> Vec<String> {
     TOPICS.iter().map(|(topic, _)| dlq(topic)).collect()
 }
@@ -68,33 +68,33 @@ pub struct Line {
     pub partition: i32,
     /// The offset in it.
     pub offset: i64,
-    /// When its record was written.
+    /// Timestamp of the record.
     pub timestamp: i64,
-    /// The kind of trouble, such as `undecodable`.
+    /// The kind of error, such as `undecodable`.
     pub reason: String,
-    /// The sentence that says what was wrong.
+    /// The error, as a sentence.
     pub message: String,
-    /// Where the record was read.
+    /// The topic where the record was read.
     pub source_topic: String,
     /// The partition where the record was read.
     pub source_partition: i32,
     /// The offset where the record was read.
     pub source_offset: i64,
-    /// As text; what is none is escaped.
+    /// Key of the record as text; other bytes are escaped.
     pub key: Option<String>,
-    /// A mark says that the record was sent again.
+    /// Whether a mark says that the record was sent again.
     pub sent_again: bool,
 }
 
-/// A letter, whole.
+/// A whole letter.
 pub struct Letter {
-    /// Where it lies.
+    /// The place of the letter.
     pub place: Place,
-    /// The account in its headers.
+    /// The error information in its headers.
     pub why: DeadLetter,
-    /// The letter itself: key, value and headers of the record, and the account.
+    /// The letter itself: key, value and headers of the record, with the error information.
     pub record: Record,
-    /// A mark says that the record was sent again.
+    /// Whether a mark says that the record was sent again.
     pub is_sent_again: bool,
 }
 
@@ -106,7 +106,7 @@ pub struct DeadLetters {
 }
 
 impl DeadLetters {
-    /// Of this topic, which must exist.
+    /// Creates access to the dead letters of this topic, which must exist.
     pub async fn open(log: Arc<dyn Log>, topic: &str) -> Result<Self> {
         let partitions = partitions_of(&*log, topic).await?;
         Ok(Self {
@@ -116,7 +116,8 @@ impl DeadLetters {
         })
     }
 
-    /// The letters in the order of their records' time, the newest last; at most so many of the newest.
+    /// Returns the letters in the order of their records' timestamps, the newest last; with a limit, only the newest
+    /// ones.
     pub async fn list(&self, limit: Option<usize>) -> Result<Vec<Line>> {
         let mut lines = Vec::new();
         for partition in 0..self.partitions {
@@ -139,7 +140,7 @@ impl DeadLetters {
         Ok(lines)
     }
 
-    /// The letter that lies here.
+    /// Returns the letter at this place.
     pub async fn find(&self, place: Place) -> Result<Letter> {
         let mut reader = self.read_from(place).await?;
         let (mut letter, mut is_sent_again) = (None, false);
@@ -162,7 +163,7 @@ impl DeadLetters {
         })
     }
 
-    /// The topic that the letters' records came from.
+    /// Returns the topic that the letters' records came from.
     pub fn source_topic(&self) -> &str {
         self.topic.strip_suffix(dlq("").as_str()).unwrap_or(&self.topic)
     }
@@ -171,7 +172,7 @@ impl DeadLetters {
         TopicPartition::new(self.topic.as_str(), partition)
     }
 
-    /// Reads from a place, which may hold a letter, to the end of its partition.
+    /// Reads from a place to the end of its partition.
     async fn read_from(&self, place: Place) -> Result<PartitionReader> {
         ensure!(
             place.partition < self.partitions,
@@ -216,7 +217,7 @@ fn line(partition: i32, letter: &Record, why: DeadLetter) -> Line {
     }
 }
 
-/// Returns bytes as text; bytes that are none, and control characters, are escaped.
+/// Returns bytes as text, with control characters and invalid bytes escaped.
 pub fn readable(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains(char::is_control) => text.to_owned(),

@@ -8,7 +8,7 @@
 //! | `replay` | derives ledgers and windows from the events again; grows the number of ledgers |
 //! | `topics` | the settings of the topics: creates what is missing, judges what exists |
 //!
-//! Each procedure is safe to interrupt, and says in its error what was changed, if anything was.
+//! Each procedure is safe to interrupt, and its error names the changes that were made, if any.
 
 pub mod belongs;
 pub mod dead_letters;

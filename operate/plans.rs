@@ -1,4 +1,4 @@
-//! The plans that `train-services` holds.
+//! Reads and writes the plans in `train-services`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,11 +13,11 @@ use interlock_streams::record::{OutputRecord, TopicPartition};
 
 use crate::Result;
 
-/// Records in one read, at most.
+/// Most records per read.
 const RECORDS_PER_READ: usize = 1_000;
-/// How long one read waits for further records.
+/// Longest wait of one read.
 const READ_WAIT: Duration = Duration::from_millis(500);
-/// Plans in one append: a national timetable is a few of them.
+/// Plans per append; a national timetable takes a few appends.
 const PLANS_PER_APPEND: usize = 1_000;
 
 /// Reads the last plan of each train, by train. Leaves out plans that can't be read, and reports each to `warn`.
@@ -51,7 +51,7 @@ pub async fn read(
     Ok(plans)
 }
 
-/// Appends plans. If it fails, some of them may be there; to write them again does no harm.
+/// Appends plans. After a failure some of them may be written; writing them again does no harm.
 pub async fn write(log: &dyn Log, ids: Ids, plans: &[TrainService]) -> Result<()> {
     let encoder = Encoder::new(ids);
     for chunk in plans.chunks(PLANS_PER_APPEND) {

@@ -7,8 +7,9 @@
 //! | dead letters | `max.message.bytes=2097152` | the longest record that a broker takes fits in, with the reason |
 //! | events, requests, dead letters | `retention.ms` as configured, unlimited by default | a ledger is rebuilt from its events |
 //!
-//! All topics have the same number of partitions, because a partition of each belongs to one ledger. The one exception is
-//! `train-services`: every worker reads all of it. It never grows, because a train's plans would then lie in two partitions.
+//! All topics have the same number of partitions, because a partition of each belongs to one ledger. The one exception
+//! is `train-services`: every worker reads all of it. It never grows, because a train's plans would then lie in two
+//! partitions.
 
 use std::time::Duration;
 
@@ -17,25 +18,25 @@ use interlock_streams::log::{Log, TopicSpec};
 
 use crate::{Result, ensure};
 
-/// Copies from which on a write must reach two of them to count.
+/// Number of copies from which on a write must reach two of them.
 const COPIES_FOR_TWO_IN_SYNC: i32 = 3;
 
-/// The stamp of the broker's clock.
+/// The setting by which the broker's clock stamps records.
 const TIMESTAMP: (&str, &str) = ("message.timestamp.type", "LogAppendTime");
-/// The policy that keeps the last record of each key.
+/// The setting that keeps the last record of each key.
 const COMPACT: (&str, &str) = ("cleanup.policy", "compact");
-/// The limits that would delete records; -1 lifts them.
+/// Limits that would delete records; -1 lifts them.
 const RETENTION: [&str; 2] = ["retention.ms", "retention.bytes"];
 const UNLIMITED: &str = "-1";
 
-/// What an installation chooses.
+/// The choices of an installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicSettings {
-    /// Partitions of each topic that is created.
+    /// Number of partitions of new topics.
     pub partitions: i32,
-    /// Copies of each partition.
+    /// Number of copies of each partition.
     pub replication: i32,
-    /// How long records are kept; none: without limit.
+    /// Retention of records; `None`: without limit.
     pub retention: Option<Duration>,
 }
 
@@ -50,7 +51,7 @@ impl TopicSettings {
     }
 }
 
-/// Returns the specification of every topic of the contract, and of its dead letters.
+/// Returns the specification of every topic of the contract, and of its dead-letter topic.
 pub fn specs(topics: &TopicSettings) -> Vec<TopicSpec> {
     let names = TOPICS.iter().flat_map(|(topic, _)| [(*topic).to_owned(), dlq(topic)]);
     let specs = names.map(|name| TopicSpec {
@@ -175,11 +176,11 @@ fn settings(topic: &str, topics: &TopicSettings) -> Vec<(String, String)> {
     settings
 }
 
-/// The settings of a topic as the broker states them.
+/// The settings of a topic, as stated by the broker.
 pub type Stated<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Judges the settings of a topic that existed before. Fails if outcomes would be wrong; returns a warning if records may
-/// be lost one day.
+/// Judges the settings of a topic that existed before. Fails if outcomes would be wrong; returns a warning if records
+/// may be lost one day.
 pub fn judge(topic: &str, stated: Stated<'_>) -> Result<Option<String>> {
     let is = |name: &str, value: &str| stated(name).is_none_or(|stated| stated == value);
     let advice = |(name, value): (&str, &str)| {

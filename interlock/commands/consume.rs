@@ -1,4 +1,4 @@
-//! `interlock consume`: a topic as JSON lines.
+//! `interlock consume`: prints a topic as JSON lines.
 
 use std::io::{self, Write as _};
 
@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::services;
 use crate::topic_access::TopicAccess;
 
-/// Prints records until the end, the limit, or for ever.
+/// Prints records until the end of the topic or the limit; with `--follow`, without end.
 pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> {
     services::block_on(print(arguments, config))??;
     Ok(Status::Held)

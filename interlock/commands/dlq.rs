@@ -1,4 +1,4 @@
-//! `interlock dlq`: look at dead letters, mend them, and send them again.
+//! `interlock dlq`: lists and shows dead letters, and sends them again, corrected if necessary.
 
 mod show;
 
@@ -20,7 +20,7 @@ use crate::commands::print;
 use crate::config::Config;
 use crate::services;
 
-/// Does what is asked for.
+/// Executes the requested action.
 pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> {
     services::block_on(async {
         match &arguments.action {
@@ -49,7 +49,7 @@ async fn list(arguments: &DlqList, config: &Config) -> anyhow::Result<()> {
 
 async fn show(arguments: &DlqShow, config: &Config) -> anyhow::Result<()> {
     let letter = open(&arguments.topic, config).await?.find(arguments.place).await?;
-    // Nothing is written, so no schema needs to be registered.
+    // Nothing is written, so no schema has to be registered.
     let log: Arc<dyn Log> = services::log(config)?;
     let topics = JsonLog::new(log, Arc::new(services::registry(config)?), Ids::default());
     let shown = Shown::new(&letter, &topics).await;
@@ -72,7 +72,7 @@ async fn replay(arguments: &DlqReplay, config: &Config) -> anyhow::Result<()> {
         },
         again: arguments.again,
     };
-    // The same for everybody, so that of two at the same time the second ends the first.
+    // The id is the same for all callers, so that the second of two ends the first.
     let transactional_id = format!("{}-dlq-replay", config.application.id);
     let mut sent = 0_u64;
     let tell = |Resent { place, to }| {
@@ -88,7 +88,7 @@ async fn replay(arguments: &DlqReplay, config: &Config) -> anyhow::Result<()> {
     Ok(result?)
 }
 
-/// The record in this file, in place of the letter's.
+/// Reads the corrected record from this file.
 async fn mended(letters: &DeadLetters, file: &std::path::Path, config: &Config) -> anyhow::Result<Mended> {
     let named = || format!("--value {}", file.display());
     let text = fs::read_to_string(file).with_context(named)?;

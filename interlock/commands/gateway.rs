@@ -1,4 +1,4 @@
-//! `interlock gateway`: HTTP and the live page in front of Kafka and Redis.
+//! `interlock gateway`: serves HTTP and the live page in front of Kafka and Redis.
 
 use std::sync::Arc;
 
@@ -14,20 +14,20 @@ use crate::config::{Config, PATIENCE};
 use crate::stop::Stop;
 use crate::{Status, observe, services};
 
-/// Serves until told to stop.
+/// Serves until a signal stops it.
 pub(crate) fn call(config: &Config) -> anyhow::Result<Status> {
     log_to_stderr(&config.log)?;
     let metrics = observe::install_recorder()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(serve(config, metrics));
-    // Whoever follows something would not end.
+    // Open event streams would not end by themselves.
     runtime.shutdown_background();
     result.map(|()| Status::Held)
 }
 
 async fn serve(config: &Config, metrics: observe::Handle) -> anyhow::Result<()> {
     let mut stop = Stop::new()?;
-    // A taken port is to be said before anything is waited for.
+    // Listens first, so that a taken port is reported before any wait.
     let listener = observe::listen("gateway.listen", "--listen", config.gateway.listen).await?;
     let health = Health::default();
     let parts = tokio::select! {

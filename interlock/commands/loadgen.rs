@@ -52,7 +52,7 @@ async fn load(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> 
         Ok(plans::read(&*log, registry.clone(), services::warn).await?)
     });
     let plans: Vec<_> = plans.await?.into_values().collect();
-    // Trains of today may have left.
+    // Today's trains may have left.
     let plans = running_from(&plans, Local::now().date_naive().to_epoch_days() + 1);
     let seed = arguments.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let profile = Profile::named(&arguments.profile)?;

@@ -1,5 +1,5 @@
-//! `interlock migrate`: the window tables as this version needs them, under a role that may make tables; the workers' role then
-//! need not (`database.migrate = false`).
+//! `interlock migrate`: creates or updates the window tables, under a role that may. The role of the workers then needs
+//! no such right (`database.migrate = false`).
 
 use interlock_sinks::timescale::{TimescaleOptions, TimescaleSink};
 

@@ -1,4 +1,4 @@
-//! What commands print: for people, or as JSON for programs.
+//! Prints the results of commands, for people or as JSON for programs.
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -16,7 +16,7 @@ pub(super) fn report(report: &(impl Serialize + Display), json: bool) -> io::Res
     out.flush()
 }
 
-/// Prints a list, an entry in each line.
+/// Prints a list, one entry per line.
 pub(super) fn lines<T: Serialize + Display>(lines: &[T], json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     for line in lines {

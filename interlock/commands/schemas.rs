@@ -1,4 +1,4 @@
-//! `interlock schemas`: the contract and the schema registry.
+//! `interlock schemas`: lists, checks or registers the schemas of the contract.
 
 use std::io::{self, Write as _};
 

@@ -1,4 +1,4 @@
-//! `interlock seed`: from a timetable to `train-services`.
+//! `interlock seed`: writes the plans of a timetable to `train-services`.
 
 use std::io::{self, Write as _};
 use std::sync::Arc;
@@ -17,18 +17,18 @@ use crate::cli::Seed as Arguments;
 use crate::config::{Config, PATIENCE};
 use crate::{Status, services, topics};
 
-/// What was done, as programs read it.
+/// The result, for programs.
 #[derive(Serialize)]
 struct Report {
     #[serde(flatten)]
     summary: Summary,
-    /// Plans that are new or differ from what the topic held.
+    /// Number of plans that are new or have changed.
     written: usize,
-    /// Plans that the topic held already.
+    /// Number of plans that the topic already had.
     unchanged: usize,
 }
 
-/// Makes plans and writes those that are new.
+/// Makes plans, and writes the new ones.
 pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> {
     let seed = make(arguments)?;
     let summary = seed.summary();
@@ -73,7 +73,7 @@ fn make(arguments: &Arguments) -> anyhow::Result<Seed> {
     })
 }
 
-/// Writes the plans that the topic doesn't hold yet, and returns how many there were.
+/// Writes the plans that the topic does not have yet, and returns their number.
 async fn publish(trains: Vec<TrainService>, config: &Config) -> anyhow::Result<usize> {
     let registry: Arc<dyn Registry> = Arc::new(services::registry(config)?);
     let log = services::log(config)?;

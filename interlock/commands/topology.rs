@@ -1,4 +1,4 @@
-//! `interlock topology`: what the topologies look like.
+//! `interlock topology`: prints the topologies.
 
 use std::io::{self, Write as _};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::Status;
 use crate::cli::Topology as Arguments;
 
-/// A topology as programs read it.
+/// A topology, for programs.
 #[derive(Serialize)]
 struct Row {
     name: &'static str,
@@ -25,7 +25,7 @@ struct Row {
     mermaid: String,
 }
 
-/// Describes the topologies; asks nobody.
+/// Describes the topologies, without any service.
 pub(crate) fn call(arguments: &Arguments) -> anyhow::Result<Status> {
     let definitions = choose(&arguments.names)?;
     let built = definitions
@@ -53,7 +53,7 @@ pub(crate) fn call(arguments: &Arguments) -> anyhow::Result<Status> {
     Ok(Status::Held)
 }
 
-/// The topologies of these names; all where none is named.
+/// Returns the topologies with these names; all if no name is given.
 pub(crate) fn choose(names: &[String]) -> anyhow::Result<Vec<Definition>> {
     let all = interlock_topologies::all();
     for name in names {
@@ -70,13 +70,13 @@ pub(crate) fn choose(names: &[String]) -> anyhow::Result<Vec<Definition>> {
     Ok(all.iter().filter(wanted).copied().collect())
 }
 
-/// All topologies, to look at.
+/// Returns all topologies, for inspection.
 pub(crate) fn shapes() -> anyhow::Result<Vec<Topology>> {
     let all = interlock_topologies::all().iter();
     all.map(|definition| Ok((definition.build)(&nowhere())?)).collect()
 }
 
-/// The shape of a topology doesn't depend on where its schemas are.
+/// Returns a context without services; the shape of a topology does not depend on it.
 fn nowhere() -> Context {
     let mut ids = Ids::default();
     RecordType::ALL.iter().for_each(|record| ids.set(*record, 0));

@@ -1,20 +1,20 @@
-//! Hides secrets in values that are printed.
+//! Hides secrets in printed values.
 
 use interlock_streams::address::{MASK, redacted};
 
 use super::settings::Kind;
 
-/// Parts of names that say that the value is a secret: librdkafka's `sasl.password`, `ssl.key.pem`,
-/// `sasl.oauthbearer.client.secret` and so on.
+/// Parts of names of secret settings: librdkafka's `sasl.password`, `ssl.key.pem`, `sasl.oauthbearer.client.secret` and
+/// so on.
 const SECRET_WORDS: [&str; 6] = ["password", "secret", "token", "credential", ".pem", "sasl.jaas.config"];
 
-/// Whether a librdkafka setting holds a secret.
+/// Returns whether a librdkafka setting holds a secret.
 pub(crate) fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     SECRET_WORDS.iter().any(|word| name.contains(word)) && !name.ends_with(".location") && !name.ends_with(".url")
 }
 
-/// A value's text as it may be shown.
+/// Returns a value's text for display.
 pub(crate) fn shown(kind: Kind, text: &str) -> String {
     match kind {
         Kind::Secret if !text.is_empty() => MASK.to_owned(),

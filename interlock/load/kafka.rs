@@ -1,4 +1,4 @@
-//! A load through Kafka's own clients, tuned for it.
+//! Sends a load through Kafka clients that are tuned for it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,9 +24,10 @@ use crate::services;
 const CLIENT: &str = "interlock-loadgen";
 /// Pause while the client's queue is full.
 const QUEUE_FULL: Duration = Duration::from_millis(1);
-/// Interval of the client's reports: it sends nothing before it has a producer id, and asks for one twice a second.
+/// Interval of the client's statistics. The client sends nothing before it has a producer id, which it requests twice a
+/// second.
 const STATE_MS: &str = "100";
-/// Kafka's client gives a request up after this time.
+/// Time after which the client gives up a request.
 const DELIVERY: Duration = Duration::from_secs(60);
 
 /// An idempotent producer without transactions.
@@ -44,7 +45,7 @@ impl KafkaOutlet {
         client
             .set("linger.ms", "5")
             .set("statistics.interval.ms", STATE_MS)
-            // Less than a consumer fetches of a partition at a time: a broker sends a longer batch alone or not at all.
+            // Less than a consumer's fetch per partition: a broker sends a longer batch alone or not at all.
             .set("batch.size", "100000")
             .set("queue.buffering.max.messages", "200000")
             .set("message.timeout.ms", DELIVERY.as_millis().to_string())
@@ -118,7 +119,7 @@ struct Deliveries {
 
 impl ClientContext for Deliveries {
     fn stats(&self, statistics: Statistics) {
-        // None where somebody's settings turn idempotence off.
+        // There is none if the user's settings turn idempotence off.
         let may_send = statistics.eos.is_none_or(|state| state.idemp_state == "Assigned");
         let ready = || self.ready.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(ready) = may_send.then(ready).flatten() {
@@ -150,7 +151,7 @@ pub(crate) struct KafkaInlet {
 }
 
 impl KafkaInlet {
-    /// Starts at the topics' ends: the answers come after them.
+    /// Starts at the ends of the topics, because the answers come after them.
     pub(crate) async fn at_end(kafka: &KafkaConfig, log: &dyn Log) -> anyhow::Result<Self> {
         let mut client = services::plain_client(kafka, CLIENT);
         client

@@ -1,8 +1,8 @@
-//! Sends letters again: their records go back to the topic that they came from, each once.
+//! Sends letters again, each once: their records go back to the topic that they came from.
 //!
-//! A record and the mark that its letter was sent again are one transaction, under a `transactional.id` that is the same
-//! for whoever does this. So a second one fences the first, and reads marks that are complete: whatever is interrupted or
-//! lost, no letter is sent twice without being asked to.
+//! A record and the mark of its letter are one transaction, under a `transactional.id` that all callers share. A second
+//! caller therefore fences the first, and reads complete marks. No letter is sent twice unless requested, even if a
+//! caller is interrupted or an answer is lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -18,20 +18,20 @@ use interlock_streams::record::{OutputRecord, Record};
 use super::{DeadLetters, Place, partitions_of};
 use crate::{OperateError, Result, ensure, refused};
 
-/// Records of one transaction at most, and about how many bytes: it stays open for a moment only.
+/// Most records and approximate bytes of one transaction, which is thus open only briefly.
 const TRANSACTION_RECORDS_MAX: usize = 200;
 const TRANSACTION_BYTES_MAX: usize = 4_000_000;
 
-/// Which letters are meant.
+/// The chosen letters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// These.
+    /// The letters at these places.
     These(Vec<Place>),
-    /// Every one that was not sent again yet and holds its record; with a reason, those of that reason.
+    /// All letters that were not sent again yet and hold their record; with a reason, only those of that reason.
     All(Option<String>),
 }
 
-/// What takes the place of a record that is not to be sent as it was.
+/// A corrected record, which replaces the letter's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mended {
     /// The key, which decides the partition.
@@ -40,14 +40,14 @@ pub struct Mended {
     pub value: Vec<u8>,
 }
 
-/// What is to be sent again.
+/// An order to send letters again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     /// The letters.
     pub choice: Choice,
-    /// In place of the record of the one letter that is meant.
+    /// Replaces the record of the single chosen letter.
     pub mended: Option<Mended>,
-    /// Also what was sent again before.
+    /// Whether to send letters that were sent again before.
     pub again: bool,
 }
 
@@ -56,19 +56,19 @@ pub struct Order {
 pub struct Resent {
     /// The letter.
     pub place: Place,
-    /// Partition of the topic that it came from, to which its key belongs.
+    /// Partition that the record was sent to: the one of its key.
     pub to: i32,
 }
 
 /// Letters of a partition.
 #[derive(Default)]
 struct Found {
-    /// Their offsets, and lengths of records that they don't hold.
+    /// Offsets of the letters, and lengths of records that they do not hold.
     letters: BTreeMap<i64, Option<u64>>,
     sent_again: BTreeSet<i64>,
 }
 
-/// Sends letters of this topic again, and tells of each once it is committed. Sends none if one can't be.
+/// Sends letters of this topic again, and reports each after its commit. Sends none if one of them cannot be sent.
 pub async fn resend(
     letters: &DeadLetters,
     transactional_id: &str,
@@ -83,7 +83,7 @@ pub async fn resend(
         INPUTS.join(" and ")
     );
     let partitions = partitions_of(&*letters.log, target).await?;
-    // Fences first: all marks that will ever be written under this id by others are there when they are read.
+    // Fences first, so that no other caller can write marks after they are read.
     let mut producer = letters.log.producer(transactional_id).await?;
     let chosen = choose(letters, order).await?;
     let target = Target {
@@ -97,7 +97,7 @@ pub async fn resend(
     Ok(())
 }
 
-/// The letters that are meant, by partition; an error if one that was named can't be sent again.
+/// Returns the chosen letters by partition. Fails if a named one cannot be sent again.
 async fn choose(letters: &DeadLetters, order: &Order) -> Result<BTreeMap<i32, BTreeSet<i64>>> {
     match &order.choice {
         Choice::These(places) => choose_these(letters, places, order).await,
@@ -167,7 +167,8 @@ async fn choose_all(letters: &DeadLetters, reason: Option<&str>, again: bool) ->
     Ok(chosen)
 }
 
-/// The letters (of a reason) from a place to the end of its partition, and which of all were sent again.
+/// Reads the letters (of a reason) from a place to the end of its partition, and the marks of letters that were sent
+/// again.
 async fn look(letters: &DeadLetters, from: Place, reason: Option<&str>) -> Result<Found> {
     let mut found = Found::default();
     let mut reader = letters.read_from(from).await?;
@@ -183,7 +184,7 @@ async fn look(letters: &DeadLetters, from: Place, reason: Option<&str>) -> Resul
     Ok(found)
 }
 
-/// Where records go, and which.
+/// The target of the records.
 struct Target<'a> {
     topic: Arc<str>,
     partitions: i32,
@@ -241,7 +242,7 @@ impl Target<'_> {
         };
         let to = match &key {
             Some(key) => partition_for_key(key, self.partitions),
-            // It belongs nowhere, so it goes where it was.
+            // A record without a key goes back to its partition.
             None => {
                 DeadLetter::of(letter)
                     .ok_or_else(|| refused(letters.none_at(place)))?
@@ -279,11 +280,11 @@ async fn commit(
         .into_iter()
         .flat_map(|(place, record)| [record, mark(&letters.source(place.partition), place.offset)]);
     producer.send(records.collect());
-    // No positions are committed, so that it doesn't matter what this says of a group.
+    // No positions are committed, so the group metadata is irrelevant.
     let committed = producer.commit(Vec::new(), GroupMetadata(Arc::new(()))).await;
     if let Err(error) = committed {
         if let LogError::Abortable { .. } = error {
-            // If this fails as well, the broker aborts it after its time-out.
+            // If this fails too, the broker aborts the transaction after its time-out.
             let _ = producer.abort().await;
         }
         return Err(OperateError::Unsent(error));

@@ -1,4 +1,4 @@
-//! Letters in an in-process log: found, told apart, and sent again once.
+//! Tests letters in an in-process log: they are found, distinguished, and sent again once.
 
 use bytes::Bytes;
 use interlock_schemas::topics::{BOOKING_REQUESTS, CONFIRMED};
@@ -58,7 +58,7 @@ impl World {
         assert_eq!(self.arrived().len(), before, "something was sent: {error}");
     }
 
-    /// What lies in the topic that the letters came from.
+    /// Returns the records in the topic that the letters came from.
     fn arrived(&self) -> Vec<(i32, Record)> {
         let read = |partition| {
             let source = TopicPartition::new(self.letters.source_topic(), partition);

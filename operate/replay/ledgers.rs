@@ -1,4 +1,4 @@
-//! Ledgers are rebuilt by their owners, one after another, so that all others go on selling meanwhile.
+//! Makes the owners rebuild their ledgers, one after the other, so that the other ledgers go on selling.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::{LOOK_AGAIN, Outcome};
 use crate::{Result, ensure, refused};
 
-/// Stands among the owners of a ledger for the moment in which it is taken.
+/// Name among the owners of a ledger while it is acquired here.
 const TAKER: &str = "interlock replay";
 
 /// Ledgers of an application.
@@ -20,20 +20,20 @@ pub struct Ledgers<'a> {
     pub log: &'a dyn Log,
     /// The store that holds the ledgers.
     pub store: &'a dyn LedgerStore,
-    /// Whose offsets say what is committed.
+    /// The group whose offsets are compared.
     pub group: &'a str,
-    /// The topic whose partitions the ledgers are of.
+    /// The topic whose partitions have the ledgers.
     pub source: &'a str,
     /// The number of ledgers.
     pub partitions: i32,
-    /// Longest time for one ledger.
+    /// Longest wait for one ledger.
     pub wait: Duration,
-    /// Makes fresh tokens: chance is handed in.
+    /// Makes fresh tokens; the caller supplies the randomness.
     pub token: fn() -> Token,
 }
 
 impl Ledgers<'_> {
-    /// Has each of these rebuilt from its first event, and tells of each.
+    /// Has each of these ledgers rebuilt from its first event, and reports each.
     pub async fn rebuild(&self, chosen: &BTreeSet<i32>, mut tell: impl FnMut(i32)) -> Result<Outcome> {
         if let Some(unknown) = chosen.iter().find(|ledger| **ledger >= self.partitions) {
             return Err(refused(format!(
@@ -58,7 +58,7 @@ impl Ledgers<'_> {
         Ok(Outcome::Done)
     }
 
-    /// Without a committed offset nobody could tell how far the events are to be folded.
+    /// Requires a committed offset, which determines how far the events are folded.
     async fn check(&self, ledger: i32) -> Result<()> {
         let source = TopicPartition::new(self.source, ledger);
         let sources = std::slice::from_ref(&source);
@@ -72,7 +72,7 @@ impl Ledgers<'_> {
         Ok(())
     }
 
-    /// Waits until an owner has taken the ledger after this epoch and rebuilt it.
+    /// Waits until an owner has acquired the ledger after this epoch and rebuilt it.
     async fn is_rebuilt(&self, ledger: i32, demanded: i64) -> Result<bool> {
         let until = Instant::now() + self.wait;
         loop {

@@ -1,4 +1,4 @@
-//! More ledgers: topics grow, and the train-dates' history so far is said to lie where it lies.
+//! Adds ledgers: grows the topics, and records up to where the history lies in the present ledgers.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ pub struct Growth {
 }
 
 impl Growth {
-    /// Lays out so many ledgers, and tells of each step.
+    /// Grows to this number of ledgers, and reports each step.
     pub async fn to(&self, partitions: i32, mut tell: impl FnMut(String)) -> Result<Outcome> {
         for topic in &self.topics {
             let count = self.log.partitions(topic).await?;
@@ -55,7 +55,7 @@ impl Growth {
         Ok(Outcome::Done)
     }
 
-    /// Bookings that each ledger has counted.
+    /// Returns the booking counter of each ledger.
     async fn counters(&self, ledgers: i32) -> Result<Vec<i64>> {
         let mut counters = Vec::new();
         for ledger in 0..ledgers {

@@ -1,5 +1,4 @@
-//! Windows begin anew: the tables are emptied together with the positions, and their writers go through all events once
-//! more.
+//! Restarts windows: empties the tables together with the positions, so that their writers count all events again.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,21 +21,21 @@ pub struct Windows<'a> {
     pub sink: &'a TimescaleSink,
     /// The groups of all topologies with windows.
     pub known: Vec<String>,
-    /// Those whose windows begin anew.
+    /// The groups whose windows restart.
     pub groups: Vec<String>,
-    /// The tables that are emptied.
+    /// The tables to empty.
     pub tables: Vec<String>,
-    /// What they are computed from.
+    /// The topics that they are computed from.
     pub topics: Vec<String>,
     /// Longest time without progress.
     pub wait: Duration,
-    /// Makes fresh tokens: chance is handed in.
+    /// Makes fresh tokens; the caller supplies the randomness.
     pub token: fn() -> Token,
 }
 
 impl Windows<'_> {
-    /// Empties the tables, and waits until they hold what they held. Reports to `tell` how many of all offsets are
-    /// counted again, the first time when the tables are empty.
+    /// Empties the tables, and waits until they have caught up. Reports to `tell` how many of all offsets are counted
+    /// again, for the first time when the tables are empty.
     pub async fn begin_anew(&self, tell: impl FnMut(u64, u64)) -> Result<Outcome> {
         self.check().await?;
         let token = (self.token)();
@@ -50,7 +49,7 @@ impl Windows<'_> {
         self.wait_for(&before, tell).await
     }
 
-    /// What is not kept any more can't be counted again.
+    /// Checks that the topics still hold all events, because deleted ones cannot be counted again.
     async fn check(&self) -> Result<()> {
         for topic in &self.topics {
             for partition in 0..self.log.partitions(topic).await?.unwrap_or(0) {
@@ -93,7 +92,7 @@ impl Windows<'_> {
     }
 }
 
-/// How much of where tasks were is reached again.
+/// Returns how much of the tasks' earlier positions has been reached again.
 fn reached(before: &[TaskPosition], now: &[TaskPosition]) -> u64 {
     let now: BTreeMap<_, _> = now
         .iter()

@@ -1,4 +1,4 @@
-//! `--data-dir`: the folder in which the services are kept, so that the next process goes on where this one stopped.
+//! `--data-dir`: the folder that keeps the services, so that the next process continues where this one stopped.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -21,15 +21,15 @@ use super::opening::Opening;
 /// Version of the layout.
 const FORMAT: u32 = 1;
 const MARKER: &str = "opening.json";
-/// The marker as long as it is written.
+/// The marker while it is being written.
 const DRAFT: &str = "opening.json.new";
 const ANOTHER: &str = "give another folder to --data-dir";
 
-/// A folder of ours.
+/// A data folder.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    /// What was begun here; none where nothing was.
+    /// The opening that was begun here, if any.
     pub(super) opening: Option<Opening>,
 }
 
@@ -46,7 +46,7 @@ struct Marker {
 }
 
 impl Folder {
-    /// A folder that is missing, empty, or was begun by this version.
+    /// Opens a folder that is missing, empty, or was begun by this version.
     pub(super) fn open(path: &Path) -> anyhow::Result<Folder> {
         let shown = path.display();
         fs::create_dir_all(path).with_context(|| format!("--data-dir {shown} can't be created; {ANOTHER}"))?;
@@ -71,7 +71,7 @@ impl Folder {
         })
     }
 
-    /// Notes what is begun here, before anything of it is.
+    /// Writes down the opening before it begins.
     pub(super) fn begin(&self, opening: &Opening) -> anyhow::Result<()> {
         let marker = Marker {
             format: Format { format: FORMAT },
@@ -88,7 +88,7 @@ impl Folder {
         write().with_context(|| format!("--data-dir {} can't be written to; {ANOTHER}", self.path.display()))
     }
 
-    /// The log, which one process at a time may have.
+    /// Opens the log, which only one process at a time may have open.
     pub(super) fn log(&self, config: MemoryLogConfig) -> anyhow::Result<MemoryLog> {
         disk::open(&self.path.join("log.redb"), config).map_err(|error| match error {
             DiskError::InUse { .. } => anyhow::anyhow!("{error}: end that one, or {ANOTHER}"),
@@ -96,7 +96,7 @@ impl Folder {
         })
     }
 
-    /// The window tables.
+    /// Opens the window tables.
     pub(super) async fn windows(&self) -> anyhow::Result<SqliteSink> {
         Ok(SqliteSink::open(&self.path.join("windows.sqlite")).await?)
     }
@@ -134,7 +134,7 @@ mod tests {
         let path = folder.path().join("a/b");
         let fresh = Folder::open(&path).unwrap();
         assert_eq!(fresh.opening, None);
-        // A crash while the marker was written.
+        // Left by a crash while the marker was being written.
         fs::write(path.join(DRAFT), "{\"form").unwrap();
         assert_eq!(Folder::open(&path).unwrap().opening, None);
         fresh.begin(&opening()).unwrap();

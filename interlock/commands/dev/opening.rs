@@ -1,4 +1,4 @@
-//! The sale that is demonstrated: all that is needed to make its timetable and its requests again.
+//! The demonstrated sale: the parameters that determine its timetable and its requests.
 
 use anyhow::bail;
 use chrono::Local;
@@ -11,12 +11,12 @@ use crate::cli::Dev as Arguments;
 const REQUESTS_DEFAULT: u64 = 100_000;
 const PROFILE_DEFAULT: &str = "tatkal";
 
-/// An opening.
+/// The parameters of an opening.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Opening {
     pub(crate) profile: String,
     pub(crate) requests: u64,
-    /// Requests per second, on average; none: as fast as they are decided.
+    /// Requests per second, on average; `None`: as fast as they are decided.
     pub(crate) rate: Option<f64>,
     pub(crate) seed: u64,
     /// First day on which trains run.
@@ -24,7 +24,7 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// As asked for; what isn't said is by default, the seed at random.
+    /// Creates an opening from the arguments, with defaults for the rest and a random seed.
     pub(crate) fn new(arguments: &Arguments) -> Opening {
         Opening {
             profile: arguments.profile.clone().unwrap_or_else(|| PROFILE_DEFAULT.to_owned()),
@@ -35,7 +35,7 @@ impl Opening {
         }
     }
 
-    /// Refuses arguments that ask for another opening than this one, which was begun before.
+    /// Refuses arguments that differ from this opening, which was begun before.
     pub(super) fn check(&self, arguments: &Arguments) -> anyhow::Result<()> {
         let differs = [
             (
@@ -64,7 +64,7 @@ impl Opening {
         }
     }
 
-    /// The demonstration's trains.
+    /// Returns the trains of the demonstration.
     pub(crate) fn trains(&self) -> anyhow::Result<Vec<TrainService>> {
         let window = Window {
             from: self.from,
@@ -73,7 +73,7 @@ impl Opening {
         Ok(demo(window)?.trains)
     }
 
-    /// What its requests are marked with.
+    /// Returns the mark of the opening's requests.
     pub(super) fn name(&self) -> String {
         format!("{}-{}", self.profile, self.seed)
     }

@@ -1,4 +1,4 @@
-//! What the demonstration showed, for programs; `table` draws it for people.
+//! The results of the demonstration, for programs; `table` draws them for people.
 
 use std::time::Duration;
 
@@ -12,52 +12,52 @@ use sqlx::Row as _;
 use super::opening::Opening;
 use interlock_audit::AuditReport;
 
-/// Trains that are named as the fullest.
+/// Number of trains listed as the fullest.
 const FULLEST: i64 = 8;
-/// Points of the selling pace, at most.
+/// Most points of the selling pace.
 const PACE_POINTS: usize = 60;
 
-/// What the demonstration showed.
+/// The results of the demonstration.
 #[derive(Serialize)]
 pub(super) struct Summary {
-    /// What was demonstrated.
+    /// The opening.
     pub(super) opening: Opening,
-    /// Requests that had been sent before this process began.
+    /// Number of requests sent before this process began.
     pub(super) sent_before: u64,
-    /// Requests answered, those included.
+    /// Number of answered requests, including those.
     pub(super) answered: u64,
-    /// From the first request of this process to the last answer, in seconds.
+    /// Time from the first request of this process to the last answer, in seconds.
     pub(super) elapsed_s: f64,
-    /// Requests that this process decided per second.
+    /// Requests decided by this process per second.
     pub(super) decided_per_s: f64,
-    /// From the start of the process to its first decision, in seconds.
+    /// Time from the start of the process to its first decision, in seconds.
     pub(super) first_decision_s: Option<f64>,
-    /// From when a request was sent (with a rate: was meant to be sent) to its answer.
+    /// Time from the sending of a request (with a rate: its intended sending) to its answer.
     pub(super) latency: Percentiles,
-    /// What became of all requests.
+    /// The outcomes of all requests.
     pub(super) outcomes: Outcomes,
     /// The train-dates and classes with the highest load factor.
     pub(super) fullest: Vec<Load>,
-    /// How fast seats were sold.
+    /// The pace of the sale.
     pub(super) pace: Pace,
-    /// Whether all holds.
+    /// The report of the audit.
     pub(super) audit: AuditReport,
 }
 
-/// How full a class of a train-date is.
+/// The load of a class of a train-date.
 #[derive(Serialize)]
 pub(super) struct Load {
     pub(super) train_id: String,
     pub(super) travel_date: String,
     pub(super) travel_class: String,
     pub(super) seats: i64,
-    /// Passengers with a seat; on different legs several may have the same.
+    /// Number of passengers with a seat; several may have the same seat on different legs.
     pub(super) seats_sold: i64,
-    /// Seat-kilometres sold of those offered.
+    /// Seat-kilometres sold, in per cent of those offered.
     pub(super) load_percent: f64,
 }
 
-/// Passengers who got seats, in intervals of one length.
+/// Number of passengers who got seats, in intervals of equal length.
 #[derive(Serialize)]
 pub(super) struct Pace {
     /// Length of an interval, in seconds.
@@ -66,7 +66,7 @@ pub(super) struct Pace {
 }
 
 impl Summary {
-    /// Sums up; `up` is how long the process had been up when the load began.
+    /// Creates the summary. `up` is the age of the process when the load began.
     pub(super) async fn new(
         opening: &Opening,
         measured: &Measured,
@@ -121,7 +121,7 @@ async fn fullest(windows: &SqliteSink) -> Result<Vec<Load>, sqlx::Error> {
 }
 
 impl Pace {
-    /// Joins slices to as many points as fit.
+    /// Joins slices so that the number of points fits.
     fn of(slices: &[u64]) -> Pace {
         let joined = slices.len().div_ceil(PACE_POINTS).max(1);
         Pace {

@@ -1,4 +1,4 @@
-//! One letter for people and programs: what its headers say, its key, and its value as JSON or byte by byte.
+//! Shows a letter to people and programs: its headers, its key, and its value as JSON or byte by byte.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use interlock_operate::dead_letters::{Letter, Line, readable};
 
-/// Bytes that are shown of a value for people; programs get all of it.
+/// Most bytes of a value shown to people; programs get all of it.
 const SHOWN_BYTES_MAX: usize = 4096;
-/// Bytes on a line of these.
+/// Bytes per line.
 const LINE_BYTES: usize = 16;
 
 /// A dead letter as a line of the list.
@@ -20,7 +20,7 @@ const LINE_BYTES: usize = 16;
 pub(super) struct Listed {
     partition: i32,
     offset: i64,
-    /// When its record was written, in RFC 3339.
+    /// Timestamp of the record, in RFC 3339.
     timestamp: String,
     reason: String,
     message: String,
@@ -67,33 +67,33 @@ impl fmt::Display for Listed {
     }
 }
 
-/// A letter as it is shown.
+/// A letter for display.
 #[derive(Serialize)]
 pub(super) struct Shown {
     partition: i32,
     offset: i64,
-    /// When its record was written, in RFC 3339.
+    /// Timestamp of the record, in RFC 3339.
     timestamp: String,
     reason: String,
     message: String,
     source_topic: String,
     source_partition: i32,
     source_offset: i64,
-    /// Who wrote the letter.
+    /// The program that wrote the letter.
     version: String,
     sent_again: bool,
     /// Length of a record that was too long to be copied.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_copied: Option<u64>,
-    /// Of the record; as texts.
+    /// Headers of the record, as text.
     headers: BTreeMap<String, String>,
     key: Option<String>,
     /// Full name of the record type.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     record_type: Option<String>,
-    /// What the record says; null where that can't be told.
+    /// The record as JSON; null if it can't be decoded.
     value: Option<json::Shown>,
-    /// Why it can't be told.
+    /// The reason why it can't be decoded.
     #[serde(skip_serializing_if = "Option::is_none")]
     undecodable: Option<String>,
     /// The value that can't be decoded, in hexadecimal digits.
@@ -104,8 +104,7 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// Decodes the value. If the registry can't be asked, the value is shown as one that can't be decoded: its bytes
-    /// are what an operator needs then.
+    /// Decodes the value. If the registry can't be reached, shows the value's bytes, as for one that can't be decoded.
     pub(super) async fn new(letter: &Letter, topics: &JsonLog) -> Self {
         let (place, why, record) = (letter.place, &letter.why, &letter.record);
         let mut shown = Self {
@@ -179,7 +178,7 @@ impl fmt::Display for Shown {
     }
 }
 
-/// Bytes as `hexdump -C` shows them.
+/// Formats bytes like `hexdump -C`.
 fn dump(bytes: &[u8]) -> String {
     let shown = &bytes[..bytes.len().min(SHOWN_BYTES_MAX)];
     let mut lines: Vec<String> = shown
