@@ -6,8 +6,9 @@ use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
+use interlock_inventory::{TEXT_CHARS_MAX, TRAIN_ID_CHARS_MAX, is_train_id};
 use interlock_schemas::registry::{Ids, Registry, RegistryError};
-use interlock_schemas::topics::key_fields;
+use interlock_schemas::topics::{BOOKING_REQUESTS, key_fields};
 use interlock_schemas::{RecordType, frame, parse_frame};
 use rustc_hash::FxHashMap;
 use serde_json::Value as Json;
@@ -63,6 +64,9 @@ impl Codec {
         let record = meant(accepted, json).ok_or_else(|| whole(format!("{topic} carries no records")))?;
         let avro = to_avro(record.parsed(), json)?;
         let key = key_of(topic, &avro).ok_or_else(|| whole("its fields make no key".to_owned()))?;
+        if topic == BOOKING_REQUESTS {
+            is_answerable(&avro)?;
+        }
         let id = self.ids.get(record);
         let id = id.ok_or_else(|| whole(format!("{record} was not registered at start")))?;
         let mut value = Vec::new();
@@ -144,6 +148,27 @@ fn key_of(topic: &str, record: &Value) -> Option<String> {
     Some(parts?.join("|"))
 }
 
+/// Refuses a request that would become a dead letter: its train makes no key, or no event can carry its id.
+fn is_answerable(request: &Value) -> Result<(), Vec<FieldError>> {
+    let Value::Record(fields) = request else { return Ok(()) };
+    let problem = |(name, value): &(String, Value)| {
+        let Value::String(text) = value else { return None };
+        let problem = match name.as_str() {
+            "train_id" if !is_train_id(text) => {
+                format!("must be 1 to {TRAIN_ID_CHARS_MAX} letters, digits, `.`, `_` or `-`")
+            }
+            "request_id" if text.chars().count() > TEXT_CHARS_MAX => {
+                format!("is longer than {TEXT_CHARS_MAX} characters")
+            }
+            _ => return None,
+        };
+        let field = name.clone();
+        Some(FieldError { field, problem })
+    };
+    let problems: Vec<FieldError> = fields.iter().filter_map(problem).collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
 fn name_of(schema: &Schema) -> String {
     match schema.name() {
         Some(name) => name.fullname(None),
@@ -193,6 +218,18 @@ mod tests {
         );
         let decoded = codec.decode(&encoded.value).await.unwrap().unwrap();
         assert_eq!(decoded.record_type, "interlock.CancellationRequest");
+    }
+
+    #[tokio::test]
+    async fn requests_that_cannot_be_answered_are_refused() {
+        let (_, codec) = codec().await;
+        for (field, text) in [("train_id", "a|b"), ("train_id", ""), ("request_id", &"x".repeat(257))] {
+            let mut request = cancellation();
+            request[field] = json!(text);
+            let refused = codec.encode(topics::BOOKING_REQUESTS, accepted(), &request);
+            let fields: Vec<String> = refused.unwrap_err().into_iter().map(|error| error.field).collect();
+            assert_eq!(fields, [field], "{text}");
+        }
     }
 
     #[tokio::test]

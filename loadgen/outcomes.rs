@@ -5,9 +5,6 @@ use std::collections::BTreeMap;
 use interlock_schemas::{Event, EventKind, Text};
 use serde::{Deserialize, Serialize};
 
-/// The code of a key that was used again with another body (R3).
-const KEY_REUSED: &str = "IDEMPOTENCY_KEY_REUSED";
-
 /// Counts of events by what they say. A repeated answer counts as a replay only.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcomes {
@@ -37,7 +34,7 @@ impl Outcomes {
     /// Counts an event.
     pub fn record(&mut self, event: &Event) {
         let header = event.header();
-        if header.replay && !is_refused_key(event) {
+        if header.replay {
             self.replays += 1;
             return;
         }
@@ -95,9 +92,4 @@ impl Outcomes {
     pub fn rejected_total(&self) -> u64 {
         self.rejected.values().sum()
     }
-}
-
-/// It changes nothing and so is marked as a replay, but it repeats no answer: it is a refusal of its own.
-fn is_refused_key(event: &Event) -> bool {
-    matches!(event, Event::Rejected(rejected) if rejected.code == KEY_REUSED)
 }

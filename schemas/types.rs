@@ -161,7 +161,7 @@ pub struct EventHeader {
     pub cause_request_id: Text,
     /// `request_id` of the booking concerned; in a POSITION event, of the command that caused it.
     pub request_id: Text,
-    /// Digest of the causing command's body, in lower-case hex (R3).
+    /// In ANSWER events the digest of the command's body, in lower-case hex (R3); empty in others.
     pub request_digest: Text,
     /// PNR of the booking; empty if there is none.
     pub pnr: Text,

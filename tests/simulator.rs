@@ -27,7 +27,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use interlock_streams::mutation::leave_out;
 
-pub use check::{Amounts, Violation};
+pub use check::{Amounts, Promise, Violation};
 pub use schedule::{Action, Rates, Schedule, What};
 pub use shrink::shrink;
 
@@ -57,7 +57,7 @@ fn safely(schedule: &Schedule, is_traced: bool) -> Report {
     catch_unwind(AssertUnwindSafe(|| simulate(schedule, is_traced))).unwrap_or_else(|_| Report {
         trace: Vec::new(),
         hash: 0,
-        result: Err(Violation::new("simulator", "it panicked; see the message above")),
+        result: Err(Violation::new(Promise::Simulator, "it panicked; see the message above")),
     })
 }
 
@@ -74,7 +74,7 @@ fn simulate(schedule: &Schedule, is_traced: bool) -> Report {
         let mut world = world::World::new(schedule, is_traced).await.expect("a world");
         let result = world.run().await;
         let (trace, hash) = world.trace.finish();
-        let result = result.unwrap_or_else(|error| Err(Violation::new("simulator", format!("{error:#}"))));
+        let result = result.unwrap_or_else(|error| Err(Violation::new(Promise::Simulator, format!("{error:#}"))));
         Report { trace, hash, result }
     })
 }

@@ -6,11 +6,10 @@ use interlock_schemas::{
     EventKind, SeatedPassenger, Text, Tier, WaitingPassenger,
 };
 
-use crate::TEXT_CHARS_MAX;
-use crate::decide::{Step, Subject};
 use crate::outcome::{Answer, Booking, Cancellation, Traveller};
 use crate::plan::Plan;
-use crate::rejection::clip;
+use crate::step::{Step, Subject};
+use crate::text::repeatable;
 use crate::train_date::Open;
 
 /// Writes the answer to an accepted booking: the passengers with seats, and those who wait.
@@ -114,16 +113,16 @@ pub(crate) fn rejection(step: &mut Step<'_>, code: Text, message: Text) {
         Command::Book(request) => {
             let subject = Subject {
                 request_id: request.request_id.clone(),
-                travel_class: cut(&request.travel_class),
-                quota: cut(&request.quota),
-                user_id: cut(&request.user_id),
-                from_station: cut(&request.from_station),
-                to_station: cut(&request.to_station),
+                travel_class: repeatable(&request.travel_class),
+                quota: repeatable(&request.quota),
+                user_id: repeatable(&request.user_id),
+                from_station: repeatable(&request.from_station),
+                to_station: repeatable(&request.to_station),
             };
             (subject, request.passengers.len())
         }
         Command::Cancel(request) => {
-            let (request_id, user_id) = (cut(&request.booking_request_id), cut(&request.user_id));
+            let (request_id, user_id) = (repeatable(&request.booking_request_id), repeatable(&request.user_id));
             (
                 Subject {
                     request_id,
@@ -182,13 +181,5 @@ fn subject(plan: &Plan, request_id: &Text, booking: &Booking) -> Subject {
         user_id: booking.user_id.clone(),
         from_station: plan.boarding(booking.segment).code.clone(),
         to_station: plan.alighting(booking.segment).code.clone(),
-    }
-}
-
-/// Shortens a client's text to the length that an event may repeat.
-fn cut(text: &Text) -> Text {
-    match clip(text, TEXT_CHARS_MAX) {
-        whole if whole.len() == text.len() => text.clone(),
-        cut => cut.into(),
     }
 }

@@ -1,27 +1,26 @@
 //! A booking: refused, seated, or put on the waitlist (R7, R11, R12, R14, R17, R18).
 
-use interlock_schemas::{BerthPreference, BookingRequest, Passenger, PromotionPolicy};
+use interlock_schemas::{BerthPreference, BookingRequest, PromotionPolicy};
 use smallvec::SmallVec;
 
 use crate::answer;
 use crate::choose::{Seating, Wish, choose};
-use crate::decide::{Step, is_long};
 use crate::fare::{TATKAL, fare};
 use crate::ledger::Ledger;
 use crate::outcome::{Answer, Booking, Place, Traveller};
-use crate::plan::{Allotment, GENERAL, Plan};
+use crate::plan::{Allotment, Plan};
 use crate::pnr::Pnr;
 use crate::promote::room;
 use crate::rejection::{Refusal, RejectionCode};
 use crate::seats::{Fitting, Segment};
+use crate::step::Step;
 use crate::times::{start_of_day, wall_time};
 use crate::train_date::{AllotmentState, Open};
 use crate::waitlist::Ahead;
-use crate::{AGE_MAX, PASSENGERS_MAX, TATKAL_PASSENGERS_MAX, TEXT_CHARS_MAX};
+use crate::{GENERAL, PASSENGERS_MAX, TATKAL_PASSENGERS_MAX};
 
 /// Emits the answer to a booking, or returns the reason of its refusal.
 pub(crate) fn book(step: &mut Step<'_>, ledger: &Ledger, open: &Open, request: &BookingRequest) -> Result<(), Refusal> {
-    people_are_possible(&request.passengers)?;
     let plan = &*open.plan;
     let segment = find_segment(plan, request)?;
     let allotment = find_allotment(plan, request)?;
@@ -155,24 +154,6 @@ impl Wanted<'_> {
             })
             .collect()
     }
-}
-
-fn people_are_possible(passengers: &[Passenger]) -> Result<(), Refusal> {
-    for (index, passenger) in passengers.iter().enumerate() {
-        if !(0..=AGE_MAX).contains(&passenger.age) {
-            let message = format!(
-                "passenger {index} has age {}; it must lie between 0 and {AGE_MAX}",
-                passenger.age
-            );
-            return Err(RejectionCode::MalformedRequest.because(message));
-        }
-        if is_long(&passenger.name) {
-            let message =
-                format!("the name of passenger {index} is longer than {TEXT_CHARS_MAX} characters; shorten it");
-            return Err(RejectionCode::MalformedRequest.because(message));
-        }
-    }
-    Ok(())
 }
 
 fn find_segment(plan: &Plan, request: &BookingRequest) -> Result<Segment, Refusal> {

@@ -4,11 +4,12 @@ use interlock_schemas::{BookingWaitlisted, CancellationRequest, Event, EventKind
 
 use crate::TEXT_CHARS_MAX;
 use crate::answer;
-use crate::decide::{Step, Subject};
 use crate::fare::{refund_of_seat, refund_of_waiter};
 use crate::outcome::{Booking, Cancellation, GivenBack, Place, Traveller};
 use crate::promote::{Promotion, Walk};
-use crate::rejection::{Refusal, RejectionCode, clip};
+use crate::rejection::{Refusal, RejectionCode};
+use crate::step::{Step, Subject};
+use crate::text::clip;
 use crate::train_date::{Open, TrainDate};
 use crate::waitlist::Party;
 

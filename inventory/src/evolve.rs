@@ -16,13 +16,14 @@ use crate::ledger::{Ledger, Touched};
 use crate::outcome::{Answer, Booking, Cancellation, GivenBack, Outcome, Place, Rejection, Traveller};
 use crate::plan::Plans;
 use crate::pnr::Pnr;
+use crate::rejection::RejectionCode;
 use crate::train_date::{Open, TrainDate};
 use crate::waitlist::{Party, entries_of};
 
 /// Applies an event to the state.
 pub fn evolve(ledger: &mut Ledger, event: &Event) {
     let header = event.header();
-    if header.replay || header.kind == EventKind::Position {
+    if header.replay || header.kind == EventKind::Position || is_reused_key(event) {
         return;
     }
     let (train_date, touched, plans) = ledger.touch(train_date_key(&header.train_id, header.travel_date));
@@ -55,6 +56,11 @@ pub fn evolve(ledger: &mut Ledger, event: &Event) {
         ledger.bookings += 1;
         ledger.bookings_touched = true;
     }
+}
+
+/// Returns whether a request id was refused because it belongs to another body (R3): the outcome of that body stays.
+pub(crate) fn is_reused_key(event: &Event) -> bool {
+    matches!(event, Event::Rejected(rejected) if rejected.code == RejectionCode::IdempotencyKeyReused.as_str())
 }
 
 /// Compiles the plan in an event, which was compiled before the event was written.

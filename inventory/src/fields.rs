@@ -19,6 +19,9 @@
 //! Most outcomes are never needed again. Outcomes without a waiting passenger therefore have names of their own, and
 //! may stay in the store when a train-date is read (`TrainDate::stored`).
 
+mod name;
+mod write;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -32,6 +35,9 @@ use crate::plan::Plans;
 use crate::train_date::{Open, TrainDate, first_position};
 use crate::waitlist::{Party, entries_of};
 
+pub use name::readable_field;
+pub(crate) use write::Changes;
+
 /// First byte of every value: its format.
 pub const FIELD_FORMAT: u8 = 3;
 
@@ -43,12 +49,6 @@ const SEATS: &str = "s|";
 const WAITLIST: &str = "w|";
 const QUEUED: &str = "q|";
 const BOOKINGS: &str = "bookings";
-
-mod name;
-mod write;
-
-pub use name::readable_field;
-pub(crate) use write::Changes;
 
 /// The reason why a stored train-date cannot be read. The ledger must be rebuilt from its events.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -27,6 +27,7 @@ use interlock_schemas::{Event, EventHeader, EventKind, Text, train_date_key};
 use rustc_hash::FxHashMap;
 use serde::Serialize;
 
+use crate::evolve::is_reused_key;
 use crate::train_date::TrainDate;
 use view::View;
 

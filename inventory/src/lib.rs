@@ -19,7 +19,8 @@
 //! | `seats`, `choose` | which seats fit, and which of them are given? (R5–R7, R11) |
 //! | `waitlist`, `promote` | who waits, and who is served when space comes free? (R14–R17) |
 //! | `fare`, `times`, `pnr`, `digest` | one small calculation each (R21, R23, R3) |
-//! | `decide`, `book`, `cancel`, `rejection`, `answer` | what does a command cause? |
+//! | `text`, `well_formed` | is the command one? |
+//! | `decide`, `book`, `cancel`, `step`, `rejection`, `answer` | what does a command cause? |
 //! | `evolve`, `ledger`, `train_date`, `outcome`, `fields` | what is the state, and how is it kept? |
 //! | `invariants` | does everything hold? (I1–I5) |
 //!
@@ -54,11 +55,14 @@ mod pnr;
 mod promote;
 mod rejection;
 mod seats;
+mod step;
+mod text;
 mod times;
 mod train_date;
 mod waitlist;
+mod well_formed;
 
-pub use decide::{CommandContext, decide, is_answerable};
+pub use decide::decide;
 pub use digest::Digest;
 pub use evolve::evolve;
 pub use fare::{TATKAL, fare, refund_of_seat, refund_of_waiter};
@@ -66,7 +70,7 @@ pub use fields::{FIELD_FORMAT, FieldError, SETTLED, readable_field, settled_fiel
 pub use key::{KeyError, TRAIN_ID_CHARS_MAX, TRAVEL_DATE_MAX, TrainDateKey, command_key, is_train_id};
 pub use ledger::{Change, Ledger};
 pub use outcome::{Answer, Booking, Cancellation, GivenBack, Outcome, Place, Rejection, Traveller};
-pub use plan::{GENERAL, Plan};
+pub use plan::Plan;
 pub use plan_check::{
     AMOUNT_MAX_MINOR, BASIS_POINTS_MAX, COACH_SEATS_MAX, COACHES_MAX, CODE_CHARS_MAX, DISTANCE_MAX_M, PlanError,
     TIME_OF_DAY_MAX_S,
@@ -74,8 +78,13 @@ pub use plan_check::{
 pub use pnr::{Pnr, first_booking};
 pub use rejection::RejectionCode;
 pub use seats::{LEGS_MAX, Segment};
+pub use step::CommandContext;
+pub use text::text_problem;
 pub use train_date::{SeatView, TrainDate, WaiterView};
+pub use well_formed::is_answerable;
 
+/// The quota that every class has (R11).
+pub const GENERAL: &str = "GN";
 /// Most passengers of a booking (R12).
 pub const PASSENGERS_MAX: usize = 6;
 /// Most passengers of a booking in the tatkal quota (R12).

@@ -15,11 +15,9 @@ use chrono_tz::Tz;
 use interlock_schemas::{Berth, Fare, Stop, Text, TrainService};
 use rustc_hash::FxHashMap;
 
+use crate::GENERAL;
 use crate::plan_check::{PlanError, check};
 use crate::seats::Segment;
-
-/// The quota that every class has (R11).
-pub const GENERAL: &str = "GN";
 
 /// Classes with a waitlist of 60 % of the seats (R14): the air-conditioned ones of India and Europe's first class. All
 /// others, Europe's `SECOND` too, have 30 %.

@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use chrono_tz::Tz;
 use interlock_schemas::{Fare, TrainService};
 
+use crate::GENERAL;
 use crate::key::{TRAVEL_DATE_MAX, is_train_id};
-use crate::plan::GENERAL;
 use crate::seats::LEGS_MAX;
+use crate::text::text_problem;
 
 /// Longest station code, class, quota, coach or layout name, in characters.
 pub const CODE_CHARS_MAX: usize = 32;
@@ -69,11 +70,14 @@ impl Check<'_> {
     }
 
     fn code(&self, code: &str, place: String) -> Checked {
-        let fine = !code.is_empty() && code.chars().count() <= CODE_CHARS_MAX && !code.contains('|');
+        let fine = text_problem(code, CODE_CHARS_MAX).is_none() && !code.contains('|');
         self.require(
             fine,
             place,
-            format!("`{code}` must have 1 to {CODE_CHARS_MAX} characters, none of them `|`"),
+            format!(
+                "`{}` must have 1 to {CODE_CHARS_MAX} visible characters, none of them `|`",
+                code.escape_debug()
+            ),
         )
     }
 

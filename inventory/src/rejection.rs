@@ -93,11 +93,3 @@ pub(crate) struct Refusal {
     pub(crate) code: RejectionCode,
     pub(crate) message: Text,
 }
-
-/// Cuts a client's text to the length that a sentence or a header may have.
-pub(crate) fn clip(text: &str, chars: usize) -> &str {
-    if text.len() <= chars {
-        return text;
-    }
-    text.char_indices().nth(chars).map_or(text, |(end, _)| &text[..end])
-}

@@ -14,10 +14,14 @@
 //! they can't disagree: [`SeatBlock::take`], [`SeatBlock::release`] and [`SeatBlock::set_mask`] are the only writers,
 //! and write both.
 
+mod fitting;
+
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+
+pub(crate) use fitting::Fitting;
 
 /// Bytes of the largest set of legs.
 const MASK_BYTES: usize = 16;
@@ -192,10 +196,6 @@ impl SeatBlock {
         self.seats.div_ceil(64)
     }
 }
-
-mod fitting;
-
-pub(crate) use fitting::Fitting;
 
 /// Returns the number of seats in a set.
 pub(crate) fn count(set: &[u64]) -> usize {

@@ -179,3 +179,29 @@ fn a_second_opening_is_named_and_hides_no_seat_that_is_sold_twice() {
     let pnr = history(PromotionPolicy::FifoSkip)[CONFIRMED].header().pnr.clone();
     assert_eq!(damaged(|events| again(events, &pnr)), ["I1", "PNR", "I1"]);
 }
+
+#[test]
+fn a_key_that_is_used_again_is_no_second_answer() {
+    let reused = |key: &str| {
+        let mut events = history(PromotionPolicy::FifoSkip);
+        let header = EventHeader {
+            request_id: key.into(),
+            cause_request_id: key.into(),
+            sequence: events.len() as i64 + 1,
+            source_offset: 99,
+            kind: EventKind::Answer,
+            replay: false,
+            amount_minor: 0,
+            ..events[AGAIN].header().clone()
+        };
+        events.push(Event::Rejected(BookingRejected {
+            header,
+            code: "IDEMPOTENCY_KEY_REUSED".into(),
+            message: "".into(),
+            passenger_count: 1,
+        }));
+        broken(&events)
+    };
+    assert_eq!(reused("x"), [""; 0]);
+    assert_eq!(reused("never seen"), ["I2"]);
+}

@@ -5,7 +5,7 @@
 //! case <name>
 //! plan  [coaches=S1,S2] [seats=2] [pattern=LU] [quota=TQ:2] [cap=21] [policy=strict] [allocation=first] [night] [sale=60]
 //! at    <hours before departure from A>
-//! book  <id> <from>-<to> [n=3] [partial] [prefer=L] [hard] [quota=TQ] [class=SL] [user=u2] [date=+1] [later] = <events>
+//! book  <id> <from>-<to> [n=3] [partial] [prefer=L] [hard] [quota=TQ] [class=SL] [user=u2] [name=Ada] [date=+1] [later] = <events>
 //! cancel <id> <booking> [pax=0,2] [user=u2] = <events>
 //! free  <from>-<to> [quota=TQ] = <seats>
 //! departs <booking> = <local time>
@@ -13,7 +13,8 @@
 //! restart | without-plan | with-plan
 //! ```
 //! Events: `CNF S1-1 S1-2 SAME_BAY`, `GNWL1..2/WL1..2`, `REJECTED CODE`, `CANCELLED 0:480 1:again`, `PROMOTED id S1-1`,
-//! `MOVED id GNWL3/WL1`; several are joined by `;`, a repeated answer ends in `(again)`.
+//! `MOVED id GNWL3/WL1`; several are joined by `;`, a repeated answer ends in `(again)`. Texts may have `\s` (blank), `\t` and
+//! `\u{202e}`.
 
 mod support;
 
@@ -173,7 +174,8 @@ fn booking(id: &str, segment: &str, options: &[&str]) -> Result<BookingRequest, 
                 .iter_mut()
                 .for_each(|passenger| passenger.preference_is_hard = true),
             ("quota", quota) => request.quota = quota.into(),
-            ("class", class) => request.travel_class = class.into(),
+            ("class", class) => request.travel_class = unescaped(class)?,
+            ("name", name) => request.passengers[0].name = unescaped(name)?,
             ("user", user) => request.user_id = user.into(),
             ("train", train) => request.train_id = train.into(),
             ("age", age) => request.passengers[0].age = number(age)?,
@@ -186,7 +188,7 @@ fn booking(id: &str, segment: &str, options: &[&str]) -> Result<BookingRequest, 
 }
 
 fn cancellation(id: &str, booking: &str, options: &[&str]) -> Result<CancellationRequest, String> {
-    let mut request = support::cancellation(id, booking, &[]);
+    let mut request = support::cancellation(id, &unescaped(booking)?, &[]);
     for option in options {
         match option.split_once('=').unwrap_or((option, "")) {
             ("pax", indices) => request.passengers = indices.split(',').map(number).collect::<Result<_, _>>()?,
@@ -195,6 +197,27 @@ fn cancellation(id: &str, booking: &str, options: &[&str]) -> Result<Cancellatio
         }
     }
     Ok(request)
+}
+
+fn unescaped(text: &str) -> Result<Text, String> {
+    let mut parts = text.split('\\');
+    let mut whole = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (escaped, rest) = match part.strip_prefix("u{").and_then(|part| part.split_once('}')) {
+            Some((hex, rest)) => {
+                let code = u32::from_str_radix(hex, 16).map_err(|error| error.to_string())?;
+                (char::from_u32(code).ok_or("no character")?, rest)
+            }
+            None => match part.split_at_checked(1) {
+                Some(("s", rest)) => (' ', rest),
+                Some(("t", rest)) => ('\t', rest),
+                _ => return Err(format!("unknown escape \\{part}")),
+            },
+        };
+        whole.push(escaped);
+        whole.push_str(rest);
+    }
+    Ok(whole.into())
 }
 
 fn number(text: &str) -> Result<i32, String> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use bytes::Bytes;
-use interlock_inventory::invariants::{EventAuditor, same_state};
+use interlock_inventory::invariants::{EventAuditor, Invariant, same_state};
 use interlock_inventory::{CommandContext, Ledger, Plan, TrainDate, command_key, decide, evolve};
 use interlock_schemas::{Command, Decoder, Event, Text, topics, train_date_key};
 use interlock_streams::ledger::LedgerStore as _;
@@ -22,19 +22,58 @@ use interlock_streams::window::MemorySink;
 
 use super::workload::{contract, plans};
 
-/// What doesn't hold.
+/// A promise that every schedule must keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promise {
+    /// An invariant.
+    Invariant(Invariant),
+    /// Everything is answered in the end.
+    Progress,
+    /// No worker ends by itself.
+    Running,
+    /// The events are those of the oracle.
+    Oracle,
+    /// Every record is sent on once.
+    Forwarded,
+    /// Every record that can't be read is a dead letter.
+    DeadLetters,
+    /// The simulator itself does its work.
+    Simulator,
+}
+
+impl From<Invariant> for Promise {
+    fn from(invariant: Invariant) -> Self {
+        Self::Invariant(invariant)
+    }
+}
+
+impl fmt::Display for Promise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invariant(invariant) => invariant.fmt(f),
+            Self::Progress => f.write_str("progress"),
+            Self::Running => f.write_str("stopped"),
+            Self::Oracle => f.write_str("oracle"),
+            Self::Forwarded => f.write_str("forwarded"),
+            Self::DeadLetters => f.write_str("dead letters"),
+            Self::Simulator => f.write_str("simulator"),
+        }
+    }
+}
+
+/// A promise that a schedule broke.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which invariant: `I1` to `I6`, `progress`, `stopped`, `oracle`, `forwarded`, `dead letters`.
-    pub invariant: String,
+    /// The promise that is broken.
+    pub promise: Promise,
     /// Where, and what was found instead.
     pub detail: String,
 }
 
 impl Violation {
-    pub(super) fn new(invariant: &str, detail: impl Into<String>) -> Self {
+    pub(super) fn new(promise: impl Into<Promise>, detail: impl Into<String>) -> Self {
         Self {
-            invariant: invariant.to_owned(),
+            promise: promise.into(),
             detail: detail.into(),
         }
     }
@@ -42,7 +81,7 @@ impl Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.invariant, self.detail)
+        write!(f, "{}: {}", self.promise, self.detail)
     }
 }
 
@@ -210,7 +249,7 @@ impl Remains<'_> {
             violations.extend(auditor.finish());
             if let Some(first) = violations.first() {
                 return Err(Violation::new(
-                    first.invariant.name(),
+                    first.invariant,
                     format!("{} violations, the first: {first:?}", violations.len()),
                 ));
             }
@@ -286,7 +325,7 @@ impl Remains<'_> {
                                 "ledger {ledger}, offset {}, sequence {}:\nexpected {expected:?}\nfound    {actual:?}",
                                 record.offset, sequences[at]
                             );
-                            return Err(Violation::new("oracle", detail));
+                            return Err(Violation::new(Promise::Oracle, detail));
                         }
                     }
                 }
@@ -295,7 +334,7 @@ impl Remains<'_> {
         for ((ledger, mut found), dead) in (0..).zip(found).zip(&dead) {
             if let Some(more) = found.next() {
                 let detail = format!("ledger {ledger}: nothing causes {more:?}");
-                return Err(Violation::new("oracle", detail));
+                return Err(Violation::new(Promise::Oracle, detail));
             }
             self.dead_letters(ledger, dead)?;
         }
@@ -328,7 +367,7 @@ impl Remains<'_> {
                 .collect()
         };
         Err(Violation::new(
-            "dead letters",
+            Promise::DeadLetters,
             format!(
                 "ledger {ledger}: expected those of {:?}, found {:?}",
                 offsets(&expected),
@@ -360,7 +399,7 @@ impl Remains<'_> {
         match copies.into_iter().find(|(_, balance)| *balance != 0) {
             None => Ok(()),
             Some(((key, _), balance)) => Err(Violation::new(
-                "forwarded",
+                Promise::Forwarded,
                 format!("a record of {key:?} was sent on {balance} times too often"),
             )),
         }
@@ -369,7 +408,7 @@ impl Remains<'_> {
     /// I5, and whether the store and the committed offset are where the events are.
     async fn compare_with_store(&self, folded: &Ledger, events: &[Event]) -> Result<(), Violation> {
         let ledger = folded.number;
-        let wrong = |detail: String| Violation::new("I5", format!("ledger {ledger}: {detail}"));
+        let wrong = |detail: String| Violation::new(Invariant::I5, format!("ledger {ledger}: {detail}"));
         let names = self.store.documents(ledger);
         let loaded = self
             .store
@@ -421,8 +460,9 @@ fn plans_of(events: &[Vec<Event>]) -> Result<BTreeMap<Text, Arc<Plan>>, Violatio
             let mut service = (*opened.plan).clone();
             service.running_dates = vec![opened.header.travel_date];
             let key = train_date_key(&opened.header.train_id, opened.header.travel_date);
-            let plan = Plan::compile(service)
-                .map_err(|error| Violation::new("oracle", format!("{key} is opened by a wrong plan: {error}")))?;
+            let plan = Plan::compile(service).map_err(|error| {
+                Violation::new(Promise::Oracle, format!("{key} is opened by a wrong plan: {error}"))
+            })?;
             sold_by.insert(key, Arc::new(plan));
         }
     }

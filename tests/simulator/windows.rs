@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result};
 use arrow::array::{Array as _, AsArray as _};
 use arrow::datatypes::Int64Type;
+use interlock_inventory::invariants::Invariant;
 
 use super::check::{Remains, Violation};
 
@@ -25,7 +26,7 @@ impl Remains<'_> {
     pub(super) async fn compare_with_windows(&self) -> Result<Result<(), Violation>> {
         Ok(match self.money().await? {
             Some((found, expected)) if found != expected => Err(Violation::new(
-                "I6",
+                Invariant::I6,
                 format!("the windows have {found:?}, the events {expected:?}"),
             )),
             _ => Ok(()),

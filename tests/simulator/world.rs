@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::check::{Amounts, Remains, Stage, Violation};
+use super::check::{Amounts, Promise, Remains, Stage, Violation};
 use super::faulty_ledgers::FaultyLedgers;
 use super::faulty_log::FaultyLog;
 use super::faulty_sink::FaultySink;
@@ -188,7 +188,7 @@ impl<'a> World<'a> {
         let stopped = self.records();
         if stopped != settled {
             let detail = format!("{settled:?} records became {stopped:?} by stopping");
-            return Ok(Err(Violation::new("progress", detail)));
+            return Ok(Err(Violation::new(Promise::Progress, detail)));
         }
         self.remains().check().await
     }
@@ -464,9 +464,14 @@ impl<'a> World<'a> {
             while let Some(ended) = life.tasks.iter().position(JoinHandle::is_finished) {
                 match life.tasks.remove(ended).await {
                     Ok(Ok(())) if life.stopping => {}
-                    Ok(Ok(())) => return Err(Violation::new("stopped", format!("{name} stopped without being asked"))),
-                    Ok(Err(error)) => return Err(Violation::new("stopped", format!("{name}: {error}"))),
-                    Err(panic) => return Err(Violation::new("stopped", format!("{name} panicked: {panic}"))),
+                    Ok(Ok(())) => {
+                        return Err(Violation::new(
+                            Promise::Running,
+                            format!("{name} stopped without being asked"),
+                        ));
+                    }
+                    Ok(Err(error)) => return Err(Violation::new(Promise::Running, format!("{name}: {error}"))),
+                    Err(panic) => return Err(Violation::new(Promise::Running, format!("{name} panicked: {panic}"))),
                 }
             }
             if life.tasks.is_empty() {

@@ -7,7 +7,7 @@ use interlock_schemas::{
 use rustc_hash::FxHashMap;
 
 use super::list::{List, Waiter, legs};
-use super::{Found, Invariant, is_first_answer};
+use super::{Found, Invariant, is_first_answer, is_reused_key};
 
 /// Class and quota.
 type Allotment = (Text, Text);
@@ -79,6 +79,13 @@ impl View {
                 detail,
             })
         };
+        if is_reused_key(event) {
+            // The outcome of the first body stays; each further body is refused anew (R3).
+            if !self.answered.contains_key(request) {
+                report(format!("{request} is refused as used before and was not"));
+            }
+            return;
+        }
         let passengers: Vec<i32> = match event {
             Event::Confirmed(confirmed) => confirmed.passengers.iter().map(|passenger| passenger.index).collect(),
             Event::Waitlisted(waitlisted) => waitlisted.passengers.iter().map(|passenger| passenger.index).collect(),

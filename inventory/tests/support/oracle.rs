@@ -135,14 +135,14 @@ impl Oracle {
             }
         };
         if let Some((first, told)) = self.answers.get(&id) {
-            let told = if *first == command {
-                told.clone()
+            return if *first == command {
+                vec![Told::Again(told.clone())]
             } else {
                 vec![Told::Refused("IDEMPOTENCY_KEY_REUSED")]
             };
-            return vec![Told::Again(told)];
         }
         let told = match &command {
+            _ if is_malformed(&command) => vec![Told::Refused("MALFORMED_REQUEST")],
             Command::Book(request) => self
                 .book(request, now, departures)
                 .unwrap_or_else(|code| vec![Told::Refused(code)]),
@@ -628,5 +628,37 @@ impl Oracle {
             let booked = &self.bookings[&waiting.booking];
             self.may_be_served(&waiting.allotment, booked.from, booked.to, waiting.people.len(), place)
         })
+    }
+}
+
+/// Section 3 of the rules; the train id is always right here.
+fn is_malformed(command: &Command) -> bool {
+    let unseen = |c: char| {
+        c < ' '
+            || ('\u{7f}'..='\u{9f}').contains(&c)
+            || "\u{61c}\u{200e}\u{200f}".contains(c)
+            || ('\u{202a}'..='\u{202e}').contains(&c)
+            || ('\u{2066}'..='\u{2069}').contains(&c)
+    };
+    let wrong = |text: &Text, most: usize| {
+        text.chars().all(char::is_whitespace) || text.chars().count() > most || text.chars().any(unseen)
+    };
+    match command {
+        Command::Book(request) => {
+            let codes = [
+                &request.from_station,
+                &request.to_station,
+                &request.travel_class,
+                &request.quota,
+            ];
+            let person = |p: &Passenger| wrong(&p.name, 256) || p.age < 0 || p.age > 150;
+            wrong(&request.request_id, 256)
+                || wrong(&request.user_id, 256)
+                || codes.iter().any(|code| wrong(code, 32))
+                || request.passengers.iter().any(person)
+        }
+        Command::Cancel(request) => [&request.request_id, &request.user_id, &request.booking_request_id]
+            .iter()
+            .any(|text| wrong(text, 256)),
     }
 }

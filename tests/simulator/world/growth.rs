@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 use super::super::faulty_ledgers::FaultyLedgers;
 use super::super::faulty_log::FaultyLog;
 use super::super::site::Site;
-use super::{Stage, Violation, World, tokens, topology};
+use super::{Promise, Stage, Violation, World, tokens, topology};
 use crate::random::Random;
 
 /// Attempts that fail or are interrupted, before everything is healed.
@@ -45,7 +45,7 @@ impl World<'_> {
             }
             if attempt > 2 * FAULTY_ATTEMPTS {
                 return Ok(Err(Violation::new(
-                    "progress",
+                    Promise::Progress,
                     format!("{ledgers} ledgers can't be laid out"),
                 )));
             }
@@ -72,7 +72,7 @@ impl World<'_> {
                         RepartitionError::NotAlone { .. } | RepartitionError::Task(TaskError::Restart { .. })
                     );
                     if !may_be_tried_again {
-                        return Ok(Err(Violation::new("stopped", format!("{name}: {error}"))));
+                        return Ok(Err(Violation::new(Promise::Running, format!("{name}: {error}"))));
                     }
                 }
             }

@@ -10,7 +10,7 @@ use interlock_streams::log::Log as _;
 use interlock_streams::record::TopicPartition;
 use tokio::time::{Instant, sleep};
 
-use super::{Next, Violation, World};
+use super::{Next, Promise, Violation, World};
 
 /// Everything must have settled this long after the last fault.
 const SETTLE_MAX_MS: u64 = 240_000;
@@ -75,7 +75,7 @@ impl World<'_> {
                     "after {SETTLE_MAX_MS} ms without faults: {missing}; {}",
                     troubles.join("; ")
                 );
-                return Ok(Err(Violation::new("progress", detail)));
+                return Ok(Err(Violation::new(Promise::Progress, detail)));
             }
         }
     }
@@ -131,7 +131,7 @@ impl World<'_> {
             sleep(Duration::from_millis(100)).await;
             self.look().await?;
             if Instant::now() > deadline {
-                return Err(Violation::new("progress", "a worker doesn't stop"));
+                return Err(Violation::new(Promise::Progress, "a worker doesn't stop"));
             }
         }
         Ok(())
