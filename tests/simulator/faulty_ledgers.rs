@@ -1,10 +1,10 @@
-//! A ledger store that can't be relied upon.
+//! A ledger store with faults.
 //!
-//! Fair, because a network and a store with fail-over do it: any call takes any time, before and after its effect; any
-//! call fails without effect, or with its effect and without its answer; a write arrives after its caller gave up, or
-//! twice; for a while the store can't be reached, or it is a master that was replaced, whose writes will be lost.
-//! What the schedule does to the ledgers themselves (an earlier snapshot, nothing at all) is fair for an asynchronous
-//! replica. Not fair: a write that is applied in part, a read that gives what never was written.
+//! A network and a store with fail-over may show these faults, so the simulator uses them: any call takes any time,
+//! before and after its effect; any call fails without effect, or has its effect but no answer; a write arrives after
+//! its caller gave up, or twice; for a while the store can't be reached, or is a replaced master whose writes will be
+//! lost. The schedule may also restore an earlier snapshot of a ledger, or empty it, as an asynchronous replica can.
+//! Never simulated are a write that is applied in part, and a read that returns a value that was never written.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl FaultyLedgers {
         self.call(ledger, what, Fair::Write, call).await
     }
 
-    /// Makes a call of which the seed decides what becomes of it.
+    /// Makes a call whose fate the seed decides.
     async fn call<T, C, F>(&self, ledger: i32, what: &str, fair: Fair, call: C) -> Result<T, LedgerError>
     where
         T: Send + 'static,

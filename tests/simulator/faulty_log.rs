@@ -1,12 +1,12 @@
-//! A log that can't be relied upon.
+//! A log with faults.
 //!
-//! Fair, because brokers and networks do it: any call takes any time, before and after its effect (a member that sleeps
-//! through its session is expelled, a transaction that takes too long is aborted, by the log's own rules); joining,
-//! initialising a producer, and reading fail, also after they had their effect; a commit or abort is refused, or
-//! takes effect and its answer is lost, which is then reported as [`LogError::Fenced`], as the contract says, and the
-//! producer is good for nothing after. Late markers, offsets and commits are brought about by the schedule with the
-//! log's own hooks. Not fair: acknowledged records that are lost, offsets that go back, local calls of the consumer that
-//! fail (`start`, `stop`, `complete_revocation`, `group_metadata`): those may only take time.
+//! Brokers and networks may show these faults, so the simulator uses them. Any call takes any time, before and after
+//! its effect; by the log's own rules a member that sleeps through its session is expelled, and a transaction that
+//! takes too long is aborted. Joining, initialising a producer, and reading fail, also after they had their effect. A
+//! commit or abort is refused, or takes effect while its answer is lost; this is reported as [`LogError::Fenced`], as
+//! the contract states, and the producer is unusable afterwards. The schedule makes markers, offsets and commits late
+//! with the log's own hooks. Never simulated are lost acknowledged records, offsets that go back, and failures of the
+//! consumer's local calls (`start`, `stop`, `complete_revocation`, `group_metadata`), which may only take time.
 
 use std::future::ready;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ fn retriable(action: &str) -> LogError {
     }
 }
 
-/// Makes a call of which the seed decides what becomes of it.
+/// Makes a call whose fate the seed decides.
 async fn call<T>(site: &Site, what: &str, call: impl Future<Output = Result<T, LogError>>) -> Result<T, LogError> {
     let passage = site.enter(what, Fair::Fail).await;
     let result = match passage.fate {
@@ -121,7 +121,7 @@ struct FaultyConsumer {
 }
 
 impl FaultyConsumer {
-    /// Which records of which partitions.
+    /// Formats the offsets of records by partition.
     fn spans(&self, batches: &[PartitionRecords]) -> String {
         let span = |batch: &PartitionRecords| {
             let (first, last) = (batch.records.first()?.offset, batch.records.last()?.offset);
@@ -194,7 +194,7 @@ enum State {
     Good,
     /// The transaction can't be committed any more.
     MustAbort,
-    /// It reported [`LogError::Fenced`].
+    /// The producer has reported [`LogError::Fenced`].
     Useless,
 }
 
@@ -213,7 +213,7 @@ impl FaultyProducer {
         }
     }
 
-    /// The answer, when the seed lets it arrive.
+    /// Returns the answer when the seed lets it arrive.
     fn answer(&self, action: String, passage: Passage, answer: Answer) -> Answer {
         let site = self.site.clone();
         Box::pin(async move {

@@ -1,7 +1,7 @@
-//! A database of windows that can't be relied upon.
+//! A database of windows with faults.
 //!
-//! Fair: any call takes any time; it fails without effect, or with its effect and without its answer; a transaction is
-//! committed after its worker gave it up for lost, or died. Not fair: one that is committed in part, or twice.
+//! Simulated faults: any call takes any time; it fails without effect, or has its effect but no answer; a transaction
+//! is committed after its worker gave up or died. A transaction is never committed in part, or twice.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(super) struct FaultySink {
 }
 
 impl FaultySink {
-    /// Makes a call of which the seed decides what becomes of it.
+    /// Makes a call whose fate the seed decides.
     async fn call<T, C, F>(&self, task: &str, what: &str, fair: Fair, call: C) -> Result<T, SinkError>
     where
         T: Send + 'static,

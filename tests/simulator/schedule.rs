@@ -1,7 +1,7 @@
-//! What is done to the workers in one run: drawn from the seed before it begins, so that parts can be left out again.
+//! The faults and commands of one run, drawn from the seed before it begins, so that parts can be left out again.
 //!
-//! Each seed switches on a part of the kinds of faults only (swarm testing): where everything fails at once, nothing gets
-//! far enough to fail in an interesting way.
+//! Each seed switches on only some kinds of faults (swarm testing): if everything fails at once, nothing gets far
+//! enough to fail in an interesting way.
 
 use std::fmt;
 
@@ -12,48 +12,48 @@ use crate::random::Random;
 /// Virtual milliseconds during which there are faults and commands. After that everything is healed.
 pub(super) const SPAN_MS: u64 = 30_000;
 
-/// One run, completely.
+/// The complete description of a run.
 #[derive(Clone, Debug)]
 pub struct Schedule {
-    /// The seed: of the draws while running, too.
+    /// The seed, also of the draws while running.
     pub seed: u64,
-    /// Commands sent.
+    /// Number of commands.
     pub commands: u64,
-    /// Partitions of the booking topics: ledgers.
+    /// Partitions of the booking topics, and so ledgers.
     pub partitions: i32,
-    /// Workers at the beginning; those that join later have higher numbers.
+    /// Number of workers at the beginning; workers that join later have higher numbers.
     pub workers: usize,
-    /// Input records of a round at most.
+    /// Largest number of input records in a round.
     pub batch_records_max: usize,
-    /// Input records of a transaction at most.
+    /// Largest number of input records in a transaction.
     pub commit_records_max: usize,
-    /// The workers keep windows, too: it makes a run take several times as long.
+    /// True if the workers also keep windows; the run then takes several times as long.
     pub windows: bool,
     /// How often calls fail.
     pub rates: Rates,
-    /// What else happens.
+    /// The events besides failing calls.
     pub actions: Vec<Action>,
-    /// What is left out of the runtime on purpose.
+    /// The clause that is left out of the runtime on purpose.
     pub left_out: Option<Clause>,
-    /// After all of it there become so many ledgers, and it begins once more: other commands and some of the same, other
-    /// things that happen.
+    /// If set, the run is followed by a repartitioning to this number of ledgers and a second half, with other events,
+    /// other commands and some of the same ones.
     pub grows_to: Option<i32>,
 }
 
-/// How many calls in ten thousand go wrong, by kind.
+/// How many calls in ten thousand fail, by kind.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rates {
     /// Takes a few milliseconds.
     pub slow: u64,
-    /// Takes long, up to longer than every time-out: who called is a zombie when it goes on.
+    /// Takes long, up to longer than every time-out: the caller is a zombie when it continues.
     pub stall: u64,
     /// Fails without effect.
     pub refused: u64,
     /// Has its effect, but the answer is lost.
     pub answer_lost: u64,
-    /// Fails, and has its effect later, when nobody expects it any more. Ledger writes only.
+    /// Fails, and has its effect later, when the caller no longer expects it. Ledger writes only.
     pub late: u64,
-    /// Has its effect, and has it once more later. Ledger writes only.
+    /// Has its effect, and has it again later. Ledger writes only.
     pub repeated: u64,
     /// Records in the wrong partition, of all sent.
     pub misplaced: u64,
@@ -61,16 +61,16 @@ pub struct Rates {
     pub garbage: u64,
 }
 
-/// Something that happens at a moment.
+/// An event at a given time.
 #[derive(Clone, Debug)]
 pub struct Action {
-    /// When, in virtual milliseconds.
+    /// The time, in virtual milliseconds.
     pub at_ms: u64,
     /// What.
     pub what: What,
 }
 
-/// What can happen besides failing calls.
+/// The kinds of events besides failing calls.
 #[allow(missing_docs, reason = "the variants say what their fields are for")]
 #[derive(Clone, Debug)]
 pub enum What {
@@ -80,7 +80,7 @@ pub enum What {
         down_ms: u64,
         new_identity: bool,
     },
-    /// A worker is stopped as it should be, and started again.
+    /// A worker is stopped gracefully, and started again.
     Stop {
         worker: usize,
         down_ms: u64,
@@ -88,15 +88,15 @@ pub enum What {
     },
     /// Another worker starts.
     Join { worker: usize },
-    /// A worker stands still at its next call.
+    /// A worker stops at its next call.
     Freeze { worker: usize, for_ms: u64 },
     /// A worker can't reach the ledger store.
     Unreachable { worker: usize, for_ms: u64 },
-    /// A worker talks to a ledger store that is master no more: what it writes there is lost.
+    /// A worker writes to a ledger store that is no longer master: its writes are lost.
     Forked { worker: usize, for_ms: u64 },
     /// Copies a ledger, for a later [`What::Restore`].
     Snapshot { ledger: i32, slot: usize },
-    /// Fail-over to a replica that lacks what was written since the snapshot.
+    /// The store fails over to a replica that lacks the writes since the snapshot.
     Restore { ledger: i32, slot: usize },
     /// The ledger store loses everything.
     Flush,
@@ -104,7 +104,7 @@ pub enum What {
     HoldMarkers { topic: usize, partition: i32, for_ms: u64 },
     /// Transaction markers don't reach the group's offsets.
     HoldOffsets { for_ms: u64 },
-    /// A worker hears nothing from its group, nor the group from it; what it reads, it still gets.
+    /// A worker is cut off from its group, but can still read records.
     Deaf { worker: usize, for_ms: u64 },
     /// The ends of a worker's transactions don't reach the coordinator.
     HoldCommits { worker: usize, for_ms: u64 },
@@ -113,7 +113,7 @@ pub enum What {
 }
 
 impl Schedule {
-    /// The run of a seed.
+    /// Returns the run of a seed.
     pub fn of(seed: u64, commands: u64) -> Self {
         let mut random = Random::new(seed, 1);
         let workers = random.between(1, 3) as usize;
@@ -137,7 +137,7 @@ impl Schedule {
         }
     }
 
-    /// The run of a seed in which there become more ledgers.
+    /// Returns the run of a seed with a repartitioning.
     pub fn growing(seed: u64, commands: u64) -> Self {
         let schedule = Self::of(seed, commands);
         let more = Random::new(seed, 6).between(1, 5) as i32;
@@ -147,7 +147,7 @@ impl Schedule {
         }
     }
 
-    /// What happens when it begins once more.
+    /// Returns the events of the second half.
     pub(super) fn actions_after_growth(&self, partitions: i32) -> Vec<Action> {
         if self.actions.is_empty() {
             return Vec::new();
@@ -242,7 +242,7 @@ fn faults(random: &mut Random, workers: usize, partitions: i32) -> Vec<Action> {
     actions
 }
 
-/// In some schedules, workers that the group gives up, and that go on reading.
+/// Returns, for some schedules, events in which the group expels workers that go on reading.
 fn deaf((seed, stream): (u64, u64), workers: usize) -> Vec<Action> {
     let mut random = Random::new(seed, stream);
     let often = if random.chance(2_500) { random.between(1, 4) } else { 0 };

@@ -1,13 +1,13 @@
-//! Makes a failing schedule smaller: leaves out one thing after the other as long as it still fails. Greedy and naive; a
-//! smaller schedule draws other faults while it runs, so the same violation is not insisted on.
+//! Shrinks a failing schedule: leaves out one part after the other as long as it still fails. The search is greedy. A
+//! smaller schedule draws other faults while it runs, so it need not fail with the same violation.
 
 use super::run;
 use super::schedule::{Rates, Schedule};
 
-/// Runs at most.
+/// Largest number of runs.
 const RUNS_MAX: usize = 120;
 
-/// The smallest schedule found that fails.
+/// Returns the smallest failing schedule found.
 pub fn shrink(schedule: &Schedule) -> Schedule {
     let mut smallest = schedule.clone();
     let mut runs = 0;
@@ -29,7 +29,7 @@ pub fn shrink(schedule: &Schedule) -> Schedule {
     smallest
 }
 
-/// Smaller schedules, the much smaller ones first.
+/// Returns smaller schedules, the much smaller ones first.
 fn candidates(from: &Schedule) -> Vec<Schedule> {
     let mut candidates = Vec::new();
     let mut with = |change: &dyn Fn(&mut Schedule)| {

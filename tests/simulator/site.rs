@@ -1,4 +1,4 @@
-//! Where a worker's calls leave it: each passes a numbered yield point, at which the seed may make it fail.
+//! The point where calls leave a worker: each call passes a numbered yield point, at which the seed may make it fail.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,43 +12,43 @@ use super::schedule::Rates;
 use super::trace::Trace;
 use crate::random::Random;
 
-/// What becomes of a call.
+/// The fate of a call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It has its effect and is answered.
+    /// The call has its effect and is answered.
     #[default]
     Proceed,
-    /// It fails without effect.
+    /// The call fails without effect.
     Refused,
-    /// It has its effect, but the answer is lost.
+    /// The call has its effect, but the answer is lost.
     AnswerLost,
-    /// It fails, and has its effect after this time.
+    /// The call fails, and has its effect after this time.
     Late(Duration),
-    /// It has its effect, and once more after this time.
+    /// The call has its effect, and has it again after this time.
     Repeated(Duration),
 }
 
-/// A passage of a yield point.
+/// A call's passage through a yield point.
 pub(super) struct Passage {
     pub(super) fate: Fate,
-    /// The answer takes so long.
+    /// Time that the answer takes.
     answer_takes: Duration,
 }
 
-/// Which fates are fair for a call.
+/// The fates that are possible for a call.
 #[derive(Clone, Copy)]
 pub(super) enum Fair {
-    /// Only time may pass: the call is local, and can't fail by itself.
+    /// The call may only be delayed: it is local and can't fail by itself.
     Delay,
-    /// It may fail.
+    /// The call may fail.
     Fail,
-    /// It may fail, and the request may wander about in the network.
+    /// The call may fail, and the request may be delayed or repeated by the network.
     Write,
 }
 
-/// One life of a worker, as what it stands on sees it.
+/// One life of a worker, as the simulated parts see it.
 pub(super) struct Site {
-    /// Name in the trace.
+    /// The name in the trace.
     pub(super) name: String,
     pub(super) trace: Trace,
     healed: Arc<AtomicBool>,
@@ -84,19 +84,19 @@ impl Site {
         }
     }
 
-    /// Stands still at its next call.
+    /// Stops the worker at its next call.
     pub(super) fn freeze(&self, for_ms: u64) {
         self.frozen_until_ms
             .store(self.trace.now_ms() + for_ms, Ordering::Relaxed);
     }
 
-    /// Can't reach the ledger store.
+    /// Cuts the worker off from the ledger store.
     pub(super) fn cut_off(&self, for_ms: u64) {
         self.unreachable_until_ms
             .store(self.trace.now_ms() + for_ms, Ordering::Relaxed);
     }
 
-    /// Which ledger store it talks to.
+    /// Returns the ledger store that the worker is connected to.
     pub(super) fn store(&self) -> MemoryLedgerStore {
         self.store.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -117,7 +117,7 @@ impl Site {
         self.random.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// True in one of two cases, for errors of which several are fair.
+    /// Returns true in one of two cases, to choose between possible errors.
     pub(super) fn coin(&self) -> bool {
         self.random().chance(5_000)
     }
@@ -126,18 +126,18 @@ impl Site {
         self.trace.line(format_args!("{} {what}", self.name));
     }
 
-    /// What a call is named in the trace.
+    /// Returns the name of a call in the trace.
     pub(super) fn text(&self, what: fmt::Arguments<'_>) -> String {
         self.trace.text(what)
     }
 
-    /// Decides about a call that can't wait.
+    /// Decides the fate of a call that can't wait.
     pub(super) fn roll(&self, call: &str, fair: Fair) -> Passage {
         let (passage, _) = self.draw(call, fair);
         passage
     }
 
-    /// Decides about a call, and lets pass what time it takes to arrive.
+    /// Decides the fate of a call, and waits until the call arrives.
     pub(super) async fn enter(&self, call: &str, fair: Fair) -> Passage {
         let (passage, arrives_after) = self.draw(call, fair);
         if !arrives_after.is_zero() {
@@ -147,7 +147,7 @@ impl Site {
         passage
     }
 
-    /// Lets pass what time the answer takes.
+    /// Waits until the answer arrives.
     pub(super) async fn leave(&self, passage: &Passage) {
         if !passage.answer_takes.is_zero() {
             sleep(passage.answer_takes).await;

@@ -1,6 +1,6 @@
-//! What happened, line by line in virtual time, with a hash that tells two runs apart.
+//! A log of a run in virtual time, with a hash that distinguishes runs.
 //!
-//! Only where somebody will read it: of thousands of runs that hold, nobody does, and a run can be repeated.
+//! It is kept only on request: most runs pass, and a run can be repeated.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -12,7 +12,7 @@ use tokio::time::Instant;
 #[derive(Clone)]
 pub(super) struct Trace {
     began: Instant,
-    /// None where nobody will read it.
+    /// None if the trace is not kept.
     lines: Option<Arc<Mutex<Lines>>>,
 }
 
@@ -23,7 +23,7 @@ struct Lines {
 }
 
 impl Trace {
-    /// An empty trace that begins now.
+    /// Starts an empty trace.
     pub(super) fn new(is_kept: bool) -> Self {
         Self {
             began: Instant::now(),
@@ -31,7 +31,7 @@ impl Trace {
         }
     }
 
-    /// Virtual milliseconds since the beginning.
+    /// Returns the virtual milliseconds since the beginning.
     pub(super) fn now_ms(&self) -> u64 {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
@@ -45,7 +45,7 @@ impl Trace {
         lines.lines.push(line);
     }
 
-    /// What a call is named in the lines to come; nothing where there are none.
+    /// Formats the name of a call for later lines; returns an empty text if the trace is not kept.
     pub(super) fn text(&self, what: fmt::Arguments<'_>) -> String {
         match self.lines {
             Some(_) => what.to_string(),
@@ -53,7 +53,7 @@ impl Trace {
         }
     }
 
-    /// Takes the lines, and their hash.
+    /// Returns the lines and their hash.
     pub(super) fn finish(&self) -> (Vec<String>, u64) {
         let Some(lines) = &self.lines else {
             return (Vec::new(), 0);

@@ -1,4 +1,5 @@
-//! What is asked for: few train-dates of small trains, so that they sell out, people wait, and cancellations promote them.
+//! The commands of a run: few train-dates of small trains, so that they sell out, passengers wait, and cancellations
+//! promote them.
 
 use std::sync::{Arc, OnceLock};
 
@@ -17,10 +18,10 @@ use crate::random::Random;
 /// Midnight (UTC) of the day on which every simulation begins.
 pub(super) const START_MS: i64 = START_DAY as i64 * 86_400_000;
 const START_DAY: i32 = 20_758;
-/// Commands that come at once.
+/// Largest number of commands in a burst.
 const BURST_MAX: u64 = 12;
 
-/// The registered contract; registering it says nothing new.
+/// Returns the registered contract, which is the same for all runs.
 pub(super) fn contract() -> &'static (Arc<dyn Registry>, Ids) {
     static CONTRACT: OnceLock<(Arc<dyn Registry>, Ids)> = OnceLock::new();
     CONTRACT.get_or_init(|| {
@@ -32,7 +33,7 @@ pub(super) fn contract() -> &'static (Arc<dyn Registry>, Ids) {
     })
 }
 
-/// The trains of a seed, as of a version of their plans.
+/// Returns the trains of a seed with a version of their plans.
 pub(super) fn plans(seed: u64, version: i32) -> Vec<TrainService> {
     let mut random = Random::new(seed, 2);
     let train = |number: u32| {
@@ -60,7 +61,7 @@ pub(super) fn plans(seed: u64, version: i32) -> Vec<TrainService> {
     (0..3).map(train).collect()
 }
 
-/// A plan as a record of `train-services`.
+/// Returns a plan as a record of `train-services`.
 pub(super) fn plan_record(plan: &TrainService) -> Result<OutputRecord> {
     let mut value = Vec::new();
     Encoder::new(contract().1).encode(plan, &mut value)?;
@@ -72,7 +73,7 @@ pub(super) fn plan_record(plan: &TrainService) -> Result<OutputRecord> {
     ))
 }
 
-/// The records of a schedule after its ledgers have become more: new ones, and some of those before.
+/// Returns the records of a schedule's second half: new ones, and some of the first half.
 pub(super) fn bursts_after_growth(schedule: &Schedule) -> Result<Vec<Vec<OutputRecord>>> {
     let later = Schedule {
         seed: schedule.seed.wrapping_add(1 << 40),
@@ -87,7 +88,7 @@ pub(super) fn bursts_after_growth(schedule: &Schedule) -> Result<Vec<Vec<OutputR
     Ok(bursts_later)
 }
 
-/// The records of a schedule for the trains of a seed, in bursts.
+/// Returns the records of a schedule for the trains of a seed, in bursts.
 pub(super) fn bursts(schedule: &Schedule, trains: u64) -> Result<Vec<Vec<OutputRecord>>> {
     let mut random = Random::new(schedule.seed, 3);
     let workload = Workload::new(
@@ -121,7 +122,7 @@ pub(super) fn bursts(schedule: &Schedule, trains: u64) -> Result<Vec<Vec<OutputR
     Ok(bursts)
 }
 
-/// Makes a record one that can't be decoded.
+/// Changes a record so that it can't be decoded.
 fn spoil(record: &mut OutputRecord, random: &mut Random, partition: i32) -> Option<()> {
     let value = record.value.clone()?;
     match random.below(4) {

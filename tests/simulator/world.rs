@@ -1,4 +1,4 @@
-//! Drives one run: the log, the ledger store, the workers' lives, and what the schedule does to them.
+//! Drives one run: the log, the ledger store, the workers' lives, and the schedule's events.
 
 mod growth;
 mod settling;
@@ -34,7 +34,7 @@ use super::trace::Trace;
 use super::workload::{START_MS, bursts, bursts_after_growth, contract, plan_record, plans};
 use crate::random::Random;
 
-/// Time-outs of the log: Kafka's, in the same order, only shorter.
+/// Time-outs of the log, shorter than Kafka's but in the same order.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,12 +51,12 @@ struct Life {
     site: Arc<Site>,
     shutdown: watch::Sender<bool>,
     health: Health,
-    /// One for each topology; those that have ended are gone.
+    /// A task for each topology; ended tasks are removed.
     tasks: Vec<JoinHandle<Result<(), TaskError>>>,
     stopping: bool,
 }
 
-/// What comes next.
+/// The next event.
 enum Next {
     Burst(Vec<OutputRecord>),
     Act(What),
@@ -81,7 +81,7 @@ pub(super) struct World<'a> {
     snapshots: BTreeMap<usize, LedgerSnapshot>,
     agenda: BTreeMap<(u64, u64), Next>,
     entries: u64,
-    /// How far the events could be read when this was last looked at.
+    /// The last stable offset of each partition of events at the last check.
     stable: BTreeMap<TopicPartition, i64>,
     /// How ledgers are laid out, and were.
     stages: Vec<Stage>,
@@ -118,7 +118,7 @@ impl<'a> World<'a> {
         })
     }
 
-    /// Enters everything that is known beforehand; returns when it is over.
+    /// Enters all planned events; returns the time of the end.
     fn plan(&mut self, bursts: Vec<Vec<OutputRecord>>, actions: &[Action]) -> u64 {
         let from_ms = self.trace.now_ms();
         for worker in 0..self.schedule.workers {
@@ -167,7 +167,7 @@ impl<'a> World<'a> {
     async fn run_until(&mut self, end_ms: u64) -> Result<Result<Amounts, Violation>> {
         while let Some(((at_ms, _), next)) = self.agenda.pop_first() {
             if at_ms > end_ms {
-                // What is held is released when everything is healed.
+                // Everything that is held back is released when the faults end.
                 self.enter(at_ms, next);
                 break;
             }
@@ -184,7 +184,7 @@ impl<'a> World<'a> {
         if let Err(violation) = self.stop_all().await {
             return Ok(Err(violation));
         }
-        // What is stopped leaves everything as it was.
+        // Stopping the workers must change nothing.
         let stopped = self.records();
         if stopped != settled {
             let detail = format!("{settled:?} records became {stopped:?} by stopping");
@@ -193,7 +193,7 @@ impl<'a> World<'a> {
         self.remains().check().await
     }
 
-    /// Committed records of each partition that the workers write to.
+    /// Returns the number of committed records of each partition that the workers write to.
     fn records(&self) -> Vec<usize> {
         let written = topics::EVENTS.map(str::to_owned).into_iter();
         let written = written.chain([
@@ -377,7 +377,7 @@ impl<'a> World<'a> {
         format!("sim-booking-{identity}-0")
     }
 
-    /// Ends a worker's life on the spot. What it sent is still under way.
+    /// Kills a worker at once. Its requests may still be in flight.
     async fn kill(&mut self, worker: usize) {
         if let Some(life) = self.workers.get_mut(worker).and_then(|worker| worker.life.take()) {
             for task in life.tasks {
@@ -410,7 +410,7 @@ impl<'a> World<'a> {
                 self.workers[worker].life = Some(life);
                 return Ok(());
             }
-            // It was asked to stop and didn't in time: whoever supervises it kills it.
+            // The worker did not stop in time, so it is killed, as a supervisor would do.
             life.tasks.iter().for_each(JoinHandle::abort);
         }
         let number = self.workers[worker].lives;
@@ -483,7 +483,7 @@ impl<'a> World<'a> {
     }
 }
 
-/// Tokens that say whose they are.
+/// Returns tokens that name the worker.
 fn tokens(name: &str) -> Arc<dyn Fn() -> Token + Send + Sync> {
     let (name, count) = (name.to_owned(), Mutex::new(0u64));
     Arc::new(move || {
