@@ -183,7 +183,7 @@ pub struct Violation {
     /// Where.
     #[serde(flatten)]
     pub place: Place,
-    /// What is wrong.
+    /// The violation.
     pub detail: String,
 }
 
@@ -192,11 +192,11 @@ pub struct Violation {
 pub struct Inconclusive {
     /// Which invariant.
     pub invariant: Invariant,
-    /// Why not, and what to do.
+    /// The reason, and a remedy.
     pub reason: String,
 }
 
-/// What some checks found. Violations are all counted; of each invariant only the first `limit` are kept.
+/// The findings of some checks. All violations are counted; of each invariant only the first `limit` are kept.
 #[derive(Debug)]
 pub(crate) struct Findings {
     limit: usize,

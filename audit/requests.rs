@@ -336,7 +336,7 @@ impl Request {
         }
     }
 
-    /// What is wrong with its fate.
+    /// The problem with its fate.
     fn problem(&self) -> Option<String> {
         if !self.has_fate() {
             let undecodable = if self.asked == Asked::Undecodable {
@@ -390,7 +390,7 @@ fn content(record: &Record) -> u64 {
     ))
 }
 
-/// SipHash with fixed keys: the same in all partitions, and nobody sends collisions by accident.
+/// SipHash with fixed keys: the same in all partitions, and accidental collisions are negligible.
 fn hash<T: Hash + ?Sized>(value: &T) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
