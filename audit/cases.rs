@@ -1,4 +1,4 @@
-//! Tests the audit over logs and stores in memory: sound ones pass, and every kind of violation is reported.
+//! The audit over logs and stores in memory: sound ones pass, and each way of being unsound is reported.
 
 mod example;
 mod ledgers;

@@ -1,4 +1,4 @@
-//! The findings of the checks: the number of checked items, the violations with their places, and inconclusive checks.
+//! What the checks found: how much was looked at, what is wrong and where, and what could not be told.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use interlock_inventory::invariants::Invariant;
 use serde::Serialize;
 
-/// The place of a finding. In JSON its fields appear beside those of the violation.
+/// Where something was found. In JSON its fields stand beside those of the violation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Place {
@@ -183,7 +183,7 @@ pub struct Violation {
     /// Where.
     #[serde(flatten)]
     pub place: Place,
-    /// The violation.
+    /// What is wrong.
     pub detail: String,
 }
 
@@ -192,11 +192,11 @@ pub struct Violation {
 pub struct Inconclusive {
     /// Which invariant.
     pub invariant: Invariant,
-    /// The reason, and a remedy.
+    /// Why not, and what to do.
     pub reason: String,
 }
 
-/// The findings of some checks. All violations are counted; of each invariant only the first `limit` are kept.
+/// What some checks found. Violations are all counted; of each invariant only the first `limit` are kept.
 #[derive(Debug)]
 pub(crate) struct Findings {
     limit: usize,

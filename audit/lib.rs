@@ -7,9 +7,9 @@
 //!  the window tables ──────> database ──────> windows ───┘ I6: the tables equal the sums
 //! ```
 //!
-//! The left side reads, and needs services. The right side judges the data with plain functions, and needs none.
-//! Reading begins with the requests and the committed offsets, goes on with the events, then the store, then the window
-//! tables: whoever comes later in this order may be ahead of those before, and what it is ahead by is known. All of
+//! On the left what is read, which needs services; on the right what is judged, which doesn't: plain functions over what
+//! was read. Reading begins with the requests and the committed offsets, goes on with the events, then the store, then the
+//! window tables: whoever comes later in this order may be ahead of those before, and what it is ahead by is known. All of
 //! them are read through traits: Kafka, Redis and TimescaleDB in production, parts of the process in `interlock dev`.
 //!
 //! Several ledgers are audited at the same time, each by a task of its own. In memory are the requests (some 100 bytes
@@ -53,26 +53,26 @@ use requests::Copies;
 use run_ledger::{Audited, audit_ledger};
 pub use totals::{Money, Totals};
 
-/// How long a committed offset may lag behind the events of its transaction: markers reach the partitions of a
-/// transaction one after the other.
+/// How long the committed offset may lag behind the events that were committed with it: markers reach the partitions of
+/// one transaction one after the other.
 const MARKERS_MAX: Duration = Duration::from_secs(5);
 
-/// Shortest time without progress after which the audit gives up on a partition: a first answer takes a while.
+/// Shortest time after which the audit gives up on a partition that stands still: a first answer takes a while.
 const PATIENCE_MIN: Duration = Duration::from_secs(5);
 
-/// Pause between two reads.
+/// Pause between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// The parameters of an audit.
+/// What is asked for.
 #[derive(Clone, Debug)]
 pub struct AuditOptions {
-    /// Longest wait for workers that are behind.
+    /// How long to wait for workers that are behind.
     pub wait: Duration,
-    /// True if pending requests are violations.
+    /// Every request must have its answer: pending ones are violations.
     pub settled: bool,
-    /// Number of violations to keep of each invariant; all are counted.
+    /// Violations kept of each invariant; all are counted.
     pub violations_max: usize,
-    /// Number of ledgers audited at the same time; each needs memory for its fold.
+    /// Ledgers audited at the same time; each needs memory for its fold.
     pub parallel: usize,
 }
 
@@ -88,7 +88,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Prepares an audit, and reads the number of ledgers.
+    /// Looks up how many ledgers there are.
     pub async fn new(
         log: Arc<dyn Log>,
         registry: Arc<dyn Registry>,
@@ -154,7 +154,7 @@ impl Audit {
         self.options.wait.max(PATIENCE_MIN)
     }
 
-    /// Checks that visible events are below the committed offset, as both are committed together.
+    /// Events and the offset of the record that they follow from are committed together: what is visible is committed.
     async fn check_visible(&self, ledgers: &[Audited], findings: &mut Findings) -> Result<()> {
         let until = Instant::now() + MARKERS_MAX;
         loop {
@@ -183,7 +183,7 @@ impl Audit {
     }
 }
 
-/// Audits all ledgers, several at the same time, and returns them in the order of their number.
+/// Audits all ledgers, so many at the same time; in the order of their number.
 async fn read_ledgers(audit: &Arc<Audit>, gathered: Gathered, findings: &mut Findings) -> Result<Vec<Audited>> {
     let mut requests = gathered.requests;
     for (partition, offset) in gathered.nameless {
@@ -212,7 +212,7 @@ async fn read_ledgers(audit: &Arc<Audit>, gathered: Gathered, findings: &mut Fin
     Ok(ledgers)
 }
 
-/// Checks I2 over all ledgers: a record of one may have its copy in another.
+/// I2 over all ledgers: a record of one may have its copy in another.
 fn check_fates(ledgers: &mut [Audited], settled: bool, findings: &mut Findings) -> Totals {
     let mut totals = Totals::default();
     let mut copies = Copies::of(ledgers.iter().map(|ledger| &ledger.check.requests));

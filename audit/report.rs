@@ -8,17 +8,17 @@ use super::totals::Totals;
 use crate::findings::{Findings, Inconclusive, Violation};
 use interlock_inventory::invariants::Invariant;
 
-/// The verdict on an invariant.
+/// How an invariant fared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// The invariant holds.
+    /// It holds.
     Holds,
-    /// The invariant is broken.
+    /// It is broken.
     Broken,
-    /// The check was inconclusive.
+    /// It could not be told.
     Inconclusive,
-    /// The check was skipped on request.
+    /// It was not looked at, as asked.
     Skipped,
 }
 
@@ -46,7 +46,7 @@ const fn title(invariant: Invariant) -> &'static str {
     }
 }
 
-/// Returns the unit of the checked items.
+/// Returns what is counted as checked.
 const fn unit(invariant: Invariant) -> &'static str {
     match invariant {
         Invariant::I1 => "seats given",
@@ -63,19 +63,19 @@ const fn unit(invariant: Invariant) -> &'static str {
 pub struct Line {
     /// The invariant.
     pub invariant: Invariant,
-    /// The invariant in one line.
+    /// What it says.
     pub title: &'static str,
-    /// Number of checked items.
+    /// How many things were looked at.
     pub checked: u64,
-    /// Unit of the checked items.
+    /// What was counted.
     pub unit: &'static str,
-    /// Number of violations.
+    /// How many were broken.
     pub violations: u64,
     /// The verdict.
     pub verdict: Verdict,
 }
 
-/// The report of an audit.
+/// What an audit found.
 #[derive(Clone, Debug, Serialize)]
 pub struct AuditReport {
     /// All invariants hold, and nothing was inconclusive.
@@ -86,12 +86,12 @@ pub struct AuditReport {
     pub totals: Totals,
     /// The first violations of each invariant.
     pub violations: Vec<Violation>,
-    /// The inconclusive checks.
+    /// What could not be told.
     pub inconclusive: Vec<Inconclusive>,
 }
 
 impl AuditReport {
-    /// Makes the report; `skipped` checks were left out on request.
+    /// Draws up the report; `skipped` was not looked at, as asked.
     pub(crate) fn new(findings: Findings, totals: Totals, skipped: &[Invariant]) -> AuditReport {
         let line = |invariant: Invariant| {
             let (checked, violations) = findings.counts(invariant);
@@ -124,7 +124,7 @@ impl AuditReport {
         }
     }
 
-    /// Returns whether all invariants hold and nothing was inconclusive.
+    /// Whether all invariants hold and nothing was inconclusive.
     pub fn holds(&self) -> bool {
         self.holds
     }

@@ -4,12 +4,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
+use apache_avro::schema::SchemaKind;
 use apache_avro::types::Value;
 use apache_avro::writer::datum::GenericDatumWriter;
 use interlock_inventory::{TEXT_CHARS_MAX, TRAIN_ID_CHARS_MAX, is_train_id};
 use interlock_schemas::registry::{Ids, Registry, RegistryError};
 use interlock_schemas::topics::{BOOKING_REQUESTS, key_fields};
-use interlock_schemas::{RecordType, frame, parse_frame};
+use interlock_schemas::{
+    Command, DecodeError, Decoder, RecordType, SchemaRef, VALUE_SCHEMA_HEADER, frame, parse_value,
+};
+use interlock_streams::record::Record;
 use rustc_hash::FxHashMap;
 use serde_json::Value as Json;
 
@@ -23,7 +27,7 @@ pub(crate) struct Codec {
     registry: Arc<dyn Registry>,
     ids: Ids,
     /// Writer schemas by id; a topic has a handful of versions. `None`: values of this schema cannot be read.
-    schemas: Mutex<FxHashMap<u32, Option<Arc<Schema>>>>,
+    schemas: Mutex<FxHashMap<SchemaRef, Option<Arc<Schema>>>>,
 }
 
 /// A record, ready to be written.
@@ -77,16 +81,32 @@ impl Codec {
         Ok(Encoded { key, value })
     }
 
-    /// Decodes a value. The inner error is the reason why the value has no registered schema.
-    pub(crate) async fn decode(&self, value: &[u8]) -> Result<Result<Decoded, String>, RegistryError> {
-        let (id, mut datum) = match parse_frame(value) {
-            Ok(framed) => framed,
+    /// Decodes values that were encoded here as commands.
+    pub(crate) async fn commands(&self, encoded: &[Encoded]) -> Result<Vec<Command>, DecodeError> {
+        let mut decoder = Decoder::new(Arc::clone(&self.registry));
+        let mut commands = Vec::with_capacity(encoded.len());
+        for encoded in encoded {
+            commands.push(decoder.decode(&encoded.value).await?);
+        }
+        Ok(commands)
+    }
+
+    /// Reads what a record's value says; `Err(why)` inside where it is none of a registered schema.
+    pub(crate) async fn decode(&self, record: &Record) -> Result<Result<Decoded, String>, RegistryError> {
+        let value = record.value.as_deref().unwrap_or_default();
+        let header = record.header(VALUE_SCHEMA_HEADER).map(|header| &header[..]);
+        let (id, mut datum) = match parse_value(value, header) {
+            Ok(parsed) => parsed,
             Err(error) => return Ok(Err(error.to_string())),
         };
         let schema = match self.schema(id).await {
             Ok(Some(schema)) => schema,
             Ok(None) => return Ok(Err(format!("schema {id} can't be used"))),
-            Err(error @ (RegistryError::NotRegistered { .. } | RegistryError::NotAvro { .. })) => {
+            Err(
+                error @ (RegistryError::NotRegistered { .. }
+                | RegistryError::GuidNotRegistered { .. }
+                | RegistryError::NotAvro { .. }),
+            ) => {
                 return Ok(Err(error.to_string()));
             }
             Err(error) => return Err(error),
@@ -96,7 +116,7 @@ impl Codec {
         let decoded = match read {
             Ok(_) if !datum.is_empty() => Err(format!("{} bytes follow the record", datum.len())),
             Ok(value) => Ok(Decoded {
-                record_type: name_of(&schema),
+                record_type: name_of(&schema, &value),
                 value: Shown(value),
             }),
             Err(error) => Err(format!("written with schema {id}: {error}")),
@@ -104,7 +124,7 @@ impl Codec {
         Ok(decoded)
     }
 
-    async fn schema(&self, id: u32) -> Result<Option<Arc<Schema>>, RegistryError> {
+    async fn schema(&self, id: SchemaRef) -> Result<Option<Arc<Schema>>, RegistryError> {
         let known = self
             .schemas
             .lock()
@@ -114,7 +134,10 @@ impl Codec {
         if let Some(known) = known {
             return Ok(known);
         }
-        let text = self.registry.schema_by_id(id).await?;
+        let text = match id {
+            SchemaRef::Id(id) => self.registry.schema_by_id(id).await?,
+            SchemaRef::Guid(guid) => self.registry.schema_by_guid(guid).await?,
+        };
         let schema = Schema::parse_str(&text).ok().map(Arc::new);
         let mut schemas = self.schemas.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(schemas.entry(id).or_insert(schema).clone())
@@ -169,17 +192,24 @@ fn is_answerable(request: &Value) -> Result<(), Vec<FieldError>> {
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
-fn name_of(schema: &Schema) -> String {
-    match schema.name() {
-        Some(name) => name.fullname(None),
-        None => format!("{schema:?}"),
+/// Returns the full name of the type that a value was written as; of a union, that of its branch.
+fn name_of(schema: &Schema, value: &Value) -> String {
+    match (schema, value) {
+        (Schema::Union(union), Value::Union(branch, value)) => {
+            let variant = union.variants().get(*branch as usize);
+            variant.map_or_else(|| "union".to_owned(), |variant| name_of(variant, value))
+        }
+        _ => match schema.name() {
+            Some(name) => name.fullname(None),
+            None => format!("{:?}", SchemaKind::from(schema)).to_lowercase(),
+        },
     }
 }
 
 #[cfg(test)]
 mod tests {
     use interlock_schemas::registry::{MemoryRegistry, register_all};
-    use interlock_schemas::{Command, Decoder, topics};
+    use interlock_schemas::topics;
     use serde_json::json;
 
     use super::*;
@@ -192,6 +222,13 @@ mod tests {
 
     fn accepted() -> &'static [RecordType] {
         topics::records_of(topics::BOOKING_REQUESTS).unwrap()
+    }
+
+    fn record(value: &[u8]) -> Record {
+        Record {
+            value: Some(bytes::Bytes::copy_from_slice(value)),
+            ..Record::default()
+        }
     }
 
     fn cancellation() -> Json {
@@ -216,7 +253,7 @@ mod tests {
             (request.travel_date, request.booking_request_id.as_str()),
             (20_788, "b-1")
         );
-        let decoded = codec.decode(&encoded.value).await.unwrap().unwrap();
+        let decoded = codec.decode(&record(&encoded.value)).await.unwrap().unwrap();
         assert_eq!(decoded.record_type, "interlock.CancellationRequest");
     }
 
@@ -246,6 +283,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_value_of_a_union_is_named_by_its_branch() {
+        let (registry, codec) = codec().await;
+        let encoded = codec
+            .encode(topics::BOOKING_REQUESTS, accepted(), &cancellation())
+            .unwrap();
+        let schemas = accepted().iter().map(|accepted| accepted.schema());
+        let union = format!("[{}]", schemas.collect::<Vec<_>>().join(","));
+        let id = registry.register("booking-requests-value", &union).await.unwrap();
+        let branch = accepted()
+            .iter()
+            .position(|accepted| *accepted == RecordType::CancellationRequest);
+        let mut value = Vec::new();
+        frame(id, &mut value);
+        value.push(2 * branch.unwrap() as u8);
+        value.extend(&encoded.value[5..]);
+        let decoded = codec.decode(&record(&value)).await.unwrap().unwrap();
+        assert_eq!(decoded.record_type, "interlock.CancellationRequest");
+        assert_eq!(
+            serde_json::to_value(&decoded.value).unwrap()["booking_request_id"],
+            "b-1"
+        );
+    }
+
+    #[tokio::test]
     async fn what_is_no_record_says_why() {
         let (_, codec) = codec().await;
         for (value, why) in [
@@ -253,7 +314,7 @@ mod tests {
             (b"\0\0\0\0\x63x", "no schema of id 99"),
             (b"\0\0\0\0\x01\xff", "written with schema 1"),
         ] {
-            let refused = codec.decode(value).await.unwrap().unwrap_err();
+            let refused = codec.decode(&record(value)).await.unwrap().unwrap_err();
             assert!(refused.contains(why), "{refused}");
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use interlock_schemas::registry::Registry;
 use interlock_schemas::topics::{CANCELLED, CONFIRMED, REJECTED, TRAIN_SERVICES, WAITLIST};
-use interlock_schemas::{DecodeError, Decoder, Event, Payload, Remedy, TrainService};
+use interlock_schemas::{DecodeError, Decoder, Event, Payload, Remedy, TrainService, VALUE_SCHEMA_HEADER};
 use interlock_streams::log::{Consumer, ConsumerConfig, Log, LogError, Polled};
 use interlock_streams::record::{PartitionRecords, Record, TopicPartition};
 use interlock_streams::runtime::Health;
@@ -202,7 +202,9 @@ async fn decode<P: Payload>(
     source: &TopicPartition,
     record: &Record,
 ) -> Result<Option<P>, Trouble> {
-    match decoder.decode(record.value.as_deref().unwrap_or_default()).await {
+    let header = record.header(VALUE_SCHEMA_HEADER).map(|header| &header[..]);
+    let value = record.value.as_deref().unwrap_or_default();
+    match decoder.decode_with(value, header).await {
         Ok(decoded) => Ok(Some(decoded)),
         Err(error) if error.remedy() == Remedy::Reject => {
             tracing::warn!(%source, offset = record.offset, "the record is ignored: {error}");

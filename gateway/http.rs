@@ -8,17 +8,19 @@ mod topic_records;
 mod trains;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::to_bytes;
-use axum::extract::DefaultBodyLimit;
 use axum::extract::rejection::QueryRejection;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::map_response;
+use axum::middleware::{Next, from_fn, map_response};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
 use crate::Gateway;
+use crate::metric_definitions::{REQUEST_SECONDS, REQUESTS};
 use crate::problem::Problem;
 
 /// Longest accepted body, in bytes: a few thousand records.
@@ -39,7 +41,23 @@ pub(crate) fn router(gateway: Gateway) -> Router {
         .route("/sales", get(sales::show))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(map_response(as_problem))
+        .route_layer(from_fn(measured))
         .with_state(Arc::new(gateway))
+}
+
+/// Counts a request and measures how long its answer took to begin. Routes have names, so that no label is a client's.
+async fn measured(request: Request, next: Next) -> Response {
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|path| path.as_str().to_owned());
+    let route = route.unwrap_or_else(|| "none".to_owned());
+    let (method, began) = (request.method().to_string(), Instant::now());
+    let response = next.run(request).await;
+    let status = response.status().as_u16().to_string();
+    metrics::counter!(REQUESTS, "route" => route.clone(), "method" => method, "status" => status).increment(1);
+    metrics::histogram!(REQUEST_SECONDS, "route" => route).record(began.elapsed().as_secs_f64());
+    response
 }
 
 /// Turns axum's own refusals (no such route or method, a body that is too large) into problem documents.

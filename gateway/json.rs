@@ -17,9 +17,30 @@ mod write;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, NaiveDate, SecondsFormat};
+use interlock_streams::record::Header;
 
 pub use read::{FieldError, to_avro};
 pub use write::Shown;
+
+/// A record's header as JSON. Names may repeat, and a value may be null.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct HeaderJson {
+    /// Its name.
+    pub name: String,
+    /// Its value as text.
+    pub value: Option<String>,
+}
+
+impl HeaderJson {
+    /// Lists headers in order; `text` makes a value readable.
+    pub fn list(headers: &[Header], text: impl Fn(&[u8]) -> String) -> Vec<Self> {
+        let header = |(name, value): &Header| Self {
+            name: name.to_string(),
+            value: value.as_deref().map(&text),
+        };
+        headers.iter().map(header).collect()
+    }
+}
 
 /// Format of dates.
 const DATE: &str = "%Y-%m-%d";

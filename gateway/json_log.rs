@@ -7,9 +7,11 @@ mod records;
 use std::sync::Arc;
 
 use interlock_schemas::registry::{Ids, Registry, RegistryError};
-use interlock_schemas::topics::{INPUTS, TOPICS, dlq, records_of};
+use interlock_schemas::topics::{BOOKING_REQUESTS, INPUTS, TOPICS, dlq, records_of};
+use interlock_schemas::{Command, DecodeError};
 use interlock_streams::log::{Log, LogError};
-use interlock_streams::record::OutputRecord;
+use interlock_streams::policy::RECORD_BYTES_MAX;
+use interlock_streams::record::{OutputRecord, Record};
 use serde::Serialize;
 use serde_json::Value as Json;
 
@@ -76,6 +78,16 @@ pub enum TopicError {
         /// Every error that was found.
         errors: Vec<RecordError>,
     },
+    /// A record is longer than a topic takes; none was appended.
+    #[error("record {record} has {bytes} bytes, and {topic} takes {RECORD_BYTES_MAX} at most; nothing was appended")]
+    TooLong {
+        /// The topic.
+        topic: String,
+        /// Which record, from 0.
+        record: usize,
+        /// Bytes of its key and value.
+        bytes: usize,
+    },
     /// The topic has fewer partitions.
     #[error("topic {topic} has partitions 0 to {}, not {partition}", partitions - 1)]
     NoPartition {
@@ -86,6 +98,9 @@ pub enum TopicError {
         /// The topic's number of partitions.
         partitions: i32,
     },
+    /// The schema registry, which is needed to read them.
+    #[error(transparent)]
+    Registry(DecodeError),
     /// The log refused or failed.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -132,7 +147,14 @@ impl JsonLog {
             value: Some(encoded.value.into()),
             headers: Vec::new(),
         });
-        let places = self.log.append(outputs.collect()).await?;
+        let outputs: Vec<OutputRecord> = outputs.collect();
+        // Checked before anything is appended: the log would keep the records before one that it refuses.
+        let bytes = outputs.iter().map(OutputRecord::bytes);
+        if let Some((record, bytes)) = bytes.enumerate().find(|(_, bytes)| *bytes > RECORD_BYTES_MAX) {
+            let topic = topic.to_owned();
+            return Err(TopicError::TooLong { topic, record, bytes });
+        }
+        let places = self.log.append(outputs).await?;
         let appended = places
             .into_iter()
             .map(|(partition, offset)| Appended { partition, offset });
@@ -159,9 +181,15 @@ impl JsonLog {
         Ok(encoded)
     }
 
+    /// Reads records as the commands that they are once they are encoded.
+    pub(crate) async fn commands(&self, records: &[Json]) -> Result<Vec<Command>, TopicError> {
+        let encoded = self.encode(BOOKING_REQUESTS, records)?;
+        self.codec.commands(&encoded).await.map_err(TopicError::Registry)
+    }
+
     /// Decodes a value into its record type and JSON. The inner error says why the value has no registered schema.
-    pub async fn decode(&self, value: &[u8]) -> Result<Result<(String, Shown), String>, RegistryError> {
-        let decoded = self.codec.decode(value).await?;
+    pub async fn decode(&self, record: &Record) -> Result<Result<(String, Shown), String>, RegistryError> {
+        let decoded = self.codec.decode(record).await?;
         Ok(decoded.map(|decoded| (decoded.record_type, decoded.value)))
     }
 

@@ -16,6 +16,8 @@
 //! | `problem` | errors as RFC 9457 bodies |
 //! | `json_log` | append, read and follow records; also for the command line |
 //! | `codec`, `json/` | one mapping between JSON and Avro, derived from the schemas |
+//! | `request_ids` | ids that are used again with another body |
+//! | `metric_definitions` | the gateway's metrics |
 //! | `ledgers` | train-dates from the ledger store |
 //! | `train_date` | the JSON form of a train-date |
 //! | `follower`, `view` | facts that no ledger holds, kept up to date from the events |
@@ -27,7 +29,9 @@ mod http;
 pub mod json;
 pub mod json_log;
 mod ledgers;
+pub mod metric_definitions;
 mod problem;
+mod request_ids;
 mod train_date;
 mod view;
 
@@ -44,6 +48,7 @@ use tokio::sync::Semaphore;
 use self::follower::{Followed, Follower};
 use self::json_log::JsonLog;
 use self::ledgers::Ledgers;
+use self::request_ids::RequestIds;
 
 /// Most requests that read topics at the same time: with Kafka, each costs a connection per partition.
 const TOPIC_READERS_MAX: usize = 16;
@@ -68,6 +73,7 @@ pub struct Parts {
 struct Gateway {
     json_log: JsonLog,
     ledgers: Ledgers,
+    request_ids: RequestIds,
     followed: Followed,
     topic_readers: Arc<Semaphore>,
 }
@@ -90,8 +96,9 @@ pub async fn router(parts: Parts) -> Result<Router, LogError> {
     } = parts;
     let follower = Follower::new(Arc::clone(&log), Arc::clone(&registry), group, health);
     let gateway = Gateway {
-        json_log: JsonLog::new(log, registry, ids),
-        ledgers: Ledgers::new(ledgers, partitions),
+        json_log: JsonLog::new(Arc::clone(&log), registry, ids),
+        ledgers: Ledgers::new(ledgers, log, partitions),
+        request_ids: RequestIds::default(),
         followed: follower.followed(),
         topic_readers: Arc::new(Semaphore::new(TOPIC_READERS_MAX)),
     };

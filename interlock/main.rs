@@ -1,23 +1,22 @@
-//! The command `interlock`: it parses arguments and settings, composes the other crates, and reports with an exit
-//! status.
+//! The command `interlock`: parse, find out what is meant, call, exit status. What it does lies in the other crates.
 //!
-//! | file | content |
+//! | file | is |
 //! | --- | --- |
-//! | `cli` | the arguments of the command line |
-//! | `config` | the settings: flags over variables over `interlock.toml` over defaults |
+//! | `cli` | what can be typed |
+//! | `config` | what is set: flags over variables over `interlock.toml` over defaults |
 //! | `commands/` | one file for each subcommand |
 //! | `services`, `topics` | clients of the real services, and the topics' settings |
 //! | `embedded` | the services in this process |
 //! | `load/` | the clients that a load runs through |
-//! | `observe`, `stop` | metrics and health over HTTP, and signals, for long-running processes |
+//! | `observe`, `stop` | what processes that stay share: metrics and health over HTTP, signals |
 //! | `topic_access` | records as JSON, directly or through a gateway |
 //!
-//! Results go to standard output; progress and diagnostics go to standard error. The exit status is 0 if everything
-//! holds, 1 if something failed or doesn't hold, and 2 if the command line or the configuration can't be used.
+//! Standard output is data, standard error is talk. Exit status: 0 all held, 1 something failed or didn't hold, 2 the
+//! command line or the configuration can't be used.
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "only the binary reads the clock and draws random numbers; the libraries receive them"
+    reason = "here the clock and chance come in; the libraries are handed them"
 )]
 
 mod cli;
@@ -36,8 +35,8 @@ use std::io;
 use clap::Parser as _;
 use interlock_kafka::exit;
 
-/// Every record consists of small texts; with mimalloc instead of the system's allocator, the process uses a quarter
-/// less CPU. It asks for no huge pages (`no_thp`), so a worker with four threads takes a fifth less memory.
+/// Every record is a handful of small texts; mimalloc hands them out for a quarter less of all CPU time than the system's
+/// allocator. It asks for no huge pages (`no_thp`): a worker with four threads takes a fifth less memory without.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -45,14 +44,14 @@ const SUCCESS: u8 = 0;
 const FAILURE: u8 = 1;
 const UNKNOWN: u8 = 2;
 
-/// The result of a command that did not fail.
+/// How a command ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
-    /// Everything holds.
+    /// All that was asked for holds.
     Held,
-    /// Something doesn't hold, and was reported.
+    /// It was found out that something doesn't hold, and said.
     NotHeld,
-    /// The command could not find out, and reported the reason.
+    /// It could not be found out, and said why.
     Unknown,
 }
 
@@ -77,7 +76,7 @@ fn run() -> u8 {
         Ok(Status::Held) => SUCCESS,
         Ok(Status::NotHeld) => FAILURE,
         Ok(Status::Unknown) => UNKNOWN,
-        // The reader of our output, such as `head`, has closed it.
+        // Who reads our output has seen enough, such as `head`.
         Err(error) if is_broken_pipe(&error) => SUCCESS,
         Err(error) => {
             complain(&error);
@@ -86,7 +85,7 @@ fn run() -> u8 {
     }
 }
 
-/// Prints an error with its causes in one line.
+/// One line: what, and why.
 pub(crate) fn complain(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
 }

@@ -83,7 +83,7 @@ pub(crate) fn to_headers(record: &OutputRecord) -> Option<OwnedHeaders> {
     let add = |headers: OwnedHeaders, (key, value): &record::Header| {
         headers.insert(Header {
             key,
-            value: Some(&value[..]),
+            value: value.as_deref(),
         })
     };
     let empty = OwnedHeaders::new_with_capacity(record.headers.len());

@@ -29,7 +29,9 @@ impl RecordArena {
         let key = message.key().map(|bytes| self.bytes(bytes));
         let value = message.value().map(|bytes| self.bytes(bytes));
         let mut headers = Vec::new();
-        message.for_each_header(|name, value| headers.push((self.header_name(name), self.bytes(value))));
+        message.for_each_header(|name, value| {
+            headers.push((self.header_name(name), value.map(|value| self.bytes(value))));
+        });
         Record {
             offset: message.offset(),
             timestamp: message.timestamp(),

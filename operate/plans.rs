@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use interlock_schemas::registry::{Ids, Registry};
 use interlock_schemas::topics::TRAIN_SERVICES;
-use interlock_schemas::{Decoder, Encoder, TrainService};
+use interlock_schemas::{Decoder, Encoder, TrainService, VALUE_SCHEMA_HEADER};
 use interlock_streams::log::Log;
 use interlock_streams::record::{OutputRecord, TopicPartition};
 
@@ -41,7 +41,8 @@ pub async fn read(
                     plans.remove(key);
                     continue;
                 };
-                match decoder.decode(value).await {
+                let header = record.header(VALUE_SCHEMA_HEADER).map(|header| &header[..]);
+                match decoder.decode_with(value, header).await {
                     Ok(plan) => drop(plans.insert(key.to_owned(), plan)),
                     Err(error) => warn(&format!("{partition} offset {}: no plan: {error}", record.offset)),
                 }

@@ -120,6 +120,13 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Splits the datum of a top-level union into the index of its branch and the branch's datum.
+pub(crate) fn union_branch(datum: &[u8]) -> Result<(i64, &[u8]), DatumError> {
+    let mut reader = Reader::new(datum);
+    let branch = reader.long("union")?;
+    Ok((branch, reader.rest))
+}
+
 /// A type that can be a field.
 pub(crate) trait Field: Sized {
     /// A lower bound of the encoded size; it bounds the allocation for an array's count.

@@ -14,6 +14,17 @@ pub struct DatumError {
     pub problem: Problem,
 }
 
+impl DatumError {
+    /// Says that a top-level union has no branch of this index.
+    pub(crate) fn no_branch(index: i64, branches: usize) -> Self {
+        DatumError {
+            field: "union",
+            at: 0,
+            problem: Problem::Branch { index, branches },
+        }
+    }
+}
+
 impl fmt::Display for DatumError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} at byte {}: {}", self.field, self.at, self.problem)
@@ -55,6 +66,14 @@ pub enum Problem {
         index: i64,
         /// Number of symbols.
         symbols: usize,
+    },
+    /// A union's index names no branch.
+    #[error("the union has {branches} branches, there is none of index {index}")]
+    Branch {
+        /// What was read.
+        index: i64,
+        /// How many branches there are.
+        branches: usize,
     },
     /// A length or count is negative, or more than the bytes left can hold.
     #[error("length {length} is impossible with {left} bytes left")]

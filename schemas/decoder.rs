@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::avro::union_branch;
 use crate::codec::{DecodeDatum, Payload};
 use crate::datum_error::DatumError;
-use crate::frame::{WireError, parse_frame};
+use crate::frame::{SchemaRef, WireError, parse_value};
 use crate::record_type::RecordType;
 use crate::registry::{Registry, RegistryError};
-use crate::resolve::{Resolution, SchemaProblem};
+use crate::resolve::{Resolution, SchemaProblem, union_of};
 
 /// The reason why a value could not be decoded. [`DecodeError::remedy`] says what to do next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,28 +18,28 @@ pub enum DecodeError {
     Wire(#[from] WireError),
     /// The decoder has not seen this schema before; only [`Decoder::try_decode`] returns this.
     #[error("schema {0} was not fetched yet")]
-    UnknownId(u32),
+    UnknownId(SchemaRef),
     /// The registry has no schema of this id.
-    #[error("the schema registry ({registry}) has no schema of id {id}")]
+    #[error("the schema registry ({registry}) has no schema of {} {id}", kind(id))]
     NotRegistered {
-        /// Schema id of the value.
-        id: u32,
+        /// The value's schema.
+        id: SchemaRef,
         /// The registry.
         registry: String,
     },
     /// The schema is known, and can never be used here.
     #[error("schema {id} can't be used: {problem}")]
     Schema {
-        /// Schema id of the value.
-        id: u32,
+        /// The value's schema.
+        id: SchemaRef,
         /// The error in the schema.
         problem: Arc<SchemaProblem>,
     },
     /// The datum does not match its schema.
     #[error("written with schema {id}: {source}")]
     Datum {
-        /// Schema id of the value.
-        id: u32,
+        /// The value's schema.
+        id: SchemaRef,
         /// The error in the datum.
         source: DatumError,
     },
@@ -51,7 +52,7 @@ pub enum DecodeError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
     /// Await [`Decoder::fetch`] with this id, then decode again.
-    Fetch(u32),
+    Fetch(SchemaRef),
     /// Pause and try again: nothing is wrong with the value.
     Retry,
     /// The value will never be valid: hand it to the policy for undecodable input.
@@ -80,14 +81,29 @@ impl DecodeError {
 pub struct Decoder<P: Payload> {
     registry: Arc<dyn Registry>,
     /// Schemas ordered by id; a topic has a handful of versions.
-    known: Vec<(u32, Known<P>)>,
+    known: Vec<(SchemaRef, Known<P>)>,
 }
 
 type Known<P> = Result<Usable<P>, Arc<SchemaProblem>>;
 
-struct Usable<P> {
+/// How data of one schema are read.
+enum Usable<P> {
+    /// The schema is a record.
+    Record(Branch<P>),
+    /// The schema is a union of several types, as one that lists what a topic carries; some may be of no use here.
+    Union(Vec<Result<Branch<P>, Arc<SchemaProblem>>>),
+}
+
+struct Branch<P> {
     resolution: Resolution,
     decode: DecodeDatum<P>,
+}
+
+fn kind(schema: &SchemaRef) -> &'static str {
+    match schema {
+        SchemaRef::Id(_) => "id",
+        SchemaRef::Guid(_) => "GUID",
+    }
 }
 
 impl<P: Payload> Decoder<P> {
@@ -101,10 +117,16 @@ impl<P: Payload> Decoder<P> {
 
     /// Decodes a value, and fetches its schema if necessary. Never returns [`DecodeError::UnknownId`].
     pub async fn decode(&mut self, value: &[u8]) -> Result<P, DecodeError> {
-        match self.try_decode(value) {
+        self.decode_with(value, None).await
+    }
+
+    /// Decodes a value as [`decode`](Self::decode) does. `header` is the record's header of the name
+    /// [`VALUE_SCHEMA_HEADER`](crate::VALUE_SCHEMA_HEADER).
+    pub async fn decode_with(&mut self, value: &[u8], header: Option<&[u8]>) -> Result<P, DecodeError> {
+        match self.try_decode_with(value, header) {
             Err(DecodeError::UnknownId(id)) => {
                 self.fetch(id).await?;
-                self.try_decode(value)
+                self.try_decode_with(value, header)
             }
             decoded => decoded,
         }
@@ -113,23 +135,40 @@ impl<P: Payload> Decoder<P> {
     /// Decodes a value without waiting. [`DecodeError::UnknownId`] asks the caller to [`fetch`](Self::fetch) the schema
     /// first.
     pub fn try_decode(&self, value: &[u8]) -> Result<P, DecodeError> {
-        let (id, datum) = parse_frame(value)?;
+        self.try_decode_with(value, None)
+    }
+
+    /// Decodes a value as [`try_decode`](Self::try_decode) does. `header` is the record's header of the name
+    /// [`VALUE_SCHEMA_HEADER`](crate::VALUE_SCHEMA_HEADER).
+    pub fn try_decode_with(&self, value: &[u8], header: Option<&[u8]>) -> Result<P, DecodeError> {
+        let (id, datum) = parse_value(value, header)?;
+        let unusable = |problem: &Arc<SchemaProblem>| DecodeError::Schema {
+            id,
+            problem: Arc::clone(problem),
+        };
+        let broken = |source| DecodeError::Datum { id, source };
         let index = self.position(id).map_err(|_| DecodeError::UnknownId(id))?;
-        match &self.known[index].1 {
-            Ok(usable) => usable.decode(datum).map_err(|source| DecodeError::Datum { id, source }),
-            Err(problem) => Err(DecodeError::Schema {
-                id,
-                problem: Arc::clone(problem),
-            }),
+        match self.known[index].1.as_ref().map_err(unusable)? {
+            Usable::Record(branch) => branch.decode(datum).map_err(broken),
+            Usable::Union(branches) => {
+                let (index, datum) = union_branch(datum).map_err(broken)?;
+                let branch = usize::try_from(index).ok().and_then(|index| branches.get(index));
+                let branch = branch.ok_or_else(|| broken(DatumError::no_branch(index, branches.len())))?;
+                branch.as_ref().map_err(unusable)?.decode(datum).map_err(broken)
+            }
         }
     }
 
-    /// Fetches schema `id` from the registry. After success `try_decode` can decode or reject values of this schema.
-    pub async fn fetch(&mut self, id: u32) -> Result<(), DecodeError> {
-        let known = match self.registry.schema_by_id(id).await {
+    /// Asks the registry for a schema. Success means that `try_decode` knows what to make of it, be it an error.
+    pub async fn fetch(&mut self, id: SchemaRef) -> Result<(), DecodeError> {
+        let schema = match id {
+            SchemaRef::Id(id) => self.registry.schema_by_id(id).await,
+            SchemaRef::Guid(guid) => self.registry.schema_by_guid(guid).await,
+        };
+        let known = match schema {
             Ok(schema) => Usable::new(&schema),
             Err(RegistryError::NotAvro { found, .. }) => Err(SchemaProblem::NotAvro { found }),
-            Err(RegistryError::NotRegistered { id, registry }) => {
+            Err(RegistryError::NotRegistered { registry, .. } | RegistryError::GuidNotRegistered { registry, .. }) => {
                 return Err(DecodeError::NotRegistered { id, registry });
             }
             Err(error) => return Err(DecodeError::Registry(error)),
@@ -140,12 +179,24 @@ impl<P: Payload> Decoder<P> {
         Ok(())
     }
 
-    fn position(&self, id: u32) -> Result<usize, usize> {
+    fn position(&self, id: SchemaRef) -> Result<usize, usize> {
         self.known.binary_search_by_key(&id, |(known, _)| *known)
     }
 }
 
 impl<P: Payload> Usable<P> {
+    fn new(schema: &str) -> Result<Self, SchemaProblem> {
+        match union_of(schema)? {
+            None => Branch::new(schema).map(Usable::Record),
+            Some(branches) => {
+                let branches = branches.iter().map(|branch| Branch::new(branch).map_err(Arc::new));
+                Ok(Usable::Union(branches.collect()))
+            }
+        }
+    }
+}
+
+impl<P: Payload> Branch<P> {
     fn new(schema: &str) -> Result<Self, SchemaProblem> {
         let accepted: Vec<RecordType> = P::ACCEPTED.iter().map(|(record, _)| *record).collect();
         let (record, resolution) = Resolution::new(schema, &accepted)?;
@@ -154,7 +205,7 @@ impl<P: Payload> Usable<P> {
             .find(|(accepted, _)| *accepted == record)
             .map(|(_, decode)| *decode);
         let decode = decode.unwrap_or_else(|| unreachable!("{record} is one of those that were accepted"));
-        Ok(Usable { resolution, decode })
+        Ok(Branch { resolution, decode })
     }
 
     fn decode(&self, datum: &[u8]) -> Result<P, DatumError> {

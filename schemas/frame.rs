@@ -1,9 +1,18 @@
 //! The Confluent wire format: a zero byte, the schema's id in four bytes, big-endian, then the Avro datum.
+//!
+//! Confluent's `HeaderSchemaIdSerializer` leaves the value a bare datum and names the schema in a record header instead:
+//! a byte 1 and the 16 bytes of the schema's GUID. Its readers also take a zero byte and a schema id there.
 
 use std::fmt;
 
-/// First byte of every framed record.
+/// First byte before a schema id.
 pub const MAGIC: u8 = 0;
+
+/// First byte before a schema's GUID.
+const MAGIC_GUID: u8 = 1;
+
+/// Name of the record header that names the schema of a value which is a bare datum.
+pub const VALUE_SCHEMA_HEADER: &str = "__value_schema_id";
 
 /// Bytes before the datum.
 pub const FRAME_BYTES: usize = 5;
@@ -17,12 +26,51 @@ pub enum WireError {
         /// Beginning of the value.
         found: FirstBytes,
     },
+    /// The header that names the schema holds neither an id nor a GUID.
+    #[error(
+        "expected the header {VALUE_SCHEMA_HEADER} to hold byte 01 and a GUID, or byte 00 and a schema id, but it holds {found}"
+    )]
+    Header {
+        /// What the header holds.
+        found: FirstBytes,
+    },
     /// The value is too short for magic byte and id.
     #[error("expected the Confluent wire format, {FRAME_BYTES} bytes and a datum, but the value is {found}")]
     TooShort {
         /// The whole value.
         found: FirstBytes,
     },
+}
+
+/// Names the schema that a value was written with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SchemaRef {
+    /// The id that the registry gave it.
+    Id(u32),
+    /// The GUID that the registry gave it, the same in every registry.
+    Guid([u8; 16]),
+}
+
+impl From<u32> for SchemaRef {
+    fn from(id: u32) -> Self {
+        SchemaRef::Id(id)
+    }
+}
+
+impl fmt::Display for SchemaRef {
+    /// Writes an id as a number and a GUID with hyphens.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SchemaRef::Id(id) => write!(f, "{id}"),
+            SchemaRef::Guid(guid) => {
+                for (at, byte) in guid.iter().enumerate() {
+                    let hyphen = if matches!(at, 4 | 6 | 8 | 10) { "-" } else { "" };
+                    write!(f, "{hyphen}{byte:02x}")?;
+                }
+                Ok(())
+            }
+        }
+    }
 }
 
 /// The beginning of a value for error messages: in hex, and as text if it is text.
@@ -87,9 +135,55 @@ pub fn parse_frame(value: &[u8]) -> Result<(u32, &[u8]), WireError> {
     }
 }
 
+/// Returns the schema and the datum of a value. `header` is the value of the record's last header of the name
+/// [`VALUE_SCHEMA_HEADER`]; where there is one, the whole value is the datum.
+pub fn parse_value<'a>(value: &'a [u8], header: Option<&[u8]>) -> Result<(SchemaRef, &'a [u8]), WireError> {
+    match header {
+        None => parse_frame(value).map(|(id, datum)| (SchemaRef::Id(id), datum)),
+        Some([MAGIC, id @ ..]) if id.len() == 4 => Ok((SchemaRef::Id(id.iter().fold(0, be)), value)),
+        Some([MAGIC_GUID, guid @ ..]) if guid.len() == 16 => {
+            let mut bytes = [0; 16];
+            bytes.copy_from_slice(guid);
+            Ok((SchemaRef::Guid(bytes), value))
+        }
+        Some(other) => Err(WireError::Header {
+            found: FirstBytes::of(other),
+        }),
+    }
+}
+
+fn be(number: u32, byte: &u8) -> u32 {
+    number << 8 | u32::from(*byte)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_header_names_the_schema_of_a_bare_datum() {
+        let guid = [
+            0x89, 0x79, 0x17, 0x62, 0x23, 0x36, 0x41, 0x86, 0x96, 0x74, 0x29, 0x9b, 0x90, 0xa8, 0x02, 0xe2,
+        ];
+        let header = [&[1][..], &guid].concat();
+        assert_eq!(
+            parse_value(b"datum", Some(&header)),
+            Ok((SchemaRef::Guid(guid), &b"datum"[..]))
+        );
+        assert_eq!(
+            SchemaRef::Guid(guid).to_string(),
+            "89791762-2336-4186-9674-299b90a802e2"
+        );
+        assert_eq!(
+            parse_value(b"datum", Some(b"\0\x01\x02\x03\x04")),
+            Ok((SchemaRef::Id(0x0102_0304), &b"datum"[..]))
+        );
+        assert_eq!(parse_value(b"\0\0\0\0\x07d", None), Ok((SchemaRef::Id(7), &b"d"[..])));
+        for header in [&b""[..], b"7", b"\0\0\0\x07", b"\x01\0\0\0\x07", b"\0\0\0\0\x07\0"] {
+            let error = parse_value(b"\0\0\0\0\x07d", Some(header)).unwrap_err();
+            assert!(error.to_string().contains(VALUE_SCHEMA_HEADER), "{error}");
+        }
+    }
 
     #[test]
     fn a_frame_is_parsed_back() {

@@ -10,6 +10,8 @@ mod settings;
 
 use std::pin::Pin;
 
+use crate::frame::SchemaRef;
+
 #[cfg(feature = "registry")]
 pub use confluent::ConfluentRegistry;
 pub use memory::MemoryRegistry;
@@ -29,6 +31,9 @@ pub trait Registry: Send + Sync {
 
     /// Returns the self-contained schema of an id, or [`RegistryError::NotRegistered`].
     fn schema_by_id(&self, id: u32) -> Answer<'_, String>;
+
+    /// The schema of a GUID, self-contained, or [`RegistryError::GuidNotRegistered`]: also where the registry has no GUIDs.
+    fn schema_by_guid(&self, guid: [u8; 16]) -> Answer<'_, String>;
 
     /// Makes a subject accept only schemas that can read, and be read by, all its earlier ones (`FULL_TRANSITIVE`). The
     /// order in which producers and consumers are upgraded then does not matter.
@@ -83,11 +88,19 @@ pub enum RegistryError {
         /// Which registry.
         registry: String,
     },
+    /// The registry has no schema of this GUID.
+    #[error("the schema registry ({registry}) has no schema of GUID {guid}")]
+    GuidNotRegistered {
+        /// The GUID, with hyphens.
+        guid: String,
+        /// Which registry.
+        registry: String,
+    },
     /// The schema of this id is not Avro.
     #[error("schema {id} is of type {found}, expected AVRO")]
     NotAvro {
-        /// The id.
-        id: u32,
+        /// Its id or GUID.
+        id: SchemaRef,
         /// Type of the schema.
         found: String,
     },

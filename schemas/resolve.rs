@@ -86,6 +86,28 @@ fn names(records: &[RecordType]) -> String {
         .join(" or ")
 }
 
+/// Returns the branches of a schema that is a top-level union, each as a schema that needs no other; none for any other
+/// schema.
+pub(crate) fn union_of(schema: &str) -> Result<Option<Vec<String>>, SchemaProblem> {
+    // Only a union's JSON is a list.
+    if !schema.trim_start().starts_with('[') {
+        return Ok(None);
+    }
+    let malformed = |cause: &dyn std::fmt::Display| SchemaProblem::Malformed {
+        cause: cause.to_string(),
+    };
+    let parsed = Schema::parse_str(schema).map_err(|error| malformed(&error))?;
+    let Schema::Union(union) = parsed else { return Ok(None) };
+    let branches = union.variants().iter().map(|branch| {
+        let mut branch = branch.clone();
+        branch
+            .denormalize(union.variants())
+            .map_err(|error| malformed(&error))?;
+        serde_json::to_string(&branch).map_err(|error| malformed(&error))
+    });
+    branches.collect::<Result<_, _>>().map(Some)
+}
+
 /// How data of a writer schema are converted to our schema.
 pub(crate) enum Resolution {
     /// No conversion is needed.

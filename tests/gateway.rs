@@ -94,6 +94,12 @@ impl Gateway {
         Ok(request.body(body.into()).send().await?)
     }
 
+    /// Sends JSON under an idempotency key.
+    pub async fn post_named(&self, path: &str, id: &str, body: &Value) -> Result<Response> {
+        let request = self.http.post(self.url(path)).header("Idempotency-Key", id);
+        Ok(request.json(body).send().await?)
+    }
+
     /// Posts JSON.
     pub async fn post(&self, path: &str, body: &Value) -> Result<Response> {
         self.post_text(path, "application/json", body.to_string()).await

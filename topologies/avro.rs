@@ -5,7 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use interlock_inventory::{Plan, TEXT_CHARS_MAX, TrainDateKey, command_key, is_answerable};
 use interlock_schemas::registry::Registry;
-use interlock_schemas::{Command, DecodeError, Decoder, Encoder, Event, Payload, Remedy, TrainService};
+use interlock_schemas::{
+    Command, DecodeError, Decoder, Encoder, Event, Payload, Remedy, TrainService, VALUE_SCHEMA_HEADER, parse_value,
+};
 use interlock_streams::record::Record;
 use interlock_streams::serde::{DeserializeError, Deserializer, FetchError, Serializer};
 
@@ -25,25 +27,31 @@ impl<P: Payload> Avro<P> {
 
     fn decode(&self, record: &Record) -> Result<P, DeserializeError> {
         let value = record.value.as_deref().ok_or_else(|| malformed("the value is null"))?;
-        self.decoder.try_decode(value).map_err(|error| match error.remedy() {
-            Remedy::Fetch(id) => DeserializeError::Missing(id),
+        let decoded = self.decoder.try_decode_with(value, schema_header(record));
+        decoded.map_err(|error| match error.remedy() {
+            Remedy::Fetch(_) => DeserializeError::Missing,
             Remedy::Retry | Remedy::Reject => malformed(error),
         })
     }
 
-    async fn learn(&mut self, id: u32) -> Result<(), FetchError> {
-        self.decoder
-            .fetch(id)
-            .await
-            .map_err(|error: DecodeError| match error.remedy() {
-                Remedy::Retry => FetchError::Unavailable(error.to_string()),
-                Remedy::Fetch(_) | Remedy::Reject => FetchError::Unusable(error.to_string()),
-            })
+    async fn learn(&mut self, record: &Record) -> Result<(), FetchError> {
+        let unusable = |error: &dyn std::fmt::Display| FetchError::Unusable(error.to_string());
+        let value = record.value.as_deref().unwrap_or_default();
+        let (schema, _) = parse_value(value, schema_header(record)).map_err(|error| unusable(&error))?;
+        let fetched = self.decoder.fetch(schema).await;
+        fetched.map_err(|error: DecodeError| match error.remedy() {
+            Remedy::Retry => FetchError::Unavailable(error.to_string()),
+            Remedy::Fetch(_) | Remedy::Reject => unusable(&error),
+        })
     }
 }
 
 fn malformed(reason: impl std::fmt::Display) -> DeserializeError {
     DeserializeError::Malformed(reason.to_string())
+}
+
+fn schema_header(record: &Record) -> Option<&[u8]> {
+    record.header(VALUE_SCHEMA_HEADER).map(|value| &value[..])
 }
 
 fn key(record: &Record) -> Result<&str, DeserializeError> {
@@ -76,8 +84,8 @@ impl Deserializer<Command> for Avro<Command> {
         Ok(command)
     }
 
-    async fn fetch(&mut self, missing: u32) -> Result<(), FetchError> {
-        self.learn(missing).await
+    async fn fetch(&mut self, record: &Record) -> Result<(), FetchError> {
+        self.learn(record).await
     }
 }
 
@@ -87,8 +95,8 @@ impl Deserializer<Event> for Avro<Event> {
         self.decode(record)
     }
 
-    async fn fetch(&mut self, missing: u32) -> Result<(), FetchError> {
-        self.learn(missing).await
+    async fn fetch(&mut self, record: &Record) -> Result<(), FetchError> {
+        self.learn(record).await
     }
 }
 
@@ -107,8 +115,8 @@ impl Deserializer<Arc<Plan>> for Avro<TrainService> {
         Plan::compile(service).map(Arc::new).map_err(malformed)
     }
 
-    async fn fetch(&mut self, missing: u32) -> Result<(), FetchError> {
-        self.learn(missing).await
+    async fn fetch(&mut self, record: &Record) -> Result<(), FetchError> {
+        self.learn(record).await
     }
 }
 

@@ -30,7 +30,7 @@ impl<D: Deserializer<Event>> Deserializer<Decided<Event>> for Decided<D> {
         self.0.deserialize(record).map(Decided)
     }
 
-    async fn fetch(&mut self, missing: u32) -> Result<(), FetchError> {
-        self.0.fetch(missing).await
+    async fn fetch(&mut self, record: &Record) -> Result<(), FetchError> {
+        self.0.fetch(record).await
     }
 }

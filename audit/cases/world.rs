@@ -151,7 +151,7 @@ impl World {
     pub(super) fn append(&self, topic: &str, partition: i32, value: Vec<u8>, headers: &[(&str, String)]) -> i64 {
         let headers = headers
             .iter()
-            .map(|(name, value)| ((*name).into(), Bytes::from(value.clone())));
+            .map(|(name, value)| ((*name).into(), Some(Bytes::from(value.clone()))));
         let record = OutputRecord {
             topic: topic.into(),
             partition: Some(partition),

@@ -12,7 +12,7 @@ use super::{TaskPosition, WindowTables};
 use crate::AuditError;
 use crate::windows::Table;
 
-/// Longest time for connecting.
+/// How long connecting may take.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// Opens a snapshot that no write of the workers changes.

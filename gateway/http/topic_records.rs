@@ -6,9 +6,12 @@ use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use interlock_inventory::Digest;
+use interlock_schemas::topics::BOOKING_REQUESTS;
+use rustc_hash::FxHashMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -17,6 +20,7 @@ use super::parameters;
 use crate::Gateway;
 use crate::json_log::{From, ReadError, TopicError, names};
 use crate::problem::Problem;
+use crate::request_ids::RequestName;
 
 /// Content type of JSON lines, which have no limit.
 const LINES: &str = "application/x-ndjson";
@@ -33,6 +37,10 @@ impl std::convert::From<TopicError> for Problem {
             TopicError::Schema { errors, .. } => {
                 Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with("errors", json!(errors))
             }
+            TopicError::TooLong { record, .. } => {
+                Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail).with("record", record)
+            }
+            TopicError::Registry(_) => Problem::unavailable(detail),
             TopicError::Log(error) => error.into(),
         }
     }
@@ -46,6 +54,9 @@ impl std::convert::From<ReadError> for Problem {
         }
     }
 }
+
+/// The header that names a request, as the IETF's draft has it.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// Parameters of an append: `?key=`.
 #[derive(Deserialize)]
@@ -71,12 +82,86 @@ pub(super) async fn append(
     }
     let body: Value = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("the body is not JSON: {error}")))?;
-    let records = match body {
+    let mut records = match body {
         Value::Array(records) => records,
         record => vec![record],
     };
+    if let Some(id) = headers.get(IDEMPOTENCY_KEY) {
+        name_request(&mut records, id)?;
+    }
+    let commands = match topic.as_str() {
+        BOOKING_REQUESTS => gateway.json_log.commands(&records).await?,
+        _ => Vec::new(),
+    };
+    let names: Vec<(RequestName, Digest)> = commands.iter().map(RequestName::of).collect();
+    check_ids(&gateway, &names).await?;
     let appended = gateway.json_log.append(&topic, key.as_deref(), &records).await?;
+    for (name, digest) in names {
+        gateway.request_ids.add(name, digest);
+    }
     Ok(Json(json!({ "topic": topic, "records": appended })).into_response())
+}
+
+/// Makes the header `Idempotency-Key` the request id of the one record that is sent.
+fn name_request(records: &mut [Value], id: &HeaderValue) -> Result<(), Problem> {
+    let unusable = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
+    let id = id
+        .to_str()
+        .map_err(|_| Problem::bad_request("Idempotency-Key: expected ASCII text"))?;
+    let [Value::Object(record)] = records else {
+        return Err(unusable(
+            "Idempotency-Key is for one record; give each record of a list its own request_id".to_owned(),
+        ));
+    };
+    match record.get("request_id") {
+        None => drop(record.insert("request_id".to_owned(), id.into())),
+        Some(known) if known == id => {}
+        Some(other) => {
+            return Err(unusable(format!(
+                "Idempotency-Key is `{id}`, and request_id is {other}; send one"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a request id that is known with another body.
+async fn check_ids(gateway: &Gateway, names: &[(RequestName, Digest)]) -> Result<(), Problem> {
+    let mut among_these: FxHashMap<&RequestName, Digest> = FxHashMap::default();
+    for (record, (name, digest)) in names.iter().enumerate() {
+        let earlier = *among_these.entry(name).or_insert(*digest);
+        let appended = gateway.request_ids.get(name);
+        let decided = match names.len() {
+            1 => decided(gateway, name).await,
+            // A list would load the train-dates of all its records; workers refuse what is found out too late.
+            _ => None,
+        };
+        let known = [Some(earlier), appended, decided];
+        if known.into_iter().flatten().any(|known| known != *digest) {
+            let detail = format!(
+                "record {record}: request_id `{}` was used before, with another body; send this one under a new id",
+                name.request_id
+            );
+            return Err(Problem::new(StatusCode::CONFLICT, detail).with("code", "IDEMPOTENCY_KEY_REUSED"));
+        }
+    }
+    Ok(())
+}
+
+/// The digest under which the ledger knows a request; none where it doesn't, or can't be asked: requests wait in the log
+/// while ledgers are away, and workers refuse what is used again.
+async fn decided(gateway: &Gateway, name: &RequestName) -> Option<Digest> {
+    match gateway.ledgers.train_date(&name.key).await {
+        Ok(train_date) => Some(train_date.outcome(&name.request_id)?.digest()),
+        Err(problem) => {
+            tracing::warn!(
+                request = name.request_id,
+                "the ledger can't be asked: {}",
+                problem.detail()
+            );
+            None
+        }
+    }
 }
 
 /// Parameters of a read: `?from=&limit=&partition=&follow=`.

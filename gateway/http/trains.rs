@@ -25,9 +25,16 @@ use crate::train_date::{Availability, Snapshot, Train};
 const TOGETHER: Duration = Duration::from_millis(200);
 
 /// Answers with all trains.
-pub(super) async fn list(State(gateway): State<Arc<Gateway>>) -> Response {
+pub(super) async fn list(State(gateway): State<Arc<Gateway>>) -> Result<Response, Problem> {
+    if !gateway.followed.is_up_to_date() {
+        return Err(still_reading());
+    }
     let trains: Vec<Train> = gateway.followed.view().plans().map(|plan| Train::new(plan)).collect();
-    Json(json!({ "trains": trains })).into_response()
+    Ok(Json(json!({ "trains": trains })).into_response())
+}
+
+fn still_reading() -> Problem {
+    Problem::unavailable("the plans so far are still being read; ask again")
 }
 
 /// Returns the present state of the train-date that the path names, or an empty one by its plan if nothing is sold yet.
@@ -39,8 +46,10 @@ pub(super) async fn find(gateway: &Gateway, train: &str, date: &str) -> Result<T
     if found.plan().is_some() {
         return Ok(found);
     }
-    let plan =
-        plan.ok_or_else(|| Problem::not_found(format!("there is no train {train}; /trains lists all trains")))?;
+    let plan = plan.ok_or_else(|| match gateway.followed.is_up_to_date() {
+        true => Problem::not_found(format!("there is no train {train}; /trains lists all trains")),
+        false => still_reading(),
+    })?;
     if !plan.runs_on(travel_date) {
         return Err(not_running(&plan, date, travel_date));
     }

@@ -1,6 +1,6 @@
 //! Reads the records of a topic's partitions as one sequence.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use interlock_streams::record::{Record, TopicPartition};
 use serde::Serialize;
 
 use crate::codec::Codec;
-use crate::json::{Shown, hex, instant_text};
+use crate::json::{HeaderJson, Shown, hex, instant_text};
 
 /// Most records of a partition in memory.
 const RECORDS_PER_READ: usize = 200;
@@ -68,8 +68,8 @@ pub struct TopicRecord {
     /// The key as text.
     pub key: Option<String>,
     /// The headers as text.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<HeaderJson>,
     /// Full name of its record type.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub record_type: Option<String>,
@@ -203,17 +203,13 @@ impl Source {
 }
 
 async fn show(codec: &Codec, partition: i32, record: &Record) -> Result<TopicRecord, RegistryError> {
-    let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let mut shown = TopicRecord {
         partition,
         offset: record.offset,
         timestamp: instant_text(record.timestamp),
-        key: record.key.as_ref().map(text),
-        headers: record
-            .headers
-            .iter()
-            .map(|(name, value)| (name.to_string(), text(value)))
-            .collect(),
+        key: record.key.as_deref().map(text),
+        headers: HeaderJson::list(&record.headers, text),
         record_type: None,
         value: None,
         undecodable: None,
@@ -222,7 +218,7 @@ async fn show(codec: &Codec, partition: i32, record: &Record) -> Result<TopicRec
     let Some(value) = &record.value else {
         return Ok(shown);
     };
-    match codec.decode(value).await? {
+    match codec.decode(record).await? {
         Ok(decoded) => (shown.record_type, shown.value) = (Some(decoded.record_type), Some(decoded.value)),
         Err(why) => (shown.undecodable, shown.bytes) = (Some(why), Some(hex(value))),
     }

@@ -1,4 +1,4 @@
-//! The arguments of `interlock dlq`.
+//! `interlock dlq`, as it is typed.
 
 use std::path::PathBuf;
 

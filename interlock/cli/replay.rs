@@ -1,4 +1,4 @@
-//! The arguments of `interlock replay`.
+//! `interlock replay`, as it is typed.
 
 use clap::Args;
 

@@ -1,4 +1,4 @@
-//! Tests the configuration.
+//! What the configuration promises.
 
 use std::path::{Path, PathBuf};
 

@@ -41,7 +41,7 @@ impl LogOutlet {
             log,
             runtime: runtime()?,
             topic: BOOKING_REQUESTS.into(),
-            header: (LOAD.into(), Bytes::copy_from_slice(load.as_bytes())),
+            header: (LOAD.into(), Some(Bytes::copy_from_slice(load.as_bytes()))),
             batch: Vec::with_capacity(BATCH),
         })
     }
@@ -80,10 +80,7 @@ impl Outlet for LogOutlet {
 
 /// Counts the requests of a load that the log holds. They were written in the load's order, so they are its beginning.
 pub(crate) async fn sent(log: &dyn Log, load: &str) -> anyhow::Result<u64> {
-    let is_ours = |record: &&Record| {
-        let mut headers = record.headers.iter();
-        headers.any(|(name, value)| **name == *LOAD && *value == load.as_bytes())
-    };
+    let is_ours = |record: &&Record| record.header(LOAD).is_some_and(|value| *value == load.as_bytes());
     let mut count = 0;
     for partition in 0..log.partitions(BOOKING_REQUESTS).await?.unwrap_or(0) {
         let source = TopicPartition::new(BOOKING_REQUESTS, partition);

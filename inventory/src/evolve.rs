@@ -85,11 +85,11 @@ struct Fold<'a> {
     open: &'a mut Open,
     outcomes: &'a mut HashMap<Text, Outcome>,
     touched: &'a mut Touched,
-    /// True if the booking existed before.
+    /// Whether the booking existed before.
     was_known: bool,
-    /// True if a passenger of the booking was waiting.
+    /// Whether a passenger of the booking was waiting.
     was_waiting: bool,
-    /// True if the booking was stored again.
+    /// Whether the booking was stored again.
     is_kept: bool,
 }
 

@@ -226,8 +226,8 @@ impl Message {
         unsafe { bytes(self.raw().payload, self.raw().len) }
     }
 
-    /// Calls `f` with each header's name and value, in order.
-    pub(crate) fn for_each_header(&self, mut f: impl FnMut(&[u8], &[u8])) {
+    /// Calls `f` with each header's name and value, in order; the value may be null.
+    pub(crate) fn for_each_header(&self, mut f: impl FnMut(&[u8], Option<&[u8]>)) {
         let mut headers = ptr::null_mut();
         let found = unsafe { sys::rd_kafka_message_headers(self.message.as_ptr(), &mut headers) };
         if found != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
@@ -240,7 +240,7 @@ impl Message {
                 return;
             }
             let name = unsafe { CStr::from_ptr(name) }.to_bytes();
-            f(name, unsafe { bytes(value, len) }.unwrap_or_default());
+            f(name, unsafe { bytes(value, len) });
         }
     }
 }

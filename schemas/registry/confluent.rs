@@ -14,6 +14,8 @@ use schema_registry_converter::schema_registry_common::{
 };
 use serde_json::{Value, json};
 
+use crate::frame::SchemaRef;
+
 use super::settings::{bad_url, parse_ca, parse_url};
 use super::{Answer, Credentials, Registry, RegistryError, RegistrySettings, compatibility};
 
@@ -26,6 +28,8 @@ const SUBJECT_NOT_FOUND: u32 = 40401;
 const VERSION_NOT_FOUND: u32 = 40402;
 const SCHEMA_NOT_FOUND: u32 = 40403;
 const INCOMPATIBLE: u32 = 409;
+/// The status of an answer that has no code.
+const NOT_FOUND: u32 = 404;
 
 /// A registry over HTTP.
 #[derive(Debug)]
@@ -114,20 +118,24 @@ impl ConfluentRegistry {
             })?;
         if registered.schema_type != SchemaType::Avro {
             return Err(RegistryError::NotAvro {
-                id,
+                id: id.into(),
                 found: format!("{:?}", registered.schema_type),
             });
         }
-        self.self_contained(registered).await
+        self.self_contained(registered.schema, registered.references).await
     }
 
     /// Returns a schema with the types of other subjects written out.
-    async fn self_contained(&self, registered: RegisteredSchema) -> Result<String, RegistryError> {
-        if registered.references.is_empty() {
-            return Ok(registered.schema);
+    async fn self_contained(
+        &self,
+        schema: String,
+        references: Vec<RegisteredReference>,
+    ) -> Result<String, RegistryError> {
+        if references.is_empty() {
+            return Ok(schema);
         }
         let mut referenced: Vec<RegisteredSchema> = Vec::new();
-        let mut open: Vec<RegisteredReference> = registered.references;
+        let mut open = references;
         while let Some(reference) = open.pop() {
             let what = || format!("GET subjects/{}/versions/{}", reference.subject, reference.version);
             let found = get_referenced_schema(&self.settings, &reference)
@@ -140,7 +148,41 @@ impl ConfluentRegistry {
         }
         // A schema that does not parse is returned as it is: the decoder reports the error and remembers it.
         let texts: Vec<&str> = referenced.iter().map(|found| found.schema.as_str()).collect();
-        Ok(compatibility::inline(&registered.schema, &texts).unwrap_or(registered.schema))
+        Ok(compatibility::inline(&schema, &texts).unwrap_or(schema))
+    }
+
+    async fn fetch_guid(&self, guid: [u8; 16]) -> Result<String, RegistryError> {
+        let name = SchemaRef::Guid(guid).to_string();
+        let path = ["schemas", "guids", &name];
+        let answer = match self.call(Method::GET, &path, "", None).await? {
+            Reply::Ok(answer) => answer,
+            // A registry that has no GUIDs answers with the status alone.
+            Reply::Error {
+                code: SCHEMA_NOT_FOUND | NOT_FOUND,
+                ..
+            } => {
+                return Err(RegistryError::GuidNotRegistered {
+                    guid: name.clone(),
+                    registry: self.name.clone(),
+                });
+            }
+            Reply::Error { cause, .. } => return Err(self.refused(path.join("/"), cause)),
+        };
+        let no_schema = |what: String| self.refused(path.join("/"), format!("the answer holds {what}"));
+        if let Some(other) = answer["schemaType"].as_str().filter(|found| *found != "AVRO") {
+            return Err(RegistryError::NotAvro {
+                id: SchemaRef::Guid(guid),
+                found: other.to_owned(),
+            });
+        }
+        let schema = answer["schema"]
+            .as_str()
+            .ok_or_else(|| no_schema("no schema".to_owned()))?;
+        let references = match &answer["references"] {
+            Value::Null => Vec::new(),
+            list => serde_json::from_value(list.clone()).map_err(|error| no_schema(error.to_string()))?,
+        };
+        self.self_contained(schema.to_owned(), references).await
     }
 
     async fn post(&self, subject: &str, schema: &str) -> Result<u32, RegistryError> {
@@ -161,7 +203,7 @@ impl ConfluentRegistry {
     async fn ask_compatible(&self, subject: &str, schema: &str) -> Result<(), RegistryError> {
         let path = ["compatibility", "subjects", subject, "versions", "latest"];
         let body = json!({ "schema": schema, "schemaType": "AVRO" });
-        let answer = match self.call(Method::POST, &path, "verbose=true", &body).await? {
+        let answer = match self.call(Method::POST, &path, "verbose=true", Some(&body)).await? {
             Reply::Ok(answer) => answer,
             Reply::Error {
                 code: SUBJECT_NOT_FOUND | VERSION_NOT_FOUND,
@@ -185,7 +227,12 @@ impl ConfluentRegistry {
     async fn put_full_transitive(&self, subject: &str) -> Result<(), RegistryError> {
         let path = ["config", subject];
         match self
-            .call(Method::PUT, &path, "", &json!({ "compatibility": "FULL_TRANSITIVE" }))
+            .call(
+                Method::PUT,
+                &path,
+                "",
+                Some(&json!({ "compatibility": "FULL_TRANSITIVE" })),
+            )
             .await?
         {
             Reply::Ok(_) => Ok(()),
@@ -206,10 +253,19 @@ impl ConfluentRegistry {
     }
 
     /// Calls the URLs in order until one answers without a fault.
-    async fn call(&self, method: Method, path: &[&str], query: &str, body: &Value) -> Result<Reply, RegistryError> {
+    async fn call(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &str,
+        body: Option<&Value>,
+    ) -> Result<Reply, RegistryError> {
         let mut last = None;
         for base in &self.urls {
-            let request = self.http.request(method.clone(), join(base, path, query)).json(body);
+            let mut request = self.http.request(method.clone(), join(base, path, query));
+            if let Some(body) = body {
+                request = request.json(body);
+            }
             let request = match &self.credentials {
                 Credentials::None => request,
                 Credentials::Basic { user, password } => request.basic_auth(user, Some(password)),
@@ -262,6 +318,11 @@ impl Registry for ConfluentRegistry {
         Box::pin(self.known_or_fetched(id))
     }
 
+    fn schema_by_guid(&self, guid: [u8; 16]) -> Answer<'_, String> {
+        // Each decoder asks once for each schema, and remembers it.
+        Box::pin(self.fetch_guid(guid))
+    }
+
     fn require_full_compatibility<'a>(&'a self, subject: &'a str) -> Answer<'a, ()> {
         Box::pin(self.put_full_transitive(subject))
     }
@@ -305,7 +366,7 @@ impl Reply {
                 ),
             },
             (status, Err(error)) => Reply::Error {
-                code: 0,
+                code: status.as_u16().into(),
                 cause: format!(
                     "HTTP status {status}, and not the JSON of a schema registry: {}",
                     chain(&error)

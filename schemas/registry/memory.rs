@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use apache_avro::Schema;
 
 use super::{Answer, Registry, RegistryError, compatibility};
+use crate::frame::SchemaRef;
 
 /// Name of the registry in errors.
 const NAME: &str = "in memory";
@@ -31,6 +32,13 @@ impl MemoryRegistry {
     /// Simulates a registry that is out of reach, or back again.
     pub fn set_down(&self, down: bool) {
         self.lock().down = down;
+    }
+
+    /// Returns the GUID under which the schema of an id can be asked for, too.
+    pub fn guid_of(id: u32) -> [u8; 16] {
+        let mut guid = *b"interlock\0\0\0\0\0\0\0";
+        guid[12..].copy_from_slice(&id.to_be_bytes());
+        guid
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -121,6 +129,19 @@ impl Registry for MemoryRegistry {
             let schema = state.schema(id).cloned();
             schema.ok_or_else(|| RegistryError::NotRegistered {
                 id,
+                registry: NAME.to_owned(),
+            })
+        })
+    }
+
+    fn schema_by_guid(&self, guid: [u8; 16]) -> Answer<'_, String> {
+        self.answer("schema_by_guid", |state| {
+            let mut ids = 1..=state.schemas.len() as u32;
+            let found = ids
+                .find(|id| Self::guid_of(*id) == guid)
+                .and_then(|id| state.schema(id));
+            found.cloned().ok_or_else(|| RegistryError::GuidNotRegistered {
+                guid: SchemaRef::Guid(guid).to_string(),
                 registry: NAME.to_owned(),
             })
         })

@@ -158,7 +158,7 @@ async fn a_schema_of_another_type_is_said_so() {
     assert_eq!(
         error,
         RegistryError::NotAvro {
-            id: 7,
+            id: 7.into(),
             found: "Protobuf".to_owned()
         }
     );

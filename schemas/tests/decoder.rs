@@ -28,11 +28,15 @@ impl Registry for Counting {
         match id {
             1_000 => Box::pin(std::future::ready(Ok("{\"type\": \"recor".to_owned()))),
             2_000 => Box::pin(std::future::ready(Err(RegistryError::NotAvro {
-                id,
+                id: id.into(),
                 found: "Protobuf".to_owned(),
             }))),
             _ => self.inner.schema_by_id(id),
         }
+    }
+    fn schema_by_guid(&self, guid: [u8; 16]) -> Answer<'_, String> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.inner.schema_by_guid(guid)
     }
     fn require_full_compatibility<'a>(&'a self, subject: &'a str) -> Answer<'a, ()> {
         self.inner.require_full_compatibility(subject)
@@ -153,6 +157,72 @@ async fn a_value_that_is_not_framed_asks_nothing() {
         assert_eq!(error.remedy(), Remedy::Reject);
     }
     assert_eq!(registry.asked(), 0);
+}
+
+/// The header that names a schema by id, and by GUID as Confluent's `HeaderSchemaIdSerializer` does.
+fn headers_of(id: u32) -> [Vec<u8>; 2] {
+    let guid = MemoryRegistry::guid_of(id);
+    [framed(id), [&[1][..], &guid].concat()]
+}
+
+#[tokio::test]
+async fn a_schema_named_in_a_header_leaves_the_value_a_bare_datum() {
+    let (registry, _, value) = set_up().await;
+    let (id, datum) = parse_frame(&value).expect("framed");
+    for header in headers_of(id) {
+        let before = registry.asked();
+        let mut decoder = Decoder::<Command>::new(registry.clone());
+        for _ in 0..2 {
+            let decoded = decoder.decode_with(datum, Some(&header)).await;
+            assert_eq!(decoded, Ok(Command::Cancel(cancellation())), "{header:?}");
+        }
+        assert_eq!(registry.asked() - before, 1, "fetched once");
+    }
+
+    let mut decoder = Decoder::<Command>::new(registry.clone());
+    let error = decoder
+        .decode_with(datum, Some(&[1; 17]))
+        .await
+        .expect_err("nobody registered it");
+    assert_eq!(error.remedy(), Remedy::Reject);
+    assert!(
+        error
+            .to_string()
+            .ends_with("no schema of GUID 01010101-0101-0101-0101-010101010101"),
+        "{error}"
+    );
+    let error = decoder.decode_with(&value, Some(b"7")).await.expect_err("no id");
+    assert_eq!(error.remedy(), Remedy::Reject);
+}
+
+#[tokio::test]
+async fn a_value_of_a_top_level_union_is_read_by_its_branch() {
+    let (registry, _, value) = set_up().await;
+    let (_, datum) = parse_frame(&value).expect("framed");
+    let schemas = [RecordType::BookingRequest, RecordType::CancellationRequest].map(RecordType::schema);
+    let union = format!("[\"null\",{}]", schemas.join(","));
+    let id = registry
+        .register("booking-requests-value", &union)
+        .await
+        .expect("a schema");
+    let mut decoder = Decoder::<Command>::new(registry.clone());
+    let of_branch = |branch: u8, datum: &[u8]| [&framed(id)[..], &[2 * branch], datum].concat();
+
+    let decoded = decoder.decode(&of_branch(2, datum)).await;
+    assert_eq!(decoded, Ok(Command::Cancel(cancellation())));
+    for header in headers_of(id) {
+        let decoded = decoder.decode_with(&of_branch(2, datum)[5..], Some(&header)).await;
+        assert_eq!(decoded, Ok(Command::Cancel(cancellation())));
+    }
+    for (branch, reason) in [
+        (0, "a value of kind Null"),
+        (3, "there is none of index 3"),
+        (1, "BookingRequest"),
+    ] {
+        let error = decoder.decode(&of_branch(branch, datum)).await.expect_err("not ours");
+        assert_eq!(error.remedy(), Remedy::Reject);
+        assert!(error.to_string().contains(reason), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -101,7 +101,7 @@ fn any_bytes_are_a_value_of_a_topic_or_refused() {
         Some(other),
     ];
     for id in known.into_iter().flatten() {
-        runtime.block_on(decoder.fetch(id)).expect("fetched");
+        runtime.block_on(decoder.fetch(id.into())).expect("fetched");
     }
     let target = Target {
         name: "value",

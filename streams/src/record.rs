@@ -49,8 +49,8 @@ pub(crate) fn listed(partitions: &[TopicPartition]) -> String {
     topics.collect::<Vec<_>>().join(" ")
 }
 
-/// A header of a record: name and value, as Kafka keeps them.
-pub type Header = (Arc<str>, Bytes);
+/// A header of a record as Kafka keeps it: a name, which may occur more than once, and a value, which may be null.
+pub type Header = (Arc<str>, Option<Bytes>);
 
 /// A record as it was read from a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,6 +94,12 @@ pub struct OutputRecord {
 }
 
 impl Record {
+    /// Returns the value of the last header of this name; none where there is no such header or it is null.
+    pub fn header(&self, name: &str) -> Option<&Bytes> {
+        let last = self.headers.iter().rev().find(|(known, _)| **known == *name);
+        last?.1.as_ref()
+    }
+
     /// Bytes of key, value and headers, without any framing.
     pub fn bytes(&self) -> usize {
         bytes(self.key.as_ref(), self.value.as_ref(), &self.headers)
@@ -108,7 +114,9 @@ impl OutputRecord {
 }
 
 fn bytes(key: Option<&Bytes>, value: Option<&Bytes>, headers: &[Header]) -> usize {
-    let headers = headers.iter().map(|(name, value)| name.len() + value.len());
+    let headers = headers
+        .iter()
+        .map(|(name, value)| name.len() + value.as_ref().map_or(0, Bytes::len));
     key.map_or(0, Bytes::len) + value.map_or(0, Bytes::len) + headers.sum::<usize>()
 }
 

@@ -77,7 +77,7 @@ fn record(partition: i32, value: &str) -> OutputRecord {
         timestamp: Some(7),
         key: Some(Bytes::from_static(b"key")),
         value: Some(Bytes::copy_from_slice(value.as_bytes())),
-        headers: vec![("h".into(), Bytes::from_static(b"\xff"))],
+        headers: vec![("h".into(), Some(Bytes::from_static(b"\xff"))), ("h".into(), None)],
     }
 }
 

@@ -68,8 +68,7 @@ fn strict(policy: OnError) -> Topology {
 }
 
 fn header(record: &Record, name: &str) -> Bytes {
-    let found = record.headers.iter().find(|(key, _)| &**key == name);
-    found.map(|(_, value)| value.clone()).unwrap_or_default()
+    record.header(name).cloned().unwrap_or_default()
 }
 
 fn bytes(topic: &str, value: &'static [u8]) -> OutputRecord {

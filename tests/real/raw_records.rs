@@ -146,7 +146,7 @@ impl Installation {
                     headers: record
                         .headers
                         .into_iter()
-                        .map(|(name, value)| (name.to_string(), value.to_vec()))
+                        .map(|(name, value)| (name.to_string(), value.unwrap_or_default().to_vec()))
                         .collect(),
                 }
             }));

@@ -11,7 +11,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use interlock_inventory::invariants::{EventAuditor, Invariant, same_state};
 use interlock_inventory::{CommandContext, Ledger, Plan, TrainDate, command_key, decide, evolve};
-use interlock_schemas::{Command, Decoder, Event, Text, topics, train_date_key};
+use interlock_schemas::{Command, Decoder, Event, Text, VALUE_SCHEMA_HEADER, topics, train_date_key};
 use interlock_streams::ledger::LedgerStore as _;
 use interlock_streams::ledger::memory::MemoryLedgerStore;
 use interlock_streams::log::memory::MemoryLog;
@@ -344,11 +344,7 @@ impl Remains<'_> {
     /// Every record that can't be decoded has one dead letter, byte for byte.
     fn dead_letters(&self, ledger: i32, dead: &[Record]) -> Result<(), Violation> {
         let letters = self.records(&topics::dlq(topics::BOOKING_REQUESTS), ledger);
-        let offset = |letter: &Record| {
-            let header =
-                |(name, value): &(Arc<str>, Bytes)| (&**name == "__streams.errors.offset").then(|| value.clone());
-            letter.headers.iter().find_map(header).unwrap_or_default()
-        };
+        let offset = |letter: &Record| letter.header("__streams.errors.offset").cloned().unwrap_or_default();
         let found: Vec<_> = letters
             .iter()
             .map(|l| (offset(l), l.key.clone(), l.value.clone()))
@@ -471,7 +467,8 @@ fn plans_of(events: &[Vec<Event>]) -> Result<BTreeMap<Text, Arc<Plan>>, Violatio
 
 /// The command of a record, if it is one and lies under its train-date's key.
 async fn decode(decoder: &mut Decoder<Command>, record: &Record) -> Option<Command> {
-    let command = decoder.decode(record.value.as_deref()?).await.ok()?;
+    let header = record.header(VALUE_SCHEMA_HEADER).map(|header| &header[..]);
+    let command = decoder.decode_with(record.value.as_deref()?, header).await.ok()?;
     let key = command_key(&command);
     interlock_inventory::TrainDateKey::parse(&key).ok()?;
     (record.key.as_deref()? == key.as_bytes()).then_some(command)

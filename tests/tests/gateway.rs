@@ -1,9 +1,10 @@
 //! Tests the gateway over in-process parts: every answer, every refusal, and the changes that it streams.
 
 use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
 use interlock_schemas::topics::BOOKING_REQUESTS;
 use interlock_schemas::{Command, Decoder, civil_from_days};
-use interlock_streams::record::TopicPartition;
+use interlock_streams::record::{OutputRecord, TopicPartition};
 use interlock_streams::runtime::Running;
 use interlock_tests::gateway::{Gateway, booking, cancellation, next_event, problem};
 use interlock_tests::memory::World;
@@ -211,7 +212,7 @@ async fn trains_and_availability_are_as_planned_and_as_sold() -> Result<()> {
             "doesn't run on 1999-01-01; it runs next on",
         ),
         (format!("/trains/{TRAIN}/1.1.2027"), 400, "expected one such as"),
-        (format!("/trains/{TRAIN}/2027-02-30"), 400, "no date"),
+        (format!("/trains/{TRAIN}/2027-02-30"), 400, "not a date"),
         (
             format!("/trains/{TRAIN}/{date}/availability?from=X&to=D"),
             404,
@@ -408,5 +409,114 @@ async fn it_says_what_it_does_not_know_yet() -> Result<()> {
             .to_str()
             .is_ok_and(|policy| policy.starts_with("default-src 'none'"))
     }));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_record_that_is_too_long_takes_the_others_of_its_request_with_it() -> Result<()> {
+    let (_world, gateway, date) = gateway().await?;
+    let mut long = booking("b-2", TRAIN, &date, 1);
+    long["passengers"][0]["name"] = json!("A".repeat(1_100_000));
+    let records = json!([booking("b-1", TRAIN, &date, 1), long, booking("b-3", TRAIN, &date, 1)]);
+    let refused = gateway.post("/topics/booking-requests", &records).await?;
+    let body = problem(refused, 413, &["record 1", "nothing was appended"]).await?;
+    assert_eq!(body["record"], 1);
+    let read = gateway.json("/topics/booking-requests").await?;
+    assert_eq!(read["records"], json!([]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_id_names_one_request() -> Result<()> {
+    let (world, gateway, date) = gateway().await?;
+    let path = "/topics/booking-requests";
+    let mut unnamed = booking("", TRAIN, &date, 1);
+    unnamed.as_object_mut().context("an object")?.remove("request_id");
+    let sent = gateway.post_named(path, "key-1", &unnamed).await?;
+    assert_eq!(sent.status(), 200);
+    let read = gateway.json(path).await?;
+    assert_eq!(read["records"][0]["value"]["request_id"], "key-1");
+
+    // Before a worker has seen it, by what the gateway appended.
+    let other = booking("key-1", TRAIN, &date, 2);
+    let mut changed = other.clone();
+    changed.as_object_mut().context("an object")?.remove("request_id");
+    let refused = gateway.post_named(path, "key-1", &changed).await?;
+    let body = problem(refused, 409, &["key-1", "another body"]).await?;
+    assert_eq!(body["code"], "IDEMPOTENCY_KEY_REUSED");
+    problem(gateway.post(path, &other).await?, 409, &["key-1"]).await?;
+    assert_eq!(
+        gateway.post_named(path, "key-1", &unnamed).await?.status(),
+        200,
+        "the same once more"
+    );
+    let twice = json!([booking("b-1", TRAIN, &date, 1), booking("b-1", TRAIN, &date, 2)]);
+    problem(gateway.post(path, &twice).await?, 409, &["record 1", "b-1"]).await?;
+    problem(
+        gateway.post_named(path, "key-2", &other).await?,
+        422,
+        &["key-2", "key-1"],
+    )
+    .await?;
+    problem(gateway.post_named(path, "key-2", &twice).await?, 422, &["one record"]).await?;
+
+    // After it was decided, by the ledger: another gateway has appended nothing.
+    let (worker, _) = world.worker("a")?;
+    let outcome = format!("/trains/{TRAIN}/{date}/requests/key-1");
+    gateway.wait(&outcome, |found| found["outcome"] == "booking").await?;
+    let second = Gateway::new(&world).await?;
+    second.up_to_date().await?;
+    problem(second.post(path, &other).await?, 409, &["key-1"]).await?;
+    assert_eq!(second.post_named(path, "key-1", &unnamed).await?.status(), 200);
+    stop(worker).await
+}
+
+#[tokio::test]
+async fn what_is_not_read_yet_is_unavailable_not_missing() -> Result<()> {
+    let (world, date) = world().await?;
+    let gateway = Gateway::new(&world).await?;
+    for path in ["/trains".to_owned(), format!("/trains/{TRAIN}/{date}")] {
+        let response = gateway.get(&path).await?;
+        // Plans are read within a moment, but that they are all is known only later.
+        if response.status() != 200 {
+            assert_eq!(response.headers()["retry-after"], "1");
+            problem(response, 503, &["still being read"]).await?;
+        }
+    }
+    let unknown = gateway.get(&format!("/trains/nobody/{date}")).await?;
+    assert_eq!(unknown.headers()["retry-after"], "1");
+    problem(unknown, 503, &["still being read"]).await?;
+    gateway.up_to_date().await?;
+    assert_eq!(gateway.get("/trains").await?.status(), 200);
+    problem(gateway.get(&format!("/trains/nobody/{date}")).await?, 404, &["nobody"]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn headers_are_shown_as_they_came() -> Result<()> {
+    let (world, gateway, date) = gateway().await?;
+    gateway
+        .append(BOOKING_REQUESTS, &json!([booking("b-1", TRAIN, &date, 1)]))
+        .await?;
+    let headers = [("h", Some("1")), ("h", None), ("h", Some("2"))];
+    let record = OutputRecord {
+        topic: BOOKING_REQUESTS.into(),
+        partition: Some(0),
+        timestamp: None,
+        key: None,
+        value: None,
+        headers: headers
+            .iter()
+            .map(|(name, value)| ((*name).into(), value.map(Bytes::from)))
+            .collect(),
+    };
+    world.log.append(vec![record])?;
+    let read = gateway.json("/topics/booking-requests?partition=0").await?;
+    let shown = read["records"]
+        .as_array()
+        .and_then(|records| records.last())
+        .context("no record")?;
+    let expected = headers.map(|(name, value)| json!({ "name": name, "value": value }));
+    assert_eq!(shown["headers"], json!(expected));
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! Shows a letter to people and programs: its headers, its key, and its value as JSON or byte by byte.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use interlock_gateway::json::{self, instant_text};
@@ -86,7 +85,7 @@ pub(super) struct Shown {
     #[serde(skip_serializing_if = "Option::is_none")]
     not_copied: Option<u64>,
     /// Headers of the record, as text.
-    headers: BTreeMap<String, String>,
+    headers: Vec<json::HeaderJson>,
     key: Option<String>,
     /// Full name of the record type.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
@@ -119,10 +118,7 @@ impl Shown {
             version: why.version.clone(),
             sent_again: letter.is_sent_again,
             not_copied: why.not_copied,
-            headers: original_headers(record)
-                .into_iter()
-                .map(|(name, value)| (name.to_string(), readable(&value)))
-                .collect(),
+            headers: json::HeaderJson::list(&original_headers(record), readable),
             key: record.key.as_deref().map(readable),
             record_type: None,
             value: None,
@@ -133,7 +129,7 @@ impl Shown {
         let Some(value) = &record.value else {
             return shown;
         };
-        let decoded = topics.decode(value).await;
+        let decoded = topics.decode(record).await;
         match decoded.unwrap_or_else(|error| Err(error.to_string())) {
             Ok((record_type, value)) => (shown.record_type, shown.value) = (Some(record_type), Some(value)),
             Err(why) => (shown.undecodable, shown.bytes) = (Some(why), Some(json::hex(value))),
@@ -149,12 +145,17 @@ impl fmt::Display for Shown {
             self.source_topic, self.source_partition, self.source_offset
         );
         writeln!(f, "letter      {}:{}", self.partition, self.offset)?;
-        writeln!(f, "reason      {}: {}", self.reason, self.message.escape_debug())?;
+        writeln!(f, "reason      {}: {}", self.reason, on_one_line(&self.message))?;
         writeln!(f, "record      {source}, written {}", self.timestamp)?;
         writeln!(f, "refused by  {}", self.version)?;
         writeln!(f, "sent again  {}", if self.sent_again { "yes" } else { "no" })?;
-        for (name, value) in &self.headers {
-            writeln!(f, "header      {}: {value}", name.escape_debug())?;
+        for json::HeaderJson { name, value } in &self.headers {
+            writeln!(
+                f,
+                "header      {}: {}",
+                on_one_line(name),
+                value.as_deref().unwrap_or("null")
+            )?;
         }
         writeln!(f, "key         {}", self.key.as_deref().unwrap_or("none"))?;
         match (&self.value, &self.undecodable, self.not_copied) {
@@ -168,7 +169,7 @@ impl fmt::Display for Shown {
                 write!(
                     f,
                     "value       {length} bytes, {}\n{}",
-                    why.escape_debug(),
+                    on_one_line(why),
                     dump(&self.raw)
                 )
             }
@@ -176,6 +177,15 @@ impl fmt::Display for Shown {
             (None, None, None) => write!(f, "value       none"),
         }
     }
+}
+
+/// Text in which a control character can't begin another line or move the cursor; quotes stay as they are.
+fn on_one_line(text: &str) -> String {
+    let escaped = |c: char| match c.is_control() {
+        true => c.escape_debug().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(escaped).collect()
 }
 
 /// Formats bytes like `hexdump -C`.
@@ -206,6 +216,14 @@ fn dump(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_stays_on_its_line_and_keeps_its_quotes() {
+        assert_eq!(
+            on_one_line("can't be \"used\"\n\x1b[31m"),
+            "can't be \"used\"\\n\\u{1b}[31m"
+        );
+    }
 
     #[test]
     fn bytes_are_shown_as_everybody_shows_them() {

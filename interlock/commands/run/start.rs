@@ -60,13 +60,8 @@ pub(super) async fn start(config: &Config, definitions: &[Definition], health: &
         ..TimescaleOptions::default()
     };
     if topologies.iter().any(|topology| topology.has_sink()) {
-        let groups: Vec<String> = interlock_topologies::all()
-            .iter()
-            .map(|definition| runtime.group(definition.name))
-            .collect();
         until_up(health, async || {
-            let sink = TimescaleSink::connect(&config.database.url, &sink).await?;
-            Ok(sink.check_application(&groups).await?)
+            Ok(TimescaleSink::connect(&config.database.url, &sink).await?)
         })
         .await?;
     }

@@ -151,7 +151,7 @@ pub fn record(topic: &Arc<str>, partition: i32, value: &str) -> OutputRecord {
         timestamp: None,
         key: Some(Bytes::copy_from_slice(value.as_bytes())),
         value: Some(Bytes::copy_from_slice(value.as_bytes())),
-        headers: vec![("header".into(), Bytes::copy_from_slice(value.as_bytes()))],
+        headers: vec![("header".into(), Some(Bytes::copy_from_slice(value.as_bytes())))],
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// The kind of a server process.
+/// What a server process is.
 #[derive(Clone)]
 enum Role {
     /// Keeps data; with these arguments.
@@ -107,7 +107,7 @@ impl Server {
         runs
     }
 
-    /// Returns the log since the start.
+    /// What it has logged since it was started.
     fn said(&self) -> String {
         fs::read_to_string(log(&self.directory)).unwrap()
     }

@@ -58,7 +58,12 @@ pub struct DeadLetter {
 impl DeadLetter {
     /// Reads the headers; none if they don't say where the record comes from.
     pub fn of(letter: &Record) -> Option<Self> {
-        let text = |name: &str| header(letter, name).map(|value| String::from_utf8_lossy(value).into_owned());
+        // The last of a name: what the letter says comes after what the record brought along.
+        let text = |name: &str| {
+            letter
+                .header(name)
+                .map(|value| String::from_utf8_lossy(value).into_owned())
+        };
         let number = |name: &str| text(name)?.parse::<i64>().ok();
         Some(Self {
             reason: text(REASON).unwrap_or_default(),
@@ -93,7 +98,7 @@ pub fn compose(source: &TopicPartition, record: &Record, reason: &str, message: 
         (letter.key, letter.value) = (None, None);
         letter.headers.clear();
     }
-    let mut add = |name: &str, value: String| letter.headers.push((Arc::from(name), Bytes::from(value)));
+    let mut add = |name: &str, value: String| letter.headers.push((Arc::from(name), Some(Bytes::from(value))));
     add(REASON, reason.to_owned());
     add(MESSAGE, message);
     add(TOPIC, source.topic.to_string());
@@ -126,7 +131,7 @@ pub fn original_headers(letter: &Record) -> Vec<Header> {
 pub fn resent(from: &TopicPartition, offset: i64, mut record: OutputRecord) -> OutputRecord {
     record.headers.retain(|(name, _)| **name != *RESENT_FROM);
     let place = Bytes::from(format!("{from}@{offset}"));
-    record.headers.push((Arc::from(RESENT_FROM), place));
+    record.headers.push((Arc::from(RESENT_FROM), Some(place)));
     record
 }
 
@@ -138,22 +143,16 @@ pub fn mark(letters: &TopicPartition, offset: i64) -> OutputRecord {
         timestamp: None,
         key: None,
         value: None,
-        headers: vec![(Arc::from(RESENT), Bytes::from(offset.to_string()))],
+        headers: vec![(Arc::from(RESENT), Some(Bytes::from(offset.to_string())))],
     }
 }
 
 /// Which letter a mark is about; none if the record isn't one. A letter is none, whatever headers its record brought along.
 pub fn marked(record: &Record) -> Option<i64> {
-    if header(record, TOPIC).is_some() {
+    if record.header(TOPIC).is_some() {
         return None;
     }
-    std::str::from_utf8(header(record, RESENT)?).ok()?.parse().ok()
-}
-
-fn header<'a>(record: &'a Record, name: &str) -> Option<&'a Bytes> {
-    // The last of a name: what the letter says comes after what the record brought along.
-    let found = record.headers.iter().rev().find(|(known, _)| **known == *name);
-    found.map(|(_, value)| value)
+    std::str::from_utf8(record.header(RESENT)?).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -177,8 +176,9 @@ mod tests {
             key: Some(Bytes::from_static(b"key")),
             value: Some(Bytes::from(vec![0; bytes])),
             headers: vec![
-                (Arc::from("theirs"), Bytes::from_static(b"h")),
-                (Arc::from(HOPS_HEADER), Bytes::from_static(b"1")),
+                (Arc::from("theirs"), Some(Bytes::from_static(b"h"))),
+                (Arc::from("theirs"), None),
+                (Arc::from(HOPS_HEADER), Some(Bytes::from_static(b"1"))),
             ],
             ..Record::default()
         }
@@ -215,7 +215,10 @@ mod tests {
         );
         assert_eq!(
             original_headers(&second),
-            [(Arc::from("theirs"), Bytes::from_static(b"h"))]
+            [
+                (Arc::from("theirs"), Some(Bytes::from_static(b"h"))),
+                (Arc::from("theirs"), None)
+            ]
         );
     }
 
@@ -233,13 +236,9 @@ mod tests {
         };
         let once = resent(&letters, 17, output(original_headers(&letter)));
         let twice = resent(&letters, 40, output(original_headers(&read(once))));
-        let named: Vec<&[u8]> = twice
-            .headers
-            .iter()
-            .filter(|(name, _)| &**name == RESENT_FROM)
-            .map(|(_, value)| &value[..])
-            .collect();
-        assert_eq!(named, [b"in.dlq[3]@40"]);
+        let named = twice.headers.iter().filter(|(name, _)| &**name == RESENT_FROM);
+        let named: Vec<Option<&[u8]>> = named.map(|(_, value)| value.as_deref()).collect();
+        assert_eq!(named, [Some(&b"in.dlq[3]@40"[..])]);
     }
 
     #[test]
@@ -258,7 +257,7 @@ mod tests {
             offset: 7,
             key: Some(Bytes::from_static(b"key")),
             value: Some(Bytes::from(vec![0; bytes])),
-            headers: vec![(Arc::from("theirs"), Bytes::from_static(b"h"))],
+            headers: vec![(Arc::from("theirs"), Some(Bytes::from_static(b"h")))],
             ..Record::default()
         };
         compose(&TopicPartition::new("in", 3), &record, "undecodable", "no magic byte")
@@ -269,7 +268,7 @@ mod tests {
             .headers
             .iter()
             .find(|(name, _)| &**name == "__streams.errors.message");
-        let (_, message) = header.expect("a message");
+        let message = header.and_then(|(_, message)| message.as_deref()).expect("a message");
         String::from_utf8_lossy(message).into_owned()
     }
 

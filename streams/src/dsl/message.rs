@@ -38,7 +38,10 @@ const TRACE_CONTEXT_BYTES_MAX: usize = 512;
 /// Those headers by which a trace goes on in what a record causes (W3C Trace Context: `traceparent`, `tracestate`).
 pub(crate) fn trace_context(headers: &[Header]) -> Vec<Header> {
     let is_context = |(name, value): &&Header| {
-        matches!(&**name, "traceparent" | "tracestate") && value.len() <= TRACE_CONTEXT_BYTES_MAX
+        let fits = value
+            .as_ref()
+            .is_some_and(|value| value.len() <= TRACE_CONTEXT_BYTES_MAX);
+        matches!(&**name, "traceparent" | "tracestate") && fits
     };
     headers.iter().filter(is_context).cloned().collect()
 }

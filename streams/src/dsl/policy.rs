@@ -48,7 +48,7 @@ pub(crate) fn hops(headers: &[Header]) -> u32 {
         .iter()
         .rev()
         .find(|(name, _)| &**name == HOPS_HEADER)
-        .and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok())
+        .and_then(|(_, value)| std::str::from_utf8(value.as_deref()?).ok()?.parse().ok())
         .unwrap_or(0)
 }
 
@@ -61,7 +61,7 @@ pub(crate) fn forwarded(source: &TopicPartition, record: &Record, partition: i32
         .filter(|(name, _)| &**name != HOPS_HEADER)
         .cloned()
         .collect();
-    headers.push((Arc::from(HOPS_HEADER), Bytes::from(count.to_string())));
+    headers.push((Arc::from(HOPS_HEADER), Some(Bytes::from(count.to_string()))));
     OutputRecord {
         topic: source.topic.clone(),
         partition: Some(partition),

@@ -14,8 +14,8 @@ pub enum DeserializeError {
     #[error("{0}")]
     Malformed(String),
     /// Something that is kept elsewhere (such as the writer's schema) must be fetched first.
-    #[error("schema {0} is not known yet")]
-    Missing(u32),
+    #[error("what the record needs is not fetched yet")]
+    Missing,
 }
 
 /// Why something could not be fetched.
@@ -35,11 +35,9 @@ pub trait Deserializer<T>: Send + Sync + 'static {
     /// Decodes a record. Also the place to refuse a record whose key disagrees with its value.
     fn deserialize(&mut self, record: &Record) -> Result<T, DeserializeError>;
 
-    /// Fetches what [`DeserializeError::Missing`] named.
-    async fn fetch(&mut self, missing: u32) -> Result<(), FetchError> {
-        Err(FetchError::Unusable(format!(
-            "nothing can be fetched for schema {missing}"
-        )))
+    /// Fetches what [`DeserializeError::Missing`] said that this record needs.
+    async fn fetch(&mut self, _record: &Record) -> Result<(), FetchError> {
+        Err(FetchError::Unusable("nothing can be fetched for it".to_owned()))
     }
 }
 
@@ -58,12 +56,12 @@ pub(crate) async fn decode<T>(
     record: &Record,
 ) -> Result<T, DecodeError> {
     loop {
-        let missing = match deserializer.deserialize(record) {
+        match deserializer.deserialize(record) {
             Ok(value) => return Ok(value),
             Err(DeserializeError::Malformed(reason)) => return Err(DecodeError::Malformed(reason)),
-            Err(DeserializeError::Missing(id)) => id,
-        };
-        deserializer.fetch(missing).await.map_err(|error| match error {
+            Err(DeserializeError::Missing) => {}
+        }
+        deserializer.fetch(record).await.map_err(|error| match error {
             FetchError::Unusable(reason) => DecodeError::Malformed(reason),
             FetchError::Unavailable(reason) => DecodeError::Unavailable(reason),
         })?;

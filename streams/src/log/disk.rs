@@ -310,12 +310,13 @@ struct StoredRecord<'a>(
     i64,
     #[serde(borrow)] Option<&'a Slice>,
     #[serde(borrow)] Option<&'a Slice>,
-    #[serde(borrow)] Vec<(&'a str, &'a Slice)>,
+    #[serde(borrow)] Vec<(&'a str, Option<&'a Slice>)>,
 );
 
 impl<'a> From<&'a Record> for StoredRecord<'a> {
     fn from(record: &'a Record) -> Self {
-        let headers = record.headers.iter().map(|(name, value)| (&**name, Slice::new(value)));
+        let headers = record.headers.iter();
+        let headers = headers.map(|(name, value)| (&**name, value.as_deref().map(Slice::new)));
         Self(
             record.offset,
             record.timestamp,
@@ -336,7 +337,7 @@ impl From<StoredRecord<'_>> for Record {
             value: value.map(owned),
             headers: headers
                 .into_iter()
-                .map(|(name, value)| (name.into(), owned(value)))
+                .map(|(name, value)| (name.into(), value.map(owned)))
                 .collect(),
         }
     }

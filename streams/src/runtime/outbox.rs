@@ -64,7 +64,7 @@ pub(crate) fn encode(previous: Option<i64>, outputs: &[OutputRecord]) -> Bytes {
         put_number(&mut out, output.headers.len() as u64);
         for (name, value) in &output.headers {
             put_bytes(&mut out, Some(name.as_bytes()));
-            put_bytes(&mut out, Some(value));
+            put_bytes(&mut out, value.as_deref());
         }
     }
     compressed(&out)
@@ -145,7 +145,7 @@ fn read(bytes: Bytes) -> Result<Batch, &'static str> {
         let mut headers = Vec::new();
         for _ in 0..get_number(&mut bytes)? {
             let name = get_text(&mut bytes)?.ok_or("a header's name is missing")?;
-            headers.push((name, get_bytes(&mut bytes)?.unwrap_or_default()));
+            headers.push((name, get_bytes(&mut bytes)?));
         }
         outputs.push(OutputRecord {
             topic,
@@ -242,7 +242,11 @@ mod tests {
             timestamp: Some(7),
             key: Some(Bytes::from_static(b"k\0")),
             value: value.map(Bytes::from),
-            headers: vec![(Arc::from("why"), Bytes::from_static(b"\xff"))],
+            headers: vec![
+                (Arc::from("why"), Some(Bytes::from_static(b"\xff"))),
+                (Arc::from("why"), Some(Bytes::new())),
+                (Arc::from("why"), None),
+            ],
         }
     }
 

@@ -156,7 +156,7 @@ async fn plan(
     Ok((physical, context.task_ctx()))
 }
 
-/// The place where the planned scan finds the micro-batch.
+/// Where the planned scan finds the micro-batch.
 #[derive(Debug)]
 struct Slot {
     schema: SchemaRef,

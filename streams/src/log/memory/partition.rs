@@ -222,13 +222,7 @@ impl Partition {
 
 /// About what a record costs: its content and the record itself.
 fn size(record: &Record) -> usize {
-    let headers: usize = record
-        .headers
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
-    let content = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
-    content(&record.key) + content(&record.value) + headers + size_of::<Entry>()
+    record.bytes() + size_of::<Entry>()
 }
 
 #[cfg(test)]

@@ -53,8 +53,10 @@ pub async fn grows_topics_and_moves_nothing(log: &dyn Log, name: &str) {
 /// Keys, values and headers come back byte for byte; none and empty are not the same.
 pub async fn keeps_records_as_they_are(log: &dyn Log, name: &str) {
     topic(log, name, 1).await;
-    let record = |key: Option<&'static [u8]>, value: Option<&'static [u8]>, headers: &[(&str, &'static [u8])]| {
-        let header = |(name, value): &(&str, &'static [u8])| ((*name).into(), Bytes::from_static(value));
+    let record = |key: Option<&'static [u8]>,
+                  value: Option<&'static [u8]>,
+                  headers: &[(&str, Option<&'static [u8]>)]| {
+        let header = |(name, value): &(&str, Option<&'static [u8]>)| ((*name).into(), value.map(Bytes::from_static));
         OutputRecord {
             topic: name.into(),
             partition: Some(0),
@@ -68,13 +70,17 @@ pub async fn keeps_records_as_they_are(log: &dyn Log, name: &str) {
         record(
             Some(b"key"),
             Some(b"value"),
-            &[("one", b"1"), ("two", b"2"), ("one", b"3")],
+            &[("one", Some(b"1")), ("two", Some(b"2")), ("one", Some(b"3"))],
         ),
         record(None, Some(b"no key"), &[]),
         record(Some(b"tombstone"), None, &[]),
-        record(Some(b""), Some(b""), &[("empty", b"")]),
+        record(Some(b""), Some(b""), &[("empty", Some(b"")), ("null", None)]),
         record(None, None, &[]),
-        record(Some(b"\x00\xff"), Some(b"\xfe\x00\x80"), &[("binary", b"\x00\xff")]),
+        record(
+            Some(b"\x00\xff"),
+            Some(b"\xfe\x00\x80"),
+            &[("binary", Some(b"\x00\xff"))],
+        ),
     ];
     let mut producer = producer(log, name).await;
     producer.send(written.clone());
