@@ -1,5 +1,5 @@
-//! Serves the state of a process over HTTP: `/metrics` for Prometheus, `/healthz` (the process is alive), `/readyz` (it
-//! works, or the reason why not).
+//! What a process says of itself over HTTP: `/metrics` for Prometheus, `/healthz` (it lives), `/readyz` (it works, else
+//! why not).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,16 +15,16 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-/// Renders the metrics.
+/// What renders the metrics.
 pub(crate) type Handle = PrometheusHandle;
 
 /// Upper bounds of the histograms, in seconds: from a commit without a backlog to a rebuild.
 const SECONDS: [f64; 17] = [
     0.001, 0.0025, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 60.0,
 ];
-/// Interval at which the histograms are drained.
+/// How often what the histograms hold back is drained.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// The content type that Prometheus expects.
+/// What Prometheus expects.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Collects the metrics of this process from now on.
@@ -33,10 +33,17 @@ pub(crate) fn install_recorder() -> anyhow::Result<Handle> {
     let recorder = builder.build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).map_err(|_| anyhow!("metrics are collected already"))?;
+    describe();
     Ok(handle)
 }
 
-/// Listens on the address of a setting that also has a flag.
+/// Tells the recorder what each metric means.
+fn describe() {
+    interlock_streams::metric_definitions::describe();
+    interlock_gateway::metric_definitions::describe();
+}
+
+/// Listens where a setting says that has a flag.
 pub(crate) async fn listen(setting: &str, flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!(
@@ -57,8 +64,7 @@ pub(crate) fn serve(listener: TcpListener, app: Router) -> anyhow::Result<Socket
     Ok(address)
 }
 
-/// Returns the routes `/metrics`, `/healthz` and `/readyz`. Begins to drain the histograms, on the runtime of the
-/// caller.
+/// `/metrics`, `/healthz` and `/readyz`. Begins to drain the histograms, on the runtime of the caller.
 pub(crate) fn router(health: Health, metrics: Handle) -> Router {
     let upkeep = metrics.clone();
     tokio::spawn(async move {
@@ -135,5 +141,63 @@ mod tests {
 
         let taken = listen("metrics.listen", "--metrics-listen", address).await.unwrap_err();
         assert!(format!("{taken:#}").contains("--metrics-listen"), "{taken:#}");
+    }
+
+    /// As Prometheus' own check wants them: a help text for each, base units, and names by type.
+    #[test]
+    fn metrics_pass_the_check_of_prometheus() {
+        use std::io::Write as _;
+        use std::process::{Command, Stdio};
+
+        use interlock_streams::metric_definitions as engine;
+        use metrics::{counter, gauge, histogram};
+
+        let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS);
+        let recorder = builder.unwrap().build_recorder();
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            for name in engine::COUNTERS
+                .iter()
+                .chain(interlock_gateway::metric_definitions::COUNTERS)
+            {
+                counter!(*name).increment(1);
+            }
+            for name in engine::GAUGES {
+                gauge!(*name).set(1.0);
+            }
+            for name in engine::HISTOGRAMS
+                .iter()
+                .chain(interlock_gateway::metric_definitions::HISTOGRAMS)
+            {
+                histogram!(*name).record(1.0);
+            }
+        });
+        let text = recorder.handle().render();
+        for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+            let name = line.split(' ').next().unwrap();
+            assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help text");
+        }
+        let promtool = Command::new("promtool")
+            .args(["check", "metrics"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let Ok(mut promtool) = promtool else {
+            assert!(
+                std::env::var("CI").is_err(),
+                "promtool is missing: apt-get install prometheus"
+            );
+            eprintln!("SKIPPED promtool: not on the PATH. Install it: apt-get install prometheus");
+            return;
+        };
+        promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        let output = promtool.wait_with_output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        assert!(
+            output.status.success() && said.is_empty(),
+            "{}",
+            String::from_utf8_lossy(&said)
+        );
     }
 }

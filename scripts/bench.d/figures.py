@@ -83,9 +83,9 @@ def table(file: Path) -> dict[str, float]:
 def stages(metrics: str, requests: int) -> dict[str, dict[str, float]]:
     """Returns the seconds of the workers' threads per million requests, by topology and stage."""
     found: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    line = re.compile(r'interlock_stage_nanoseconds_total\{topology="(\w+)",stage="(\w+)"\} (\d+)')
-    for topology, stage, nanoseconds in line.findall(metrics):
-        found[topology][stage] += int(nanoseconds) / 1e9 / requests * 1e6
+    line = re.compile(r'interlock_stage_seconds_sum\{topology="(\w+)",stage="(\w+)"\} ([\d.e+-]+)')
+    for topology, stage, seconds in line.findall(metrics):
+        found[topology][stage] += float(seconds) / requests * 1e6
     return {topology: {stage: spent for stage, spent in spent.items() if spent} for topology, spent in found.items()}
 
 

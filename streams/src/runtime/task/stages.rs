@@ -4,10 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::Counter;
+use metrics::Histogram;
 use tokio::time::Instant;
 
-use crate::metric_definitions::STAGE_NANOSECONDS;
+use crate::metric_definitions::STAGE_SECONDS;
 
 /// A part of a stream thread's work. What waits (`Poll`, `Blocked`, `Load`, `LedgerCommit`, `Transaction`) is time that passed,
 /// during which the thread decides other ledgers' batches or reads on; the rest is the thread's own work.
@@ -54,18 +54,18 @@ impl Stage {
     ];
 }
 
-/// The counters of a topology, one for each stage.
-pub(crate) struct Stages([Counter; Stage::ALL.len()]);
+/// The histograms of a topology, one for each stage.
+pub(crate) struct Stages([Histogram; Stage::ALL.len()]);
 
 impl Stages {
     pub(crate) fn new(topology: &str) -> Arc<Self> {
-        let counter =
-            |(_, name)| metrics::counter!(STAGE_NANOSECONDS, "topology" => topology.to_owned(), "stage" => name);
-        Arc::new(Self(Stage::ALL.map(counter)))
+        let histogram =
+            |(_, name)| metrics::histogram!(STAGE_SECONDS, "topology" => topology.to_owned(), "stage" => name);
+        Arc::new(Self(Stage::ALL.map(histogram)))
     }
 
     pub(crate) fn add(&self, stage: Stage, spent: Duration) {
-        self.0[stage as usize].increment(u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX));
+        self.0[stage as usize].record(spent.as_secs_f64());
     }
 
     /// Begins to measure.
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_stage_has_the_counter_of_its_name() {
+    fn each_stage_has_the_histogram_of_its_name() {
         for (index, (stage, _)) in Stage::ALL.into_iter().enumerate() {
             assert_eq!(stage as usize, index, "{stage:?}");
         }
