@@ -1,4 +1,4 @@
-//! The audit over logs and stores in memory: sound ones pass, and each way of being unsound is reported.
+//! Tests the audit over logs and stores in memory: sound ones pass, and every kind of violation is reported.
 
 mod example;
 mod ledgers;

@@ -1,7 +1,8 @@
-//! I6: reads the window tables, in one snapshot with the positions that they were computed up to.
+//! I6: reads the window tables in one snapshot, together with the positions up to which they were computed.
 //!
-//! A table and its positions are of one database transaction, so the tables of a snapshot are exactly the events below its
-//! positions, also while the workers go on: what the positions have beyond what was read before is read now.
+//! A table and its positions are written in one database transaction, so the tables of a snapshot contain exactly the
+//! events below its positions, even while the workers continue. Events beyond those read before, but below the
+//! positions, are read now.
 
 mod rows;
 mod sqlite;
@@ -39,10 +40,10 @@ pub(super) type Positions = FxHashMap<(String, i32), i64>;
 /// The window tables of some database.
 #[async_trait]
 pub(crate) trait WindowTables: Send {
-    /// Begins a snapshot, and tells the positions of all tasks in it.
+    /// Begins a snapshot, and returns the positions of all tasks in it.
     async fn begin(&mut self) -> crate::Result<Vec<TaskPosition>>;
 
-    /// Shows every row of a table as it is in the snapshot.
+    /// Calls `row` with every row of a table in the snapshot.
     async fn rows(&mut self, table: Table, row: &mut (dyn FnMut(WindowRow) + Send)) -> crate::Result<()>;
 
     /// Ends the snapshot.
@@ -64,7 +65,7 @@ impl<'a> Tables<'a> {
     }
 }
 
-/// How far a task has counted a partition.
+/// The position up to which a task has counted a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TaskPosition {
     task: String,
@@ -73,19 +74,19 @@ pub(crate) struct TaskPosition {
     next_offset: i64,
 }
 
-/// What the check needs beside the database.
+/// The inputs of the check besides the database.
 pub(crate) struct Reading<'a> {
     pub(crate) log: &'a dyn Log,
     pub(crate) registry: &'a Arc<dyn Registry>,
-    /// First part of the tasks' names.
+    /// Prefix of the tasks' names.
     pub(crate) application: &'a str,
-    /// How far the event topics were read.
+    /// The positions up to which the event topics were read.
     pub(crate) reached: &'a [Reached],
-    /// Longest time for which a partition may stand still.
+    /// Longest time without progress in a partition.
     pub(crate) patience: Duration,
 }
 
-/// Waits until the tables have everything that was read, then compares them with the sums.
+/// Waits until the tables contain everything that was read, then compares them with the sums.
 pub(crate) async fn check(
     tables: &mut dyn WindowTables,
     reading: &Reading<'_>,
@@ -131,7 +132,7 @@ pub(crate) async fn check(
     }
 }
 
-/// The positions of each of [`Writer::ALL`]. A partition that several tasks keep counts as far as the last of them is.
+/// Returns the positions of each of [`Writer::ALL`]. If several tasks keep a partition, the one furthest behind counts.
 fn positions(tasks: Vec<TaskPosition>, application: &str) -> [Positions; Writer::ALL.len()] {
     let mut positions: [Positions; Writer::ALL.len()] = Default::default();
     for task in tasks {
@@ -192,7 +193,7 @@ async fn within_topics(
     Ok(())
 }
 
-/// Which writers lack events that were read; one line each.
+/// Returns the writers that lack events that were read, a line each.
 fn behind(reached: &[Reached], positions: &[Positions]) -> Vec<String> {
     let mut reasons = Vec::new();
     for (writer, positions) in Writer::ALL.iter().zip(positions) {

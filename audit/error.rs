@@ -1,11 +1,11 @@
-//! Why an audit could not be carried out. A broken invariant is no error: it is a finding.
+//! The reasons why an audit could not be carried out. A broken invariant is a finding, not an error.
 
 use interlock_schemas::DecodeError;
 use interlock_streams::ledger::LedgerError;
 use interlock_streams::log::LogError;
 use interlock_streams::log::partition_reader::ReadError;
 
-/// Why the installation could not be audited.
+/// The reason why an installation could not be audited.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AuditError {
@@ -21,7 +21,7 @@ pub enum AuditError {
     /// The schema registry did not answer.
     #[error("the schema registry is needed to decode records (schema_registry.url)")]
     Registry(#[source] DecodeError),
-    /// The topics, or what is committed for them, are not those of one installation.
+    /// The topics, or the offsets committed for them, do not belong to one installation.
     #[error("{0}")]
     Installation(String),
     /// The address of the database can't be parsed. The address is not repeated: it may hold a password.
@@ -30,9 +30,9 @@ pub enum AuditError {
     /// The database did not answer, or refused.
     #[error("{doing}")]
     Database {
-        /// What was tried, and what to check.
+        /// The attempted operation, and a hint what to check.
         doing: String,
-        /// What the database said.
+        /// The database's error.
         #[source]
         source: sqlx::Error,
     },
@@ -42,7 +42,7 @@ pub enum AuditError {
 }
 
 impl AuditError {
-    /// Returns a conversion that adds to a database's error what was tried.
+    /// Returns a conversion that adds the attempted operation to a database's error.
     pub(crate) fn database(doing: impl Into<String>) -> impl FnOnce(sqlx::Error) -> Self {
         let doing = doing.into();
         move |source| Self::Database { doing, source }

@@ -1,4 +1,4 @@
-//! What the checks found: how much was looked at, what is wrong and where, and what could not be told.
+//! The findings of the checks: the number of checked items, the violations with their places, and inconclusive checks.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use interlock_inventory::invariants::Invariant;
 use serde::Serialize;
 
-/// Where something was found. In JSON its fields stand beside those of the violation.
+/// The place of a finding. In JSON its fields appear beside those of the violation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Place {
@@ -183,7 +183,7 @@ pub struct Violation {
     /// Where.
     #[serde(flatten)]
     pub place: Place,
-    /// What is wrong.
+    /// The violation.
     pub detail: String,
 }
 
@@ -192,11 +192,11 @@ pub struct Violation {
 pub struct Inconclusive {
     /// Which invariant.
     pub invariant: Invariant,
-    /// Why not, and what to do.
+    /// The reason, and a remedy.
     pub reason: String,
 }
 
-/// What some checks found. Violations are all counted; of each invariant only the first `limit` are kept.
+/// The findings of some checks. All violations are counted; of each invariant only the first `limit` are kept.
 #[derive(Debug)]
 pub(crate) struct Findings {
     limit: usize,

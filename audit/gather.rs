@@ -20,7 +20,7 @@ use interlock_streams::log::partition_reader::PartitionReader;
 /// Pause between two looks at how far the workers are.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// What the log says of the requests.
+/// The requests as the log has them.
 pub(crate) struct Gathered {
     /// The requests of each partition.
     pub(crate) requests: Vec<Requests>,
@@ -28,11 +28,11 @@ pub(crate) struct Gathered {
     pub(crate) committed: Vec<Committed>,
     /// The DLQ.
     pub(crate) dead: Vec<DeadLetter>,
-    /// Records of the DLQ that don't say where they come from: partition and offset.
+    /// Partitions and offsets of DLQ records that don't name their origin.
     pub(crate) nameless: Vec<(i32, i64)>,
 }
 
-/// Number of ledgers: all topics of the booking topology have as many partitions.
+/// Returns the number of ledgers, which is the number of partitions of every topic of the booking topology.
 pub(crate) async fn ledgers(log: &dyn Log) -> crate::Result<i32> {
     let ledgers = partitions(log, topics::BOOKING_REQUESTS).await?;
     let Some(ledgers) = ledgers else {
@@ -87,7 +87,7 @@ pub(crate) async fn gather(
         }
         sleep(LOOK_AGAIN).await;
     };
-    // Copies that were sent on by what is committed are there by now.
+    // Copies that committed transactions forwarded are visible by now.
     for reader in &mut reading {
         reader.read(log).await?;
     }
@@ -100,7 +100,7 @@ pub(crate) async fn gather(
     })
 }
 
-/// The group's positions; 0 where it has none.
+/// Returns the group's positions; 0 for a partition without one.
 pub(crate) async fn read_committed(log: &dyn Log, group: &str, ledgers: i32) -> crate::Result<Vec<Committed>> {
     let sources = TopicPartition::all(topics::BOOKING_REQUESTS, ledgers);
     let found = log.committed_unstable(group, &sources).await?;
@@ -111,7 +111,7 @@ pub(crate) async fn read_committed(log: &dyn Log, group: &str, ledgers: i32) -> 
     Ok(found.into_iter().map(read).collect())
 }
 
-/// Reads a partition of the requests, as far as it is.
+/// Reads a partition of the requests up to its present end.
 struct RequestReader {
     reader: PartitionReader,
     decoder: Decoder<Command>,

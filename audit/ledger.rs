@@ -1,4 +1,4 @@
-//! One ledger: its events in the order of their sequence, each given to everything that judges or sums them.
+//! Checks one ledger: reads its events in order of sequence and passes each to all checks and sums.
 
 use std::sync::Arc;
 
@@ -17,16 +17,16 @@ use interlock_inventory::invariants::Invariant;
 /// The group's committed position in a partition of the requests.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Committed {
-    /// Offset of the next record to apply; 0 where nothing was ever committed.
+    /// Offset of the next record to apply; 0 if nothing was ever committed.
     pub(crate) offset: i64,
-    /// What its metadata says; none where nothing was ever committed, or by a stranger.
+    /// The metadata; none if nothing was ever committed, or by another program.
     pub(crate) metadata: Option<OffsetMetadata>,
-    /// Why the metadata could not be read.
+    /// The reason why the metadata could not be read.
     pub(crate) foreign: Option<ForeignMetadata>,
 }
 
 impl Committed {
-    /// An offset, and what was stored beside it.
+    /// Returns a committed offset with its metadata.
     pub(crate) fn new(offset: i64, metadata: &str) -> Committed {
         let (metadata, foreign) = match metadata.parse() {
             Ok(metadata) => (Some(metadata), None),
@@ -39,20 +39,20 @@ impl Committed {
         }
     }
 
-    /// How ledgers are laid out, where they were laid out anew.
+    /// Returns the layouts, if the ledgers were ever repartitioned.
     pub(crate) fn layouts(&self) -> Option<&Arc<Layouts>> {
         let layouts = self.metadata.as_ref()?.layouts.as_ref();
         layouts.filter(|layouts| !layouts.past.is_empty())
     }
 
-    /// How ledgers are laid out, of which there are so many.
+    /// Returns the layouts for this number of ledgers.
     pub(crate) fn layouts_of(&self, ledgers: i32) -> Arc<Layouts> {
         let layouts = self.layouts().cloned();
         layouts.unwrap_or_else(|| Arc::new(Layouts::first(ledgers)))
     }
 
-    /// Token that decided the last event. Where no event came after the ledgers were laid out anew, it is that of who did
-    /// this.
+    /// Returns the token that decided the last event, or, if there was no event since a repartitioning, the token of
+    /// the repartitioning.
     pub(crate) fn token_of<'a>(&'a self, last: &'a LastEvent) -> &'a str {
         match (&self.metadata, self.layouts()) {
             (Some(metadata), Some(layouts)) if layouts.began_after() == last.sequence => &metadata.token.0,
@@ -61,10 +61,10 @@ impl Committed {
     }
 }
 
-/// Where a ledger's events stand.
+/// The last event of a ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LastEvent {
-    /// Its sequence; 0 before the first.
+    /// The sequence; 0 before the first event.
     pub(crate) sequence: i64,
     /// Token of the acquisition that decided it.
     pub(crate) token: String,
@@ -78,7 +78,7 @@ pub(crate) struct LedgerCheck {
     auditor: EventAuditor,
     /// The fold of the events.
     pub(crate) state: Ledger,
-    /// Why the fold means nothing.
+    /// The reason why the fold is meaningless.
     pub(crate) unfoldable: Option<String>,
     /// The requests that the events answer.
     pub(crate) requests: Requests,
@@ -86,7 +86,7 @@ pub(crate) struct LedgerCheck {
     pub(crate) windows: WindowSums,
     /// Counts.
     pub(crate) totals: Totals,
-    /// What was found.
+    /// The findings.
     pub(crate) findings: Findings,
     /// The last event.
     pub(crate) last: LastEvent,
@@ -97,7 +97,7 @@ pub(crate) struct LedgerCheck {
 }
 
 impl LedgerCheck {
-    /// Before the first event.
+    /// Begins before the first event.
     pub(crate) fn new(ledgers: i32, requests: Requests, committed: &Committed, violations_max: usize) -> LedgerCheck {
         let ledger = requests.partition;
         LedgerCheck {
@@ -120,7 +120,7 @@ impl LedgerCheck {
         }
     }
 
-    /// Reads the next event, or that there is one which can't be read.
+    /// Takes the next event, which may be undecodable.
     pub(crate) fn read(&mut self, found: &Found) {
         match &found.event {
             Ok(event) => self.observe(found.topic, found.offset, event),
@@ -128,7 +128,7 @@ impl LedgerCheck {
         }
     }
 
-    /// Reads the next event, found at this offset of its topic.
+    /// Takes the next event, found at this offset of its topic.
     fn observe(&mut self, topic: &str, offset: i64, event: &Event) {
         let header = event.header();
         self.count(event);
@@ -155,8 +155,8 @@ impl LedgerCheck {
         self.source_offset_max = self.source_offset_max.max(Some(header.source_offset));
     }
 
-    /// Reads an event that another ledger decided before there were as many as now; those of train-dates that didn't come
-    /// here are no business of this ledger.
+    /// Takes an event that another ledger decided before a repartitioning; ignores events of train-dates that did not
+    /// move here.
     pub(crate) fn observe_elsewhere(&mut self, event: &Event) {
         if self.is_here(event) {
             let violations = self.auditor.observe_elsewhere(event);
@@ -165,19 +165,19 @@ impl LedgerCheck {
         }
     }
 
-    /// All that was decided before there were as many ledgers as now has been read.
+    /// Begins the present layout, after all events of earlier ones were taken.
     pub(crate) fn begin_layout(&mut self) {
         self.state.renumber(self.layouts.first_number);
     }
 
-    /// Does the train-date belong here now?
+    /// Returns whether the event's train-date belongs to this ledger now.
     fn is_here(&self, event: &Event) -> bool {
         let header = event.header();
         let key = train_date_key(&header.train_id, header.travel_date);
         self.layouts.past.is_empty() || self.layouts.ledger_of(key.as_bytes()) == self.ledger
     }
 
-    /// An event that can't be decoded.
+    /// Reports an event that can't be decoded.
     fn unreadable(&mut self, topic: &str, offset: i64, reason: &str) {
         let place = Place::record_of(self.ledger, None, (topic, self.ledger, offset));
         self.unfoldable
@@ -186,13 +186,13 @@ impl LedgerCheck {
             .violation(Invariant::I4, place, format!("the event can't be decoded: {reason}"));
     }
 
-    /// What another ledger decided can't be decoded.
+    /// Records that an event of another ledger can't be decoded.
     pub(crate) fn cannot_be_folded(&mut self, holder: i32, reason: &str) {
         self.unfoldable
             .get_or_insert_with(|| format!("an event of ledger {holder} can't be decoded: {reason}"));
     }
 
-    /// There are no more events: what the last command left broken is said.
+    /// Ends the events, and reports violations after the last command.
     pub(crate) fn finish(&mut self) {
         for violation in self.auditor.finish() {
             self.report(violation);
@@ -225,8 +225,8 @@ impl LedgerCheck {
         }
     }
 
-    /// An event lies in its ledger's partition of its kind's topic, and its train-date belongs to that ledger: in two
-    /// ledgers, its seats would be sold twice.
+    /// Checks that an event lies in its ledger's partition of the topic for its kind, and that its train-date belongs
+    /// to that ledger: in two ledgers, its seats would be sold twice.
     fn belongs_here(&mut self, topic: &str, offset: i64, event: &Event) {
         let header = event.header();
         let place = Place::record_of(self.ledger, Some(header.sequence), (topic, self.ledger, offset));
@@ -250,7 +250,7 @@ impl LedgerCheck {
         let (invariant, detail) = (violation.invariant, violation.detail);
         let place = Place::event(violation.ledger, violation.sequence, &violation.train_date);
         if matches!(invariant, Invariant::I1 | Invariant::I4) {
-            // To fold on would take a seat that is taken, or miss one that is.
+            // Folding further would take a seat twice, or miss a taken one.
             self.unfoldable.get_or_insert_with(|| format!("{place}: {detail}"));
         }
         self.findings.violation(invariant, place, detail);

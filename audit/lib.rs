@@ -7,9 +7,9 @@
 //!  the window tables ──────> database ──────> windows ───┘ I6: the tables equal the sums
 //! ```
 //!
-//! On the left what is read, which needs services; on the right what is judged, which doesn't: plain functions over what
-//! was read. Reading begins with the requests and the committed offsets, goes on with the events, then the store, then the
-//! window tables: whoever comes later in this order may be ahead of those before, and what it is ahead by is known. All of
+//! The left side reads, and needs services. The right side judges the data with plain functions, and needs none.
+//! Reading begins with the requests and the committed offsets, goes on with the events, then the store, then the window
+//! tables: whoever comes later in this order may be ahead of those before, and what it is ahead by is known. All of
 //! them are read through traits: Kafka, Redis and TimescaleDB in production, parts of the process in `interlock dev`.
 //!
 //! Several ledgers are audited at the same time, each by a task of its own. In memory are the requests (some 100 bytes
@@ -53,26 +53,26 @@ use requests::Copies;
 use run_ledger::{Audited, audit_ledger};
 pub use totals::{Money, Totals};
 
-/// How long the committed offset may lag behind the events that were committed with it: markers reach the partitions of
-/// one transaction one after the other.
+/// How long a committed offset may lag behind the events of its transaction: markers reach the partitions of a
+/// transaction one after the other.
 const MARKERS_MAX: Duration = Duration::from_secs(5);
 
-/// Shortest time after which the audit gives up on a partition that stands still: a first answer takes a while.
+/// Shortest time without progress after which the audit gives up on a partition: a first answer takes a while.
 const PATIENCE_MIN: Duration = Duration::from_secs(5);
 
-/// Pause between two looks.
+/// Pause between two reads.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// What is asked for.
+/// The parameters of an audit.
 #[derive(Clone, Debug)]
 pub struct AuditOptions {
-    /// How long to wait for workers that are behind.
+    /// Longest wait for workers that are behind.
     pub wait: Duration,
-    /// Every request must have its answer: pending ones are violations.
+    /// True if pending requests are violations.
     pub settled: bool,
-    /// Violations kept of each invariant; all are counted.
+    /// Number of violations to keep of each invariant; all are counted.
     pub violations_max: usize,
-    /// Ledgers audited at the same time; each needs memory for its fold.
+    /// Number of ledgers audited at the same time; each needs memory for its fold.
     pub parallel: usize,
 }
 
@@ -88,7 +88,7 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Looks up how many ledgers there are.
+    /// Prepares an audit, and reads the number of ledgers.
     pub async fn new(
         log: Arc<dyn Log>,
         registry: Arc<dyn Registry>,
@@ -154,7 +154,7 @@ impl Audit {
         self.options.wait.max(PATIENCE_MIN)
     }
 
-    /// Events and the offset of the record that they follow from are committed together: what is visible is committed.
+    /// Checks that visible events are below the committed offset, as both are committed together.
     async fn check_visible(&self, ledgers: &[Audited], findings: &mut Findings) -> Result<()> {
         let until = Instant::now() + MARKERS_MAX;
         loop {
@@ -183,7 +183,7 @@ impl Audit {
     }
 }
 
-/// Audits all ledgers, so many at the same time; in the order of their number.
+/// Audits all ledgers, several at the same time, and returns them in the order of their number.
 async fn read_ledgers(audit: &Arc<Audit>, gathered: Gathered, findings: &mut Findings) -> Result<Vec<Audited>> {
     let mut requests = gathered.requests;
     for (partition, offset) in gathered.nameless {
@@ -212,7 +212,7 @@ async fn read_ledgers(audit: &Arc<Audit>, gathered: Gathered, findings: &mut Fin
     Ok(ledgers)
 }
 
-/// I2 over all ledgers: a record of one may have its copy in another.
+/// Checks I2 over all ledgers: a record of one may have its copy in another.
 fn check_fates(ledgers: &mut [Audited], settled: bool, findings: &mut Findings) -> Totals {
     let mut totals = Totals::default();
     let mut copies = Copies::of(ledgers.iter().map(|ledger| &ledger.check.requests));

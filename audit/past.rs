@@ -1,4 +1,4 @@
-//! What other ledgers decided of a ledger's train-dates, before there were as many ledgers as now.
+//! The decisions of other ledgers about a ledger's train-dates, before a repartitioning.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::AuditError;
 pub(crate) struct Past {
     ledger: i32,
     layouts: Option<Arc<Layouts>>,
-    /// Those who may have decided some, but for the ledger itself.
+    /// The other ledgers that may have decided some of them.
     others: BTreeMap<i32, LedgerEvents>,
-    /// For each past layout, who may have decided some, and up to which offset of its partition.
+    /// For each past layout, the ledgers that may have decided some of them, and the offset up to which each did.
     stages: Vec<Vec<(i32, i64)>>,
 }
 
 impl Past {
-    /// Opens the events of all who may have decided some. `committed` are the positions of all ledgers.
+    /// Opens the events of all ledgers that may have decided some. `committed` has the positions of all ledgers.
     pub(crate) async fn open<F: Future<Output = crate::Result<LedgerEvents>>>(
         ledger: i32,
         committed: &[Committed],
@@ -57,12 +57,12 @@ impl Past {
         Ok(past)
     }
 
-    /// How far the others' topics were read.
+    /// Returns the positions up to which the others' topics were read.
     pub(crate) fn reached(&self) -> impl Iterator<Item = Reached> {
         self.others.iter().flat_map(|(holder, events)| events.reached(*holder))
     }
 
-    /// Reads all of it, and of the ledger's own events those that belong in between.
+    /// Reads all these events, and those of the ledger's own that belong in between.
     pub(crate) async fn read(&mut self, own: &mut LedgerEvents, check: &mut LedgerCheck) -> crate::Result<()> {
         for (holder, end) in self.stages.iter().flatten() {
             if *holder == self.ledger {
@@ -71,7 +71,7 @@ impl Past {
                 }
             } else if let Some(events) = self.others.get_mut(holder) {
                 while let Some(found) = events.next_below(*end).await? {
-                    // What can't be read is said by the ledger that decided it.
+                    // The ledger that decided an unreadable event reports it.
                     match &found.event {
                         Ok(event) => check.observe_elsewhere(event),
                         Err(reason) => check.cannot_be_folded(*holder, &reason.0),

@@ -1,4 +1,4 @@
-//! Reads a ledger's events in the order of their sequence, and tells bad records from a registry that doesn't answer.
+//! Reads a ledger's events in order of sequence, and distinguishes bad records from a registry that doesn't answer.
 //!
 //! ```text
 //!  confirmed[p]  ──┐
@@ -25,7 +25,7 @@ use crate::AuditError;
 
 use interlock_streams::log::partition_reader::PartitionReader;
 
-/// Why a record's value can't be decoded, now or ever.
+/// The reason why a record's value can't be decoded, now or permanently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Undecodable(pub(crate) String);
 
@@ -35,10 +35,10 @@ impl fmt::Display for Undecodable {
     }
 }
 
-/// A decoded value, or why there is none.
+/// A decoded value, or the reason why there is none.
 pub(crate) type Decoded<P> = Result<P, Undecodable>;
 
-/// Decodes, and tells bad records from a registry that doesn't answer.
+/// Decodes a value, and distinguishes bad records from a registry that doesn't answer.
 pub(crate) async fn decode<P: interlock_schemas::Payload>(
     decoder: &mut Decoder<P>,
     record: &Record,
@@ -54,7 +54,7 @@ pub(crate) async fn decode<P: interlock_schemas::Payload>(
     }
 }
 
-/// An event where it was found; or why it can't be decoded.
+/// An event and its place, or the reason why it can't be decoded.
 pub(crate) struct Found {
     pub(crate) topic: &'static str,
     pub(crate) offset: i64,
@@ -71,7 +71,8 @@ struct Source {
 }
 
 impl Source {
-    /// Is its next event one that follows from a record below this offset? Nobody knows it of one that can't be decoded.
+    /// Returns whether the next event follows from a record below this offset. This is unknown for one that can't be
+    /// decoded.
     fn is_ready(&self, below: i64) -> bool {
         let is_below = |event: &Event| event.header().source_offset < below;
         self.ready
@@ -79,7 +80,7 @@ impl Source {
             .is_some_and(|(_, event)| event.as_ref().map_or(true, is_below))
     }
 
-    /// Its next event's sequence. One that can't be decoded comes at once.
+    /// Returns the next event's sequence. An event that can't be decoded comes first.
     fn sequence(&self) -> Option<i64> {
         let (_, event) = self.ready.front()?;
         Some(event.as_ref().map_or(i64::MIN, |event| event.header().sequence))
@@ -88,9 +89,10 @@ impl Source {
 
 /// The events of one ledger in the order of their sequence.
 ///
-/// The high watermarks of its topics can't be read at one moment, so the ends may be ragged: of one transaction the events
-/// of one topic lie below its applied offset, those of another don't. Whoever sees an event sees all that were written before
-/// and with it below the watermarks read *afterwards*. So before a gap is believed, the watermarks are read again.
+/// The high watermarks of its topics can't be read at one moment, so the ends may be ragged: of one transaction the
+/// events of one topic lie below its applied offset, those of another don't. A reader that sees an event also sees all
+/// events written before it and with it, below the watermarks read *afterwards*. So before a gap is believed, the
+/// watermarks are read again.
 pub(crate) struct LedgerEvents {
     log: Arc<dyn Log>,
     decoder: Decoder<Event>,
@@ -99,7 +101,7 @@ pub(crate) struct LedgerEvents {
     expected: (i64, bool),
 }
 
-/// How far a partition of an event topic was read.
+/// The extent to which a partition of an event topic was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reached {
     /// The topic.
@@ -113,7 +115,7 @@ pub(crate) struct Reached {
 }
 
 impl LedgerEvents {
-    /// From the first events kept to the present high watermarks.
+    /// Opens a ledger's events, from the first ones kept to the present high watermarks.
     pub(crate) async fn open(
         log: Arc<dyn Log>,
         registry: Arc<dyn Registry>,
@@ -138,7 +140,7 @@ impl LedgerEvents {
         })
     }
 
-    /// Goes on to what has been written since.
+    /// Extends the range to events written since.
     pub(crate) async fn extend(&mut self) -> crate::Result<()> {
         for source in &mut self.sources {
             source.reader.extend(&*self.log).await?;
@@ -146,12 +148,12 @@ impl LedgerEvents {
         Ok(())
     }
 
-    /// The next event; none at the end.
+    /// Returns the next event, or `None` at the end.
     pub(crate) async fn next(&mut self) -> crate::Result<Option<Found>> {
         self.next_below(i64::MAX).await
     }
 
-    /// The next event that follows from a record below this offset; none where there are no more of these.
+    /// Returns the next event that follows from a record below this offset, or `None` if there are no more.
     pub(crate) async fn next_below(&mut self, source_offset: i64) -> crate::Result<Option<Found>> {
         self.fill().await?;
         let (expected, looked_again) = self.expected;
@@ -189,7 +191,7 @@ impl LedgerEvents {
         })
     }
 
-    /// How far each topic was read.
+    /// Returns the positions up to which each topic was read.
     pub(crate) fn reached(&self, ledger: i32) -> Vec<Reached> {
         let reached = self.sources.iter().map(|source| Reached {
             topic: source.topic,

@@ -8,17 +8,17 @@ use super::totals::Totals;
 use crate::findings::{Findings, Inconclusive, Violation};
 use interlock_inventory::invariants::Invariant;
 
-/// How an invariant fared.
+/// The verdict on an invariant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// It holds.
+    /// The invariant holds.
     Holds,
-    /// It is broken.
+    /// The invariant is broken.
     Broken,
-    /// It could not be told.
+    /// The check was inconclusive.
     Inconclusive,
-    /// It was not looked at, as asked.
+    /// The check was skipped on request.
     Skipped,
 }
 
@@ -46,7 +46,7 @@ const fn title(invariant: Invariant) -> &'static str {
     }
 }
 
-/// Returns what is counted as checked.
+/// Returns the unit of the checked items.
 const fn unit(invariant: Invariant) -> &'static str {
     match invariant {
         Invariant::I1 => "seats given",
@@ -63,19 +63,19 @@ const fn unit(invariant: Invariant) -> &'static str {
 pub struct Line {
     /// The invariant.
     pub invariant: Invariant,
-    /// What it says.
+    /// The invariant in one line.
     pub title: &'static str,
-    /// How many things were looked at.
+    /// Number of checked items.
     pub checked: u64,
-    /// What was counted.
+    /// Unit of the checked items.
     pub unit: &'static str,
-    /// How many were broken.
+    /// Number of violations.
     pub violations: u64,
     /// The verdict.
     pub verdict: Verdict,
 }
 
-/// What an audit found.
+/// The report of an audit.
 #[derive(Clone, Debug, Serialize)]
 pub struct AuditReport {
     /// All invariants hold, and nothing was inconclusive.
@@ -86,12 +86,12 @@ pub struct AuditReport {
     pub totals: Totals,
     /// The first violations of each invariant.
     pub violations: Vec<Violation>,
-    /// What could not be told.
+    /// The inconclusive checks.
     pub inconclusive: Vec<Inconclusive>,
 }
 
 impl AuditReport {
-    /// Draws up the report; `skipped` was not looked at, as asked.
+    /// Makes the report; `skipped` checks were left out on request.
     pub(crate) fn new(findings: Findings, totals: Totals, skipped: &[Invariant]) -> AuditReport {
         let line = |invariant: Invariant| {
             let (checked, violations) = findings.counts(invariant);
@@ -124,7 +124,7 @@ impl AuditReport {
         }
     }
 
-    /// Whether all invariants hold and nothing was inconclusive.
+    /// Returns whether all invariants hold and nothing was inconclusive.
     pub fn holds(&self) -> bool {
         self.holds
     }

@@ -1,4 +1,4 @@
-//! I2: what became of every record of `booking-requests`.
+//! I2: the fate of every record of `booking-requests`.
 //!
 //! A record has exactly one of three fates: it was **answered** in its own ledger, it is **dead** (in the DLQ, byte for
 //! byte), or it was **forwarded** (its copy, with a header that counts the hop, lies in the partition of its key). Of each
@@ -24,12 +24,12 @@ mod seen {
     pub(super) const REJECTED: u8 = 8;
 }
 
-/// What a record asks for.
+/// The request in a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     /// It could not be decoded.
     Undecodable,
-    /// A booking of so many passengers.
+    /// A booking, with its number of passengers.
     Booking(u32),
     /// A cancellation.
     Cancellation,
@@ -47,9 +47,10 @@ pub(crate) struct Request {
     request: u64,
     /// Hash of the body's digest.
     digest: u64,
-    /// Where its key belongs, if that is another partition.
+    /// The partition that its key belongs to, if that is another one.
     home: Option<i32>,
-    /// It lies where its key belongs and counts its hops, so it may be a copy. A client can set the header, too.
+    /// True if the record lies where its key belongs and has the hop header, so it may be a copy. A client can set the
+    /// header, too.
     may_be_copy: bool,
     answers: u8,
     /// Passengers named by its answers, as bits.
@@ -58,7 +59,7 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Keeps what is needed of a record. `command` is none if the record can't be decoded.
+    /// Extracts the needed parts of a record. `command` is `None` if the record can't be decoded.
     pub(crate) fn new(record: &Record, command: Option<&Command>, home: Option<i32>) -> Request {
         let (asked, request, digest) = match command {
             None => (Asked::Undecodable, 0, 0),
@@ -99,7 +100,7 @@ impl Request {
     }
 }
 
-/// A record of the DLQ: where it says it comes from, and a hash of what it carries.
+/// A record of the DLQ: its stated origin, and a hash of its content.
 #[derive(Clone, Debug)]
 pub(crate) struct DeadLetter {
     source: TopicPartition,
@@ -109,7 +110,7 @@ pub(crate) struct DeadLetter {
 }
 
 impl DeadLetter {
-    /// Reads the headers; none if they don't name the record that the letter is of.
+    /// Reads the headers; returns `None` if they don't name the original record.
     pub(crate) fn new(record: &Record) -> Option<DeadLetter> {
         let letter = dead_letter::DeadLetter::of(record)?;
         Some(DeadLetter {
@@ -335,7 +336,7 @@ impl Request {
         }
     }
 
-    /// What is wrong with its fate.
+    /// The problem with its fate.
     fn problem(&self) -> Option<String> {
         if !self.has_fate() {
             let undecodable = if self.asked == Asked::Undecodable {
@@ -389,7 +390,7 @@ fn content(record: &Record) -> u64 {
     ))
 }
 
-/// SipHash with fixed keys: the same in all partitions, and nobody sends collisions by accident.
+/// SipHash with fixed keys: the same in all partitions, and accidental collisions are negligible.
 fn hash<T: Hash + ?Sized>(value: &T) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);

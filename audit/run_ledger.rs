@@ -20,13 +20,13 @@ use super::state::{Documents, check_committed, check_meta};
 use crate::findings::Findings;
 use interlock_inventory::invariants::Invariant;
 
-/// Documents compared in one go.
+/// Number of documents compared at once.
 const DOCUMENTS_PER_READ: usize = 64;
 
 /// Pause before the ledger is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
-/// Why a comparison with a busy ledger doesn't count.
+/// The reason why a comparison with a busy ledger doesn't count.
 const MOVING: &str = "the ledger kept changing while it was read; audit when the system is quieter";
 
 /// How often the ends of the topics are looked up again, as long as something new is found there.
@@ -226,7 +226,7 @@ async fn is_committed(audit: &Audit, ledger: i32, state: &LedgerState) -> crate:
     Ok(state.applied.is_none_or(|applied| applied < 0) || state.applied < Some(committed_offset(audit, ledger).await?))
 }
 
-/// What changes with every write to the documents.
+/// The parts of the head that change with every write to the documents.
 fn moved(state: &LedgerState) -> (Option<i64>, i64, i64, &str, bool) {
     (
         state.applied,

@@ -144,7 +144,7 @@ impl<'a> Documents<'a> {
         }
     }
 
-    /// What the fold has and the store doesn't. `names` are those of all stored documents.
+    /// Reports entries of the fold that the store lacks. `names` are those of all stored documents.
     pub(crate) fn finish(mut self, names: &[Bytes], findings: &mut Findings) {
         if self.folded.bookings != 0 && !names.iter().any(Bytes::is_empty) {
             self.compare_own(&Fields::new(), findings);

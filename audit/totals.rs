@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::requests::Fates;
 
-/// What was collected and paid back in one currency, in minor units.
+/// The amounts collected and refunded in one currency, in minor units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Money {
     /// Fares.
@@ -96,7 +96,7 @@ impl Totals {
         self.pending += fates.pending;
     }
 
-    /// Counts the bookings of which somebody travels or waits.
+    /// Counts the bookings with a passenger who travels or waits.
     pub(crate) fn count_bookings(&mut self, ledger: &Ledger) {
         let lives = |outcome: &Outcome| match outcome {
             Outcome::Booking(booking) => booking

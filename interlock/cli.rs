@@ -1,5 +1,5 @@
-//! What can be typed. A flag that is a setting becomes a layer of the configuration; the others are the command's own.
-//! What only operators type is in `cli/`.
+//! The arguments of the command line. A flag that is a setting becomes a layer of the configuration; the others belong
+//! to the command. The operators' commands are in `cli/`.
 
 mod dlq;
 mod replay;
@@ -402,7 +402,7 @@ pub(crate) struct Config {
 }
 
 impl Cli {
-    /// Where the configuration is to be looked for.
+    /// Returns the sources of the configuration.
     pub(crate) fn sources(&self) -> Sources {
         let flag = |name: &str, key: &str, value: &str| Flag {
             name: name.into(),

@@ -1,11 +1,11 @@
 //! The configuration: flags over `INTERLOCK_*` variables over `interlock.toml` over defaults.
 //!
 //! ```text
-//! settings.rs: the table ──> layers.rs: which source says what ──> Config: typed, checked ──> the commands
+//! settings.rs: the table ──> layers.rs: the source of each value ──> Config: typed, checked ──> the commands
 //!                                        └──> mask.rs ──> `interlock config`
 //! ```
 //!
-//! Secrets come by variable, or from a file that a `…_file` setting names; they are never printed.
+//! Secrets come from variables, or from a file that a `…_file` setting names. They are never printed.
 
 mod document;
 mod duration;
@@ -27,7 +27,7 @@ pub(crate) use document::{example, reference};
 pub(crate) use layers::{Flag, Loaded, Origin, Sources, directory, environment, load};
 pub(crate) use settings::{SETTINGS, Setting};
 
-/// How long a command that does one thing waits for a service that is down: containers start in any order.
+/// How long a one-shot command waits for a service that is down, as containers start in any order.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// All settings.
@@ -76,11 +76,11 @@ pub(crate) struct Kafka {
     pub(crate) compression: String,
 }
 
-/// How members of a consumer group agree on who reads what.
+/// The protocol by which members of a consumer group divide the partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum GroupProtocol {
-    /// The protocol that every broker has.
+    /// The protocol that every broker supports.
     Classic,
     /// KIP-848.
     Consumer,
@@ -171,13 +171,13 @@ pub(crate) struct Log {
     pub(crate) format: LogFormat,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
-    /// For people.
+    /// Text, for people.
     Text,
-    /// One object for each line.
+    /// A JSON object on each line.
     Json,
 }
 
@@ -191,7 +191,7 @@ impl fmt::Display for LogFormat {
 }
 
 impl Config {
-    /// Checks what types can't say, and reads the files that hold secrets.
+    /// Checks the constraints that types can't express, and reads the files that contain secrets.
     fn complete(mut self) -> anyhow::Result<Self> {
         self.kafka
             .password
@@ -238,7 +238,7 @@ impl Config {
     }
 }
 
-/// A text that is not shown.
+/// A text that is never shown.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Secret(pub(crate) String);
@@ -275,7 +275,7 @@ impl fmt::Debug for Database {
     }
 }
 
-/// The content of a file that holds a secret, without the line's end; none where no file is named.
+/// Returns the secret in a file, without the end of the line, or `None` if no file is named.
 fn read_secret(path: &str, key: &str) -> anyhow::Result<Option<String>> {
     if path.is_empty() {
         return Ok(None);
@@ -306,12 +306,12 @@ impl<'de> Deserialize<'de> for Properties {
     }
 }
 
-/// How long topics keep records.
+/// The retention of topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retention {
-    /// For ever.
+    /// Without a limit.
     Unlimited,
-    /// For so long.
+    /// For this time.
     For(Duration),
 }
 

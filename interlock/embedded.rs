@@ -1,4 +1,4 @@
-//! All services in this process: log, ledgers, schema registry and window tables, with the topologies at work on them.
+//! Runs all services in this process: log, ledgers, schema registry and window tables, with the topologies on them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,13 +16,13 @@ use interlock_topologies::{Context, all};
 
 use crate::commands::run::leave;
 
-/// First part of the groups' and tasks' names.
+/// Prefix of the groups' and tasks' names.
 pub(crate) const APPLICATION: &str = "interlock";
-/// Name of this process among the workers. There is no other; after a restart it takes over from itself.
+/// Name of this process, the only worker. After a restart it takes over from itself.
 const INSTANCE: &str = "dev";
-/// Between the commits of a backlog. Here they cost next to nothing, and outcomes wait for them.
+/// Time between the commits of a backlog. In one process a commit costs almost nothing, and outcomes wait for it.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(20);
-/// Ledgers, so partitions of each topic.
+/// Number of ledgers, and of partitions of each topic.
 pub(crate) const LEDGERS: usize = 8;
 
 /// The services of this process. Clones share them.
@@ -31,18 +31,18 @@ pub(crate) struct Embedded {
     pub(crate) log: MemoryLog,
     pub(crate) ledgers: MemoryLedgerStore,
     pub(crate) registry: Arc<dyn Registry>,
-    /// Under which the contract is registered.
+    /// The ids under which the contract is registered.
     pub(crate) ids: Ids,
     pub(crate) windows: Arc<SqliteSink>,
 }
 
 impl Embedded {
-    /// Everything that topologies need, on this log and these tables.
+    /// Makes everything that topologies need, on this log and these tables.
     pub(crate) async fn new(log: MemoryLog, windows: SqliteSink) -> anyhow::Result<Self> {
         log.create_topics(&specs(&TopicSettings::in_process(LEDGERS as i32)))
             .await?;
         let registry: Arc<dyn Registry> = Arc::new(MemoryRegistry::default());
-        // The same ids in every process: the contract is registered in one order.
+        // The contract is registered in a fixed order, so its ids are the same in every process.
         let ids = register_all(&*registry, &contract()).await?;
         Ok(Self {
             log,
@@ -53,7 +53,7 @@ impl Embedded {
         })
     }
 
-    /// Starts all topologies: so many stream threads for those with ledgers, one for each of the others.
+    /// Starts all topologies, with `threads` stream threads for those with ledgers and one for each of the others.
     pub(crate) fn start(&self, threads: usize) -> anyhow::Result<Workers> {
         let context = Context {
             registry: self.registry.clone(),
@@ -81,20 +81,20 @@ impl Embedded {
     }
 }
 
-/// Topologies at work.
+/// The running topologies.
 pub(crate) struct Workers {
     running: Vec<Running>,
-    /// What keeps them from working.
+    /// Whether they are ready, and if not, why.
     pub(crate) health: Health,
 }
 
 impl Workers {
-    /// Whether one has ended by itself: then all do.
+    /// Returns whether a thread has ended by itself, in which case all end.
     pub(crate) fn any_finished(&self) -> bool {
         self.running.iter().any(Running::any_finished)
     }
 
-    /// Lets all finish what they have begun, commit and leave.
+    /// Lets all threads finish their batches, commit and leave.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.running.iter().for_each(Running::stop);
         for running in self.running {

@@ -1,22 +1,23 @@
-//! The command `interlock`: parse, find out what is meant, call, exit status. What it does lies in the other crates.
+//! The command `interlock`: it parses arguments and settings, composes the other crates, and reports with an exit
+//! status.
 //!
-//! | file | is |
+//! | file | content |
 //! | --- | --- |
-//! | `cli` | what can be typed |
-//! | `config` | what is set: flags over variables over `interlock.toml` over defaults |
+//! | `cli` | the arguments of the command line |
+//! | `config` | the settings: flags over variables over `interlock.toml` over defaults |
 //! | `commands/` | one file for each subcommand |
 //! | `services`, `topics` | clients of the real services, and the topics' settings |
 //! | `embedded` | the services in this process |
 //! | `load/` | the clients that a load runs through |
-//! | `observe`, `stop` | what processes that stay share: metrics and health over HTTP, signals |
+//! | `observe`, `stop` | metrics and health over HTTP, and signals, for long-running processes |
 //! | `topic_access` | records as JSON, directly or through a gateway |
 //!
-//! Standard output is data, standard error is talk. Exit status: 0 all held, 1 something failed or didn't hold, 2 the
-//! command line or the configuration can't be used.
+//! Results go to standard output; progress and diagnostics go to standard error. The exit status is 0 if everything
+//! holds, 1 if something failed or doesn't hold, and 2 if the command line or the configuration can't be used.
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "here the clock and chance come in; the libraries are handed them"
+    reason = "only the binary reads the clock and draws random numbers; the libraries receive them"
 )]
 
 mod cli;
@@ -35,8 +36,8 @@ use std::io;
 use clap::Parser as _;
 use interlock_kafka::exit;
 
-/// Every record is a handful of small texts; mimalloc hands them out for a quarter less of all CPU time than the system's
-/// allocator. It asks for no huge pages (`no_thp`): a worker with four threads takes a fifth less memory without.
+/// Every record consists of small texts; with mimalloc instead of the system's allocator, the process uses a quarter
+/// less CPU. It asks for no huge pages (`no_thp`), so a worker with four threads takes a fifth less memory.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -44,14 +45,14 @@ const SUCCESS: u8 = 0;
 const FAILURE: u8 = 1;
 const UNKNOWN: u8 = 2;
 
-/// How a command ended that did not fail.
+/// The result of a command that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
-    /// All that was asked for holds.
+    /// Everything holds.
     Held,
-    /// It was found out that something doesn't hold, and said.
+    /// Something doesn't hold, and was reported.
     NotHeld,
-    /// It could not be found out, and said why.
+    /// The command could not find out, and reported the reason.
     Unknown,
 }
 
@@ -76,7 +77,7 @@ fn run() -> u8 {
         Ok(Status::Held) => SUCCESS,
         Ok(Status::NotHeld) => FAILURE,
         Ok(Status::Unknown) => UNKNOWN,
-        // Who reads our output has seen enough, such as `head`.
+        // The reader of our output, such as `head`, has closed it.
         Err(error) if is_broken_pipe(&error) => SUCCESS,
         Err(error) => {
             complain(&error);
@@ -85,7 +86,7 @@ fn run() -> u8 {
     }
 }
 
-/// One line: what, and why.
+/// Prints an error with its causes in one line.
 pub(crate) fn complain(error: &anyhow::Error) {
     eprintln!("error: {error:#}");
 }

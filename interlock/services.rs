@@ -1,4 +1,4 @@
-//! Clients of the real services, as the configuration says, and the patience to wait for those that come up later.
+//! Makes clients of the real services from the configuration, and waits for services that start later.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,16 +26,16 @@ use crate::config::{self, Config, PATIENCE};
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Longest pause between attempts to reach a service.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How long Kafka has to answer a first question.
+/// Longest wait for Kafka's first answer.
 const PROBE: Duration = Duration::from_secs(3);
 
-/// The certificates in a file that a setting names; none where it names none.
+/// Returns the certificates in the file that a setting names, or `None` if it names none.
 fn certificates(path: &str, setting: &str) -> anyhow::Result<Option<Vec<u8>>> {
     let read = || std::fs::read(path).with_context(|| format!("{setting}: {path} can't be read"));
     (!path.is_empty()).then(read).transpose()
 }
 
-/// The schema registry; nothing is asked yet.
+/// Returns a client of the schema registry, without connecting yet.
 pub(crate) fn registry(config: &Config) -> anyhow::Result<ConfluentRegistry> {
     let settings = &config.schema_registry;
     let credentials = match (&settings.token.0, &settings.user) {
@@ -55,7 +55,7 @@ pub(crate) fn registry(config: &Config) -> anyhow::Result<ConfluentRegistry> {
     })?)
 }
 
-/// How to reach Kafka.
+/// Returns the configuration for Kafka.
 pub(crate) fn kafka(config: &Config) -> KafkaConfig {
     let kafka = &config.kafka;
     let mut settings = kafka.properties.0.clone();
@@ -82,8 +82,7 @@ pub(crate) fn kafka(config: &Config) -> KafkaConfig {
     }
 }
 
-/// Waits until Kafka answers at all. Asks with less patience than the log has, so that one that is down is soon said
-/// to be.
+/// Checks that Kafka answers. The time-out is shorter than the log's, so that a broker that is down is reported soon.
 pub(crate) async fn reach_kafka(config: &Config) -> Result<(), Trouble> {
     let kafka = kafka(config);
     let call_deadline = kafka.call_deadline.min(PROBE);
@@ -92,18 +91,18 @@ pub(crate) async fn reach_kafka(config: &Config) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// The log; nothing is asked yet.
+/// Returns the log, without connecting yet.
 pub(crate) fn log(config: &Config) -> anyhow::Result<Arc<KafkaLog>> {
     Ok(Arc::new(KafkaLog::new(kafka(config))?))
 }
 
-/// The log, once Kafka answers; says on standard error what it waits for.
+/// Returns the log once Kafka answers; meanwhile prints the reason for the wait on standard error.
 pub(crate) async fn log_once_up(config: &Config) -> anyhow::Result<Arc<KafkaLog>> {
     patiently(Some(PATIENCE), say_waiting, async || reach_kafka(config).await).await?;
     log(config)
 }
 
-/// A plain Kafka client: where it is, and the settings of all clients.
+/// Returns a plain Kafka client's configuration: the address, and the settings of all clients.
 pub(crate) fn plain_client(kafka: &KafkaConfig, client_id: &str) -> ClientConfig {
     let mut client = ClientConfig::new();
     client.set_log_level(rdkafka::config::RDKafkaLogLevel::Warning);
@@ -114,13 +113,13 @@ pub(crate) fn plain_client(kafka: &KafkaConfig, client_id: &str) -> ClientConfig
     client
 }
 
-/// A plain producer that puts every key where Java clients would, and every record once.
+/// Returns the configuration of a plain idempotent producer that partitions keys as Java clients do.
 pub(crate) fn plain_producer(kafka: &KafkaConfig, client_id: &str) -> ClientConfig {
     let mut client = plain_client(kafka, client_id);
     client
         .set("acks", "all")
         .set("enable.idempotence", "true")
-        // librdkafka's own default sends the same key to another partition than Java clients do.
+        // librdkafka's default would send a key to another partition than Java clients do.
         .set("partitioner", "murmur2_random")
         .set("compression.type", &kafka.compression);
     set_all(&mut client, &kafka.producer_settings);
@@ -133,8 +132,8 @@ fn set_all(client: &mut ClientConfig, settings: &[(String, String)]) {
     }
 }
 
-/// The topics as JSON, once registry and Kafka answer. With the ids of the contract's schemas, which are registered, if
-/// records are to be written.
+/// Returns the topics as JSON once registry and Kafka answer. For writing, registers the contract's schemas and
+/// includes their ids.
 pub(crate) async fn json_topics(config: &Config, to_write: bool) -> anyhow::Result<JsonLog> {
     let registry: Arc<dyn Registry> = Arc::new(registry(config)?);
     let ids = match to_write {
@@ -147,7 +146,7 @@ pub(crate) async fn json_topics(config: &Config, to_write: bool) -> anyhow::Resu
     Ok(JsonLog::new(log_once_up(config).await?, registry, ids))
 }
 
-/// How to reach Redis.
+/// Returns the configuration for Redis.
 pub(crate) fn redis(config: &Config) -> anyhow::Result<RedisConfig> {
     let redis = &config.redis;
     Ok(RedisConfig {
@@ -161,12 +160,12 @@ pub(crate) fn redis(config: &Config) -> anyhow::Result<RedisConfig> {
     })
 }
 
-/// Why a service did not do what it was asked.
+/// The reason why a request to a service failed.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// It may do so later: it is down, or comes up.
+    /// The request may succeed later: the service is down or starting.
     Passing(anyhow::Error),
-    /// Somebody must look.
+    /// A person has to intervene.
     Lasting(anyhow::Error),
 }
 
@@ -220,7 +219,7 @@ impl From<OperateError> for Trouble {
 }
 
 impl From<anyhow::Error> for Trouble {
-    /// What the log or the ledgers said keeps its meaning; everything else lasts.
+    /// Errors of the log and the ledgers keep their meaning; every other error is lasting.
     fn from(error: anyhow::Error) -> Self {
         let is_log_away = matches!(error.downcast_ref(), Some(LogError::Retriable { .. }));
         let is_store_away = matches!(error.downcast_ref(), Some(LedgerError::Unavailable { .. }));
@@ -231,7 +230,8 @@ impl From<anyhow::Error> for Trouble {
     }
 }
 
-/// Tries until it works, for so long (none: for ever), and says every time why it doesn't: in one line, to `say`.
+/// Repeats an attempt until it succeeds or the time is over (without a time, forever). Passes the reason of each
+/// failure to `say`, in one line.
 pub(crate) async fn patiently<T>(
     patience: Option<Duration>,
     mut say: impl FnMut(&str, Duration),
@@ -261,12 +261,12 @@ pub(crate) fn warn(warning: &str) {
     eprintln!("warning: {warning}");
 }
 
-/// For [`patiently`]: a line on standard error.
+/// For [`patiently`]: prints a line on standard error.
 pub(crate) fn say_waiting(why: &str, pause: Duration) {
     eprintln!("waiting: {why}; again in {pause:.1?}");
 }
 
-/// Waits for a future, on a runtime of its own: commands that do one thing need no more.
+/// Waits for a future on a runtime of its own, which is enough for one-shot commands.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     Ok(runtime.context("no asynchronous runtime")?.block_on(future))

@@ -193,7 +193,7 @@ impl AdminClient {
         Ok((admin, options))
     }
 
-    /// What the controller has done is seen a moment later.
+    /// The controller's changes are visible a moment later.
     async fn await_partitions(&self, topic: &str, partitions: i32, action: String) -> Result<(), LogError> {
         let until = Instant::now() + self.config.call_deadline;
         while self.partitions(topic).await?.is_none_or(|count| count < partitions) {

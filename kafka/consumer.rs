@@ -71,7 +71,7 @@ pub(crate) struct Take {
     /// Number of the request.
     pub(crate) question: u64,
     pub(crate) max_records: usize,
-    /// Whether to wait for an item; if not, the answer may be [`Polled::Nothing`].
+    /// True to wait for an item; otherwise the answer may be [`Polled::Nothing`].
     pub(crate) waits: bool,
 }
 

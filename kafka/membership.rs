@@ -39,9 +39,9 @@ use crate::member::Member;
 /// A partition that the group assigned to this member.
 #[derive(Default)]
 pub(crate) struct Partition {
-    /// Whether librdkafka's assignment contains it, as from the first start on.
+    /// True if librdkafka's assignment contains it, as from the first start on.
     pub(crate) started: bool,
-    /// Whether its records are delivered.
+    /// True if its records are delivered.
     pub(crate) active: bool,
     /// Offset of the last start; records before it are stale.
     pub(crate) from: i64,

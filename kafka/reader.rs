@@ -47,7 +47,7 @@ pub(crate) struct KafkaReader {
     requests: mpsc::Sender<usize>,
     waker: Waker,
     steps: async_mpsc::UnboundedReceiver<Item>,
-    /// Whether a requested step has not been taken yet.
+    /// True if a requested step has not been taken yet.
     asked: bool,
     /// Records beyond what the caller wanted, and the position after them.
     rest: VecDeque<Record>,

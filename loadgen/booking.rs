@@ -1,5 +1,5 @@
-//! What the n-th booking asks for: a pure function of seed and number, so that a repetition or a cancellation, long
-//! after, needs nothing but the number.
+//! The n-th booking as a pure function of seed and number, so that a repetition or a cancellation, long after, needs
+//! nothing but the number.
 
 use interlock_schemas::{BerthPreference, BookingRequest, CancellationRequest, Date, Passenger, Text};
 

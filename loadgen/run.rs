@@ -210,7 +210,7 @@ impl fmt::Display for Problem {
             ),
             Problem::Surplus(count) => write!(
                 f,
-                "{count} answers more than requests: is somebody else sending the same seed?"
+                "{count} answers more than requests: is another program sending the same seed?"
             ),
             Problem::Undecodable(count) => write!(f, "{count} outcomes could not be decoded"),
         }

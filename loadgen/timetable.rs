@@ -87,7 +87,7 @@ impl Train {
         self.pools.iter().any(Pool::is_tatkal)
     }
 
-    /// Pools with their shares of the train's requests, without those that nobody asks for.
+    /// Pools with their shares of the train's requests, without those of share 0.
     pub(crate) fn wanted_pools(&self) -> impl Iterator<Item = (&Pool, f64)> {
         let shares = self.pool_sums.iter().scan(0.0, |before, sum| {
             let share = sum - *before;

@@ -82,7 +82,7 @@ pub struct Line {
     pub source_offset: i64,
     /// Key of the record as text; other bytes are escaped.
     pub key: Option<String>,
-    /// Whether a mark says that the record was sent again.
+    /// True if a mark says that the record was sent again.
     pub sent_again: bool,
 }
 
@@ -94,7 +94,7 @@ pub struct Letter {
     pub why: DeadLetter,
     /// The letter itself: key, value and headers of the record, with the error information.
     pub record: Record,
-    /// Whether a mark says that the record was sent again.
+    /// True if a mark says that the record was sent again.
     pub is_sent_again: bool,
 }
 

@@ -41,7 +41,7 @@ pub struct RedisConfig {
     /// watches, `redis+sentinel://[user:password@]host[:port],host[:port]../MASTER` (`rediss+sentinel://..` for TLS).
     /// One for a single server or a master; for a cluster some of its nodes, the others are found by asking these.
     pub urls: Vec<String>,
-    /// Whether the URLs lead to a Redis Cluster.
+    /// True if the URLs lead to a Redis Cluster.
     pub cluster: bool,
     /// First part of all keys (letters, digits, `-`, `_`, `.`): several installations can share a server.
     pub namespace: String,

@@ -22,7 +22,8 @@ local FORMAT = '1'
 -- How many values unpack() may put on Lua's stack (limit: 8,000).
 local CHUNK = 7000
 
--- All that the functions call, and what is read beside them: who may not is told before anything is written.
+-- All commands that the functions call, and those used for reading: a missing right is reported before anything is
+-- written.
 local RIGHTS = {
   'EXISTS', 'HDEL', 'HGET', 'HGETALL', 'HINCRBY', 'HKEYS', 'HMGET', 'HSET', 'SADD', 'SCARD', 'SISMEMBER', 'SREM',
   'UNLINK',
@@ -49,7 +50,8 @@ local function head(keys, args)
   }
 end
 
--- Does the caller hold the ledger? Equality of both, not order; a ledger that never was acquired is held by nobody.
+-- Does the caller hold the ledger? Both are compared for equality, not order. A ledger that was never acquired has no
+-- holder.
 local function held(keys, args)
   local found, refusal = head(keys, args)
   if found and (found.epoch == '0' or found.epoch ~= args[2] or found.token ~= args[3]) then
@@ -112,7 +114,7 @@ local function acquire(keys, args)
   end
   redis.call('HSET', meta, 'owner:' .. owner, '1')
   local answer = redis.call('HGETALL', meta)
-  -- Whoever released it under this id may have something open under it again.
+  -- The worker that released the ledger under this id may have an open transaction under it again.
   if redis.call('HGET', meta, 'release_id') == owner then
     redis.call('HDEL', meta, 'release_id', 'release_token')
   end

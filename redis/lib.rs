@@ -1,4 +1,4 @@
-//! Ledgers in Redis: one server or a cluster, from version 7.0 on.
+//! Ledgers in Redis: one server, the master that Sentinel names, or a cluster, from version 7.0 on.
 //!
 //! | key | type | is |
 //! | --- | --- | --- |

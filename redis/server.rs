@@ -1,5 +1,5 @@
-//! What `INFO` tells of the servers, which also users without `CONFIG` may ask: whether they are fit to keep ledgers,
-//! and which process it is.
+//! Reads the answers of `INFO` and `ROLE`, which need fewer rights than `CONFIG`: fitness for ledgers, the id of the
+//! process, the role.
 
 use std::sync::Arc;
 

@@ -126,6 +126,31 @@ impl TimescaleSink {
         checked.await
     }
 
+    /// Refuses a database into which the windows of another application are written: both would add the same events.
+    /// `groups` are all groups of this application.
+    ///
+    /// # Errors
+    /// [`SinkError::Fatal`] naming a task of the other application.
+    pub async fn check_application(&self, groups: &[String]) -> Result<(), SinkError> {
+        let connections = &self.connections;
+        let doing = self.doing(AT_START, "checking who writes into the tables");
+        let checked = connections.within_deadline(doing, async {
+            let mut lease = connections.lease(doing).await?;
+            let foreign = sqlx::query_scalar::<_, String>(include_str!("timescale/restart_foreign.sql")).bind(groups);
+            let foreign = foreign.fetch_optional(&mut lease.connection).await;
+            if let Some(task) = foreign.map_err(|e| doing.failed(&e))? {
+                return Err(doing.fatal(&format!(
+                    "task {task} of another application writes into this database, and its events would count twice; is \
+                     application.id right? Otherwise give this application a database or schema of its own. If nobody \
+                     needs that task any more, delete it from sink_offsets and sink_tasks"
+                )));
+            }
+            connections.give_back(lease);
+            Ok(())
+        });
+        checked.await
+    }
+
     fn doing<'a>(&'a self, task: &'a str, what: &'a str) -> Doing<'a> {
         let place = self.connections.place();
         Doing { task, what, place }

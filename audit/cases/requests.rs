@@ -1,4 +1,4 @@
-//! I2, in every way that it can be broken, and what is not an offence against it.
+//! I2: every way to break it, and cases that look like violations but are not.
 
 use interlock_schemas::{Event, topics};
 
@@ -81,7 +81,7 @@ async fn a_record_in_the_wrong_partition_has_one_copy_in_the_right_one() {
     let report = world.audit().await;
     assert!(report.holds(), "{report:#?}");
     assert_eq!((report.totals.forwarded, report.totals.pending), (1, 0));
-    // A client's own header claims nothing: the record is a request like any other.
+    // A client's own header has no effect: the record is a request like any other.
     world.append(topics::BOOKING_REQUESTS, home, value, &hops);
     world.work().await;
     let report = world.audit().await;
@@ -102,7 +102,7 @@ async fn a_client_s_header_that_counts_hops_breaks_nothing() {
     assert!(report.holds(), "{report:#?}");
     assert_eq!((report.totals.forwarded, report.totals.answered), (0, 8));
 
-    // In the wrong partition it is sent on, as a record without the header is.
+    // In the wrong partition the record is forwarded, as one without the header is.
     let misplaced = world.append(topics::BOOKING_REQUESTS, wrong, value.clone(), &hops);
     world.apply(wrong, misplaced, &[]).await;
     world.append(topics::BOOKING_REQUESTS, home, value, &[(HOPS, "1".to_owned())]);
@@ -132,7 +132,7 @@ async fn nothing_committed_at_all_is_pending() {
     assert!(report.holds() && report.totals.pending == 1, "{report:#?}");
 }
 
-/// Lets the last of the events of a sold-out booking be edited.
+/// Edits the events of the last booking of a sold-out train, and audits.
 async fn edited(mut edit: impl FnMut(&mut Vec<Event>)) -> crate::AuditReport {
     let mut world = World::new().await;
     world.request(&book("b1", 1));

@@ -22,7 +22,7 @@ use interlock_inventory::invariants::Invariant;
 
 const NOON: i64 = 19_990 * 86_400_000 + 43_200_000;
 
-/// Decides commands, a minute after each other.
+/// Decides commands at intervals of a minute.
 fn events(commands: &[Command]) -> Vec<Event> {
     let plan = std::sync::Arc::new(Plan::compile(train()).unwrap());
     let (mut ledger, mut events) = (Ledger::new(0, 1), Vec::new());
@@ -65,7 +65,7 @@ fn sums() -> WindowSums {
     sums
 }
 
-/// Rows as people would write them down for the commands above.
+/// Returns the rows for the commands above, written by hand.
 fn rows() -> Vec<(Table, i64, Dimensions, Measures)> {
     let (quota, money) = (dimensions(["GN", ""]), dimensions(["GN", "INR"]));
     let minute = |number: i64| NOON + number * 60_000;
@@ -158,7 +158,7 @@ fn ledgers_add_up() {
     assert_eq!(findings.counts(Invariant::I6).1, 0, "{:?}", findings.violations);
 }
 
-/// Tables may be ahead of what was read: up to what was *given out*, not up to where the topics ended.
+/// Tables may be ahead of the events that were read: up to those *given out*, not up to the ends of the topics.
 #[tokio::test]
 async fn what_tables_are_ahead_by_is_read() {
     let mut world = World::new().await;

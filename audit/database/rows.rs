@@ -11,7 +11,7 @@ pub(super) const POSITIONS: &str = "SELECT task, topic, partition, next_offset F
 
 /// A row of a window table.
 pub(crate) struct WindowRow {
-    /// When the minute begins, in milliseconds since the Unix epoch; 0 where rows are of no minute.
+    /// The beginning of the minute, in milliseconds since the Unix epoch; 0 for rows without a minute.
     pub(crate) minute: i64,
     pub(crate) dimensions: Dimensions,
     pub(crate) measures: Measures,

@@ -10,7 +10,7 @@ use super::{TaskPosition, WindowTables};
 use crate::AuditError;
 use crate::windows::Table;
 
-/// Window tables in SQLite. A snapshot is that nobody else has the connection.
+/// Window tables in SQLite. A snapshot consists of exclusive use of the connection.
 pub(crate) struct SqliteTables<'a> {
     connection: &'a Mutex<SqliteConnection>,
     snapshot: Option<MutexGuard<'a, SqliteConnection>>,

@@ -12,7 +12,7 @@ use super::{TaskPosition, WindowTables};
 use crate::AuditError;
 use crate::windows::Table;
 
-/// How long connecting may take.
+/// Longest time for connecting.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
 /// Opens a snapshot that no write of the workers changes.

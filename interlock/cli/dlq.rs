@@ -1,4 +1,4 @@
-//! `interlock dlq`, as it is typed.
+//! The arguments of `interlock dlq`.
 
 use std::path::PathBuf;
 

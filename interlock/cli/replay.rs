@@ -1,4 +1,4 @@
-//! `interlock replay`, as it is typed.
+//! The arguments of `interlock replay`.
 
 use clap::Args;
 

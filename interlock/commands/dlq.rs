@@ -58,7 +58,7 @@ async fn show(arguments: &DlqShow, config: &Config) -> anyhow::Result<()> {
 
 async fn replay(arguments: &DlqReplay, config: &Config) -> anyhow::Result<()> {
     if arguments.value.is_some() && arguments.places.len() > 1 {
-        bail!("--value: a mended record takes the place of one letter's; name one");
+        bail!("--value: a corrected record takes the place of one letter's; name one");
     }
     let letters = open(&arguments.topic, config).await?;
     let order = Order {

@@ -1,4 +1,4 @@
-//! The table of settings as documents: `interlock.toml` and `docs/configuration.md`.
+//! Writes the table of settings as documents: `interlock.toml` and `docs/configuration.md`.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use super::settings::{Kind, SETTINGS, Setting};
 /// Width of the comments.
 const WIDTH: usize = 118;
 
-/// What `interlock.toml` in the repository holds: every setting with its default.
+/// Returns the content of `interlock.toml` in the repository: every setting with its default.
 pub(crate) fn example() -> String {
     let mut text = String::from(
         "# Every setting of Interlock with its default: `interlock config --example` writes this file, a test keeps it so.\n\
@@ -32,7 +32,7 @@ pub(crate) fn example() -> String {
     text
 }
 
-/// What `docs/configuration.md` in the repository holds: the reference.
+/// Returns the content of `docs/configuration.md` in the repository: the reference.
 pub(crate) fn reference() -> String {
     let mut text = String::from(
         "# Configuration\n\

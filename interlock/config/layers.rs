@@ -1,4 +1,4 @@
-//! Which source says what: the layers, from the defaults up to the flags, and who won for each setting.
+//! Merges the layers, from the defaults up to the flags, and records the origin of each value.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::{Config, mask, names};
 /// Name of the file in the working directory.
 const FILE: &str = "interlock.toml";
 
-/// A setting given on the command line.
+/// A setting on the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Flag {
     /// The flag, as typed: `--threads`.
@@ -26,10 +26,10 @@ pub(crate) struct Flag {
     pub(crate) value: String,
 }
 
-/// Where settings may come from.
+/// The sources of settings.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sources {
-    /// The file asked for; else `interlock.toml` in `directory`, if there is one.
+    /// The given file; otherwise `interlock.toml` in `directory`, if there is one.
     pub(crate) file: Option<PathBuf>,
     /// The working directory.
     pub(crate) directory: PathBuf,
@@ -39,17 +39,17 @@ pub(crate) struct Sources {
     pub(crate) flags: Vec<Flag>,
 }
 
-/// Where a value comes from.
+/// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "from", content = "name", rename_all = "lowercase")]
 pub(crate) enum Origin {
-    /// Nothing else says anything.
+    /// The default.
     Default,
-    /// This file.
+    /// A file.
     File(String),
-    /// This variable.
+    /// A variable of the environment.
     Variable(String),
-    /// This flag.
+    /// A flag on the command line.
     Flag(String),
 }
 
@@ -64,19 +64,19 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The configuration and where it comes from.
+/// The configuration and its origins.
 #[derive(Debug)]
 pub(crate) struct Loaded {
     /// The settings.
     pub(crate) config: Config,
-    /// What should be said about them.
+    /// Warnings about the settings.
     pub(crate) warnings: Vec<String>,
     figment: Figment,
     origins: Vec<(String, Origin)>,
 }
 
 impl Loaded {
-    /// A setting's value as it may be shown, and where it comes from.
+    /// Returns a setting's value for display, and its origin.
     pub(crate) fn shown(&self, setting: &Setting) -> (String, Origin) {
         let text = self
             .figment
@@ -86,7 +86,7 @@ impl Loaded {
             .figment
             .find_metadata(setting.key)
             .map(|metadata| metadata.name.as_ref());
-        // A map is merged from several layers: the topmost that says anything about it is named.
+        // A map is merged from several layers; its origin is the topmost layer that contains any of it.
         let origin = match setting.kind {
             Kind::Map => self
                 .origins
@@ -155,7 +155,7 @@ pub(crate) fn load(sources: &Sources) -> anyhow::Result<Loaded> {
     })
 }
 
-/// The layers so far.
+/// The layers merged so far.
 struct Stack {
     figment: Figment,
     origins: Vec<(String, Origin)>,
@@ -201,7 +201,7 @@ impl Stack {
                 continue;
             };
             let value = Value::serialize(value).with_context(|| format!("{origin}: {path}"))?;
-            // What lies below a map's key is one name, dots included.
+            // Everything below a map's key is one name, dots included.
             let rest = path.strip_prefix(setting.key).and_then(|rest| rest.strip_prefix('.'));
             insert(
                 &mut values,
@@ -215,7 +215,7 @@ impl Stack {
     }
 }
 
-/// Puts a value where a path leads.
+/// Inserts a value at a path.
 fn insert(values: &mut Dict, path: &[&str], value: Value) {
     match path {
         [] => {}
@@ -246,7 +246,7 @@ impl Provider for Layer {
     }
 }
 
-/// Names every key that is no setting, and every secret.
+/// Reports every key that is not a setting, and every secret.
 fn check_file(name: &str, table: &toml::Table) -> anyhow::Result<()> {
     let mut unknown = Vec::new();
     for (path, value) in names::leaves(table) {
@@ -262,12 +262,13 @@ fn check_file(name: &str, table: &toml::Table) -> anyhow::Result<()> {
     }
 }
 
-/// The file is checked in and shown around, and everybody on the machine can read a command line.
+/// Refuses secrets in places that others can read: the file is often checked in, and every user of the machine can read
+/// a command line.
 fn refuse_secret(setting: &Setting, path: &str, value: &str, place: &str) -> anyhow::Result<()> {
     let is_secret = match setting.kind {
         Kind::Secret => !value.is_empty(),
         Kind::Url => mask::has_secret(value),
-        // In the file a path below the map's; on the command line pairs.
+        // In the file, the path lies below the map's; on the command line, the value consists of pairs.
         Kind::Map if path == setting.key => value
             .split(',')
             .any(|pair| mask::is_secret_name(pair.split('=').next().unwrap_or_default())),
@@ -286,7 +287,7 @@ fn refuse_secret(setting: &Setting, path: &str, value: &str, place: &str) -> any
     Ok(())
 }
 
-/// A variable's or flag's text as a value.
+/// Parses the text of a variable or flag as a value.
 fn parse(kind: Kind, text: &str) -> Result<Value, String> {
     let parts = || text.split(',').map(str::trim).filter(|part| !part.is_empty());
     Ok(match kind {
@@ -306,7 +307,7 @@ fn parse(kind: Kind, text: &str) -> Result<Value, String> {
             let pairs = parts().map(|part| part.split_once('=').ok_or(part));
             let pair = |pair: Result<(&str, &str), &str>| match pair {
                 Ok((name, value)) => Ok((name.trim().to_owned(), Value::from(value.trim()))),
-                // Not the part itself, which may be half of a password.
+                // The message does not quote the part, which may be half of a password.
                 Err(_) => Err("expected name=value, separated by commas".to_owned()),
             };
             Value::from(pairs.map(pair).collect::<Result<Dict, String>>()?)
@@ -333,7 +334,7 @@ fn value_text(kind: Kind, value: &Value) -> String {
     }
 }
 
-/// What figment found, as: where, which setting, what.
+/// Formats figment's error: its place, the setting and the problem.
 fn describe(error: &figment::Error) -> anyhow::Error {
     let path = error.path.join(".");
     let place = error
@@ -343,7 +344,7 @@ fn describe(error: &figment::Error) -> anyhow::Error {
     anyhow::anyhow!("{place}: {path}: {}", error.kind)
 }
 
-/// The environment of this process, as far as it is text.
+/// Returns the environment of this process, without values that are not text.
 pub(crate) fn environment() -> Vec<(String, String)> {
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -351,7 +352,7 @@ pub(crate) fn environment() -> Vec<(String, String)> {
     std::env::vars_os().filter_map(text).collect()
 }
 
-/// The working directory; where it is gone, nothing is read from it.
+/// Returns the working directory. If it no longer exists, nothing is read from it.
 pub(crate) fn directory() -> PathBuf {
     std::env::current_dir().unwrap_or_else(|_| Path::new("").to_owned())
 }

@@ -1,11 +1,11 @@
-//! Keys of the file and names of variables, and which known one a wrong one probably means.
+//! Keys of the file and names of variables, and suggestions for misspelled ones.
 
 use super::settings::{FOREIGN, Kind, SETTINGS, find};
 
-/// Names this far apart are not taken for each other's misspelling.
+/// Largest distance between a misspelled name and a suggestion.
 const DISTANCE_MAX: usize = 4;
 
-/// Which of `known` is probably meant.
+/// Returns the name in `known` that is probably meant.
 pub(crate) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let distances = known
         .into_iter()
@@ -14,7 +14,7 @@ pub(crate) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>)
     (distance <= DISTANCE_MAX.min(wrong.len() / 2)).then_some(name)
 }
 
-/// All values of a table with their paths, such as `redis.url`.
+/// Returns all values of a table with their paths, such as `redis.url`.
 pub(crate) fn leaves(table: &toml::Table) -> Vec<(String, &toml::Value)> {
     let mut leaves = Vec::new();
     for (name, value) in table {
@@ -32,7 +32,7 @@ pub(crate) fn leaves(table: &toml::Table) -> Vec<(String, &toml::Value)> {
     leaves
 }
 
-/// The setting that a path of the file belongs to: itself, or the map that it lies in.
+/// Returns the setting that a path of the file belongs to: the setting itself, or the map that contains it.
 pub(crate) fn setting_of(path: &str) -> Option<&'static super::Setting> {
     find(path).or_else(|| {
         let in_map = |setting: &&super::Setting| {
@@ -42,7 +42,7 @@ pub(crate) fn setting_of(path: &str) -> Option<&'static super::Setting> {
     })
 }
 
-/// What to say of a key that is no setting.
+/// Returns the message about a key that is not a setting.
 pub(crate) fn unknown_key(path: &str) -> String {
     let last = |key: &'static str| key.rsplit('.').next().unwrap_or(key);
     let by_last_part = || {
@@ -58,7 +58,7 @@ pub(crate) fn unknown_key(path: &str) -> String {
     }
 }
 
-/// What to say of a variable that looks like ours and isn't.
+/// Returns the message about a variable that has our prefix but is not a setting.
 pub(crate) fn unknown_variable(name: &str) -> Option<String> {
     let known = || SETTINGS.iter().map(|setting| setting.variable);
     if !name.starts_with("INTERLOCK_") || FOREIGN.contains(&name) || known().any(|known| known == name) {
@@ -72,7 +72,7 @@ pub(crate) fn unknown_variable(name: &str) -> Option<String> {
     })
 }
 
-/// A value as it would be written in a variable.
+/// Formats a value as it would be written in a variable.
 pub(crate) fn text(value: &toml::Value) -> String {
     match value {
         toml::Value::String(text) => text.clone(),

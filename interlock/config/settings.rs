@@ -1,27 +1,28 @@
-//! Every setting, once: key, variable, default, unit and a sentence. Parser, `interlock config`, `interlock.toml` and the
-//! reference in the book are made from this table; a test compares it with the types that the settings are read into.
+//! The table of all settings: key, variable, default, unit and a sentence. The parser, `interlock config`,
+//! `interlock.toml` and the reference are made from it; a test compares it with the types that the settings are read
+//! into.
 
 /// A setting.
 #[derive(Debug)]
 pub(crate) struct Setting {
-    /// Its place in `interlock.toml`, such as `redis.url`.
+    /// The key in `interlock.toml`, such as `redis.url`.
     pub(crate) key: &'static str,
     /// The variable that sets it.
     pub(crate) variable: &'static str,
-    /// What its value is.
+    /// The kind of its value.
     pub(crate) kind: Kind,
-    /// Its value unless set, as it would be written in a variable.
+    /// The default, as it would be written in a variable.
     pub(crate) default: &'static str,
-    /// What it is counted in or looks like; empty where that is plain.
+    /// The unit or form of the value; empty if it is obvious.
     pub(crate) unit: &'static str,
-    /// What it decides.
+    /// A sentence that describes it.
     pub(crate) about: &'static str,
 }
 
-/// What a value is: how a variable's text is read, and what of it may be shown.
+/// The kind of a value, which determines how a variable's text is parsed and displayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Any text, also durations and choices.
+    /// Any text, including durations and choices.
     Text,
     /// Addresses, separated by commas. A password in one is never shown, and refused in the file.
     Url,
@@ -29,12 +30,12 @@ pub(crate) enum Kind {
     Number,
     /// `true` or `false`.
     Switch,
-    /// Texts; in a variable, separated by commas.
+    /// A list of texts; in a variable, separated by commas.
     List,
-    /// Names with values; in a variable `name=value`, separated by commas. Secret ones are never shown, and refused in
-    /// the file.
+    /// Names with values; in a variable `name=value`, separated by commas. Secret values are never shown, and are
+    /// refused in the file.
     Map,
-    /// Never shown, and refused in the file.
+    /// A secret: never shown, and refused in the file.
     Secret,
 }
 
@@ -56,7 +57,7 @@ const fn setting(
     }
 }
 
-/// The setting of this key.
+/// Returns the setting with this key.
 pub(crate) fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }

@@ -1,4 +1,4 @@
-//! What the configuration promises.
+//! Tests the configuration.
 
 use std::path::{Path, PathBuf};
 

@@ -93,7 +93,7 @@ fn give_back(open: &Open, booking: &Booking, traveller: &Traveller, now: i64) ->
     }
 }
 
-/// Emits promotions until nobody else fits (R16), then the new places of those who still wait.
+/// Emits promotions until no other waiter fits (R16), then the new places of the remaining waiters.
 fn what_follows(
     step: &mut Step<'_>,
     train_date: &TrainDate,

@@ -33,7 +33,7 @@ pub(crate) struct Wish {
 }
 
 impl Wish {
-    /// Whether the preference is a condition; never without a berth.
+    /// True if the preference is a condition; never without a berth.
     pub(crate) fn new(preference: BerthPreference, hard: bool) -> Wish {
         let berth = match preference {
             BerthPreference::None => None,

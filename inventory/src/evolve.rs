@@ -85,11 +85,11 @@ struct Fold<'a> {
     open: &'a mut Open,
     outcomes: &'a mut HashMap<Text, Outcome>,
     touched: &'a mut Touched,
-    /// Whether the booking existed before.
+    /// True if the booking existed before.
     was_known: bool,
-    /// Whether a passenger of the booking was waiting.
+    /// True if a passenger of the booking was waiting.
     was_waiting: bool,
-    /// Whether the booking was stored again.
+    /// True if the booking was stored again.
     is_kept: bool,
 }
 

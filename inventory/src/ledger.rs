@@ -35,7 +35,7 @@ pub struct Ledger {
 #[derive(Clone, Debug, Default)]
 struct Loaded {
     train_date: TrainDate,
-    /// Whether it is in the list of changed train-dates.
+    /// True if it is in the list of changed train-dates.
     is_listed: bool,
     touched: Touched,
 }

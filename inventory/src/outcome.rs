@@ -51,9 +51,9 @@ pub struct Booking {
     pub(crate) allotment: u16,
     /// The booked segment.
     pub segment: Segment,
-    /// How close together the passengers sit who got seats at once.
+    /// The tier of the passengers who got seats at once.
     pub tier: Option<Tier>,
-    /// Whether the waiting passengers wait separately (R12).
+    /// True if the waiting passengers wait separately (R12).
     pub each_alone: bool,
     /// The travellers, by index.
     pub travellers: Vec<Traveller>,
@@ -141,7 +141,7 @@ pub struct GivenBack {
     pub index: u8,
     /// The seat, if there was one.
     pub seat: Option<u16>,
-    /// Whether the passenger had been cancelled before.
+    /// True if the passenger had been cancelled before.
     pub already_cancelled: bool,
     /// Amount refunded.
     pub refund_minor: Minor,

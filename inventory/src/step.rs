@@ -5,7 +5,7 @@ use interlock_schemas::{Command, Date, Event, EventHeader, EventKind, Text, Time
 use crate::digest::Digest;
 use crate::plan::Plan;
 
-/// Where a command comes from, and what its events are to be numbered.
+/// The origin of a command, and the number of its first event.
 #[derive(Clone, Copy, Debug)]
 pub struct CommandContext<'a> {
     /// The ledger: the partition of `booking-requests`.

@@ -108,7 +108,7 @@ pub(crate) fn entries_of(request_id: &Text, booking: &Booking) -> Vec<Entry> {
 }
 
 /// The test of [`PromotionPolicy::LegStrict`](interlock_schemas::PromotionPolicy::LegStrict): how many passengers wait
-/// ahead on each leg. On every leg of a segment so many seats must be left untouched.
+/// ahead on each leg. This many seats must be left untouched on every leg of a segment.
 pub(crate) struct Ahead {
     waiting: SmallVec<[usize; 32]>,
 }

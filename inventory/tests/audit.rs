@@ -160,7 +160,7 @@ fn wrong_places_and_wrong_amounts_are_found() {
     assert_eq!(damaged(|events| events[AGAIN].header_mut().amount_minor = 1), ["R18"]);
 }
 
-/// What happens when a ledger forgets a train-date: it opens it again, and sells the same seat under the same PNR.
+/// A ledger that loses a train-date opens it again, and sells the same seat under the same PNR.
 #[test]
 fn a_second_opening_is_named_and_hides_no_seat_that_is_sold_twice() {
     let again = |events: &mut Vec<Event>, pnr: &str| {

@@ -47,7 +47,7 @@ pub struct Order {
     pub choice: Choice,
     /// Replaces the record of the single chosen letter.
     pub mended: Option<Mended>,
-    /// Whether to send letters that were sent again before.
+    /// True to include letters that were sent again before.
     pub again: bool,
 }
 
@@ -136,7 +136,7 @@ async fn choose_these(letters: &DeadLetters, places: &[Place], order: &Order) ->
             if let (Some(bytes), None) = (not_copied, &order.mended) {
                 return Err(refused(format!(
                     "the letter at {place} doesn't hold its record, whose {bytes} bytes are too many; nothing was sent. Send a \
-                     mended record in its place: --value"
+                     corrected record in its place: --value"
                 )));
             }
         }

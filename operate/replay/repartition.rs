@@ -42,7 +42,7 @@ impl Growth {
         let taken = self.ledgers.grow(&self.topics, partitions).await?;
         tell(format!("every topic of the ledgers has {partitions} partitions"));
         let Some(taken) = taken else {
-            tell("there is nothing to lay out anew: it was done already, or no worker was ever started".to_owned());
+            tell("nothing to repartition: it was done already, or no worker was ever started".to_owned());
             return Ok(Outcome::Done);
         };
         let before = taken.ledgers();

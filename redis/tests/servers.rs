@@ -1,4 +1,4 @@
-//! What happens to the Redis store when servers fail: on private servers, which the tests start and end themselves.
+//! Tests the Redis store while servers fail, on private servers that the tests start and stop themselves.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

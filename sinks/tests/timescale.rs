@@ -117,6 +117,15 @@ async fn windows_begin_anew_under_their_writers() {
         };
         let foreign = restart(&groups[..1]).await.expect_err("somebody else's rows are here");
         assert!(foreign.to_string().contains(other), "{foreign}");
+        sink.check_application(&groups)
+            .await
+            .expect("all tasks are this application's");
+        let foreign = sink
+            .check_application(&groups[..1])
+            .await
+            .expect_err("another application writes here");
+        assert!(matches!(foreign, SinkError::Fatal { .. }), "{foreign}");
+        assert!(foreign.to_string().contains(other), "{foreign}");
         assert_eq!(database.texts("SELECT train_id FROM occupancy_minute").await.len(), 1);
 
         let before = restart(&groups).await.expect("restart");

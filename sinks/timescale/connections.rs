@@ -95,7 +95,7 @@ pub(super) fn place(options: &PgConnectOptions) -> String {
     format!("{role}@{host}:{port}/{database}")
 }
 
-/// Makes the server end work that nobody waits for any more.
+/// Makes the server end work whose client no longer waits.
 pub(super) fn bounded(options: &PgConnectOptions, deadline: Duration) -> PgConnectOptions {
     let server_ms = (deadline * SERVER_SHARE_PERCENT / 100).as_millis().max(1).to_string();
     let settings = [

@@ -107,7 +107,7 @@ pub struct LedgerState {
     pub owners: Vec<String>,
     /// The last clean release.
     pub release: Option<Release>,
-    /// Whether a rebuild was begun and not finished, so that the documents are incomplete.
+    /// True if a rebuild was begun and not finished, so that the documents are incomplete.
     pub rebuilding: bool,
 }
 
@@ -187,7 +187,7 @@ pub enum RebuildStep {
         expected_applied: Option<i64>,
         /// A fresh token for the following steps.
         token: Token,
-        /// Whether to keep the documents, because they agree with the log.
+        /// True to keep the documents, because they agree with the log.
         keep: bool,
     },
     /// Writes some of the documents.

@@ -60,8 +60,13 @@ pub(super) async fn start(config: &Config, definitions: &[Definition], health: &
         ..TimescaleOptions::default()
     };
     if topologies.iter().any(|topology| topology.has_sink()) {
+        let groups: Vec<String> = interlock_topologies::all()
+            .iter()
+            .map(|definition| runtime.group(definition.name))
+            .collect();
         until_up(health, async || {
-            Ok(TimescaleSink::connect(&config.database.url, &sink).await?)
+            let sink = TimescaleSink::connect(&config.database.url, &sink).await?;
+            Ok(sink.check_application(&groups).await?)
         })
         .await?;
     }

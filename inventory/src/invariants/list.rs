@@ -25,7 +25,7 @@ pub(super) struct List {
     pub(super) issued: i32,
     /// Requests of waiters who could be served when space was freed in this command, by first position.
     candidates: Vec<i32>,
-    /// Whether space was freed or a waiter left in this command.
+    /// True if space was freed or a waiter left in this command.
     pub(super) stirred: bool,
 }
 

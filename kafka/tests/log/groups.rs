@@ -1,4 +1,4 @@
-//! How partitions change hands.
+//! Tests how partitions change their owners.
 
 use super::*;
 
@@ -30,7 +30,8 @@ async fn rebalance_is_deferred(test: &str, protocol: GroupProtocol) {
     };
     assert_eq!(revoked.len(), 2);
 
-    // As long as it isn't completed, nobody else gets them; nothing of them is delivered; offsets can be committed.
+    // Until the revocation is completed, no other member gets the partitions, no records of them are delivered, and
+    // offsets can be committed.
     for partition in 0..4 {
         fixture.fill(&input, partition, numbers(100..110)).await;
     }
@@ -72,7 +73,7 @@ async fn rebalance_is_deferred(test: &str, protocol: GroupProtocol) {
     kept += records(&mut *first, 20 - kept).await.len();
     assert_eq!(kept, 20, "what stays is neither lost nor repeated");
 
-    // The second goes on where the first has drained.
+    // The second member continues where the first has drained.
     let names: Vec<_> = b.iter().cloned().collect();
     let committed = second.committed(&names).await.unwrap();
     let starts: Vec<_> = names

@@ -1,4 +1,4 @@
-//! Where reading starts, stops and goes on.
+//! Tests where reading starts, stops and continues.
 
 use super::*;
 
@@ -32,7 +32,7 @@ async fn start_takes_effect_at_once_forwards_and_backwards() {
     }
 }
 
-/// Offsets of the next batch of at most so many records.
+/// Returns the offsets of the next batch of at most `max` records.
 async fn first_records(consumer: &mut dyn Consumer, max: usize) -> Vec<i64> {
     let until = Instant::now() + PATIENCE;
     loop {

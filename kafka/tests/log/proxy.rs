@@ -42,7 +42,7 @@ impl Proxy {
     }
 }
 
-/// Forwards frames (a length of four bytes, then so many) until an end closes.
+/// Forwards frames (a length of four bytes, then that many bytes) until an end closes.
 fn forward(mut from: TcpStream, mut to: TcpStream, frozen: &AtomicBool, change: impl Fn(&mut [u8])) {
     let mut pass = || -> std::io::Result<()> {
         let mut frame = vec![0; 4];

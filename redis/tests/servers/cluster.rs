@@ -127,7 +127,7 @@ async fn lost_master(cluster: &mut Cluster) {
     assert_eq!(answered(async || store.state(5).await).await.applied, Some(9));
 }
 
-/// What the ledger answers while masters change: the cluster may be down for a moment, also after it has answered.
+/// Returns the ledger's answer while masters change: the cluster may be down for a moment, even after it has answered.
 async fn answered<T>(mut call: impl AsyncFnMut() -> Result<T, LedgerError>) -> T {
     let mut answer = None;
     eventually("the ledger answers", async || match call().await {

@@ -66,7 +66,7 @@ async fn a_right_that_is_missing_is_named_before_anything_is_written() {
             "{right}: {said}"
         );
     };
-    // By functions: whoever takes over a ledger is told of all that it will need of them.
+    // Through functions: a worker that takes over a ledger learns of all the rights that it will need.
     let rights = "exists hdel hget hgetall hincrby hkeys hmget hset sadd scard sismember srem unlink";
     for right in rights.split(' ') {
         grant("-", right).await;

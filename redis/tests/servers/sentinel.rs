@@ -55,7 +55,7 @@ async fn a_dead_master_is_replaced_by_the_one_that_sentinels_name() {
         !keys.is_empty()
     })
     .await;
-    // A sentinel that is gone, too, keeps nobody from the others.
+    // A dead sentinel does not keep clients from the others.
     watched.sentinels[0].kill();
     watched.servers[0].kill();
     unavailable(store.commit(&holder, &batch(Some(1), 2)).await);

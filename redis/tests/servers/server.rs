@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// What a server process is.
+/// The kind of a server process.
 #[derive(Clone)]
 enum Role {
     /// Keeps data; with these arguments.
@@ -107,7 +107,7 @@ impl Server {
         runs
     }
 
-    /// What it has logged since it was started.
+    /// Returns the log since the start.
     fn said(&self) -> String {
         fs::read_to_string(log(&self.directory)).unwrap()
     }

@@ -183,7 +183,7 @@ async fn batches_pass_by_lua_until_somebody_else_touches_the_ledger() {
     );
     assert_eq!(other.load(1, &[Bytes::from("d")], None).await.unwrap()[0].len(), 3);
 
-    // Touched by nobody who takes anything away: applied by the function, then by transactions again.
+    // No client has removed anything, so the function applies the batch, and later batches are transactions again.
     let (functions, transactions) = (calls(&server, "fcall").await, calls(&server, "exec").await);
     other.forget_owners(&theirs, &["w".to_owned()]).await.unwrap();
     other.commit(&theirs, &batch(Some(3), 4)).await.unwrap();
@@ -243,8 +243,8 @@ async fn a_document_without_fields_is_none() {
     assert_eq!(store.documents(1).await.unwrap(), [] as [Bytes; 0]);
 }
 
-/// What is read on one connection and written on another must be of one server, though a fail-over leads those made
-/// after it to another one that has the same.
+/// Reads on one connection and writes on another must reach the same server, though a fail-over leads those made after
+/// it to another one that has the same.
 #[tokio::test]
 async fn a_batch_is_not_written_to_another_server_than_was_read() {
     if !available() {
@@ -278,7 +278,7 @@ async fn a_batch_is_not_written_to_another_server_than_was_read() {
     assert_eq!(replica.command::<i64>("HGET {il:1}:meta applied").await, Ok(1));
 }
 
-/// Where clients connect; what it leads to may change, connections stay where they are.
+/// The address that clients connect to; its target may change, while connections stay as they are.
 struct Front {
     port: u16,
     server: Arc<AtomicU16>,

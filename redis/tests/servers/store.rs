@@ -7,7 +7,7 @@ use interlock_redis::{RedisConfig, RedisLedgerStore};
 
 use crate::server::Server;
 
-/// Whether servers can be started here; says so aloud if not.
+/// Returns whether servers can be started here; prints a message if not.
 pub(crate) fn available() -> bool {
     let there = Command::new("redis-server")
         .arg("--version")

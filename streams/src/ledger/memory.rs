@@ -98,7 +98,7 @@ impl MemoryLedgerStore {
             .map(|found| (found.state.epoch, found.state.token.clone()))
             .unwrap_or_default();
         match found {
-            // Epoch 0: never acquired, so held by nobody.
+            // Epoch 0: never acquired, so without a holder.
             Some(found) if epoch != 0 && epoch == holder.epoch && token == holder.token => write(found),
             _ => Err(LedgerError::Fenced {
                 ledger: holder.ledger,
@@ -153,7 +153,8 @@ impl Ledger {
         }
     }
 
-    /// A batch is not decided from half a rebuild: whoever states its token has seen the whole, on another master.
+    /// A batch is not decided from half a rebuild: a worker that states its token has seen all of it, on another
+    /// master.
     fn expect_whole(&self, ledger: i32, expected: Option<i64>) -> Result<(), LedgerError> {
         match self.state.rebuilding {
             true => Err(self.behind(ledger, expected)),

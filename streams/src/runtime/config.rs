@@ -16,7 +16,7 @@ pub struct RuntimeConfig {
     /// Identity of this process within the application; part of its `transactional.id`s. With the same identity after a
     /// restart, the new process fences the old one at once.
     pub instance_id: String,
-    /// Whether to join the group as a static member (KIP-345): a restart within the session time-out then moves no
+    /// True to join the group as a static member (KIP-345): a restart within the session time-out then moves no
     /// partition.
     pub static_membership: bool,
     /// Number of stream threads of each topology.

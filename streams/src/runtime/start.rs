@@ -57,6 +57,10 @@ impl Running {
 }
 
 /// Starts the stream threads of some topologies.
+///
+/// A fatal error of a topology that writes to a sink stops that topology only, if there are others: nobody waits for
+/// windows. The error is logged at once, stays in `health`, and is what [`Running::wait`] returns in the end. A fatal
+/// error of any other topology stops all of them.
 pub fn start(
     config: &RuntimeConfig,
     topologies: &[Topology],
@@ -67,6 +71,7 @@ pub fn start(
     let mut threads = Vec::new();
     for topology in topologies {
         let topology = Arc::new(topology.clone());
+        let is_optional = topologies.len() > 1 && writes_to_sink(&topology);
         let (ready, globals) = watch::channel(topology.globals.is_empty());
         if !topology.globals.is_empty() {
             let follow = follow_globals(
@@ -82,11 +87,34 @@ pub fn start(
             let name = format!("{}-{index}", topology.name());
             let (config, topology, services) = (config.clone(), topology.clone(), services.clone());
             let (health, stopped, globals) = (health.clone(), stopped.clone(), globals.clone());
-            let work = async move { run_thread(&config, &topology, &services, index, &health, globals, stopped).await };
+            let work = async move {
+                let mut shutdown = stopped.clone();
+                let result = run_thread(&config, &topology, &services, index, &health, globals, stopped).await;
+                match result {
+                    Err(error) if is_optional => {
+                        let member = config.member(topology.name(), index);
+                        tracing::error!(thread = member, %error, "this topology stops, the others continue");
+                        health.set(&member, Some(format!("stopped: {error}")));
+                        let _ = shutdown.wait_for(|stop| *stop).await;
+                        Err(error)
+                    }
+                    result => result,
+                }
+            };
             threads.push(spawn(name, work, shutdown.clone())?);
         }
     }
     Ok(Running { shutdown, threads })
+}
+
+#[cfg(feature = "windows")]
+fn writes_to_sink(topology: &Topology) -> bool {
+    topology.has_sink()
+}
+
+#[cfg(not(feature = "windows"))]
+fn writes_to_sink(_: &Topology) -> bool {
+    false
 }
 
 /// An OS thread with a current-thread runtime. A failure stops the other threads.

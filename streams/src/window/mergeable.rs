@@ -67,7 +67,7 @@ fn mergeable(table: &WindowTable, plan: &LogicalPlan) -> Result<(), String> {
     }
 }
 
-/// What a plan yields for a batch.
+/// The kind of value that a plan yields for a batch.
 enum Source {
     /// Each row of the batch contributes on its own.
     Rows,
@@ -116,7 +116,7 @@ fn check_measure(aggregate: &Aggregate, name: &str, expr: &Expr, merge: Merge) -
     }
 }
 
-/// Whether an expression of aggregates is linear; `within` a sum of several none of them may be null.
+/// Returns whether an expression of aggregates is linear; `within` a sum of several, none of them may be null.
 fn additive(aggregate: &Aggregate, expr: &Expr, within: bool) -> Result<(), String> {
     let recurse = |part: &Expr| additive(aggregate, part, true);
     match expr {

@@ -156,7 +156,7 @@ async fn plan(
     Ok((physical, context.task_ctx()))
 }
 
-/// Where the planned scan finds the micro-batch.
+/// The place where the planned scan finds the micro-batch.
 #[derive(Debug)]
 struct Slot {
     schema: SchemaRef,

@@ -20,7 +20,7 @@ pub(super) struct MemoryProducer {
 }
 
 impl MemoryProducer {
-    /// Fences whoever wrote under this id, and waits until what it left is aborted or completed.
+    /// Fences earlier producers of this id, and waits until their transaction is aborted or completed.
     pub(super) async fn supersede(shared: Arc<Shared>, transactional_id: &str) -> Result<Self, LogError> {
         let deadline = shared.deadline(shared.config.request_timeout);
         let epoch = shared.lock().supersede(transactional_id);

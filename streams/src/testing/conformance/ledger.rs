@@ -1,4 +1,4 @@
-//! What every [`LedgerStore`] does, the same for all of them.
+//! The behaviour that every [`LedgerStore`] must have.
 //!
 //! A store passes it by one line in a test file; the expression yields a fresh, empty store, in a box or in a guard that
 //! cleans up after it, or `None` where the service it needs isn't there (it says so aloud):
@@ -179,7 +179,7 @@ pub(super) async fn everything(
     (state(store).await, loaded, outbox(store).await)
 }
 
-/// Asserts that a write was refused because somebody else holds the ledger.
+/// Asserts that a write was refused because another worker holds the ledger.
 pub(super) fn assert_fenced(result: Result<(), LedgerError>, holder: &Holder) {
     match result {
         Err(LedgerError::Fenced { ledger, epoch, token }) => {

@@ -1,4 +1,4 @@
-//! What every [`crate::log::Log`] does, as a real broker has it.
+//! The behaviour that every [`crate::log::Log`] must have, as a real broker shows it.
 //!
 //! Each case takes a log and a name of its own, which it uses as a prefix of all its topics, groups and
 //! `transactional.id`s, so that the cases run at the same time against one real cluster. Nothing depends on exact

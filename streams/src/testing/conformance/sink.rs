@@ -1,4 +1,4 @@
-//! What every [`Sink`] does, the same for all of them.
+//! The behaviour that every [`Sink`] must have.
 //!
 //! A sink passes it by one line in a test file; the expression yields an `Arc` of a [`SinkUnderTest`] with the empty
 //! tables of [`tables`], or `None` where the service it needs isn't there (it says so aloud):
@@ -236,7 +236,7 @@ async fn write(test: &dyn SinkUnderTest, advances: &[Advance], partials: &[Parti
     test.sink().write("t", &token("a"), advances, partials).await
 }
 
-/// Where the task `t` is; takes it again under its token to see it.
+/// Returns the position of the task `t`; acquires it again under its token to read it.
 async fn positions(test: &dyn SinkUnderTest) -> Vec<(TopicPartition, i64)> {
     let mut stored = test.sink().acquire("t", &token("a"), &[]).await.expect("acquire");
     stored.sort();

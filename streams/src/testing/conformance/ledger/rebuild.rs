@@ -55,7 +55,7 @@ async fn begun_at_5(store: &dyn LedgerStore) -> Holder {
     }
 }
 
-/// `Begin` takes the new token, empties the outbox and says so; the applied offset stays until the end.
+/// `Begin` takes the new token, empties the outbox and marks the rebuild; the applied offset stays until the end.
 pub async fn starts_empty_unless_kept(store: &dyn LedgerStore) {
     let holder = ledger_at_5(store).await;
     let before = state(store).await;
@@ -92,7 +92,7 @@ pub async fn starts_empty_unless_kept(store: &dyn LedgerStore) {
     }
 }
 
-/// The documents are written in parts, the rest of the state at the end, and then it goes on as ever.
+/// The documents are written in parts, the rest of the state at the end; then the ledger works as before.
 pub async fn writes_in_steps_and_finishes(store: &dyn LedgerStore) {
     let old = ledger_at_5(store).await;
     store.rebuild(&old, &begin(Some(5), "b", false)).await.expect("begin");
@@ -234,7 +234,7 @@ pub async fn steps_need_a_beginning(store: &dyn LedgerStore) {
     assert_eq!(everything(store, &["d1", "d2"]).await, before);
 }
 
-/// A rebuild that somebody demands fences the owner, takes all away, and is the next owner's to do.
+/// A rebuild on demand fences the owner, removes everything, and is left to the next owner.
 pub async fn demanded_is_left_to_the_owner(store: &dyn LedgerStore) {
     let owner = ledger_at_5(store).await;
     let before = state(store).await;

@@ -10,7 +10,7 @@ fn release_of(transactional_id: &str, text: &str) -> Release {
     }
 }
 
-/// A ledger that never was acquired has nothing, and nobody can write to it.
+/// A ledger that was never acquired is empty, and no worker can write to it.
 pub async fn fresh_ledger(store: &dyn LedgerStore) {
     assert_eq!(state(store).await, LedgerState::default());
     assert!(outbox(store).await.is_empty());
@@ -100,7 +100,7 @@ pub async fn owners_are_kept_until_forgotten_or_released(store: &dyn LedgerStore
     assert_eq!(state(store).await.owners, ["w2"]);
 }
 
-/// Whoever lost the ledger doesn't know any more who was fenced.
+/// A worker that lost the ledger no longer knows which owners were fenced.
 pub async fn owners_are_forgotten_only_under_the_claim(store: &dyn LedgerStore) {
     let zombie = acquire(store, "w1", "a").await;
     let holder = acquire(store, "w2", "b").await;
@@ -139,7 +139,7 @@ pub async fn release_is_refused_to_a_zombie(store: &dyn LedgerStore) {
     assert_eq!(state(store).await, before);
 }
 
-/// What is done to one ledger doesn't show in another.
+/// Changes to one ledger don't affect another.
 pub async fn ledgers_are_independent(store: &dyn LedgerStore) {
     let holder = acquire(store, "w1", "a").await;
     store

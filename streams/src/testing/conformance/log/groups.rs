@@ -9,7 +9,7 @@ use super::support::{DEADLINE, LOOKS, Member, offset, output, outputs, producer,
 use crate::log::{Log, LogError, Polled};
 use crate::record::TopicPartition;
 
-/// What was committed comes back with its metadata, through stable and unstable reads, also to another member.
+/// Committed offsets are returned with their metadata, by stable and unstable reads, also to another member.
 pub async fn commits_offsets_with_metadata(log: &dyn Log, name: &str) {
     topic(log, name, 2).await;
     let partition = TopicPartition::new(name, 1);
@@ -27,7 +27,7 @@ pub async fn commits_offsets_with_metadata(log: &dyn Log, name: &str) {
     }
 }
 
-/// A partition nobody committed has no offset; neither has one of an unknown group.
+/// A partition without a commit has no offset; neither has one of an unknown group.
 pub async fn has_no_offset_where_none_was_committed(log: &dyn Log, name: &str) {
     topic(log, name, 1).await;
     let partition = TopicPartition::new(name, 0);
@@ -237,7 +237,7 @@ pub async fn reads_nothing_of_a_revoked_partition(log: &dyn Log, name: &str) {
     );
 }
 
-/// What a member has when it closes goes to those who stay.
+/// The partitions of a member that closes go to the remaining members.
 pub async fn gives_back_what_a_member_leaves(log: &dyn Log, name: &str) {
     topic(log, name, 4).await;
     let mut first = Member::join(log, name, &[name]).await;

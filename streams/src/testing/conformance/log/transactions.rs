@@ -184,7 +184,7 @@ pub async fn makes_a_transaction_atomic_over_partitions(log: &dyn Log, name: &st
     }
 }
 
-/// After an abort the same producer goes on.
+/// After an abort the same producer can continue.
 pub async fn goes_on_after_an_abort(log: &dyn Log, name: &str) {
     topic(log, name, 1).await;
     let mut producer = producer(log, name).await;

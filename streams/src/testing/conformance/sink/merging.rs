@@ -1,4 +1,4 @@
-//! What becomes of rows.
+//! Tests how rows are merged.
 
 use super::{
     Partials, SinkUnderTest, acquire, advance, partition, positions, sales, sold, token, visited, visits, write,
@@ -104,7 +104,7 @@ pub async fn any_text_is_a_key(test: &dyn SinkUnderTest) {
     }
 }
 
-/// What can't be stored is an error that doesn't pass, and what came with it isn't stored either.
+/// A row that can't be stored is a lasting error, and the rest of its write isn't stored either.
 pub async fn rows_that_do_not_fit_change_nothing(test: &dyn SinkUnderTest) {
     acquire(test).await;
     let mut broken = sales(&[("ada", 5, Some(2), 3)]);

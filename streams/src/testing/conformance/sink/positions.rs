@@ -136,7 +136,7 @@ pub async fn unknown_partition_is_refused(test: &dyn SinkUnderTest) {
     assert!(visited(test).await.is_empty());
 }
 
-/// Whoever acquires a task fences the writer before, even one whose positions agree.
+/// Acquiring a task fences the writer before, even one whose positions agree.
 pub async fn old_token_is_refused(test: &dyn SinkUnderTest) {
     acquire(test).await;
     let (sink, newer) = (test.sink(), token("b"));
@@ -149,13 +149,13 @@ pub async fn old_token_is_refused(test: &dyn SinkUnderTest) {
     assert_eq!(visited(test).await, ["1|10"]);
 }
 
-/// Nobody writes for a task that nobody holds.
+/// No write is accepted for a task without a holder.
 pub async fn task_never_acquired_is_refused(test: &dyn SinkUnderTest) {
     assert_fenced(&write(test, &[], &[visits(&[(1, 1)])]).await);
     assert!(visited(test).await.is_empty());
 }
 
-/// Whoever holds a task asks by a write of nothing whether it still does.
+/// The holder of a task can check by an empty write that it still holds it.
 pub async fn a_write_of_nothing_is_refused_to_a_zombie(test: &dyn SinkUnderTest) {
     acquire(test).await;
     write(test, &[], &[]).await.expect("write");
