@@ -1,5 +1,5 @@
-//! What a process says of itself over HTTP: `/metrics` for Prometheus, `/healthz` (it lives), `/readyz` (it works, else
-//! why not).
+//! Serves the state of a process over HTTP: `/metrics` for Prometheus, `/healthz` (the process is alive), `/readyz` (it
+//! works, or the reason why not).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,16 +15,16 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-/// What renders the metrics.
+/// Renders the metrics.
 pub(crate) type Handle = PrometheusHandle;
 
 /// Upper bounds of the histograms, in seconds: from a commit without a backlog to a rebuild.
 const SECONDS: [f64; 17] = [
     0.001, 0.0025, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 60.0,
 ];
-/// How often what the histograms hold back is drained.
+/// Interval at which the histograms are drained.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// What Prometheus expects.
+/// The content type that Prometheus expects.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Collects the metrics of this process from now on.
@@ -37,13 +37,13 @@ pub(crate) fn install_recorder() -> anyhow::Result<Handle> {
     Ok(handle)
 }
 
-/// Tells the recorder what each metric means.
+/// Describes each metric to the recorder.
 fn describe() {
     interlock_streams::metric_definitions::describe();
     interlock_gateway::metric_definitions::describe();
 }
 
-/// Listens where a setting says that has a flag.
+/// Listens on the address of a setting that also has a flag.
 pub(crate) async fn listen(setting: &str, flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!(
@@ -64,7 +64,8 @@ pub(crate) fn serve(listener: TcpListener, app: Router) -> anyhow::Result<Socket
     Ok(address)
 }
 
-/// `/metrics`, `/healthz` and `/readyz`. Begins to drain the histograms, on the runtime of the caller.
+/// Returns the routes `/metrics`, `/healthz` and `/readyz`. Begins to drain the histograms, on the runtime of the
+/// caller.
 pub(crate) fn router(health: Health, metrics: Handle) -> Router {
     let upkeep = metrics.clone();
     tokio::spawn(async move {
