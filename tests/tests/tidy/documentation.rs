@@ -21,6 +21,12 @@ const DOCUMENTED: &[(&str, &str, &str, &str)] = &[
         "`limit` defaults to 100 and is at most 1,000",
     ),
     (
+        "streams/src/dsl/policy.rs",
+        "RECORD_BYTES_MAX: usize = 1_000_000;",
+        "docs/http-api.md",
+        "a record of more than 1,000,000 bytes",
+    ),
+    (
         "gateway/lib.rs",
         "TOPIC_READERS_MAX: usize = 16;",
         "docs/http-api.md",
