@@ -1,8 +1,8 @@
 //! I2: the fate of every record of `booking-requests`.
 //!
 //! A record has exactly one of three fates: it was **answered** in its own ledger, it is **dead** (in the DLQ, byte for
-//! byte), or it was **forwarded** (its copy, with a header that counts the hop, lies in the partition of its key). Of each
-//! record only hashes and marks are kept, some 70 bytes, so that millions fit in memory.
+//! byte), or it was **forwarded** (its copy, with a header that counts the hop, lies in the partition of its key). Of
+//! each record only hashes and marks are kept, some 70 bytes, so that millions fit in memory.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -152,8 +152,8 @@ pub(crate) struct Fates {
     pub(crate) pending: u64,
 }
 
-/// Records that may be copies, by partition and content: how many no original has claimed yet. The others are requests of
-/// clients that set the header; their fate is checked like that of any request.
+/// Records that may be copies, by partition and content: how many no original has claimed yet. The others are requests
+/// of clients that set the header; their fate is checked like that of any request.
 #[derive(Debug, Default)]
 pub(crate) struct Copies {
     unclaimed: FxHashMap<(i32, u64), u32>,

@@ -15,8 +15,8 @@ const SHOWN_CHARS_MAX: usize = 160;
 
 /// Compares the head of a ledger with its events and with what the log has committed.
 ///
-/// `committed` was read before `state`, which was read after the events and has as many of them; `committed_since` is the
-/// committed offset afterwards.
+/// `committed` was read before `state`, which was read after the events and has as many of them; `committed_since` is
+/// the committed offset afterwards.
 pub(crate) fn check_meta(
     ledger: i32,
     (state, outbox): (&LedgerState, &[OutboxEntry]),
@@ -192,7 +192,8 @@ fn compare_train_date(ledger: i32, key: &str, folded: &TrainDate, fields: &Field
     }
 }
 
-/// The fields as they are stored, without those that only say that nothing is taken or issued: a fold has none of these.
+/// The fields as they are stored, without those that only say that nothing is taken or issued: a fold has none of
+/// these.
 fn raw(fields: &Fields) -> BTreeMap<Bytes, Bytes> {
     let says_nothing = |field: &[u8], value: &[u8]| {
         (field.starts_with(b"s|") || field.starts_with(b"w|")) && value.iter().skip(1).all(|byte| *byte == 0)

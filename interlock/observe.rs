@@ -144,7 +144,7 @@ mod tests {
         assert!(format!("{taken:#}").contains("--metrics-listen"), "{taken:#}");
     }
 
-    /// As Prometheus' own check wants them: a help text for each, base units, and names by type.
+    /// The metrics satisfy Prometheus's own check: a help text for each, base units, and names by type.
     #[test]
     fn metrics_pass_the_check_of_prometheus() {
         use std::io::Write as _;

@@ -3,8 +3,8 @@
 //! - polling the consumer's queue for *events*, so that rebalances, records and the offsets at a partition's end arrive
 //!   in one order on one thread (rust-rdkafka drops the offset of an end-of-partition event and serves rebalances in a
 //!   callback), and waking that poll from another thread;
-//! - the transactional calls: rust-rdkafka's `commit_transaction` flushes in slices of 100 ms, which made an idle commit
-//!   take 100 ms instead of 2; here they also keep the three flags by which an error must be sorted;
+//! - the transactional calls: rust-rdkafka's `commit_transaction` flushes in slices of 100 ms, which made an idle
+//!   commit take 100 ms instead of 2; here they also keep the three flags by which an error must be sorted;
 //! - the generation inside a group's metadata, and committed metadata that isn't UTF-8 (rust-rdkafka panics).
 //!
 //! And one of the C library: an exit that leaves librdkafka's threads alone.

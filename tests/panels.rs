@@ -56,8 +56,8 @@ impl fmt::Display for Report {
     }
 }
 
-/// Runs every SQL panel of every dashboard for `range`, which must cover all that was loaded, and compares its figures with
-/// `expected`.
+/// Runs every SQL panel of every dashboard for `range`, which must cover all that was loaded, and compares its figures
+/// with `expected`.
 ///
 /// Each runs with "All" and once for each currency, and then with the first value of every other variable, which proves
 /// their quoting. The tables are found by the `search_path` of `database_url`.

@@ -8,8 +8,8 @@
 //!                        heal, settle, then Remains::check: I1–I6 and a single-threaded oracle
 //! ```
 //!
-//! The same seed gives the same trace. A seed that shows a violation is shrunk: kinds of faults, actions and commands are
-//! left out as long as it still does. `scripts/simulate --seed S` repeats one.
+//! The same seed gives the same trace. A failing seed is shrunk: kinds of faults, actions and commands are left out as
+//! long as it still fails. `scripts/simulate --seed S` repeats one.
 
 mod check;
 mod faulty_ledgers;
@@ -38,7 +38,7 @@ pub struct Report {
     pub trace: Vec<String>,
     /// Hash of the trace.
     pub hash: u64,
-    /// What it amounted to, or what doesn't hold.
+    /// The amounts of the run, or a violation.
     pub result: Result<Amounts, Violation>,
 }
 

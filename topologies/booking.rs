@@ -15,8 +15,8 @@ use crate::avro::{Avro, Events};
 use crate::past::Decided;
 use crate::{Context, TopologyError};
 
-/// Bytes of train-dates that a task keeps in memory between batches, about. Letting go of a train-date costs a read when it is
-/// next asked for.
+/// Bytes of train-dates that a task keeps in memory between batches, about. Letting go of a train-date costs a read
+/// when it is next asked for.
 const CACHE_BYTES_MAX: usize = 24 << 20;
 
 /// Bytes that a command adds to its train-date at most, about: a party that waits.
@@ -171,7 +171,8 @@ impl LedgerProcessor for Seats {
         let (Command::Book(interlock_schemas::BookingRequest { train_id, .. })
         | Command::Cancel(interlock_schemas::CancellationRequest { train_id, .. })) = &command;
         let key = message.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
-        // The plan on sale counts only until the train-date is open: threads need not share its count for every request.
+        // The plan on sale counts only until the train-date is open: threads need not share its count for every
+        // request.
         let is_open = key
             .and_then(|key| self.ledger.get(key))
             .is_some_and(|found| found.plan().is_some());

@@ -17,7 +17,8 @@ pub(crate) struct WindowRow {
     pub(crate) measures: Measures,
 }
 
-/// Selects what [`window_row`] reads; `millis` and `days` say how the database turns an instant and a date into a number.
+/// Selects what [`window_row`] reads; `millis` and `days` say how the database turns an instant and a date into a
+/// number.
 pub(super) fn select(table: Table, millis: fn(&str) -> String, days: fn(&str) -> String) -> String {
     let whole = |value: &str| format!("CAST(coalesce({value}, 0) AS bigint)");
     let minute = if table.by_minute() {

@@ -64,7 +64,8 @@ pub fn decide(ledger: &Ledger, command: &Command, plan: Option<&Arc<Plan>>, at: 
     step.events
 }
 
-/// Refuses a request id that was used with another body (R3). The refusal is not stored: the id belongs to the first body.
+/// Refuses a request id that was used with another body (R3). The refusal is not stored: the id belongs to the first
+/// body.
 fn refuse_reused_key(step: &mut Step<'_>) {
     let message = format!(
         "request id `{}` was used before with another body; send a new request under a new request id",

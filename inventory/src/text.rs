@@ -4,10 +4,11 @@ use interlock_schemas::Text;
 
 use crate::TEXT_CHARS_MAX;
 
-/// Returns why a text is refused, if it is: it is blank, longer than `chars_max`, or has a character that no reader sees.
+/// Returns why a text is refused, if it is: it is blank, longer than `chars_max`, or has a character that no reader
+/// sees.
 ///
-/// Characters of Unicode's category Cc and the property `Bidi_Control` are refused: databases store the former differently,
-/// and the latter make a name look like another one.
+/// Characters of Unicode's category Cc and the property `Bidi_Control` are refused: databases store the former
+/// differently, and the latter make a name look like another one.
 pub fn text_problem(text: &str, chars_max: usize) -> Option<String> {
     if text.trim().is_empty() {
         return Some("is empty".to_owned());

@@ -18,8 +18,8 @@ pub(crate) fn well_formed(command: &Command) -> Result<(), Refusal> {
     }
 }
 
-/// Returns whether a command can be answered. Events carry the request id: under one that is too long they would not fit
-/// into a record, so such a command is a dead letter.
+/// Returns whether a command can be answered. Events carry the request id: under one that is too long they would not
+/// fit into a record, so such a command is a dead letter.
 pub fn is_answerable(command: &Command) -> bool {
     let request_id = match command {
         Command::Book(request) => &request.request_id,

@@ -6,7 +6,8 @@ redis_install() { :; }
 redis_processes() { echo redis; }
 redis_ports() { echo "$redis_port"; }
 
-# The server runs on a copy: CONFIG REWRITE, by an operator or a sentinel, writes into the file that it was started with.
+# The server runs on a copy: CONFIG REWRITE, by an operator or a sentinel, writes into the file that it was started
+# with.
 redis_launch() {
   mkdir -p "$state/redis"
   cp "$scripts/redis/redis.conf" "$state/redis/redis.conf"

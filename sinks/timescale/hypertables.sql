@@ -1,6 +1,6 @@
--- Makes hypertables of the tables that grow with time, where TimescaleDB is installed; elsewhere it does nothing and they
--- stay plain. Runs at every start, changes nothing the second time, and moves the rows along where the extension was
--- installed later. Nothing here, or in the migrations, needs more than TimescaleDB's Apache edition.
+-- Makes hypertables of the tables that grow with time, where TimescaleDB is installed; elsewhere it does nothing and
+-- they stay plain. Runs at every start, changes nothing the second time, and moves the rows along where the extension
+-- was installed later. Nothing here, or in the migrations, needs more than TimescaleDB's Apache edition.
 DO $$
 DECLARE
     extension_schema text;

@@ -8,8 +8,8 @@ const DOUBLINGS_MAX: u32 = 30;
 
 /// Counts failed attempts and says how long to pause after each.
 ///
-/// The pause doubles with every failure, from `first` up to `longest`. Jitter takes away up to half of it, so that callers
-/// that failed together do not try again together.
+/// The pause doubles with every failure, from `first` up to `longest`. Jitter takes away up to half of it, so that
+/// callers that failed together do not try again together.
 ///
 /// ```
 /// # use std::time::Duration;

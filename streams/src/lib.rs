@@ -1,5 +1,5 @@
-//! A stream processor in the spirit of Kafka Streams whose state lives in an external ledger, exactly once together with
-//! the log.
+//! A stream processor in the spirit of Kafka Streams whose state lives in an external ledger, exactly once together
+//! with the log.
 //!
 //! Records are commands; what is decided about them are events; the state is the fold of the events. This counts words,
 //! and goes on counting right when the worker is killed or the ledger's store has lost everything:
@@ -59,8 +59,8 @@
 //! | tests | `testing`, behind the feature of that name |
 //! | running it | [`runtime::start`]; the crates `interlock-kafka` and `interlock-redis`, [`sink`] |
 //!
-//! `examples/` has two topologies to begin from. How log and ledger move together is described at [`runtime`] and, clause
-//! by clause, in `docs/PROTOCOL.md` of the repository.
+//! `examples/` has two topologies to begin from. How log and ledger move together is described at [`runtime`] and,
+//! clause by clause, in `docs/PROTOCOL.md` of the repository.
 
 #![forbid(unsafe_code)]
 

@@ -12,8 +12,8 @@
 //! | `$__timeGroup(column, step)` | `time_bucket('60.000s',column)` |
 //! | `$__timeGroupAlias(column, step)` | the same `AS "time"` |
 //!
-//! As in Grafana, the arguments of a macro end at the first `)`: they can't contain a call. Grafana calls the column of a
-//! `$__timeGroup` that is followed by a comma "time"; that is refused here in favour of `$__timeGroupAlias`.
+//! As in Grafana, the arguments of a macro end at the first `)`: they can't contain a call. Grafana calls the column of
+//! a `$__timeGroup` that is followed by a comma "time"; that is refused here in favour of `$__timeGroupAlias`.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,7 @@
-//! What must hold when everything has settled, found out from the log and the store alone.
+//! Checks the invariants after everything has settled, from the log and the store alone.
 //!
-//! The commands are decided once more, in the order of their offsets, by one thread that keeps everything in memory: that
-//! is what the workers must have done, whatever happened to them meanwhile. Only the tokens may differ.
+//! The commands are decided once more, in the order of their offsets, by one thread that keeps everything in memory:
+//! that is what the workers must have done, whatever happened to them meanwhile. Only the tokens may differ.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -85,7 +85,7 @@ impl fmt::Display for Violation {
     }
 }
 
-/// What a run amounted to, so that one that shows nothing is noticed.
+/// The amounts of a run, so that a run without events is noticed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Amounts {
     /// Events of all kinds.
@@ -218,8 +218,8 @@ impl Remains<'_> {
         folded
     }
 
-    /// I1 to I4: each ledger judges the events of the train-dates that are its own now, whoever decided them, and the numbers
-    /// of all that it decided.
+    /// I1 to I4: each ledger judges the events of the train-dates that are its own now, whoever decided them, and the
+    /// numbers of all that it decided.
     fn audit(&self, events: &[Vec<Event>]) -> Result<(), Violation> {
         let Some(present) = self.stages.last() else {
             return Ok(());

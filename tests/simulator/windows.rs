@@ -1,4 +1,4 @@
-//! I6: whether the window tables hold what the events add up to, to the paisa.
+//! Checks I6: the window tables equal the sums of the events, to the paisa.
 
 use anyhow::{Context as _, Result};
 use arrow::array::{Array as _, AsArray as _};
@@ -7,14 +7,14 @@ use interlock_inventory::invariants::Invariant;
 
 use super::check::{Remains, Violation};
 
-/// What was collected and what was refunded, in minor units.
+/// The amounts collected and refunded, in minor units.
 type Money = [i64; 2];
 /// The table and its columns of money.
 const TABLE: &str = "revenue_minute";
 const COLUMNS: [&str; 2] = ["collected_minor", "refunded_minor"];
 
 impl Remains<'_> {
-    /// Whether the windows lack something still.
+    /// Returns the part that the windows still lack, if any.
     pub(super) async fn windows_behind(&self) -> Result<Option<String>> {
         let Some((found, expected)) = self.money().await? else {
             return Ok(None);
@@ -33,7 +33,7 @@ impl Remains<'_> {
         })
     }
 
-    /// What the windows have, and what they should.
+    /// Returns the sums in the windows, and the expected ones.
     async fn money(&self) -> Result<Option<(Money, Money)>> {
         let Some(sink) = self.sink else { return Ok(None) };
         let mut found = Money::default();

@@ -246,7 +246,8 @@ async fn more_ledgers_know_what_was_sold() -> Result<()> {
         all_holds(installation).await?;
         worker.stop().await?;
 
-        // No multiple of what there was, so that train-dates move between old ledgers as well; begun twice, killed once.
+        // No multiple of what there was, so that train-dates move between old ledgers as well; begun twice, killed
+        // once.
         let mut killed = installation.command(&["replay", "--repartition", &(before + 3).to_string()])?;
         let mut killed = installation.spawn(&mut killed, "repartition")?;
         wait_for("the topics have grown", PATIENCE, async || {

@@ -206,8 +206,8 @@ fn ask_whether_a_commit_happened_whose_reply_was_lost() {
     });
 }
 
-/// Worker a gave its ledger up, got it back, and the store fails over to a replica that knows of the release only: b has
-/// no reason to fence a.
+/// Worker a gave its ledger up, got it back, and the store fails over to a replica that knows of the release only: b
+/// has no reason to fence a.
 #[test]
 fn settle_before_a_revocation_is_completed() {
     // A second worker gets the higher one of two partitions.

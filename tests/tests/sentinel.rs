@@ -1,4 +1,5 @@
-//! The ledgers' master fails over by Sentinel under load: workers find the next one by themselves, and everything holds.
+//! The ledgers' master fails over by Sentinel under load: workers find the next one by themselves, and everything
+//! holds.
 
 use std::time::Duration;
 

@@ -190,7 +190,8 @@ impl Ledger {
         for write in writes {
             let fields = self.documents.entry(write.document.clone()).or_default();
             match &write.value {
-                // Of their own: what is handed in may be a slice of a whole batch, which would be kept as long as any of it.
+                // Of their own: what is handed in may be a slice of a whole batch, which would be kept as long as any
+                // of it.
                 Some(value) => fields.insert(Bytes::copy_from_slice(&write.field), Bytes::copy_from_slice(value)),
                 None => fields.remove(&write.field),
             };

@@ -1,5 +1,5 @@
-//! Between two halves of a run: there become more ledgers, by an operator whose calls fail like everybody's, who is interrupted,
-//! and who tries again.
+//! Repartitions between the two halves of a run. The operator's calls fail like all others; the operator is interrupted
+//! and tries again.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,15 +21,15 @@ use super::super::site::Site;
 use super::{Promise, Stage, Violation, World, tokens, topology};
 use crate::random::Random;
 
-/// Attempts that fail or are interrupted, before everything is healed.
+/// Largest number of attempts that fail or are interrupted, before the faults end.
 const FAULTY_ATTEMPTS: u64 = 6;
-/// Longer than any time-out of the log's.
+/// Longer than any time-out of the log.
 const PAUSE: Duration = Duration::from_secs(12);
-/// How long the group may take to give all partitions away.
+/// Longest time for the group to assign all partitions.
 const WAIT: Duration = Duration::from_secs(20);
 
 impl World<'_> {
-    /// Lays out more ledgers. Everything is decided, and all workers have stopped.
+    /// Repartitions to more ledgers, after everything is decided and all workers have stopped.
     pub(super) async fn grow(&mut self, ledgers: i32, first_booking: i64) -> Result<Result<(), Violation>> {
         let sources = TopicPartition::all(topics::BOOKING_REQUESTS, self.partitions());
         let ends = self.log.committed_unstable(&self.group(), &sources).await?;
@@ -87,7 +87,7 @@ impl World<'_> {
         Ok(Ok(()))
     }
 
-    /// What `interlock replay --repartition` does.
+    /// Does the same as `interlock replay --repartition`.
     async fn attempt(&self, site: &Arc<Site>, name: &str, partitions: i32) -> Result<(), RepartitionError> {
         let log = Arc::new(FaultyLog {
             site: site.clone(),

@@ -1,4 +1,4 @@
-//! The end of a run: everything is healed, comes to rest, and stops.
+//! The end of a run: the faults end, everything settles, and the workers stop.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use super::{Next, Promise, Violation, World};
 
 /// Everything must have settled this long after the last fault.
 const SETTLE_MAX_MS: u64 = 240_000;
-/// What is settled stays so for this long: longer than anything may still be under way.
+/// A settled state must last for this time, which is longer than anything can still be in flight.
 const QUIET: Duration = Duration::from_secs(25);
 /// A worker that is asked to stop does so within this time.
 const STOP_MAX: Duration = Duration::from_secs(60);
 
 impl World<'_> {
-    /// No more faults, and everybody is there.
+    /// Ends all faults, and starts the workers that are down.
     pub(super) async fn heal(&mut self) -> Result<()> {
         self.trace.line(format_args!("everything is healed"));
         self.healed.store(true, Ordering::Relaxed);
@@ -80,7 +80,7 @@ impl World<'_> {
         }
     }
 
-    /// What is not done yet.
+    /// Returns the work that is not done yet, if any.
     async fn missing(&mut self) -> Result<Option<String>> {
         let sources = TopicPartition::all(topics::BOOKING_REQUESTS, self.partitions());
         let offsets = self.log.committed_unstable(&self.group(), &sources).await?;

@@ -1,7 +1,7 @@
 //! The behaviour that every [`LedgerStore`] must have.
 //!
-//! A store passes it by one line in a test file; the expression yields a fresh, empty store, in a box or in a guard that
-//! cleans up after it, or `None` where the service it needs isn't there (it says so aloud):
+//! A store passes it by one line in a test file; the expression yields a fresh, empty store, in a box or in a guard
+//! that cleans up after it, or `None` where the service it needs isn't there (it says so aloud):
 //!
 //! ```ignore
 //! interlock_streams::ledger_conformance!(Some(Box::new(MemoryLedgerStore::default())));

@@ -104,8 +104,8 @@ pub fn tables() -> [WindowTable; 2] {
     ]
 }
 
-/// Each row as its columns in the table's order, separated by `|`: dates as `2026-12-01`, instants as milliseconds since
-/// the Unix epoch, null as nothing.
+/// Each row as its columns in the table's order, separated by `|`: dates as `2026-12-01`, instants as milliseconds
+/// since the Unix epoch, null as nothing.
 pub fn text_rows(table: &WindowTable, rows: &RecordBatch) -> Vec<String> {
     let names = table.keys.iter().chain(table.measures.iter().map(|(name, _)| name));
     let columns: Vec<ArrayRef> = names

@@ -308,8 +308,8 @@ pub async fn refused_on_another_applied_offset(store: &dyn LedgerStore) {
     assert_eq!(everything(store, &["d"]).await, before);
 }
 
-/// Half of a rebuilt ledger is not decided from. Its owner finds it so where the master that has the other half is gone,
-/// and starts over.
+/// Half of a rebuilt ledger is not decided from. Its owner finds it so where the master that has the other half is
+/// gone, and starts over.
 pub async fn refused_while_rebuilding(store: &dyn LedgerStore) {
     let holder = acquire(store, "w1", "a").await;
     let begin = RebuildStep::Begin {
@@ -347,7 +347,8 @@ pub async fn large_offsets_are_exact(store: &dyn LedgerStore) {
     assert_eq!((now.applied, now.sequence), (Some(i64::MAX - 1), i64::MAX));
 }
 
-/// 20,000 fields in one document and as many deletions, 1,000 documents, an outbox entry of 5 MB, all in one batch each.
+/// 20,000 fields in one document and as many deletions, 1,000 documents, an outbox entry of 5 MB, all in one batch
+/// each.
 pub async fn large_batch(store: &dyn LedgerStore) {
     let holder = acquire(store, "w1", "a").await;
     let value = |i: u32| [b"\0value\0".as_slice(), &i.to_be_bytes()].concat();

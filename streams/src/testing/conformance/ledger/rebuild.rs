@@ -128,7 +128,8 @@ pub async fn writes_in_steps_and_finishes(store: &dyn LedgerStore) {
         .expect("commit");
 }
 
-/// Between two steps another master took over, which lacks one that was acknowledged: the rebuild doesn't end without it.
+/// Between two steps another master took over, which lacks one that was acknowledged: the rebuild doesn't end without
+/// it.
 pub async fn step_refused_where_one_before_is_missing(store: &dyn LedgerStore) {
     let holder = begun_at_5(store).await;
     let behind = async |step| assert_behind(store.rebuild(&holder, &step).await, Some(5), None);

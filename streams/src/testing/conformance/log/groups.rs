@@ -209,8 +209,8 @@ pub async fn reads_nothing_of_a_revoked_partition(log: &dyn Log, name: &str) {
     let moved = first.revoked[0].clone();
     write(log, name, name, moved.partition, &["moved"]).await;
     write(log, name, name, 1 - moved.partition, &["kept"]).await;
-    // `Member::poll` asserts that nothing of the revoked partition comes. What is kept may wait too: librdkafka delivers
-    // nothing at all until the revocation is complete.
+    // `Member::poll` asserts that nothing of the revoked partition comes. What is kept may wait too: librdkafka
+    // delivers nothing at all until the revocation is complete.
     for _ in 0..LOOKS {
         first.poll().await;
     }

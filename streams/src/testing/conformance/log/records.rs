@@ -30,7 +30,8 @@ pub async fn creates_topics_once(log: &dyn Log, name: &str) {
     assert_eq!(watermarks, (0, 0));
 }
 
-/// A topic that grows keeps its records where they are; keys find their partition among all from then on, and nothing shrinks.
+/// A topic that grows keeps its records where they are; keys find their partition among all from then on, and nothing
+/// shrinks.
 pub async fn grows_topics_and_moves_nothing(log: &dyn Log, name: &str) {
     topic(log, name, 2).await;
     write(log, name, name, 1, &["before"]).await;
