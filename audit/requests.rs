@@ -139,7 +139,7 @@ pub(crate) struct Requests {
     pub(crate) records: Vec<Request>,
 }
 
-/// How many records had which fate.
+/// Numbers of records by fate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fates {
     /// Answered.

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::problem::Problem;
 
-/// How long the number of partitions is taken to be as it was: a repartition changes it while the gateway runs.
+/// How long the number of partitions is cached: a repartitioning changes it while the gateway runs.
 const COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Read access to the ledgers of an installation.

@@ -70,9 +70,9 @@ pub enum Problem {
     /// A union's index names no branch.
     #[error("the union has {branches} branches, there is none of index {index}")]
     Branch {
-        /// What was read.
+        /// The index that was read.
         index: i64,
-        /// How many branches there are.
+        /// The number of branches.
         branches: usize,
     },
     /// A length or count is negative, or more than the bytes left can hold.

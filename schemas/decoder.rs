@@ -86,7 +86,7 @@ pub struct Decoder<P: Payload> {
 
 type Known<P> = Result<Usable<P>, Arc<SchemaProblem>>;
 
-/// How data of one schema are read.
+/// The way to read data of one schema.
 enum Usable<P> {
     /// The schema is a record.
     Record(Branch<P>),

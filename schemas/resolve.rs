@@ -108,7 +108,7 @@ pub(crate) fn union_of(schema: &str) -> Result<Option<Vec<String>>, SchemaProble
     branches.collect::<Result<_, _>>().map(Some)
 }
 
-/// How data of a writer schema are converted to our schema.
+/// The conversion of data from a writer's schema to ours.
 pub(crate) enum Resolution {
     /// No conversion is needed.
     Same,

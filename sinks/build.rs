@@ -1,4 +1,4 @@
-//! `sqlx::migrate!` reads the folders at compile time; a file added to one must compile the crate anew.
+//! `sqlx::migrate!` reads the folders at compile time; a file added to one must trigger a new build of the crate.
 
 fn main() {
     for folder in ["sqlite/migrations", "timescale/migrations"] {

@@ -44,7 +44,7 @@ pub struct TimescaleOptions {
     pub connections_max: usize,
     /// Longest duration of a call, including connecting.
     pub deadline: Duration,
-    /// Whether to bring the tables up to date when connecting. If not, the tables must exist, and the role needs no
+    /// True to bring the tables up to date when connecting. Otherwise the tables must exist, and the role needs no
     /// right to create anything.
     pub migrate: bool,
     /// Longest duration of a migration, including the wait for other workers that migrate.

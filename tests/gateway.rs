@@ -21,7 +21,7 @@ pub struct Gateway {
     http: Client,
     /// The address it listens on.
     pub address: SocketAddr,
-    /// Whether it is ready, and if not, why.
+    /// Its readiness, with the reason if it is not ready.
     pub health: Health,
 }
 

@@ -10,7 +10,7 @@ use super::*;
 /// The files of a feed, one after the other in one input, each behind a line with its name.
 const MARK: &str = "== ";
 
-/// A feed that takes days to read would stop nobody but its operator; one that fills the memory, others too.
+/// A feed that takes days to read would only stop its operator; one that fills the memory would stop others too.
 const TRAINS_MAX: usize = 200_000;
 
 fn read(input: &[u8], templates: &Templates) {

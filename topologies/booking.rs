@@ -135,7 +135,7 @@ impl LedgerProcessor for Seats {
         Ok(())
     }
 
-    /// What became of a request is asked for again by who repeats it or cancels, and by nobody else.
+    /// A request's outcome is needed again only if the request is repeated or its booking cancelled.
     fn lazy_fields(&self) -> Option<&'static [u8]> {
         Some(SETTLED.as_bytes())
     }

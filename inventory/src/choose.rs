@@ -9,8 +9,8 @@
 //! 2. else the coach with enough fitting seats, fewest left over, first in the train;
 //! 3. else as few coaches as possible, those with the most fitting seats first.
 //!
-//! All hard preferences must be met. A place that cannot meet them is skipped, and if the whole allotment cannot,
-//! nobody is seated. Within the place, passengers with hard preferences are served first, then those with soft ones,
+//! All hard preferences must be met. A place that cannot meet them is skipped, and if the whole allotment cannot, no
+//! passenger is seated. Within the place, passengers with hard preferences are served first, then those with soft ones,
 //! then the rest (including those whose soft preference cannot be met), each group in listed order and each passenger
 //! with the first seat by (coach rank in case 3, gap, place in the train). A preference names one kind of berth, so
 //! serving the passengers one by one meets as many preferences as can be met together.

@@ -38,7 +38,7 @@ pub enum Invariant {
     I1,
     /// Every request has exactly one answer.
     I2,
-    /// Nobody is served before an earlier waiter.
+    /// No one is served before an earlier waiter who would have fitted.
     I3,
     /// Sequences have no gap and no repeat.
     I4,

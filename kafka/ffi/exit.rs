@@ -13,7 +13,7 @@ unsafe extern "C" {
 /// librdkafka ends its clients on threads of its own, without waiting for them. Over TLS they still use memory that
 /// OpenSSL frees at an exit: one in seven successful commands ended by a segmentation fault.
 pub fn exit(status: u8) -> ! {
-    // A failure means that nobody reads the output any more, so it is ignored, as at any exit.
+    // A failure means that the output is no longer read, so it is ignored, as at any exit.
     let _ = std::io::stdout().flush();
     let _ = std::io::stderr().flush();
     _exit(c_int::from(status))

@@ -34,7 +34,7 @@ pub(crate) fn not_a_membership() -> TransactionError {
 type Transactional = Result<(), TransactionError>;
 
 /// # Safety
-/// `error` is null or an error that nobody else owns.
+/// `error` is null or an error that the caller owns.
 unsafe fn take(error: *mut sys::rd_kafka_error_t) -> Transactional {
     if error.is_null() {
         return Ok(());

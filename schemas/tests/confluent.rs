@@ -228,7 +228,7 @@ async fn the_next_url_is_asked_where_one_gives_no_answer() {
     assert_eq!(registry.check("s", "\"string\"").await, Ok(()));
 }
 
-/// A URL where nobody listens.
+/// A URL where no server listens.
 async fn dead() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     format!("http://{}", listener.local_addr().expect("bound"))

@@ -83,7 +83,7 @@ async fn many_start_at_once_and_again() {
     .await;
 }
 
-/// Windows begin anew: rows and positions are gone together, and whoever wrote them begins with the first event.
+/// Windows start over: rows and positions are removed together, and the writer begins with the first event.
 #[tokio::test]
 async fn windows_begin_anew_under_their_writers() {
     in_schema(|database| async move {
@@ -225,7 +225,7 @@ async fn errors_are_sorted() {
         let unmatched = sink.check(&[revenue(0).table]).await.expect_err("no such table");
         assert!(unmatched.to_string().contains("revenue_minute"), "{unmatched}");
 
-        // A server that goes away is an error that passes, and the next call connects anew.
+        // A server that goes away is a passing error, and the next call connects again.
         sink.write("t", &token, &[], &[]).await.expect("write");
         assert_eq!(database.end_sessions_of(&application).await, 1);
         let lost = sink
@@ -237,7 +237,7 @@ async fn errors_are_sorted() {
             .await
             .expect("write on a new connection");
 
-        // Somebody who holds the task's row is waited for only so long.
+        // A session that holds the task's row is waited for only until the time-out.
         let short = TimescaleOptions {
             migrate: false,
             deadline: Duration::from_millis(700),

@@ -8,7 +8,7 @@ use interlock_streams::testing::TopologyTestDriver;
 use interlock_streams::{BuildError, Decider, Event, Message, StreamsBuilder, Topology};
 use serde::{Deserialize, Serialize};
 
-/// How often a word came.
+/// The number of times that a word came.
 #[derive(Default, Serialize, Deserialize)]
 struct Count(u64);
 

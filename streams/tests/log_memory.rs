@@ -1,5 +1,5 @@
-//! The in-memory log passes the suite, and does what only it can be made to do: time stands still until it is told to
-//! pass, and markers, offsets and commits are held back.
+//! The in-memory log passes the suite, and shows what only it can be made to show: time stands still until it is made
+//! to pass, and markers, offsets and commits are held back.
 
 #![allow(clippy::unwrap_used, reason = "also in the helpers of tests")]
 
@@ -130,7 +130,7 @@ async fn assigned(consumer: &mut dyn Consumer) -> Vec<i32> {
     }
 }
 
-/// Polls a future often enough that it would be done unless it waits for somebody.
+/// Polls a future often enough that it would be done unless it waits for another party.
 async fn is_waiting<T>(future: &mut (impl Future<Output = T> + Unpin)) -> bool {
     for _ in 0..10 {
         if (&mut *future).now_or_never().is_some() {
@@ -248,7 +248,7 @@ async fn a_transaction_that_takes_too_long_is_aborted_and_its_producer_fenced() 
     let mut next = reader.next(10, Duration::from_secs(3600));
     stage.clock.advance(TRANSACTION - Duration::from_millis(1));
     assert!(is_waiting(&mut next).await);
-    // Nobody does anything but wait: the time-out itself frees the record behind.
+    // All parties only wait: the time-out itself frees the record behind.
     stage.clock.advance(Duration::from_millis(1));
     let records = next.await.unwrap();
     assert_eq!(records.len(), 1);

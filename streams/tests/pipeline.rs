@@ -156,7 +156,7 @@ fn a_topology_set_to_fail_stops_loudly_and_loses_nothing() -> Result {
     let nobody = driver.input("lines", Utf8).pipe("k", "good");
     assert!(matches!(nobody, Err(DriverError::NoWorker)), "{nobody:?}");
 
-    // Once somebody has decided that the record may go, everything is there once.
+    // Once an operator has decided that the record may go, everything is there once.
     driver.redeploy(strict(OnError::Skip))?;
     let out = driver.output::<String, _>("out", Utf8);
     assert_eq!(out.read_values()?, ["good", "good"]);

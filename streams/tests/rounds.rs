@@ -1,4 +1,5 @@
-//! How many records a round takes: what comes during a commit is taken together, and a backlog doesn't wait for it.
+//! Tests the number of records in a round: records that arrive during a commit are taken together, and a backlog
+//! doesn't wait for it.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

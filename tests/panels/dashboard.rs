@@ -28,7 +28,7 @@ pub struct Dashboard {
 pub struct Variable {
     /// Name.
     pub name: String,
-    /// Where its values come from.
+    /// The source of its values.
     pub query: Query,
     /// The text for "All"; none if there is no "All".
     pub all_value: Option<String>,

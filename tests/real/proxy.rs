@@ -5,7 +5,7 @@
 //!                                      Mode::Slow      each byte so much later, in order, both ways
 //!                                      Mode::Cut       connections are closed, new ones too
 //!                                      Mode::HalfOpen  connections stay and nothing passes; those that were open then are
-//!                                                      dead for ever, as behind a router that has forgotten them
+//!                                                      dead from then on, as behind a router that has forgotten them
 //! ```
 //!
 //! The proxy has a thread of its own, so that it works while a test waits for something else.

@@ -146,7 +146,7 @@ impl Cluster {
         urls.join(",")
     }
 
-    /// Those that run as masters and hold something, of so many keys.
+    /// Returns the servers that run as masters and hold some of the keys.
     pub(crate) async fn masters(&self) -> Vec<usize> {
         let mut masters = Vec::new();
         for (number, server) in self.servers.iter().enumerate() {

@@ -154,7 +154,7 @@ impl Stage {
 pub(super) struct Remains<'a> {
     pub(super) log: &'a MemoryLog,
     pub(super) store: &'a MemoryLedgerStore,
-    /// Where windows are kept.
+    /// The sink of the windows.
     pub(super) sink: Option<&'a MemorySink>,
     pub(super) seed: u64,
     /// Layouts of ledgers, the present one last.
@@ -218,8 +218,8 @@ impl Remains<'_> {
         folded
     }
 
-    /// I1 to I4: each ledger judges the events of the train-dates that are its own now, whoever decided them, and the
-    /// numbers of all that it decided.
+    /// I1 to I4: each ledger judges the events of the train-dates that are its own now, whichever ledger decided them,
+    /// and the numbers of all that it decided.
     fn audit(&self, events: &[Vec<Event>]) -> Result<(), Violation> {
         let Some(present) = self.stages.last() else {
             return Ok(());

@@ -29,7 +29,7 @@ pub struct Schedule {
     pub commit_records_max: usize,
     /// True if the workers also keep windows; the run then takes several times as long.
     pub windows: bool,
-    /// How often calls fail.
+    /// The rates of failing calls.
     pub rates: Rates,
     /// The events besides failing calls.
     pub actions: Vec<Action>,
@@ -40,7 +40,7 @@ pub struct Schedule {
     pub grows_to: Option<i32>,
 }
 
-/// How many calls in ten thousand fail, by kind.
+/// Numbers of calls in ten thousand that fail, by kind.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rates {
     /// Takes a few milliseconds.

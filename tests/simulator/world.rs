@@ -83,7 +83,7 @@ pub(super) struct World<'a> {
     entries: u64,
     /// The last stable offset of each partition of events at the last check.
     stable: BTreeMap<TopicPartition, i64>,
-    /// How ledgers are laid out, and were.
+    /// The layouts of the ledgers, the present one last.
     stages: Vec<Stage>,
 }
 
@@ -148,7 +148,7 @@ impl<'a> World<'a> {
         self.agenda.insert((at_ms, self.entries), next);
     }
 
-    /// Runs it all, and looks whether everything holds.
+    /// Runs the schedule and checks that everything holds.
     pub(super) async fn run(&mut self) -> Result<Result<Amounts, Violation>> {
         let end_ms = self.plan(bursts(self.schedule, self.schedule.seed)?, &self.schedule.actions);
         let first = self.run_until(end_ms).await?;

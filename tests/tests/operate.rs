@@ -179,7 +179,7 @@ async fn ledgers_and_windows_are_derived_once_more_while_others_go_on() -> Resul
         for worker in workers {
             worker.stop().await?;
         }
-        // Nobody is there to do it; whoever comes does.
+        // No worker is there to do it; the next one does.
         let begun = ["replay", "--ledgers", "--partitions", "1", "--wait", "1"];
         let begun = call(installation, &begun, 1).await?;
         ensure!(begun.error.contains("does a worker run"), "{begun:?}");

@@ -53,7 +53,7 @@ fn the_other_branch_comes_back(driver: &TopologyTestDriver, meanwhile: &[&str]) 
     command(driver, "second")?;
     let other_branch = driver.ledgers().snapshot(0);
     driver.ledgers().restore(0, before);
-    // Somebody fences the worker, as the owner does whom it knows nothing of.
+    // Another producer fences the worker, as an owner does that the worker does not know of.
     block_on(driver.log().producer(&worker))?;
     driver.log().release_commits(&worker);
     VERSION.set(2);
@@ -106,7 +106,7 @@ fn sign_the_offset_before_the_first_decision() {
     });
 }
 
-/// Somebody's transaction hangs before the events: they are committed, and not yet to be read.
+/// Another transaction hangs before the events: they are committed, but can't be read yet.
 #[test]
 fn rebuild_up_to_the_high_watermark() {
     needs(Clause::RebuildToHighWatermark, "I4", || {
@@ -256,8 +256,8 @@ fn given_up(workers: &Workers, ledgers: &MemoryLedgerStore, ledger: i32) -> Resu
     Ok(replica)
 }
 
-/// Worker b rebuilds the ledger on a new master. Somebody's transaction hangs before it can, and meanwhile a, connected
-/// to the old master, has the partition again and commits more. Then b goes on, as it hears nothing from the group.
+/// Worker b rebuilds the ledger on a new master. Another transaction hangs before it can, and meanwhile a, connected to
+/// the old master, has the partition again and commits more. Then b goes on, as it hears nothing from the group.
 #[test]
 fn fold_only_what_lies_below_the_committed_offset() {
     needs(Clause::FoldBelowCommitted, "answers would be lost", || {
@@ -272,7 +272,7 @@ fn fold_only_what_lies_below_the_committed_offset() {
         workers.start("b", &new)?;
         workers.pass(SECOND * 40)?;
         somebody.send(vec![record("events", 0, "never committed")]);
-        // The session of a ends, b reads C and waits for somebody; the session of b ends.
+        // The session of a ends, b reads C and waits for the other transaction; the session of b ends.
         workers.pass(SECOND * 10)?;
         workers.log.release_news(&Workers::id("a"));
         workers.log.hold_news(&Workers::id("b"));
@@ -281,7 +281,7 @@ fn fold_only_what_lies_below_the_committed_offset() {
         workers.pass(SECOND)?;
         workers.kill("a");
         workers.command(0, "third")?;
-        // Somebody's time is over.
+        // The other transaction times out.
         workers.pass(SECOND * 10)?;
         workers.log.release_news(&Workers::id("b"));
         workers.pass(SECOND * 120)?;

@@ -1,4 +1,4 @@
-//! What a task keeps of its ledger between batches.
+//! Tests which part of its ledger a task keeps between batches.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -97,7 +97,7 @@ impl Driven {
     }
 }
 
-/// Bytes of a train-date with so many requests.
+/// Returns the bytes of a train-date with this number of requests.
 fn weight_of(requests: usize) -> usize {
     let mut driven = Driven::new(usize::MAX);
     driven.batch(0..requests, 1);

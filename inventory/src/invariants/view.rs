@@ -80,7 +80,7 @@ impl View {
             })
         };
         if is_reused_key(event) {
-            // The outcome of the first body stays; each further body is refused anew (R3).
+            // The outcome of the first body stays; each further body is refused again (R3).
             if !self.answered.contains_key(request) {
                 report(format!("{request} is refused as used before and was not"));
             }

@@ -621,7 +621,7 @@ impl Oracle {
         sum + round(sum as f64 * fare.tax_bp as f64 / 10_000.0)
     }
 
-    /// "No waiter fits" (FIFO_SKIP), or under LEG_STRICT: nobody may be served.
+    /// "No waiter fits" (FIFO_SKIP), or under LEG_STRICT: no waiter may be served.
     pub fn somebody_could_be_served(&self) -> bool {
         (0..self.list.len()).any(|place| {
             let waiting = &self.list[place];

@@ -95,7 +95,7 @@ impl Database {
             .is_empty()
     }
 
-    /// The address under which sessions are told from those of other tests.
+    /// The address that distinguishes these sessions from those of other tests.
     pub(crate) fn url_of(&self, application: &str) -> String {
         let separator = if self.url.contains('?') { '&' } else { '?' };
         format!("{}{separator}application_name={application}", self.url)

@@ -169,7 +169,7 @@ pub async fn of_a_lost_ledger_to_before_the_first_record(store: &dyn LedgerStore
         .expect("commit");
 }
 
-/// The next owner sees it, can't keep what is there, and starts anew from nothing.
+/// The next owner notices this, can't keep the present state, and starts over from nothing.
 pub async fn interrupted_is_visible_and_starts_anew(store: &dyn LedgerStore) {
     let holder = begun_at_5(store).await;
     store

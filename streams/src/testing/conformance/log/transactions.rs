@@ -33,7 +33,7 @@ async fn abort(producer: &mut dyn Producer) {
     within("abort", producer.abort()).await.expect("aborts");
 }
 
-/// Nobody reads a record of a transaction before its commit.
+/// No consumer reads a record of a transaction before its commit.
 pub async fn shows_a_transaction_only_when_committed(log: &dyn Log, name: &str) {
     topic(log, name, 1).await;
     let partition = TopicPartition::new(name, 0);
@@ -46,7 +46,7 @@ pub async fn shows_a_transaction_only_when_committed(log: &dyn Log, name: &str) 
     assert_eq!(next_values(reader.as_mut(), 2).await, ["a", "b"]);
 }
 
-/// Nobody ever reads a record of an aborted transaction; aborting nothing does nothing.
+/// No consumer ever reads a record of an aborted transaction; aborting nothing does nothing.
 pub async fn hides_an_aborted_transaction(log: &dyn Log, name: &str) {
     topic(log, name, 1).await;
     let partition = TopicPartition::new(name, 0);
@@ -112,7 +112,7 @@ pub async fn fences_an_earlier_producer(log: &dyn Log, name: &str) {
     assert_eq!(read_values(log, &partition).await, ["owner", "still the owner"]);
 }
 
-/// After a commit whose answer nobody heard, a new producer tells: its initialisation completes or aborts all of it,
+/// After a commit whose answer was lost, a new producer settles it: its initialisation completes or aborts all of it,
 /// records and offsets alike.
 pub async fn settles_an_unawaited_commit_before_a_new_producer(log: &dyn Log, name: &str) {
     topic(log, name, 1).await;
