@@ -1,7 +1,7 @@
 //! The Confluent wire format: a zero byte, the schema's id in four bytes, big-endian, then the Avro datum.
 //!
-//! Confluent's `HeaderSchemaIdSerializer` leaves the value a bare datum and names the schema in a record header instead:
-//! a byte 1 and the 16 bytes of the schema's GUID. Its readers also take a zero byte and a schema id there.
+//! Confluent's `HeaderSchemaIdSerializer` writes the datum alone as the value and names the schema in a record header:
+//! a byte 1 and the 16 bytes of the schema's GUID. Its readers also accept a zero byte and a schema id there.
 
 use std::fmt;
 
@@ -28,7 +28,7 @@ pub enum WireError {
     },
     /// The header that names the schema holds neither an id nor a GUID.
     #[error(
-        "expected the header {VALUE_SCHEMA_HEADER} to hold byte 01 and a GUID, or byte 00 and a schema id, but it holds {found}"
+        "expected {VALUE_SCHEMA_HEADER} to hold byte 01 and a GUID, or byte 00 and a schema id, but it holds {found}"
     )]
     Header {
         /// What the header holds.

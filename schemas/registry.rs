@@ -32,7 +32,7 @@ pub trait Registry: Send + Sync {
     /// Returns the self-contained schema of an id, or [`RegistryError::NotRegistered`].
     fn schema_by_id(&self, id: u32) -> Answer<'_, String>;
 
-    /// The schema of a GUID, self-contained, or [`RegistryError::GuidNotRegistered`]: also where the registry has no GUIDs.
+    /// The schema of a GUID, self-contained, or [`RegistryError::GuidNotRegistered`], also of a registry without GUIDs.
     fn schema_by_guid(&self, guid: [u8; 16]) -> Answer<'_, String>;
 
     /// Makes a subject accept only schemas that can read, and be read by, all its earlier ones (`FULL_TRANSITIVE`). The

@@ -148,8 +148,8 @@ async fn check_ids(gateway: &Gateway, names: &[(RequestName, Digest)]) -> Result
     Ok(())
 }
 
-/// The digest under which the ledger knows a request; none where it doesn't, or can't be asked: requests wait in the log
-/// while ledgers are away, and workers refuse what is used again.
+/// Returns the digest under which the ledger knows a request; none where it does not know it or does not answer.
+/// Requests wait in the log while ledgers are away, and workers then refuse an id that is used again.
 async fn decided(gateway: &Gateway, name: &RequestName) -> Option<Digest> {
     match gateway.ledgers.train_date(&name.key).await {
         Ok(train_date) => Some(train_date.outcome(&name.request_id)?.digest()),
