@@ -26,6 +26,9 @@ use crate::config::{self, Config, PATIENCE};
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// Longest pause between attempts to reach a service.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Time after which a command that waits says how to get servers.
+const HINT_AFTER: Duration = Duration::from_millis(1_500);
+const HINT: &str = "no answer yet: `scripts/services start` starts the servers, `interlock dev` needs none";
 /// Longest wait for Kafka's first answer.
 const PROBE: Duration = Duration::from_secs(3);
 
@@ -232,6 +235,9 @@ impl From<anyhow::Error> for Trouble {
 
 /// Repeats an attempt until it succeeds or the time is over (without a time, forever). Passes the reason of each
 /// failure to `say`, in one line.
+///
+/// With a time it is a command that somebody waits for: after [`HINT_AFTER`] a line on standard error says how to get
+/// servers.
 pub(crate) async fn patiently<T>(
     patience: Option<Duration>,
     mut say: impl FnMut(&str, Duration),
@@ -239,8 +245,18 @@ pub(crate) async fn patiently<T>(
 ) -> anyhow::Result<T> {
     let deadline = patience.map(|patience| Instant::now() + patience);
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+    let mut hint = std::pin::pin!(hint(patience));
+    let mut is_hinted = false;
     loop {
-        let why = match attempt().await {
+        let mut attempted = std::pin::pin!(attempt());
+        let attempted = loop {
+            tokio::select! {
+                biased;
+                attempted = &mut attempted => break attempted,
+                () = &mut hint, if !is_hinted => is_hinted = true,
+            }
+        };
+        let why = match attempted {
             Ok(done) => return Ok(done),
             Err(Trouble::Lasting(error)) => return Err(error),
             Err(Trouble::Passing(error)) => format!("{error:#}"),
@@ -252,8 +268,23 @@ pub(crate) async fn patiently<T>(
             anyhow::bail!("{why}; gave up after {patience:?}");
         }
         say(&why, pause);
-        tokio::time::sleep(pause).await;
+        let mut paused = std::pin::pin!(tokio::time::sleep(pause));
+        loop {
+            tokio::select! {
+                () = &mut paused => break,
+                () = &mut hint, if !is_hinted => is_hinted = true,
+            }
+        }
     }
+}
+
+/// Waits, then writes the hint; writes nothing without patience.
+async fn hint(patience: Option<Duration>) {
+    if patience.is_none_or(|patience| patience < HINT_AFTER) {
+        return std::future::pending().await;
+    }
+    tokio::time::sleep(HINT_AFTER).await;
+    eprintln!("{HINT}");
 }
 
 /// Writes a warning to standard error.

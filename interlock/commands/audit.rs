@@ -1,6 +1,6 @@
 //! `interlock audit`: judges the invariants of a running installation.
 
-mod report;
+pub(in crate::commands) mod report;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -29,7 +29,7 @@ use crate::config::{Log, LogFormat};
 use crate::embedded::{APPLICATION, Embedded, LEDGERS, Workers};
 use crate::load::embedded::{LogInlet, LogOutlet, sent};
 use crate::stop::Stop;
-use crate::{Status, load, services};
+use crate::{Status, complain, load, services};
 
 /// Without a rate, so many requests wait for an answer at most: enough to keep the stream threads busy while their commits
 /// are under way.
@@ -50,19 +50,49 @@ pub(crate) fn call(arguments: &Arguments) -> anyhow::Result<Status> {
         filter: LOG_FILTER.to_owned(),
         format: LogFormat::Text,
     })?;
+    let (folder, opening) = match begin(arguments) {
+        Ok(begun) => begun,
+        Err(error) => {
+            complain(&error);
+            return Ok(Status::Unknown);
+        }
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build();
     runtime
         .context("no asynchronous runtime")?
-        .block_on(dev(arguments, born))
+        .block_on(dev(arguments, folder, opening, born))
 }
 
-async fn dev(arguments: &Arguments, born: Instant) -> anyhow::Result<Status> {
+/// Returns the folder of `--data-dir`, and a new opening or the one that was begun in the folder.
+///
+/// # Errors
+/// Arguments that can't be used, which end the program with status 2.
+fn begin(arguments: &Arguments) -> anyhow::Result<(Option<Folder>, Opening)> {
+    let Some(path) = &arguments.data_dir else {
+        return Ok((None, Opening::new(arguments)));
+    };
+    let folder = Folder::open(path)?;
+    let opening = match &folder.opening {
+        Some(begun) => {
+            begun.check(arguments)?;
+            begun.clone()
+        }
+        None => {
+            let opening = Opening::new(arguments);
+            folder.begin(&opening)?;
+            opening
+        }
+    };
+    Ok((Some(folder), opening))
+}
+
+async fn dev(arguments: &Arguments, folder: Option<Folder>, opening: Opening, born: Instant) -> anyhow::Result<Status> {
     let mut stop = Stop::new()?;
     let site = site::listen(arguments).await?;
-    let (log, windows, opening) = services(arguments).await?;
+    let (log, windows) = services(folder.as_ref()).await?;
     let embedded = Embedded::new(log, windows).await?;
     let trains = opening.trains()?;
     if plans::read(&embedded.log, embedded.registry.clone(), services::warn)
@@ -125,29 +155,16 @@ fn threads(arguments: &Arguments) -> anyhow::Result<usize> {
     Ok(cores.saturating_sub(1).clamp(1, LEDGERS))
 }
 
-/// A log and window tables, in memory or in the folder, and the opening: a new one, or the one begun there.
-async fn services(arguments: &Arguments) -> anyhow::Result<(MemoryLog, SqliteSink, Opening)> {
+/// Returns a log and window tables, in memory or in the folder.
+async fn services(folder: Option<&Folder>) -> anyhow::Result<(MemoryLog, SqliteSink)> {
     let config = MemoryLogConfig {
         bytes_max: LOG_BYTES_MAX,
         ..MemoryLogConfig::default()
     };
-    let Some(path) = &arguments.data_dir else {
-        let windows = SqliteSink::in_memory().await?;
-        return Ok((MemoryLog::with(config), windows, Opening::new(arguments)));
-    };
-    let folder = Folder::open(path)?;
-    let opening = match &folder.opening {
-        Some(begun) => {
-            begun.check(arguments)?;
-            begun.clone()
-        }
-        None => {
-            let opening = Opening::new(arguments);
-            folder.begin(&opening)?;
-            opening
-        }
-    };
-    Ok((folder.log(config)?, folder.windows().await?, opening))
+    match folder {
+        None => Ok((MemoryLog::with(config), SqliteSink::in_memory().await?)),
+        Some(folder) => Ok((folder.log(config)?, folder.windows().await?)),
+    }
 }
 
 async fn ended(workers: &Workers) {

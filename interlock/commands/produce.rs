@@ -1,6 +1,6 @@
 //! `interlock produce`: JSON lines into a topic.
 
-use std::io::{self, BufRead, BufReader, Write as _};
+use std::io::{self, BufRead, BufReader, IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
 use serde_json::Value;
@@ -34,6 +34,9 @@ async fn append(arguments: &Arguments, config: &Config) -> anyhow::Result<()> {
         }
         return producer.send().await;
     }
+    if io::stdin().is_terminal() {
+        eprintln!("reading records from standard input, one on each line; Ctrl-D ends it");
+    }
     let mut input = BufReader::new(io::stdin());
     let mut line = String::new();
     while input.read_line(&mut line).context("standard input")? > 0 {
@@ -46,7 +49,11 @@ async fn append(arguments: &Arguments, config: &Config) -> anyhow::Result<()> {
             producer.send().await?;
         }
     }
-    producer.send().await
+    producer.send().await?;
+    if producer.sent == 0 {
+        eprintln!("nothing was sent: standard input has no records");
+    }
+    Ok(())
 }
 
 struct Producer<'a> {

@@ -111,6 +111,9 @@ fn the_table_is_plain_in_a_pipe_and_the_pace_is_as_asked_for() -> Result<()> {
     ] {
         ensure!(table.contains(part), "no `{part}` in:\n{table}");
     }
+    for line in table.lines().chain(said.lines()) {
+        ensure!(line.chars().count() <= 80, "wider than a terminal: {line}");
+    }
     let drawn = table.chars().find(|character| ['\u{1b}', '█', '▁'].contains(character));
     ensure!(drawn.is_none(), "{drawn:?} in:\n{table}");
     Ok(())

@@ -21,40 +21,7 @@ impl fmt::Display for Printed<'_> {
         }
         writeln!(f)?;
         totals(f, &report.totals)?;
-        for reason in &report.inconclusive {
-            writeln!(f)?;
-            paragraph(
-                f,
-                ("", "    "),
-                &format!("{} inconclusive: {}", reason.invariant, reason.reason),
-            )?;
-        }
-        // What is wrong in one place stands together.
-        let places = report
-            .violations
-            .chunk_by(|one, next| (one.invariant, &one.place) == (next.invariant, &next.place));
-        for violations in places {
-            let [first, ..] = violations else { continue };
-            writeln!(f)?;
-            paragraph(f, ("", "    "), &format!("{} broken: {}", first.invariant, first.place))?;
-            for violation in violations {
-                paragraph(f, ("  ", "    "), &violation.detail)?;
-            }
-        }
-        for line in &report.invariants {
-            let shown = report
-                .violations
-                .iter()
-                .filter(|violation| violation.invariant == line.invariant);
-            let hidden = line.violations.saturating_sub(shown.count() as u64);
-            if hidden > 0 {
-                writeln!(
-                    f,
-                    "\n{} broken: {hidden} more are not shown (--max-violations)",
-                    line.invariant
-                )?;
-            }
-        }
+        details(f, report)?;
         f.write_str(match report.holds() {
             true => "\nall invariants hold",
             false => "\nNOT all invariants hold",
@@ -62,8 +29,47 @@ impl fmt::Display for Printed<'_> {
     }
 }
 
+/// Writes the reasons for all that does not hold.
+pub(in crate::commands) fn details(f: &mut fmt::Formatter<'_>, report: &AuditReport) -> fmt::Result {
+    for reason in &report.inconclusive {
+        writeln!(f)?;
+        paragraph(
+            f,
+            ("", "    "),
+            &format!("{} inconclusive: {}", reason.invariant, reason.reason),
+        )?;
+    }
+    // What is wrong in one place stands together.
+    let places = report
+        .violations
+        .chunk_by(|one, next| (one.invariant, &one.place) == (next.invariant, &next.place));
+    for violations in places {
+        let [first, ..] = violations else { continue };
+        writeln!(f)?;
+        paragraph(f, ("", "    "), &format!("{} broken: {}", first.invariant, first.place))?;
+        for violation in violations {
+            paragraph(f, ("  ", "    "), &violation.detail)?;
+        }
+    }
+    for line in &report.invariants {
+        let shown = report
+            .violations
+            .iter()
+            .filter(|violation| violation.invariant == line.invariant);
+        let hidden = line.violations.saturating_sub(shown.count() as u64);
+        if hidden > 0 {
+            writeln!(
+                f,
+                "\n{} broken: {hidden} more are not shown (--max-violations)",
+                line.invariant
+            )?;
+        }
+    }
+    Ok(())
+}
+
 /// Returns the line of an invariant.
-fn row(line: &Line) -> String {
+pub(in crate::commands) fn row(line: &Line) -> String {
     let verdict = match line.verdict {
         Verdict::Broken => format!("BROKEN {}", line.violations),
         other => other.to_string(),

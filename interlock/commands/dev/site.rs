@@ -55,9 +55,12 @@ pub(super) fn what_to_try(address: SocketAddr, plans: &[TrainService]) -> String
 What to try next:
 
 curl '{url}/trains/{train}/{date}/availability?from={from}&to={to}'
-curl -H 'Content-Type: application/json' {url}/topics/booking-requests -d '{{"request_id": "try-1",
-  "train_id": "{train}", "travel_date": "{date}", "user_id": "ada", "from_station": "{from}", "to_station": "{to}",
-  "travel_class": "{class}", "quota": "GN", "passengers": [{{"name": "Ada", "age": 36}}], "requested_at": 0}}'
+curl -H 'Content-Type: application/json' {url}/topics/booking-requests \
+  -d '{{"request_id": "try-1", "user_id": "ada", "requested_at": 0,
+  "train_id": "{train}", "travel_date": "{date}",
+  "from_station": "{from}", "to_station": "{to}",
+  "travel_class": "{class}", "quota": "GN",
+  "passengers": [{{"name": "Ada", "age": 36}}]}}'
 curl {url}/trains/{train}/{date}/requests/try-1
 curl '{url}/topics/confirmed?limit=2'
 "#

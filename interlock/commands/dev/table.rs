@@ -5,10 +5,11 @@ use std::fmt;
 use console::style;
 
 use super::summary::{Load, Pace, Summary};
-use interlock_audit::Verdict;
+use crate::commands::audit::report;
+use interlock_audit::{AuditReport, Verdict};
 
 /// Columns of a full bar.
-const BAR: usize = 24;
+const BAR: usize = 12;
 const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
 const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -26,58 +27,27 @@ impl fmt::Display for Summary {
             self.opening.profile,
             self.opening.seed
         )?;
-        let per_second = style(format!("{}/s", grouped(self.decided_per_s as i64)))
-            .green()
-            .bold();
-        write!(
-            f,
-            "  decided     {:>10} in {:.2} s: {per_second}",
-            grouped(decided as i64),
-            self.elapsed_s
-        )?;
-        if let Some(first) = self.first_decision_s {
-            write!(f, ", the first {first:.2} s after the start")?;
+        // Where an earlier process decided everything there is no pace to tell.
+        if decided > 0 {
+            write_pace_of_decisions(f, self, decided)?;
         }
-        writeln!(f)?;
         if self.sent_before > 0 {
             writeln!(
                 f,
-                "  before      {:>10} were sent by an earlier process",
+                "  before      {:>10} were decided by an earlier process",
                 grouped(self.sent_before as i64)
             )?;
         }
-        let latency = &self.latency;
-        writeln!(
-            f,
-            "  latency     p50 {}, p99 {}, p99.9 {}, longest {} (from {})",
-            millis(latency.p50_us),
-            millis(latency.p99_us),
-            millis(latency.p999_us),
-            millis(latency.max_us),
-            match self.opening.rate {
-                Some(_) => "when each was meant to be sent",
-                None => "when each was sent",
-            }
-        )?;
         for (label, count, about) in [
             ("confirmed", outcomes.confirmed, "bookings with seats at once"),
             ("waitlisted", outcomes.waitlisted, "bookings that began to wait"),
             ("promoted", outcomes.promoted, "waiters who got seats later"),
             ("cancelled", outcomes.cancelled, "cancellations carried out"),
             ("rejected", outcomes.rejected_total(), "requests refused"),
-            (
-                "replays",
-                outcomes.replays,
-                "repeated requests, answered as the first time",
-            ),
+            ("replays", outcomes.replays, "repeated requests, answered as before"),
         ] {
-            let share = count as f64 / self.answered.max(1) as f64;
-            writeln!(
-                f,
-                "  {label:<11} {:>10}  {}{about}",
-                grouped(count as i64),
-                bar(draws, share)
-            )?;
+            let bar = bar(draws, count as f64 / self.answered.max(1) as f64);
+            writeln!(f, "{}", outcome(label, count, &bar, about))?;
         }
         for (currency, minor) in &outcomes.revenue_minor {
             // The demonstration's currencies have two decimals.
@@ -90,16 +60,46 @@ impl fmt::Display for Summary {
             heading("fullest trains")
         )?;
         for load in &self.fullest {
-            write_load(f, draws, load)?;
+            writeln!(f, "{}", load_line(draws, load))?;
         }
         if draws {
             write_pace(f, &self.pace)?;
         }
-        write_audit(f, self)
+        write_audit(f, &self.audit)
     }
 }
 
-fn write_load(f: &mut fmt::Formatter<'_>, draws: bool, load: &Load) -> fmt::Result {
+/// Writes how fast this process decided, and how long requests waited for it.
+fn write_pace_of_decisions(f: &mut fmt::Formatter<'_>, summary: &Summary, decided: u64) -> fmt::Result {
+    let per_second = grouped(summary.decided_per_s as i64);
+    let per_second = style(format!("{per_second}/s")).green().bold();
+    let (count, seconds) = (grouped(decided as i64), summary.elapsed_s);
+    write!(f, "  decided     {count:>10} in {seconds:.2} s: {per_second}")?;
+    if let Some(first) = summary.first_decision_s {
+        write!(f, ", the first {first:.2} s after the start")?;
+    }
+    let latency = &summary.latency;
+    writeln!(
+        f,
+        "\n  latency     p50 {}, p99 {}, p99.9 {}, longest {}",
+        millis(latency.p50_us),
+        millis(latency.p99_us),
+        millis(latency.p999_us),
+        millis(latency.max_us),
+    )?;
+    let from = match summary.opening.rate {
+        Some(_) => "when each was meant to be sent",
+        None => "when each was sent",
+    };
+    writeln!(f, "              counted from {from}")
+}
+
+fn outcome(label: &str, count: u64, bar: &str, about: &str) -> String {
+    let count = grouped(count as i64);
+    format!("  {label:<11} {count:>10}  {bar}{about}")
+}
+
+fn load_line(draws: bool, load: &Load) -> String {
     let Load {
         train_id,
         travel_date,
@@ -109,8 +109,7 @@ fn write_load(f: &mut fmt::Formatter<'_>, draws: bool, load: &Load) -> fmt::Resu
         load_percent,
     } = load;
     let bar = bar(draws, load_percent / 100.0);
-    writeln!(
-        f,
+    format!(
         "  {train_id:<8} {travel_date}  {travel_class:<3} {bar}{load_percent:>6.1} %  {seats_sold:>5} passengers, {seats} seats"
     )
 }
@@ -128,33 +127,20 @@ fn write_pace(f: &mut fmt::Formatter<'_>, pace: &Pace) -> fmt::Result {
     writeln!(f, "  {}", style(chart).cyan())
 }
 
-fn write_audit(f: &mut fmt::Formatter<'_>, summary: &Summary) -> fmt::Result {
+fn write_audit(f: &mut fmt::Formatter<'_>, audit: &AuditReport) -> fmt::Result {
     writeln!(f, "\n{}", style("audit").bold())?;
-    for line in &summary.audit.invariants {
-        let verdict = match line.verdict {
-            Verdict::Holds => style("holds".to_owned()).green(),
-            other => style(other.to_string()).red().bold(),
+    for line in &audit.invariants {
+        let row = style(report::row(line));
+        let row = match line.verdict {
+            Verdict::Holds | Verdict::Skipped => row,
+            Verdict::Broken | Verdict::Inconclusive => row.red().bold(),
         };
-        let checked = grouped(line.checked as i64);
-        writeln!(
-            f,
-            "  {:<6} {:<46} {checked:>10} {:<24} {verdict}",
-            line.invariant, line.title, line.unit
-        )?;
+        writeln!(f, "{row}")?;
     }
-    for reason in &summary.audit.inconclusive {
-        writeln!(f, "  {} inconclusive: {}", reason.invariant, reason.reason)?;
-    }
-    for violation in &summary.audit.violations {
-        writeln!(
-            f,
-            "  {} broken: {}: {}",
-            violation.invariant, violation.place, violation.detail
-        )?;
-    }
-    match summary.audit.holds() {
-        true => write!(f, "  {}", style("all invariants hold").green().bold()),
-        false => write!(f, "  {}", style("NOT all invariants hold").red().bold()),
+    report::details(f, audit)?;
+    match audit.holds() {
+        true => write!(f, "{}", style("all invariants hold").green().bold()),
+        false => write!(f, "{}", style("NOT all invariants hold").red().bold()),
     }
 }
 
@@ -194,6 +180,28 @@ mod tests {
     fn digits_come_in_threes() {
         let texts = [0, 999, 1_000, 100_000, -1_234_567].map(grouped);
         assert_eq!(texts, ["0", "999", "1,000", "100,000", "-1,234,567"]);
+    }
+
+    #[test]
+    fn lines_with_bars_fit_eighty_columns() {
+        console::set_colors_enabled(false);
+        let load = Load {
+            train_id: "12345678".into(),
+            travel_date: "2026-12-24".into(),
+            travel_class: "3AC".into(),
+            seats: 1_234,
+            seats_sold: 12_345,
+            load_percent: 100.0,
+        };
+        let replays = outcome(
+            "replays",
+            12_345_678,
+            &bar(true, 1.0),
+            "repeated requests, answered as before",
+        );
+        for line in [load_line(true, &load), replays] {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
     }
 
     #[test]
