@@ -334,6 +334,22 @@ fn documented_names_exist() {
 }
 
 #[test]
+fn the_image_is_built_from_every_crate() {
+    let ignored = fs::read_to_string(root().join(".dockerignore")).unwrap();
+    let wrong: Vec<String> = crate_folders()
+        .filter(|folder| !ignored.lines().any(|line| line == format!("!{folder}")))
+        .map(|folder| format!(".dockerignore leaves {folder} out, which the workspace has"))
+        .collect();
+    report("container", &wrong);
+}
+
+/// Returns the folders that have a `Cargo.toml`.
+fn crate_folders() -> impl Iterator<Item = String> {
+    let manifests = tracked().into_iter();
+    manifests.filter_map(|file| Some(file.strip_suffix("/Cargo.toml")?.to_owned()))
+}
+
+#[test]
 fn links_lead_somewhere() {
     let mut wrong = Vec::new();
     for (file, text) in texts(&["md"]) {
