@@ -19,7 +19,7 @@ pub(crate) use replay::Replay;
 
 /// Sells train seats from Kafka, exactly once.
 #[derive(Debug, Parser)]
-#[command(name = "interlock", version, max_term_width = 120, after_help = AFTER_HELP)]
+#[command(name = "interlock", version, max_term_width = 80, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
     /// Configuration file [default: interlock.toml in the working directory, if there is one]
     #[arg(
@@ -36,23 +36,25 @@ pub(crate) struct Cli {
     #[arg(long, global = true, value_name = "KEY=VALUE", value_parser = key_value, help_heading = "Configuration")]
     pub(crate) set: Vec<(String, String)>,
 
-    /// What to do
+    /// Command to run
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 const AFTER_HELP: &str = "\
-Settings: flags win over INTERLOCK_* variables, these over interlock.toml, this over the defaults; `interlock config`
-prints them with where each comes from.
-Exit status: 0 if all held, 1 if something failed or did not hold, 2 if the command line or the configuration is wrong.
+Flags take precedence over INTERLOCK_* variables, variables over interlock.toml,
+and the file over defaults. `interlock config` prints each setting's source.
+
+Exit status: 0 on success, 1 if something failed or does not hold, 2 if the
+command line or the configuration is wrong.
 
 Examples:
-  interlock dev                                   all of it in one process, and a demonstration
-  interlock seed --demo                           a timetable to sell
-  interlock run                                   a worker that sells it
-  interlock loadgen                               many travellers, and how long they waited
-  interlock gateway                               HTTP and a live page
-  interlock config                                what is set, and by what";
+  interlock dev               run everything in one process, with a simulation
+  interlock seed --demo       put a timetable on sale
+  interlock run               sell it: a worker
+  interlock loadgen           send many requests and measure the latency
+  interlock gateway           serve HTTP and a live page
+  interlock config            print the settings and their sources";
 
 /// The subcommands; each is a file in `commands/`.
 #[derive(Debug, Subcommand)]
@@ -60,7 +62,7 @@ pub(crate) enum Command {
     Dev(Dev),
     Run(Run),
     Seed(Seed),
-    /// Make the window tables, or bring them up to date
+    /// Create the window tables, or bring them up to date
     #[command(after_help = MIGRATE_HELP)]
     Migrate,
     Gateway(Gateway),
@@ -73,48 +75,54 @@ pub(crate) enum Command {
     Topology(Topology),
     Schemas(Schemas),
     Config(Config),
+    Completions(Completions),
+    Man(Man),
 }
 
 const MIGRATE_HELP: &str = "\
-`run` does it by itself, unless database.migrate is off because its role may not. Migrations only add: workers of an older
-version go on beside it.
+`interlock run` does this itself unless database.migrate is false. Migrations
+only add, so workers of an older version can continue beside it.
 
 Examples:
   interlock migrate
-  INTERLOCK_DATABASE_URL_FILE=owner.url interlock migrate     under the role that owns the tables";
+  INTERLOCK_DATABASE_URL_FILE=owner.url interlock migrate";
 
-/// See it work: everything in one process, nothing to install, and the opening of a sale
+/// Run everything in one process and simulate the opening of a sale
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The runtime, the topologies, the load and the audit are those of production; log, ledgers, schema registry and window
-tables are parts of this process. Needs no configuration.
-Exit status of --exit: 0 if every request has its outcome and all invariants hold.
+Runtime, topologies, load and audit are those of production. The log, the
+ledgers, the schema registry and the window tables are parts of this process.
+It needs no configuration.
+
+With --exit, the status is 0 if every request was answered and all invariants
+hold.
 
 Examples:
-  interlock dev                                   100,000 requests as fast as they are decided, then stays up
-  interlock dev --rate 2000 --requests 20000      paced; latency counts from when each was meant to be sent
-  interlock dev --data-dir demo                   kept on disk: end it at any time, even by SIGKILL, and start it again
-  interlock dev --exit --json > dev.json          for programs")]
+  interlock dev                        100,000 requests at full speed
+  interlock dev --rate 2000 --requests 20000
+  interlock dev --data-dir demo        keep everything on disk, resume after a
+                                       restart, even after SIGKILL
+  interlock dev --exit --json > dev.json")]
 pub(crate) struct Dev {
-    /// How many requests [default: 100000]
+    /// Number of requests [default: 100000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) requests: Option<u64>,
-    /// Requests per second, on average [default: as fast as they are decided]
-    #[arg(long, value_name = "R")]
+    /// Average requests per second [default: as fast as they are decided]
+    #[arg(long, value_name = "R", value_parser = rate)]
     pub(crate) rate: Option<f64>,
     /// Kind of load [default: tatkal]
     #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(Profile::names()))]
     pub(crate) profile: Option<String>,
-    /// Seed of the load, to send the same one again [default: at random]
+    /// Seed that determines the load [default: random]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// Stream threads that decide [default: one less than there are cores]
+    /// Stream threads that decide [default: one less than the cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=64))]
     pub(crate) threads: Option<u64>,
-    /// Keep everything in this folder; the next time it goes on where it stopped [default: in memory only]
+    /// Folder to keep everything in and to resume from [default: memory only]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// Where to serve HTTP and the live page; port 0 takes a free one
+    /// Address for HTTP and the live page; port 0 takes a free one
     #[arg(
         long,
         value_name = "ADDRESS:PORT",
@@ -122,7 +130,7 @@ pub(crate) struct Dev {
         conflicts_with = "exit"
     )]
     pub(crate) listen: SocketAddr,
-    /// End after the demonstration, with a status; nothing is served then
+    /// Exit after the simulation and serve nothing
     #[arg(long)]
     pub(crate) exit: bool,
     /// Print JSON
@@ -130,16 +138,17 @@ pub(crate) struct Dev {
     pub(crate) json: bool,
 }
 
-/// Work: sell seats, and keep the window tables
+/// Run a worker: sell seats and keep the window tables
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Waits for services that are down. SIGINT and SIGTERM end it gracefully, a second one at once.
-While it runs: /metrics, /healthz and /readyz on metrics.listen.
+A worker waits for services that are down. SIGINT and SIGTERM stop it
+gracefully; a second signal stops it at once. It serves /metrics, /healthz and
+/readyz at metrics.listen.
 
 Examples:
-  interlock run                                   all topologies
+  interlock run                                    all topologies
   interlock run --topology booking --threads 4
-  interlock run --metrics-listen 127.0.0.1:0      a second worker on this host: any free port, which it prints")]
+  interlock run --metrics-listen 127.0.0.1:0       use and print any free port")]
 pub(crate) struct Run {
     /// Topologies to run, separated by commas [setting: run.topologies]
     #[arg(long, value_name = "NAMES")]
@@ -147,10 +156,10 @@ pub(crate) struct Run {
     /// Stream threads of each topology [setting: run.threads]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<String>,
-    /// Where to serve metrics and health; port 0 takes a free one [setting: metrics.listen]
+    /// Address for metrics and health; port 0 takes a free one [setting: metrics.listen]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) metrics_listen: Option<String>,
-    /// How log lines look [setting: log.format]
+    /// Format of log lines [setting: log.format]
     #[arg(long, value_enum)]
     pub(crate) log_format: Option<LogFormat>,
 }
@@ -158,15 +167,16 @@ pub(crate) struct Run {
 /// Put a timetable on sale
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Registers the schemas and creates the topics first. Plans that the topic holds already are not written again; changed
-ones get the next version, which holds for train-dates that are not open yet.
+This registers the schemas and creates the topics first. Plans that the topic
+already has are not written again. A changed plan gets the next version, which
+applies to train-dates that are not open yet.
 
 Examples:
-  interlock seed --demo                           trains in India and Poland for the next 30 days
+  interlock seed --demo                trains in India and Poland for 30 days
   interlock seed --gtfs feed.zip --from 2026-12-01 --days 60
   interlock seed --gtfs feed/ --template coaches.toml --json")]
 pub(crate) struct Seed {
-    /// Which timetable
+    /// Timetable to sell
     #[command(flatten)]
     pub(crate) source: SeedSource,
     /// First date on which trains run [default: today]
@@ -175,7 +185,7 @@ pub(crate) struct Seed {
     /// Days on which trains run [default: 30]
     #[arg(long, value_name = "N")]
     pub(crate) days: Option<u32>,
-    /// Keep the feed's own dates, even if they are past
+    /// Keep the feed's own dates, even past ones
     #[arg(long, conflicts_with_all = ["demo", "from", "days"])]
     pub(crate) feed_dates: bool,
     /// Coaches, quotas and fares for trains of a GTFS feed [default: built in]
@@ -186,11 +196,11 @@ pub(crate) struct Seed {
     pub(crate) json: bool,
 }
 
-/// One of these.
+/// Source of the timetable.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct SeedSource {
-    /// A network of its own, in India and Poland
+    /// The built-in network in India and Poland
     #[arg(long)]
     pub(crate) demo: bool,
     /// A GTFS feed: a folder or a zip file
@@ -201,36 +211,39 @@ pub(crate) struct SeedSource {
 /// Serve topics, trains and bookings over HTTP, with a live page
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Waits for services that are down. Nobody is asked who he is: put what authenticates in front, or listen on 127.0.0.1.
-docs/http-api.md lists the routes; / is the live page; also /metrics, /healthz and /readyz.
+The gateway waits for services that are down. It does not authenticate clients:
+let it listen on 127.0.0.1 only, or put an authenticating proxy in front.
+docs/http-api.md lists the routes; / is the live page. It also serves /metrics,
+/healthz and /readyz.
 
 Examples:
-  interlock gateway                               on http://127.0.0.1:8080/
-  interlock gateway --listen 127.0.0.1:0          on any free port, which it prints")]
+  interlock gateway                            serve http://127.0.0.1:8080/
+  interlock gateway --listen 127.0.0.1:0       use and print any free port")]
 pub(crate) struct Gateway {
-    /// Where to serve; port 0 takes a free one [setting: gateway.listen]
+    /// Address to serve; port 0 takes a free one [setting: gateway.listen]
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) listen: Option<String>,
 }
 
-/// Append records to a topic, JSON in and Avro on the wire
+/// Append JSON records to a topic, encoded as Avro
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Records are JSON objects, one on each line of standard input unless given. Prints partition and offset of each.
-Exit status 1 if a record doesn't fit the topic's schemas; what is wrong with which line is said.
+Records are JSON objects: arguments, or one on each line of standard input. The
+command prints the partition and offset of each record. If one does not fit the
+topic's schemas, the command names its number and the reason and exits with 1.
 
 Examples:
   interlock produce --topic booking-requests < requests.jsonl
   interlock produce --topic train-services '{...}'
-  interlock produce --topic booking-requests --url http://127.0.0.1:8080 < requests.jsonl")]
+  interlock produce --topic booking-requests --url http://127.0.0.1:8080 < r.jsonl")]
 pub(crate) struct Produce {
-    /// To which topic
+    /// Topic to append to
     #[arg(long, value_name = "TOPIC")]
     pub(crate) topic: String,
-    /// Key of all records [default: what the topic's contract makes of each]
+    /// Key of all records [default: derived from each by the topic's contract]
     #[arg(long)]
     pub(crate) key: Option<String>,
-    /// Through this gateway or `interlock dev` [default: directly to Kafka]
+    /// Address of a gateway or `interlock dev` [default: Kafka itself]
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
     /// Records [default: the lines of standard input]
@@ -238,65 +251,67 @@ pub(crate) struct Produce {
     pub(crate) records: Vec<String>,
 }
 
-/// Read a topic, Avro on the wire and JSON out
+/// Print the Avro records of a topic as JSON
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Prints one JSON object for each committed record: partition, offset, timestamp, key, type and value. What was there at
-the start comes in the order of its timestamps.
+The command prints one JSON object for each committed record: partition, offset,
+timestamp, key, type and value. Records that exist at the start are printed in
+the order of their timestamps.
 
 Examples:
   interlock consume --topic confirmed --limit 10
   interlock consume --topic confirmed --from latest --follow
-  interlock consume --topic booking-requests.dlq --url http://127.0.0.1:8080")]
+  interlock consume --topic confirmed --url http://127.0.0.1:8080")]
 pub(crate) struct Consume {
-    /// Which topic
+    /// Topic to read
     #[arg(long, value_name = "TOPIC")]
     pub(crate) topic: String,
-    /// Where to begin: beginning, latest, or an offset of each partition
+    /// Start: beginning, latest, or an offset in each partition
     #[arg(long, default_value = "beginning")]
     pub(crate) from: From,
-    /// Of this partition only
+    /// Read only this partition
     #[arg(long, value_name = "N")]
     pub(crate) partition: Option<i32>,
-    /// End after so many records
+    /// Stop after N records
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
-    /// Don't end where the topic ends at present
+    /// Continue at the end of the topic and wait for new records
     #[arg(long)]
     pub(crate) follow: bool,
-    /// Through this gateway or `interlock dev` [default: directly from Kafka]
+    /// Address of a gateway or `interlock dev` [default: Kafka itself]
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
 }
 
-/// Send requests as travellers do, and measure how long the outcomes take
+/// Send requests as travellers do and measure the latency of outcomes
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Latency counts from when a request was meant to be sent to when its outcome was read, committed. Exit status 1 if some
-requests stay unanswered. Without --seed every load is another one; the same seed again only repeats its requests.
+Latency is the time from the planned sending of a request to the reading of its
+committed outcome. The exit status is 1 if requests stay unanswered. Each load
+is different unless --seed is given; a seed used before repeats its requests.
 
 Examples:
-  interlock loadgen                               the canonical load: 200,000 requests in a burst
+  interlock loadgen                    200,000 requests in a burst
   interlock loadgen --requests 60000 --profile steady --rate 1000
   interlock loadgen --profile tatkal --json > tatkal.json
-  interlock loadgen --no-wait                     only send: what a worker started later must catch up with")]
+  interlock loadgen --no-wait          only send, for a worker to catch up")]
 pub(crate) struct Loadgen {
-    /// How many requests
+    /// Number of requests
     #[arg(long, value_name = "N", default_value_t = CANONICAL_REQUESTS, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) requests: u64,
-    /// Requests per second, on average [default: the profile's; burst: all at once]
-    #[arg(long, value_name = "R")]
+    /// Average requests per second [default: the profile's; burst: all at once]
+    #[arg(long, value_name = "R", value_parser = rate)]
     pub(crate) rate: Option<f64>,
     /// Kind of load
     #[arg(long, default_value = CANONICAL_PROFILE, value_parser = clap::builder::PossibleValuesParser::new(Profile::names()))]
     pub(crate) profile: String,
-    /// Seed of the load, to send the same one again [default: at random]
+    /// Seed that determines the load [default: random]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
     /// Seconds to wait for outcomes after the last request
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) timeout: u64,
-    /// Send, and don't wait for outcomes
+    /// Do not wait for outcomes
     #[arg(long)]
     pub(crate) no_wait: bool,
     /// Print JSON
@@ -304,14 +319,14 @@ pub(crate) struct Loadgen {
     pub(crate) json: bool,
 }
 
-/// Describe the topologies: what they read, do and write
+/// Describe the topologies: sources, steps and sinks
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  interlock topology                              as text
-  interlock topology booking --mermaid            as a flow chart for Markdown")]
+  interlock topology                       print text
+  interlock topology booking --mermaid     print a flow chart for Markdown")]
 pub(crate) struct Topology {
-    /// Which [default: all]
+    /// Topologies to describe [default: all]
     #[arg(value_name = "NAME")]
     pub(crate) names: Vec<String>,
     /// Print Mermaid flow charts
@@ -322,30 +337,33 @@ pub(crate) struct Topology {
     pub(crate) json: bool,
 }
 
-/// Check from the outside that all invariants hold: Kafka, Redis and TimescaleDB agree
+/// Check from outside that Kafka, Redis and TimescaleDB agree
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Reads what is committed and judges it by I1 to I6, without the workers' help; they may go on meanwhile.
-Exit status: 0 if all invariants hold and nothing was inconclusive, 1 if not, 2 if a service can't be asked.
+The audit reads committed records and judges them by the invariants I1 to I6,
+independently of the workers, which can continue meanwhile.
+
+Exit status: 0 if all invariants hold and nothing was inconclusive, 1 if not, 2
+if a service cannot be reached.
 
 Examples:
-  interlock audit                                 after a load, or at any time
-  interlock audit --settled                       every request must have its answer by now
-  interlock audit --skip-windows --json           without TimescaleDB; for programs")]
+  interlock audit                          after a load, or at any time
+  interlock audit --settled                demand an answer to every request
+  interlock audit --skip-windows --json    without TimescaleDB")]
 pub(crate) struct Audit {
     /// Seconds to wait for workers that are behind
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) wait: u64,
-    /// Requests that are not answered yet are violations, too
+    /// Count requests without an answer as violations
     #[arg(long)]
     pub(crate) settled: bool,
-    /// Don't look at the window tables (I6)
+    /// Skip the window tables (I6)
     #[arg(long)]
     pub(crate) skip_windows: bool,
-    /// Violations to print of each invariant; all are counted
+    /// Violations to print for each invariant; all are counted
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub(crate) max_violations: usize,
-    /// Ledgers to audit at the same time; each needs memory for all of its bookings
+    /// Ledgers to audit at once; each needs memory for all its bookings
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub(crate) parallel: usize,
     /// Print JSON
@@ -353,15 +371,15 @@ pub(crate) struct Audit {
     pub(crate) json: bool,
 }
 
-/// Register the contract's Avro schemas, check them, or list them
+/// List, check or register the Avro schemas of the contract
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  interlock schemas                               list topics, record types and subjects (asks nobody)
-  interlock schemas check                         would the registry take our schemas? exit status 1 if not
-  interlock schemas register --json               register them, print the ids")]
+  interlock schemas                    list topics, record types and subjects
+  interlock schemas check              exit with 1 if the registry refuses one
+  interlock schemas register --json    register them and print their ids")]
 pub(crate) struct Schemas {
-    /// What to do
+    /// Action
     #[arg(value_enum, default_value_t = SchemasAction::List)]
     pub(crate) action: SchemasAction,
     /// Print JSON
@@ -369,26 +387,26 @@ pub(crate) struct Schemas {
     pub(crate) json: bool,
 }
 
-/// What to do with the schemas.
+/// Action of `interlock schemas`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum SchemasAction {
-    /// Register each under its subject, which from then on takes only compatible versions
+    /// Register each under its subject, which then accepts only compatible versions
     Register,
-    /// Ask whether each would be taken, and change nothing
+    /// Ask the registry whether it accepts each, without a change
     Check,
-    /// Print which topic carries what
+    /// Print the record types of each topic
     List,
 }
 
-/// Print the effective configuration, and where each value comes from
+/// Print the effective configuration and the source of each value
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Secrets, and passwords in addresses, are not shown.
+Secrets, and passwords in addresses, are masked.
 
 Examples:
-  interlock config                                as the next command would see it
+  interlock config
   INTERLOCK_REDIS_URL=redis://r:6379 interlock config --json
-  interlock config --example > interlock.toml     every setting with its default")]
+  interlock config --example > interlock.toml")]
 pub(crate) struct Config {
     /// Print JSON
     #[arg(long)]
@@ -399,6 +417,30 @@ pub(crate) struct Config {
     /// Print a reference of all settings in Markdown
     #[arg(long, conflicts_with = "json")]
     pub(crate) reference: bool,
+}
+
+/// Print a script that completes commands and flags in a shell
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  interlock completions bash > ~/.local/share/bash-completion/completions/interlock
+  interlock completions zsh > ~/.zfunc/_interlock
+  interlock completions fish > ~/.config/fish/completions/interlock.fish")]
+pub(crate) struct Completions {
+    /// Shell that reads the script
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Print the manual page, of all commands or of one
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  interlock man > interlock.1
+  interlock man run | man -l -")]
+pub(crate) struct Man {
+    /// Command to describe [default: the list of all]
+    #[arg(value_name = "COMMAND")]
+    pub(crate) command: Option<String>,
 }
 
 impl Cli {
@@ -436,6 +478,12 @@ impl Cli {
     }
 }
 
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse::<f64>().ok();
+    rate.filter(|rate| rate.is_finite() && *rate > 0.0)
+        .ok_or_else(|| "expected a number above 0, such as 2000 or 0.5".to_owned())
+}
+
 fn key_value(text: &str) -> Result<(String, String), String> {
     let (key, value) = text
         .split_once('=')
@@ -468,6 +516,25 @@ mod tests {
                 command.get_name()
             );
         }
+    }
+
+    #[test]
+    fn help_fits_eighty_columns_and_breaks_no_sentence() {
+        fn check(command: &clap::Command) {
+            let name = command.get_name();
+            for line in command.clone().render_long_help().to_string().lines() {
+                assert!(line.chars().count() <= 80, "{name}: {line}");
+            }
+            // A note that is longer than a line would be wrapped once more, in the middle of its sentence.
+            let notes = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for line in notes.lines() {
+                assert!(line.chars().count() <= 80, "{name}: {line}");
+            }
+            command.get_subcommands().for_each(check);
+        }
+        let mut cli = Cli::command().term_width(80);
+        cli.build();
+        check(&cli);
     }
 
     #[test]
@@ -542,6 +609,10 @@ mod tests {
         assert!(parse("interlock seed --demo --from tomorrow").is_err());
         assert!(parse("interlock loadgen --profile calm").is_err());
         assert!(parse("interlock loadgen --requests 0").is_err());
+        for rate in ["0", "-1", "NaN", "inf", "fast"] {
+            assert!(parse(&format!("interlock loadgen --rate={rate}")).is_err(), "{rate}");
+            assert!(parse(&format!("interlock dev --rate={rate}")).is_err(), "{rate}");
+        }
         assert!(parse("interlock replay").is_err());
         assert!(parse("interlock replay --ledgers --windows").is_err());
         assert!(parse("interlock replay --windows --partitions 3").is_err());

@@ -1,6 +1,7 @@
 //! One file for each subcommand, one line for each here.
 
 mod audit;
+mod completions;
 mod config;
 mod consume;
 mod dev;
@@ -15,6 +16,8 @@ pub(crate) mod run;
 mod schemas;
 mod seed;
 mod topology;
+
+pub(crate) use completions::{completions, man};
 
 use crate::Status;
 use crate::cli::Command;
@@ -37,5 +40,7 @@ pub(crate) fn call(command: Command, loaded: &Loaded) -> anyhow::Result<Status> 
         Command::Topology(arguments) => topology::call(&arguments),
         Command::Schemas(arguments) => schemas::call(&arguments, &loaded.config),
         Command::Config(arguments) => config::call(&arguments, loaded),
+        Command::Completions(arguments) => completions(&arguments),
+        Command::Man(arguments) => man(&arguments),
     }
 }

@@ -8,7 +8,6 @@
 //! Secrets come from variables, or from a file that a `…_file` setting names. They are never printed.
 
 mod document;
-mod duration;
 mod layers;
 mod mask;
 mod names;
@@ -67,11 +66,11 @@ pub(crate) struct Kafka {
     pub(crate) consumer_properties: Properties,
     pub(crate) producer_properties: Properties,
     pub(crate) group_protocol: GroupProtocol,
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "duration")]
     pub(crate) session_timeout: Duration,
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "duration")]
     pub(crate) transaction_timeout: Duration,
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "duration")]
     pub(crate) call_deadline: Duration,
     pub(crate) compression: String,
 }
@@ -91,7 +90,7 @@ pub(crate) enum GroupProtocol {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SchemaRegistry {
     pub(crate) url: String,
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "duration")]
     pub(crate) timeout: Duration,
     pub(crate) user: String,
     pub(crate) password: Secret,
@@ -110,9 +109,9 @@ pub(crate) struct Redis {
     pub(crate) ca_file: String,
     pub(crate) cluster: bool,
     pub(crate) namespace: String,
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "duration")]
     pub(crate) response_timeout: Duration,
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "duration")]
     pub(crate) connection_timeout: Duration,
 }
 
@@ -141,11 +140,11 @@ pub(crate) struct Topics {
 pub(crate) struct Run {
     pub(crate) topologies: Vec<String>,
     pub(crate) threads: usize,
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "duration")]
     pub(crate) commit_interval: Duration,
     pub(crate) commit_records_max: usize,
     pub(crate) batch_records_max: usize,
-    #[serde(deserialize_with = "duration::deserialize")]
+    #[serde(deserialize_with = "duration")]
     pub(crate) check_interval: Duration,
 }
 
@@ -306,6 +305,15 @@ impl<'de> Deserialize<'de> for Properties {
     }
 }
 
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    parse_duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text.trim())
+        .map_err(|error| format!("`{text}` is not a duration ({error}); write 100ms, 10s, 5m, 2h or 400d"))
+}
+
 /// The retention of topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Retention {
@@ -319,7 +327,7 @@ impl<'de> Deserialize<'de> for Retention {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match String::deserialize(deserializer)?.as_str() {
             "unlimited" => Ok(Retention::Unlimited),
-            text => duration::parse(text).map(Retention::For).map_err(D::Error::custom),
+            text => parse_duration(text).map(Retention::For).map_err(D::Error::custom),
         }
     }
 }

@@ -63,6 +63,12 @@ fn main() {
 /// Returns the exit status.
 fn run() -> u8 {
     let cli = cli::Cli::parse();
+    // These need no configuration, so they work beside a wrong one.
+    match &cli.command {
+        cli::Command::Completions(arguments) => return status(commands::completions(arguments)),
+        cli::Command::Man(arguments) => return status(commands::man(arguments)),
+        _ => {}
+    }
     let loaded = match config::load(&cli.sources()) {
         Ok(loaded) => loaded,
         Err(error) => {
@@ -70,10 +76,11 @@ fn run() -> u8 {
             return UNKNOWN;
         }
     };
-    for warning in &loaded.warnings {
-        eprintln!("warning: {warning}");
-    }
-    match commands::call(cli.command, &loaded) {
+    status(commands::call(cli.command, &loaded))
+}
+
+fn status(result: anyhow::Result<Status>) -> u8 {
+    match result {
         Ok(Status::Held) => SUCCESS,
         Ok(Status::NotHeld) => FAILURE,
         Ok(Status::Unknown) => UNKNOWN,

@@ -106,7 +106,7 @@ impl KafkaConfig {
         if self.bootstrap_servers.trim().is_empty() {
             return Err(fatal(
                 action,
-                "bootstrap_servers (INTERLOCK_BOOTSTRAP_SERVERS) is empty; give host:port",
+                "bootstrap_servers (INTERLOCK_KAFKA_BOOTSTRAP_SERVERS) is empty; give host:port",
             ));
         }
         for (name, _) in self
@@ -131,7 +131,10 @@ impl KafkaConfig {
 
     /// Returns the servers, for error messages.
     pub(crate) fn place(&self) -> String {
-        format!("Kafka at {} (INTERLOCK_BOOTSTRAP_SERVERS)", self.bootstrap_servers)
+        format!(
+            "Kafka at {} (INTERLOCK_KAFKA_BOOTSTRAP_SERVERS)",
+            self.bootstrap_servers
+        )
     }
 
     /// Returns the settings of the admin client. It uses `read_uncommitted`, because librdkafka otherwise returns the

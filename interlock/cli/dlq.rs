@@ -7,26 +7,29 @@ use interlock_schemas::topics::{BOOKING_REQUESTS, dlq};
 
 use interlock_operate::dead_letters::{Place, topics};
 
-/// Look at dead letters, mend them, and send them again
+/// List dead letters, show them, and send them again
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Letters are never removed. What was sent again is marked behind its letter in the same transaction, so that nothing is sent
-twice unless it is asked for, whatever is interrupted or lost.
-Exit status 1 if a letter that was named is unknown or was sent again before; then nothing is sent.
+Letters are never removed. A record that is sent again is marked behind its
+letter in the same transaction, so nothing is sent twice unless --again is
+given, even after an interruption.
+
+The exit status is 1, and nothing is sent, if a named letter does not exist or
+was sent again before.
 
 Examples:
-  interlock dlq list --limit 20                   the newest, and why
-  interlock dlq show 3:17                         one letter, its value as JSON or byte by byte
-  interlock dlq replay 3:17 3:18                  these once more, byte for byte, such as after a fix
+  interlock dlq list --limit 20
+  interlock dlq show 3:17                         as JSON, or byte by byte
+  interlock dlq replay 3:17 3:18                  send them again, unchanged
   interlock dlq replay --all --reason undecodable
-  interlock dlq replay 3:17 --value mended.json   a mended record in place of the letter's")]
+  interlock dlq replay 3:17 --value repaired.json")]
 pub(crate) struct Dlq {
-    /// What to do
+    /// Action
     #[command(subcommand)]
     pub(crate) action: DlqAction,
 }
 
-/// What to do with dead letters.
+/// Action of `interlock dlq`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum DlqAction {
     List(DlqList),
@@ -40,13 +43,13 @@ fn topic_of_letters(text: &str) -> Result<String, String> {
     found.ok_or_else(|| format!("letters are in {}", topics.join(", ")))
 }
 
-/// List letters, the newest last: place, time and reason, where the record was, its key, what exactly was wrong
+/// List letters, the newest last
 #[derive(Debug, Args)]
 pub(crate) struct DlqList {
     /// Topic of the letters
     #[arg(default_value_t = dlq(BOOKING_REQUESTS), value_parser = topic_of_letters)]
     pub(crate) topic: String,
-    /// Only so many, the newest
+    /// Print only the N newest
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
     /// Print a JSON object on each line
@@ -54,10 +57,10 @@ pub(crate) struct DlqList {
     pub(crate) json: bool,
 }
 
-/// Show one letter: its headers, its key, and its value as JSON or byte by byte
+/// Show a letter: its headers, its key and its value
 #[derive(Debug, Args)]
 pub(crate) struct DlqShow {
-    /// Which letter
+    /// Letter to show
     #[arg(value_name = "PARTITION:OFFSET")]
     pub(crate) place: Place,
     /// Topic of the letter
@@ -68,22 +71,22 @@ pub(crate) struct DlqShow {
     pub(crate) json: bool,
 }
 
-/// Send records back to the topic that they came from, each once; prints a JSON object for each
+/// Send records back to their topic and print a JSON object for each
 #[derive(Debug, Args)]
 pub(crate) struct DlqReplay {
-    /// Which letters
+    /// Letters to send
     #[arg(value_name = "PARTITION:OFFSET", required_unless_present = "all")]
     pub(crate) places: Vec<Place>,
-    /// All letters that were not sent again yet, except those that don't hold their record
+    /// Send all letters that were not sent again yet and contain their record
     #[arg(long, conflicts_with_all = ["places", "value"])]
     pub(crate) all: bool,
-    /// Only those of this reason, as `list` shows it
+    /// With --all: only letters of this reason, as `list` shows it
     #[arg(long, value_name = "REASON", requires = "all", conflicts_with = "places")]
     pub(crate) reason: Option<String>,
-    /// Send the JSON record in this file in place of the letter's; its key is its own train and date
+    /// Send the JSON record in this file instead of the letter's
     #[arg(long, value_name = "FILE")]
     pub(crate) value: Option<PathBuf>,
-    /// Also what was sent again before
+    /// Also send letters that were sent again before
     #[arg(long)]
     pub(crate) again: bool,
     /// Topic of the letters

@@ -4,24 +4,26 @@ use clap::Args;
 
 use interlock_operate::replay::Partitions;
 
-/// Derive ledgers or window tables from the events once more
+/// Derive ledgers or window tables again from the events
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Workers do it, as they do after a loss, and everything else goes on; it may be interrupted at any moment. What is asked for
-is begun in one step, and waited for.
-Exit status 1 if it was begun and is not done within --wait: the next worker does it.
+Workers carry this out, as they do after a loss, while everything else
+continues. The command starts it in one step and waits; it can be interrupted
+at any moment. The exit status is 1 if it is not finished within --wait; the
+next worker finishes it.
 
-For --repartition all workers must have stopped, after everything was decided; nothing is changed otherwise. It may be
-interrupted, and is then to be called again. Workers rebuild their ledgers when they start after it.
+--repartition needs all workers stopped and every request decided, and changes
+nothing otherwise. If it is interrupted, run it again. Workers rebuild their
+ledgers when they start after it.
 
 Examples:
-  interlock replay --ledgers                      every ledger, one after another
+  interlock replay --ledgers                 every ledger, one after another
   interlock replay --ledgers --partitions 3,6-8
-  interlock replay --windows                      all window tables
+  interlock replay --windows                 all window tables
   interlock replay --windows --topology revenue
-  interlock replay --repartition 16               from fewer partitions to 16")]
+  interlock replay --repartition 16          grow to 16 partitions")]
 pub(crate) struct Replay {
-    /// What to derive again
+    /// Target
     #[command(flatten)]
     pub(crate) what: ReplayWhat,
     /// Only these ledgers
@@ -30,12 +32,12 @@ pub(crate) struct Replay {
     /// Only this topology's windows
     #[arg(long, value_name = "NAME", conflicts_with_all = ["ledgers", "repartition"])]
     pub(crate) topology: Option<String>,
-    /// Seconds to wait for one ledger, for windows without progress, or for the group to give all partitions away
+    /// Seconds to wait for a ledger, or for windows that make no progress
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     pub(crate) wait: u64,
 }
 
-/// One of these.
+/// Target of a replay.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct ReplayWhat {
@@ -45,7 +47,7 @@ pub(crate) struct ReplayWhat {
     /// Window tables in the database, from the event topics
     #[arg(long)]
     pub(crate) windows: bool,
-    /// Grow the topics to N partitions, and lay out as many ledgers
+    /// Grow the topics to N partitions, with as many ledgers
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
     pub(crate) repartition: Option<i32>,
 }

@@ -46,15 +46,15 @@ pub(crate) fn reference() -> String {
          \n\
          | setting | variable | default | unit | |\n| --- | --- | --- | --- | --- |\n",
     );
-    for Setting {
-        key,
-        variable,
-        default,
-        unit,
-        about,
-        ..
-    } in SETTINGS
-    {
+    for setting in SETTINGS {
+        let Setting {
+            key,
+            default,
+            unit,
+            about,
+            ..
+        } = setting;
+        let variable = setting.variable();
         let default = if default.is_empty() {
             String::new()
         } else {
@@ -71,7 +71,7 @@ fn sentence(setting: &Setting) -> String {
     } else {
         format!(" [{}]", setting.unit)
     };
-    format!("{}{unit} {}", setting.about, setting.variable)
+    format!("{}{unit} {}", setting.about, setting.variable())
 }
 
 fn toml_text(setting: &Setting) -> String {

@@ -69,8 +69,6 @@ impl fmt::Display for Origin {
 pub(crate) struct Loaded {
     /// The settings.
     pub(crate) config: Config,
-    /// Warnings about the settings.
-    pub(crate) warnings: Vec<String>,
     figment: Figment,
     origins: Vec<(String, Origin)>,
 }
@@ -115,6 +113,12 @@ pub(crate) fn load(sources: &Sources) -> anyhow::Result<Loaded> {
         stack.put(setting, setting.default, Origin::Default)?;
     }
     stack.file(sources)?;
+    let unknown = sources.variables.iter();
+    let unknown = unknown.filter_map(|(name, value)| names::unknown_variable(name, value));
+    let unknown: Vec<String> = unknown.collect();
+    if !unknown.is_empty() {
+        bail!("{}", unknown.join("; "));
+    }
     let variable = |name: &str| {
         sources
             .variables
@@ -123,14 +127,14 @@ pub(crate) fn load(sources: &Sources) -> anyhow::Result<Loaded> {
             .map(|(_, value)| value.as_str())
     };
     for setting in SETTINGS {
-        let alias = if setting.key == "log.filter" {
-            "RUST_LOG"
-        } else {
-            setting.variable
+        let name = setting.variable();
+        let names = match setting.key {
+            "log.filter" => vec!["RUST_LOG".to_owned(), name],
+            _ => vec![name],
         };
-        for name in [alias, setting.variable] {
-            if let Some(value) = variable(name) {
-                stack.put(setting, value, Origin::Variable(name.to_owned()))?;
+        for name in names {
+            if let Some(value) = variable(&name) {
+                stack.put(setting, value, Origin::Variable(name))?;
             }
         }
     }
@@ -142,14 +146,8 @@ pub(crate) fn load(sources: &Sources) -> anyhow::Result<Loaded> {
         stack.put(setting, &flag.value, Origin::Flag(flag.name.clone()))?;
     }
     let config: Config = stack.figment.extract().map_err(|error| describe(&error))?;
-    let warnings = sources
-        .variables
-        .iter()
-        .filter_map(|(name, _)| names::unknown_variable(name))
-        .collect();
     Ok(Loaded {
         config: config.complete()?,
-        warnings,
         figment: stack.figment,
         origins: stack.origins,
     })
@@ -281,7 +279,7 @@ fn refuse_secret(setting: &Setting, path: &str, value: &str, place: &str) -> any
     if is_secret {
         bail!(
             "{place}: {path} holds a secret; give it by the variable {}{file}",
-            setting.variable
+            setting.variable()
         );
     }
     Ok(())

@@ -58,18 +58,39 @@ pub(crate) fn unknown_key(path: &str) -> String {
     }
 }
 
-/// Returns the message about a variable that has our prefix but is not a setting.
-pub(crate) fn unknown_variable(name: &str) -> Option<String> {
-    let known = || SETTINGS.iter().map(|setting| setting.variable);
-    if !name.starts_with("INTERLOCK_") || FOREIGN.contains(&name) || known().any(|known| known == name) {
+/// Returns the message about a variable that has our prefix and is no setting; none for every other variable.
+pub(crate) fn unknown_variable(name: &str, value: &str) -> Option<String> {
+    let known: Vec<String> = SETTINGS.iter().map(super::Setting::variable).collect();
+    let is_known = known.iter().any(|known| known == name) || FOREIGN.contains(&name);
+    if !name.starts_with("INTERLOCK_") || is_known || is_of_kubernetes(name, value) {
         return None;
     }
-    Some(match nearest(name, known()) {
-        Some(known) => format!("the variable {name} is not a setting and has no effect; did you mean {known}?"),
-        None => {
-            format!("the variable {name} is not a setting and has no effect; `interlock config --json` lists them all")
-        }
-    })
+    // A guess often lacks the section: INTERLOCK_THREADS.
+    let last = name.trim_start_matches("INTERLOCK");
+    let by_last_part = || known.iter().find(|known| known.ends_with(last)).map(String::as_str);
+    Some(
+        match by_last_part().or_else(|| nearest(name, known.iter().map(String::as_str))) {
+            Some(known) => format!("the variable {name} is not a setting; did you mean {known}?"),
+            None => format!("the variable {name} is not a setting; docs/configuration.md lists them all"),
+        },
+    )
+}
+
+/// Returns whether Kubernetes made this variable: it tells each container the addresses of services in its namespace,
+/// and one whose name begins with "interlock" gives variables with our prefix.
+fn is_of_kubernetes(name: &str, value: &str) -> bool {
+    let is_address = value.starts_with("tcp://") || value.starts_with("udp://");
+    let is_of_port = |protocol: &str| {
+        let parts = name
+            .split_once(protocol)
+            .and_then(|(head, _)| head.rsplit_once("_PORT_"));
+        parts.is_some_and(|(_, port)| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    name.ends_with("_SERVICE_HOST")
+        || name.contains("_SERVICE_PORT")
+        || (name.ends_with("_PORT") && is_address)
+        || is_of_port("_TCP")
+        || is_of_port("_UDP")
 }
 
 /// Formats a value as it would be written in a variable.

@@ -44,7 +44,6 @@ fn setting(key: &str) -> &'static Setting {
 #[test]
 fn table_and_types_have_the_same_settings() {
     let loaded = loaded(None, &[], &[]).unwrap();
-    assert!(loaded.warnings.is_empty());
     for setting in SETTINGS {
         assert_eq!(loaded.shown(setting).1, Origin::Default, "{}", setting.key);
         let shown = loaded.shown(setting).0;
@@ -201,19 +200,65 @@ fn unknown_names_are_said_with_the_nearest_known_one() {
         "{message}"
     );
     assert!(error(None, &[], &[("topics.partition", "1")]).contains("did you mean topics.partitions?"));
+}
 
-    let variables = [
-        ("INTERLOCK_BOOTSTRAP_SERVER", "h:1"),
+#[test]
+fn unknown_variables_are_refused_with_the_nearest_known_one() {
+    for (name, meant) in [
+        ("INTERLOCK_BOOTSTRAP_SERVERS", "INTERLOCK_KAFKA_BOOTSTRAP_SERVERS"),
+        ("INTERLOCK_KAFKA_BOOTSTRAP_SERVER", "INTERLOCK_KAFKA_BOOTSTRAP_SERVERS"),
+        ("INTERLOCK_THREADS", "INTERLOCK_RUN_THREADS"),
+    ] {
+        let message = error(None, &[(name, "x")], &[]);
+        assert!(
+            message.ends_with(&format!("{name} is not a setting; did you mean {meant}?")),
+            "{message}"
+        );
+    }
+    let message = error(None, &[("INTERLOCK_PAYMENT_PROVIDER_ACCOUNT", "x")], &[]);
+    assert!(message.contains("docs/configuration.md"), "{message}");
+}
+
+#[test]
+fn variables_of_scripts_and_of_kubernetes_are_left_alone() {
+    let others = [
         ("INTERLOCK_KAFKA_PORT", "9092"),
         ("INTERLOCK_GRAFANA_URL", "x"),
+        ("INTERLOCK_SERVICE_HOST", "10.0.0.11"),
+        ("INTERLOCK_WORKER_SERVICE_PORT_METRICS", "9464"),
+        ("INTERLOCK_PORT", "tcp://10.0.0.11:9464"),
+        ("INTERLOCK_PORT_9464_TCP_ADDR", "10.0.0.11"),
         ("HOME", "somewhere"),
     ];
-    let warnings = loaded(None, &variables, &[]).unwrap().warnings;
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(
-        warnings[0].contains("INTERLOCK_BOOTSTRAP_SERVER")
-            && warnings[0].ends_with("did you mean INTERLOCK_BOOTSTRAP_SERVERS?")
-    );
+    loaded(None, &others, &[]).unwrap();
+    assert!(error(None, &[("INTERLOCK_PORT", "9464")], &[]).contains("not a setting"));
+}
+
+/// Whoever runs the scripts and the tests has their variables set, and runs `interlock` there.
+#[test]
+fn every_variable_of_the_scripts_is_known() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut files = vec![root.join("docker-compose.yml")];
+    let mut folders = vec![root.join("scripts"), root.join("deploy"), root.join("fuzz")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false => files.push(path),
+            }
+        }
+    }
+    for file in files {
+        let Ok(text) = std::fs::read_to_string(&file) else {
+            continue;
+        };
+        for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+            let is_name = word.starts_with("INTERLOCK_") && !word.ends_with('_');
+            let unknown = is_name.then(|| names::unknown_variable(word, "")).flatten();
+            assert_eq!(unknown, None, "{}", file.display());
+        }
+    }
 }
 
 #[test]
@@ -264,7 +309,10 @@ fn rust_log_is_used_where_ours_is_not_set() {
     let filter = |variables: &[(&str, &str)]| loaded(None, variables, &[]).unwrap().config.log.filter;
     assert_eq!(filter(&[]), "info,sqlx=warn");
     assert_eq!(filter(&[("RUST_LOG", "debug")]), "debug");
-    assert_eq!(filter(&[("RUST_LOG", "debug"), ("INTERLOCK_LOG", "warn")]), "warn");
+    assert_eq!(
+        filter(&[("RUST_LOG", "debug"), ("INTERLOCK_LOG_FILTER", "warn")]),
+        "warn"
+    );
 }
 
 #[test]
@@ -288,4 +336,31 @@ fn the_reference_in_the_documentation_is_the_one_that_is_printed() {
         std::fs::read_to_string(path).unwrap() == reference(),
         "write it anew: `cargo run -q -p interlock -- config --reference > docs/configuration.md`"
     );
+}
+
+#[test]
+fn durations_need_a_unit() {
+    for (text, milliseconds) in [
+        ("100ms", 100),
+        ("10 s", 10_000),
+        ("5m", 300_000),
+        ("2h", 7_200_000),
+        ("400d", 34_560_000_000),
+    ] {
+        let expected = Duration::from_millis(milliseconds);
+        assert_eq!(parse_duration(text), Ok(expected), "{text}");
+    }
+    for wrong in [
+        "",
+        "10",
+        "s",
+        "-1s",
+        "1.5s",
+        "10 stones",
+        "99999999999999999999s",
+        "18446744073709551615d",
+    ] {
+        let said = parse_duration(wrong).unwrap_err();
+        assert!(said.contains("write 100ms"), "{said}");
+    }
 }

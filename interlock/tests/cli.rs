@@ -38,8 +38,21 @@ fn stderr(output: &Output) -> String {
 #[test]
 fn help_is_data_and_has_examples() {
     for command in [
-        "", "run", "gateway", "produce", "consume", "seed", "migrate", "loadgen", "replay", "dlq", "topology",
-        "schemas", "config",
+        "",
+        "run",
+        "gateway",
+        "produce",
+        "consume",
+        "seed",
+        "migrate",
+        "loadgen",
+        "replay",
+        "dlq",
+        "topology",
+        "schemas",
+        "config",
+        "completions",
+        "man",
     ] {
         let output = run(&format!("{command} --help"));
         assert_eq!(output.status.code(), Some(0), "{command}");
@@ -83,7 +96,7 @@ fn the_configuration_is_printed_with_sources_and_without_secrets() {
     std::fs::write(folder.path().join("interlock.toml"), "[redis]\nnamespace = \"mine\"").unwrap();
     command
         .env("INTERLOCK_DATABASE_URL", "postgres://me:s3cret@h/db")
-        .env("INTERLOCK_REDIS_NAMESPAC", "x");
+        .env("INTERLOCK_GRAFANA_PORT", "3000");
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -103,8 +116,36 @@ fn the_configuration_is_printed_with_sources_and_without_secrets() {
     assert_eq!(row("database.url")["source"]["name"], "INTERLOCK_DATABASE_URL");
     assert_eq!(row("topics.partitions")["source"]["from"], "default");
     let said = stderr(&output);
+    assert_eq!(said, "");
+    assert!(!stdout(&output).contains("s3cret"));
+}
+
+#[test]
+fn a_guessed_variable_ends_with_two_before_anything_is_done() {
+    let (mut command, _folder) = interlock("run");
+    let output = command.env("INTERLOCK_REDIS_NAMESPAC", "x").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = stderr(&output);
     assert!(said.contains("did you mean INTERLOCK_REDIS_NAMESPACE?"), "{said}");
-    assert!(!(stdout(&output) + &said).contains("s3cret"));
+}
+
+#[test]
+fn completions_and_manual_need_no_configuration() {
+    for (arguments, part) in [
+        ("completions bash", "complete -F _interlock"),
+        ("completions zsh", "#compdef interlock"),
+        ("completions fish", "complete -c interlock"),
+        ("man", ".TH interlock 1"),
+        ("man run", ".TH interlock-run 1"),
+    ] {
+        let (mut command, folder) = interlock(arguments);
+        std::fs::write(folder.path().join("interlock.toml"), "not = [ valid").unwrap();
+        let output = command.env("INTERLOCK_NONSENSE", "x").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments}: {}", stderr(&output));
+        assert!(stdout(&output).contains(part), "{arguments}: {}", stdout(&output));
+    }
+    assert_eq!(run("completions tcl").status.code(), Some(2));
+    assert_eq!(run("man sell").status.code(), Some(1));
 }
 
 #[test]

@@ -372,7 +372,7 @@ async fn a_server_that_does_not_answer_is_named() {
     assert!(
         error
             .to_string()
-            .contains("Kafka at 127.0.0.1:1 (INTERLOCK_BOOTSTRAP_SERVERS) doesn't answer"),
+            .contains("Kafka at 127.0.0.1:1 (INTERLOCK_KAFKA_BOOTSTRAP_SERVERS) doesn't answer"),
         "{error}"
     );
     let error = log.producer("nobody").await.err().unwrap();

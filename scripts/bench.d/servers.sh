@@ -9,7 +9,7 @@ own_servers() {
   unset INTERLOCK_CONFIG
   export INTERLOCK_STATE=$cache/bench INTERLOCK_SERVICES=packages
   export INTERLOCK_KAFKA_PORT=19092 INTERLOCK_REGISTRY_PORT=18081 INTERLOCK_REDIS_PORT=16379 INTERLOCK_POSTGRES_PORT=15432
-  export INTERLOCK_LOG=warn
+  export INTERLOCK_LOG_FILTER=warn
   state=$INTERLOCK_STATE worker_pids=() master_count=1 rows_run=0
   trap stop_everything EXIT
   stop_servers # of an interrupted run
@@ -56,7 +56,7 @@ warm_up() {
 
 # Removes the topics and their records; the next row creates them again.
 remove_topics() {
-  local tool=(kafka_java org.apache.kafka.tools.TopicCommand --bootstrap-server "$INTERLOCK_BOOTSTRAP_SERVERS") topics
+  local tool=(kafka_java org.apache.kafka.tools.TopicCommand --bootstrap-server "$INTERLOCK_KAFKA_BOOTSTRAP_SERVERS") topics
   topics=$("${tool[@]}" --list 2>"$work/topics.log") || give_up "the topics were not listed" "$work/topics.log"
   topics=$(sed '/^__/d' <<<"$topics" | paste -sd '|')
   [[ -z $topics ]] || "${tool[@]}" --delete --topic "$topics" >"$work/topics.log" 2>&1 || give_up "the topics were not removed" "$work/topics.log"

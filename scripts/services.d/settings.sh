@@ -28,7 +28,7 @@ readonly worker_metrics_ports=(9464 9465 9466 9467 9468 9469)
 
 # The variable that tells Interlock the address of a service, and its value if this script runs the service.
 declare -rA address_variable=(
-  [kafka]=INTERLOCK_BOOTSTRAP_SERVERS
+  [kafka]=INTERLOCK_KAFKA_BOOTSTRAP_SERVERS
   [registry]=INTERLOCK_SCHEMA_REGISTRY_URL
   [redis]=INTERLOCK_REDIS_URL
   [postgres]=INTERLOCK_DATABASE_URL

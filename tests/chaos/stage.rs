@@ -187,7 +187,10 @@ impl Stage {
             None => addresses.redis_url.clone(),
         };
         Ok(vec![
-            ("INTERLOCK_BOOTSTRAP_SERVERS", brokers.collect::<Vec<_>>().join(",")),
+            (
+                "INTERLOCK_KAFKA_BOOTSTRAP_SERVERS",
+                brokers.collect::<Vec<_>>().join(","),
+            ),
             (
                 "INTERLOCK_SCHEMA_REGISTRY_URL",
                 through(&addresses.registry_url, &network.registry)?,
@@ -208,7 +211,9 @@ impl Play {
         self.started += 1;
         let instance = format!("w{}", self.started);
         let settings = self.settings.iter().map(|(name, value)| (*name, value.as_str()));
-        let settings: Vec<(&str, &str)> = settings.chain([("INTERLOCK_INSTANCE_ID", instance.as_str())]).collect();
+        let settings: Vec<(&str, &str)> = settings
+            .chain([("INTERLOCK_APPLICATION_INSTANCE_ID", instance.as_str())])
+            .collect();
         self.workers.push(Hand {
             worker: self.installation.worker_with(&settings).await?,
             transactional_id: format!("{}-booking-{instance}-0", self.installation.application_id()),

@@ -208,7 +208,7 @@ impl Installation {
             .args(arguments)
             // In this folder the binary finds no interlock.toml.
             .current_dir(self.folder.path())
-            .env("INTERLOCK_BOOTSTRAP_SERVERS", &self.addresses.bootstrap_servers)
+            .env("INTERLOCK_KAFKA_BOOTSTRAP_SERVERS", &self.addresses.bootstrap_servers)
             .env("INTERLOCK_SCHEMA_REGISTRY_URL", &self.addresses.registry_url)
             .env("INTERLOCK_REDIS_URL", &self.addresses.redis_url)
             .env("INTERLOCK_DATABASE_URL", &self.database.url)

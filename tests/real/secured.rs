@@ -130,7 +130,7 @@ impl Secured {
             certificates.key("operator").display()
         );
         let mut settings = vec![
-            ("INTERLOCK_BOOTSTRAP_SERVERS", self.kafka_mutual()),
+            ("INTERLOCK_KAFKA_BOOTSTRAP_SERVERS", self.kafka_mutual()),
             ("INTERLOCK_KAFKA_PROPERTIES", properties),
             ("INTERLOCK_SCHEMA_REGISTRY_URL", self.registry_url()),
             (
@@ -162,7 +162,7 @@ impl Secured {
         let password = self.secrets().file(&owner, self.secrets().of(&owner))?;
         Ok(vec![
             (
-                "INTERLOCK_BOOTSTRAP_SERVERS",
+                "INTERLOCK_KAFKA_BOOTSTRAP_SERVERS",
                 format!("127.0.0.1:{}", self.servers.entrances.kafka_scram),
             ),
             ("INTERLOCK_KAFKA_PROPERTIES", self.scram_properties()),

@@ -16,7 +16,7 @@ use super::say;
 
 /// The variables that would name servers of someone else.
 const THEIRS: [&str; 10] = [
-    "INTERLOCK_BOOTSTRAP_SERVERS",
+    "INTERLOCK_KAFKA_BOOTSTRAP_SERVERS",
     "INTERLOCK_SCHEMA_REGISTRY_URL",
     "INTERLOCK_REDIS_URL",
     "INTERLOCK_DATABASE_URL",

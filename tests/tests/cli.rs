@@ -217,7 +217,7 @@ async fn a_worker_waits_for_each_server_and_says_which() -> Result<()> {
     in_installation("waits", async |installation| {
         // Port 1 refuses.
         let cases = [
-            ("INTERLOCK_BOOTSTRAP_SERVERS", "127.0.0.1:1", "127.0.0.1:1"),
+            ("INTERLOCK_KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1", "127.0.0.1:1"),
             (
                 "INTERLOCK_SCHEMA_REGISTRY_URL",
                 "http://127.0.0.1:1",

@@ -54,7 +54,7 @@ async fn everything_works_secured_and_no_secret_is_told() -> Result<()> {
             .success()?;
 
         let mut loud = secured.worker()?;
-        loud.push(("INTERLOCK_LOG", "debug".to_owned()));
+        loud.push(("INTERLOCK_LOG_FILTER", "debug".to_owned()));
         let mut json = secured.worker()?;
         json.push(("INTERLOCK_LOG_FORMAT", "json".to_owned()));
         let workers = [worker(installation, &loud).await?, worker(installation, &json).await?];
@@ -165,7 +165,7 @@ fn wrong_in_kafka(secured: &Secured) -> Vec<Wrong> {
         ]
     };
     let [no_file, a_password] = password();
-    let place = "INTERLOCK_BOOTSTRAP_SERVERS";
+    let place = "INTERLOCK_KAFKA_BOOTSTRAP_SERVERS";
     vec![
         wrong(
             "kafka-authority",

@@ -18,7 +18,7 @@ pub const TICK: Duration = Duration::from_millis(50);
 
 /// The address of the real Kafka; says aloud what is skipped without one.
 pub fn bootstrap(test: &str) -> Option<String> {
-    let address = std::env::var("INTERLOCK_BOOTSTRAP_SERVERS")
+    let address = std::env::var("INTERLOCK_KAFKA_BOOTSTRAP_SERVERS")
         .ok()
         .filter(|address| !address.is_empty());
     if address.is_none() {

@@ -1,0 +1,39 @@
+//! `interlock completions` and `interlock man`: what shells and `man` know of the command line.
+
+use std::io::{self, Write as _};
+
+use anyhow::Context as _;
+use clap::CommandFactory as _;
+
+use crate::Status;
+use crate::cli::{Cli, Completions, Man};
+
+/// Prints a shell's completions.
+pub(crate) fn completions(arguments: &Completions) -> anyhow::Result<Status> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut Cli::command(), "interlock", &mut script);
+    print(&script)
+}
+
+/// Prints a page for `man`.
+pub(crate) fn man(arguments: &Man) -> anyhow::Result<Status> {
+    let mut cli = Cli::command();
+    cli.build();
+    let command = match &arguments.command {
+        None => &cli,
+        Some(name) => cli
+            .find_subcommand(name)
+            .with_context(|| format!("{name} is not a command; `interlock --help` lists them"))?,
+    };
+    let mut page = Vec::new();
+    clap_mangen::Man::new(command.clone()).render(&mut page)?;
+    print(&page)
+}
+
+/// Writes all at once, so that a reader who leaves early is an error that can be told from others.
+fn print(text: &[u8]) -> anyhow::Result<Status> {
+    let mut out = io::stdout().lock();
+    out.write_all(text)?;
+    out.flush()?;
+    Ok(Status::Held)
+}
