@@ -210,3 +210,16 @@ async fn audit(embedded: &Embedded) -> anyhow::Result<AuditReport> {
     let tables = Tables::sqlite(embedded.windows.connection());
     Ok(audit.run(Some(tables)).await?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_has_the_bound_of_waiting_requests() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/EMBEDDED.md");
+        let text = std::fs::read_to_string(page).unwrap();
+        let bound = format!("at most {},{:03} waiting", WAITING_MAX / 1_000, WAITING_MAX % 1_000);
+        assert!(text.contains(&bound), "`{bound}` is not in {page}");
+    }
+}
