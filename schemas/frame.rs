@@ -31,7 +31,7 @@ pub enum WireError {
         "expected {VALUE_SCHEMA_HEADER} to hold byte 01 and a GUID, or byte 00 and a schema id, but it holds {found}"
     )]
     Header {
-        /// What the header holds.
+        /// The content of the header.
         found: FirstBytes,
     },
     /// The value is too short for magic byte and id.

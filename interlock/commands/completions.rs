@@ -1,4 +1,4 @@
-//! `interlock completions` and `interlock man`: what shells and `man` know of the command line.
+//! `interlock completions` and `interlock man`: print shell completions and manual pages.
 
 use std::io::{self, Write as _};
 

@@ -44,7 +44,7 @@ async fn append(arguments: &Arguments, config: &Config) -> anyhow::Result<()> {
             producer.add(&line)?;
         }
         line.clear();
-        // What has arrived is sent together, and waits for nobody.
+        // Records that have arrived are sent together, without waiting for more.
         if !input.buffer().contains(&b'\n') || producer.waiting.len() == RECORDS_PER_APPEND {
             producer.send().await?;
         }

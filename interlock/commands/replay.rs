@@ -130,7 +130,7 @@ fn group(config: &Config, topology: &str) -> String {
     RuntimeConfig::new(config.application.id.clone(), "").group(topology)
 }
 
-/// Returns a fresh token that names this command to whoever finds it in a ledger.
+/// Returns a fresh token that names this command, for readers of the ledger.
 fn token() -> Token {
     Token(format!("replay-{:016x}", rand::random::<u64>()))
 }

@@ -13,7 +13,7 @@ use crate::config::{Config, Log, LogFormat};
 use crate::stop::Stop;
 use crate::{Status, observe};
 
-/// How often it is looked whether a stream thread has ended by itself.
+/// Interval between two checks whether a stream thread has ended by itself.
 const LOOK: Duration = Duration::from_millis(100);
 /// Exit status of a process that was told twice to stop.
 const STOPPED_AT_ONCE: u8 = 130;

@@ -234,7 +234,7 @@ fn variables_of_scripts_and_of_kubernetes_are_left_alone() {
     assert!(error(None, &[("INTERLOCK_PORT", "9464")], &[]).contains("not a setting"));
 }
 
-/// Whoever runs the scripts and the tests has their variables set, and runs `interlock` there.
+/// A developer who runs the scripts and the tests has their variables set, and runs `interlock` in the same shell.
 #[test]
 fn every_variable_of_the_scripts_is_known() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -380,7 +380,7 @@ async fn a_server_that_does_not_answer_is_named() {
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
 }
 
-/// What the traits don't offer: offsets in a transaction that stays open.
+/// Leaves offsets in an open transaction, which the traits don't offer.
 mod raw {
     use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What the tests on a real Kafka share. Every wait is for a condition, with a deadline.
+//! The common parts of the tests on a real Kafka. Every wait is for a condition, with a deadline.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use interlock_streams::log::{
 };
 use interlock_streams::record::{OutputRecord, Record, TopicPartition};
 
-/// How long anything may take before the test fails.
+/// Longest wait for an expected event.
 pub const PATIENCE: Duration = Duration::from_secs(40);
 
 pub const TICK: Duration = Duration::from_millis(50);
