@@ -32,7 +32,7 @@ use sqlite::SqliteTables;
 use timescale::TimescaleTables;
 
 /// Pause between two looks at the positions.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const POSITION_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Positions of one writer: topic and partition to the offset of the next event.
 pub(super) type Positions = FxHashMap<(String, i32), i64>;
@@ -128,7 +128,7 @@ pub(crate) async fn check(
             }
             return Ok(());
         }
-        sleep(LOOK_AGAIN).await;
+        sleep(POSITION_CHECK_INTERVAL).await;
     }
 }
 

@@ -18,7 +18,7 @@ use crate::AuditError;
 use interlock_streams::log::partition_reader::PartitionReader;
 
 /// Pause between two looks at how far the workers are.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const PROGRESS_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The requests as the log has them.
 pub(crate) struct Gathered {
@@ -85,7 +85,7 @@ pub(crate) async fn gather(
         if !waiting || Instant::now() >= until {
             break committed;
         }
-        sleep(LOOK_AGAIN).await;
+        sleep(PROGRESS_CHECK_INTERVAL).await;
     };
     // Copies that committed transactions forwarded are visible by now.
     for reader in &mut reading {

@@ -61,7 +61,7 @@ const MARKERS_MAX: Duration = Duration::from_secs(5);
 const PATIENCE_MIN: Duration = Duration::from_secs(5);
 
 /// Pause between two reads.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const READ_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The parameters of an audit.
 #[derive(Clone, Debug)]
@@ -178,7 +178,7 @@ impl Audit {
                 }
                 return Ok(());
             }
-            sleep(LOOK_AGAIN).await;
+            sleep(READ_INTERVAL).await;
         }
     }
 }

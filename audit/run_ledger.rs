@@ -24,7 +24,7 @@ use interlock_inventory::invariants::Invariant;
 const DOCUMENTS_PER_READ: usize = 64;
 
 /// Pause before the ledger is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const LEDGER_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The reason why a comparison with a busy ledger doesn't count.
 const MOVING: &str = "the ledger kept changing while it was read; audit when the system is quieter";
@@ -137,7 +137,7 @@ async fn compare(
             }
             Comparison::Moved(_) | Comparison::Behind => {}
         }
-        sleep(LOOK_AGAIN).await;
+        sleep(LEDGER_CHECK_INTERVAL).await;
         events.extend().await?;
         read_to_end(events, check).await?;
     }

@@ -21,7 +21,7 @@ const RECORDS_PER_POLL: usize = 1_000;
 /// Longest wait of a poll. After a poll without records, everything that was there at the start has been read.
 const POLL: Duration = Duration::from_secs(1);
 /// Pause before the follower asks the log or the registry again.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Changes that a slow listener may be behind before it gets `Lagged`.
 const CHANGES_MAX: usize = 1_024;
 /// Name of the follower among the reasons why a gateway is not ready.
@@ -120,7 +120,7 @@ impl Follower {
             let Err(trouble) = self.follow().await;
             tracing::warn!("the gateway's view is not up to date: {trouble}");
             self.health.set(FOLLOWER, Some(trouble.to_string()));
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_PAUSE).await;
         }
     }
 

@@ -26,7 +26,7 @@ use crate::{Result, ensure, refused};
 const KEYS_ENOUGH: usize = 64;
 
 /// How long one look at a partition may take.
-const LOOK: Duration = Duration::from_secs(2);
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Refuses topics whose number of partitions was changed by hand after the first booking.
 pub async fn check_layout(log: &dyn Log, group: &str, partitions: i32) -> Result<()> {
@@ -54,7 +54,7 @@ async fn check_keys(log: &dyn Log, partitions: i32) -> Result<()> {
         }
         // One look: what a dead worker left open is ended when its ledgers are acquired, and not waited for here.
         let mut reader = log.reader(&source, low).await?;
-        for record in reader.next(KEYS_ENOUGH, LOOK).await? {
+        for record in reader.next(KEYS_ENOUGH, READ_TIMEOUT).await? {
             let Some(key) = &record.key else { continue };
             let home = partition_for_key(key, partitions);
             ensure!(
@@ -155,7 +155,7 @@ mod tests {
             instance_id: None,
         };
         let mut consumer = log.consumer(&member).await.unwrap();
-        while !matches!(consumer.poll(1, LOOK).await.unwrap(), Polled::Assigned(_)) {}
+        while !matches!(consumer.poll(1, READ_TIMEOUT).await.unwrap(), Polled::Assigned(_)) {}
         let commit = OffsetCommit {
             source: TopicPartition::new(BOOKING_REQUESTS, 1),
             committed: CommittedOffset {

@@ -18,7 +18,7 @@ pub use repartition::Growth;
 pub use windows::Windows;
 
 /// Pause between two looks at how far workers are.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How far it came.
 #[derive(Clone, Debug, PartialEq, Eq)]

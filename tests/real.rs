@@ -54,7 +54,7 @@ pub use worker::Worker;
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Interval between two checks of a condition.
-const LOOK: Duration = Duration::from_millis(50);
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Prints a message past the test harness, which hides the output of tests that pass.
 pub fn say(what: impl Display) {
@@ -90,6 +90,6 @@ pub async fn wait_for<T>(
         if Instant::now() > deadline {
             bail!("it did not happen within {patience:?} that {what}");
         }
-        sleep(LOOK).await;
+        sleep(CHECK_INTERVAL).await;
     }
 }

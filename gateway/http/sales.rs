@@ -14,7 +14,7 @@ use crate::Gateway;
 use crate::view::Sales;
 
 /// Interval between checks for new figures.
-const LOOK: Duration = Duration::from_millis(500);
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Answers with the figures of the sale; as events, again after each change.
 pub(super) async fn show(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
@@ -25,11 +25,11 @@ pub(super) async fn show(State(gateway): State<Arc<Gateway>>, headers: HeaderMap
     let events = stream::unfold((sales, None::<Sales>), async |(sales, last)| {
         let mut now = sales();
         while last.as_ref() == Some(&now) {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(CHECK_INTERVAL).await;
             now = sales();
         }
         // Limits the rate of events to one per interval.
-        tokio::time::sleep(if last.is_some() { LOOK } else { Duration::ZERO }).await;
+        tokio::time::sleep(if last.is_some() { CHECK_INTERVAL } else { Duration::ZERO }).await;
         Some((events::event(&now), (sales, Some(now))))
     });
     events::answer(Box::pin(events))

@@ -19,7 +19,7 @@ use crate::json::{HeaderJson, Shown, hex, instant_text};
 const RECORDS_PER_READ: usize = 200;
 
 /// Longest wait of one read for further records.
-const LOOK: Duration = Duration::from_millis(500);
+const READ_WAIT: Duration = Duration::from_millis(500);
 
 /// Reads without progress below the high watermark after which a partition counts as read: the rest belongs to an open
 /// transaction and is not committed yet.
@@ -173,7 +173,7 @@ impl Records {
     async fn wait(&mut self) -> Result<(), LogError> {
         let looks = self.sources.iter_mut().map(|source| {
             let look = async {
-                let records = source.reader.next(RECORDS_PER_READ, LOOK).await?;
+                let records = source.reader.next(RECORDS_PER_READ, READ_WAIT).await?;
                 source.ready.extend(records);
                 Ok(())
             };
@@ -190,7 +190,7 @@ impl Source {
         let mut looks = 0;
         while self.ready.is_empty() && self.reader.position() < self.end {
             let before = self.reader.position();
-            let records = self.reader.next(RECORDS_PER_READ, LOOK).await?;
+            let records = self.reader.next(RECORDS_PER_READ, READ_WAIT).await?;
             // Records written since the start do not count as the beginning, but a follower gets them too.
             self.ready.extend(records);
             looks = if self.reader.position() > before { 0 } else { looks + 1 };

@@ -41,7 +41,7 @@ const LOG_FILTER: &str = "warn,interlock_streams::runtime::rebuild=error";
 /// How long outcomes, and then the window tables, are waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often it is looked whether a stream thread has ended by itself.
-const LOOK: Duration = Duration::from_millis(100);
+const THREAD_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Demonstrates, and stays up unless it is to end.
 pub(crate) fn call(arguments: &Arguments) -> anyhow::Result<Status> {
@@ -169,7 +169,7 @@ async fn services(folder: Option<&Folder>) -> anyhow::Result<(MemoryLog, SqliteS
 
 async fn ended(workers: &Workers) {
     while !workers.any_finished() {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(THREAD_CHECK_INTERVAL).await;
     }
 }
 

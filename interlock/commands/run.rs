@@ -14,7 +14,7 @@ use crate::stop::Stop;
 use crate::{Status, observe};
 
 /// Interval between two checks whether a stream thread has ended by itself.
-const LOOK: Duration = Duration::from_millis(100);
+const THREAD_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// Exit status of a process that was told twice to stop.
 const STOPPED_AT_ONCE: u8 = 130;
 
@@ -53,7 +53,7 @@ async fn work(config: &Config, metrics: observe::Handle) -> anyhow::Result<()> {
     health.set(start::START, None);
     let ended = async {
         while !running.any_finished() {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(THREAD_CHECK_INTERVAL).await;
         }
     };
     tokio::select! {

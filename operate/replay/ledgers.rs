@@ -8,7 +8,7 @@ use interlock_streams::log::Log;
 use interlock_streams::record::TopicPartition;
 use tokio::time::{Instant, sleep};
 
-use super::{LOOK_AGAIN, Outcome};
+use super::{Outcome, PROGRESS_INTERVAL};
 use crate::{Result, ensure, refused};
 
 /// Name among the owners of a ledger while it is acquired here.
@@ -84,7 +84,7 @@ impl Ledgers<'_> {
             if Instant::now() >= until {
                 return Ok(false);
             }
-            sleep(LOOK_AGAIN).await;
+            sleep(PROGRESS_INTERVAL).await;
         }
     }
 }

@@ -10,7 +10,7 @@ use interlock_streams::record::TopicPartition;
 use interlock_streams::sink::SinkError;
 use tokio::time::{Instant, sleep};
 
-use super::{LOOK_AGAIN, Outcome};
+use super::{Outcome, PROGRESS_INTERVAL};
 use crate::{Result, ensure};
 
 /// Windows of an application.
@@ -87,7 +87,7 @@ impl Windows<'_> {
                     self.wait
                 )));
             }
-            sleep(LOOK_AGAIN).await;
+            sleep(PROGRESS_INTERVAL).await;
         }
     }
 }

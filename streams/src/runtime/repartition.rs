@@ -29,7 +29,7 @@ use crate::log::{CommittedOffset, Consumer, ConsumerConfig, Log, LogError, Offse
 use crate::record::TopicPartition;
 
 /// How long one look at the group, or at a partition's end, takes.
-const LOOK: Duration = Duration::from_millis(100);
+const READ_WAIT: Duration = Duration::from_millis(100);
 
 /// Why ledgers were not laid out anew. In each case they are as they were, and it may be tried again.
 #[derive(Debug, thiserror::Error)]
@@ -231,7 +231,7 @@ impl Repartition {
                     partitions,
                 });
             }
-            match consumer.poll(1, LOOK).await? {
+            match consumer.poll(1, READ_WAIT).await? {
                 Polled::Assigned(sources) => given.extend(sources),
                 Polled::Revoked(sources) => {
                     given.retain(|source| !sources.contains(source));
@@ -262,7 +262,7 @@ impl Repartition {
         let (_, high) = self.tasks.log.watermarks(&found.source).await?;
         let mut reader = self.tasks.log.reader(&found.source, found.committed).await?;
         while reader.position() < high {
-            if !reader.next(1, LOOK).await?.is_empty() {
+            if !reader.next(1, READ_WAIT).await?.is_empty() {
                 return Err(RepartitionError::Undecided {
                     source_partition: found.source.clone(),
                     committed: found.committed,

@@ -24,7 +24,7 @@ use crate::random::Random;
 /// Largest number of attempts that fail or are interrupted, before the faults end.
 const FAULTY_ATTEMPTS: u64 = 6;
 /// Longer than any time-out of the log.
-const PAUSE: Duration = Duration::from_secs(12);
+const BEYOND_TIMEOUTS: Duration = Duration::from_secs(12);
 /// Longest time for the group to assign all partitions.
 const WAIT: Duration = Duration::from_secs(20);
 
@@ -76,7 +76,7 @@ impl World<'_> {
                     }
                 }
             }
-            sleep(PAUSE).await;
+            sleep(BEYOND_TIMEOUTS).await;
         }
         self.healed.store(false, Ordering::Relaxed);
         self.stages.push(Stage {
