@@ -1,4 +1,4 @@
-//! What flows: records as they are read, and records as they are to be written.
+//! Records: as they are read, and as they are to be written.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ impl TopicPartition {
         }
     }
 
-    /// All partitions of a topic that has so many.
+    /// Returns all partitions of a topic.
     pub fn all(topic: impl Into<Arc<str>>, partitions: i32) -> Vec<Self> {
         let topic = topic.into();
         (0..partitions)

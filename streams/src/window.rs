@@ -35,7 +35,7 @@ pub use memory::MemorySink;
 pub use partials::merge_partials;
 pub use query::{INPUT, WindowQuery};
 
-/// What is wrong with a window query, its table or its data. None of it goes away by trying again.
+/// A fault of a window query, its table or its data. Another attempt can't mend it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WindowError {
@@ -44,7 +44,7 @@ pub enum WindowError {
     Plan {
         /// The query's name: its file.
         query: String,
-        /// What the planner said.
+        /// The message of the planner.
         reason: String,
     },
     /// The columns that the query yields are not the table's.
@@ -54,9 +54,9 @@ pub enum WindowError {
         query: String,
         /// The column.
         column: String,
-        /// What the table needs.
+        /// The type that the table needs.
         expected: String,
-        /// What the query yields.
+        /// The type that the query yields.
         got: String,
     },
     /// The query over two batches is not the sum of the query over each.
@@ -72,7 +72,7 @@ pub enum WindowError {
     Table {
         /// The table.
         table: String,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
     /// A batch has other columns than the query was planned for.
@@ -108,7 +108,7 @@ pub enum WindowError {
     Execution {
         /// The query or the table.
         query: String,
-        /// What DataFusion or Arrow said.
+        /// The message of DataFusion or Arrow.
         reason: String,
     },
 }

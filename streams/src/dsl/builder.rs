@@ -110,7 +110,7 @@ impl StreamsBuilder {
     }
 }
 
-/// How a ledger's processor is wired: where its events go is where it is rebuilt from.
+/// The wiring of a ledger's processor. The topics of its events are those from which it is rebuilt.
 pub struct LedgerSpec<P, D> {
     /// Name of the node.
     pub name: String,

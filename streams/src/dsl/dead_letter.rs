@@ -16,7 +16,7 @@ use bytes::Bytes;
 use super::policy::{HOPS_HEADER, dlq_topic};
 use crate::record::{Header, OutputRecord, Record, TopicPartition};
 
-/// Why, and about which record; by whom it was written (header names after KIP-1034).
+/// Headers of a dead letter: reason, record and writer (names after KIP-1034).
 const REASON: &str = "__streams.errors.exception";
 const MESSAGE: &str = "__streams.errors.message";
 const TOPIC: &str = "__streams.errors.topic";
@@ -38,18 +38,18 @@ const RESENT: &str = "__streams.resent.offset";
 /// can come in well compressed, is not copied: its letter says where it is.
 pub const DEAD_LETTER_BYTES_MAX: usize = 2_000_000;
 
-/// What the headers of a dead letter say.
+/// The headers of a dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// What kind of trouble: `undecodable`, `processing`, `production` or `wrong_partition`.
+    /// Kind of error: `undecodable`, `processing`, `production` or `wrong_partition`.
     pub reason: String,
-    /// What exactly was wrong.
+    /// Description of the error.
     pub message: String,
     /// Where the record was read.
     pub source: TopicPartition,
     /// Its offset there.
     pub offset: i64,
-    /// Who wrote the letter.
+    /// Program that wrote the letter, with its version.
     pub version: String,
     /// Length of a record that was too long to be copied, in bytes; none: the letter holds the record.
     pub not_copied: Option<u64>,
@@ -115,7 +115,7 @@ pub fn compose(source: &TopicPartition, record: &Record, reason: &str, message: 
     letter
 }
 
-/// Is the record itself part of its dead letter?
+/// Returns whether the record itself is part of its dead letter.
 pub fn is_copied(record: &Record) -> bool {
     record.bytes() <= DEAD_LETTER_BYTES_MAX
 }

@@ -17,9 +17,9 @@ use crate::dsl::serde::{DecodeError, Deserializer, decode};
 use crate::log::{Log, LogError};
 use crate::record::{Record, TopicPartition};
 
-/// How many records a follower takes at once.
+/// Records that a follower reads at once.
 const BATCH_RECORDS_MAX: usize = 1_000;
-/// How long a follower waits for records at most before it looks around.
+/// Longest wait of one read of a follower.
 const WAIT: Duration = Duration::from_millis(500);
 
 /// A reader's handle on a global table.
@@ -58,7 +58,7 @@ impl<V: Clone + Send + Sync + 'static> GlobalTable<V> {
 pub(crate) trait Follow: Send + Sync {
     fn topic(&self) -> &str;
 
-    /// Follows the topic until that fails; sends `true` when the end that it had at the start is reached.
+    /// Follows the topic until an error; sends `true` when the end that it had at the start is reached.
     async fn follow(&self, log: &dyn Log, ready: watch::Sender<bool>) -> Result<Infallible, LogError>;
 }
 

@@ -20,7 +20,7 @@ pub struct Message<T> {
 }
 
 impl<T> Message<T> {
-    /// The same record with another value.
+    /// Returns the record with another value.
     pub fn with_value<U>(self, value: U) -> Message<U> {
         Message {
             key: self.key,
@@ -35,7 +35,7 @@ impl<T> Message<T> {
 /// Longest value of a header of the trace context (W3C Trace Context, 3.3.1.1).
 const TRACE_CONTEXT_BYTES_MAX: usize = 512;
 
-/// Those headers by which a trace goes on in what a record causes (W3C Trace Context: `traceparent`, `tracestate`).
+/// Returns the headers that continue a trace (W3C Trace Context: `traceparent`, `tracestate`).
 pub(crate) fn trace_context(headers: &[Header]) -> Vec<Header> {
     let is_context = |(name, value): &&Header| {
         let fits = value

@@ -31,7 +31,7 @@ pub fn dlq_topic(topic: &str) -> String {
 /// Header that counts how often a record was sent on to the partition that its key belongs to.
 pub const HOPS_HEADER: &str = "__streams.hops";
 
-/// Why a record can't be written, if it can't.
+/// Returns the reason why a record can't be written; none if it can.
 pub(crate) fn too_long(record: &OutputRecord) -> Option<String> {
     let bytes = record.bytes();
     (bytes > RECORD_BYTES_MAX).then(|| {
@@ -42,7 +42,7 @@ pub(crate) fn too_long(record: &OutputRecord) -> Option<String> {
     })
 }
 
-/// How often a record was sent on already.
+/// Returns how often a record was forwarded.
 pub(crate) fn hops(headers: &[Header]) -> u32 {
     headers
         .iter()

@@ -1,4 +1,4 @@
-//! How values become bytes and bytes become values.
+//! Serializers and deserializers of values.
 
 use ::serde::Serialize;
 use ::serde::de::DeserializeOwned;

@@ -1,4 +1,4 @@
-//! The graph that a builder made: what is read, what is done, what is written.
+//! The graph that a builder made: sources, operators, ledgers and outputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -54,7 +54,7 @@ pub(crate) struct Subtopology {
     pub(crate) ledger: Option<NodeId>,
 }
 
-/// What is wrong with a topology as it was built.
+/// A fault of a topology, found when it is built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BuildError {
     /// The topology reads nothing.
@@ -79,7 +79,7 @@ pub enum BuildError {
     LedgerSources {
         /// The topology.
         topology: String,
-        /// What it reads.
+        /// The topics that it reads.
         topics: Vec<String>,
     },
     /// A ledger's events are not all written where it is rebuilt from.
@@ -200,7 +200,7 @@ impl Topology {
         self.parts.iter().map(of).filter(|topics| topics.len() > 1).collect()
     }
 
-    /// Does it merge windows into a database?
+    /// Returns whether it merges windows into a database.
     pub fn has_sink(&self) -> bool {
         let is_sink = |kind: &Kind| match kind {
             #[cfg(feature = "windows")]
@@ -210,7 +210,7 @@ impl Topology {
         self.nodes.iter().any(|node| is_sink(&node.kind))
     }
 
-    /// Does it keep state in ledgers?
+    /// Returns whether it keeps state in ledgers.
     pub fn has_ledger(&self) -> bool {
         self.parts.iter().any(|part| part.ledger.is_some())
     }

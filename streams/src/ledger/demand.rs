@@ -15,7 +15,7 @@ const ATTEMPTS_MAX: u32 = 10;
 /// decided again. If the call is interrupted, the next owner rebuilds the ledger.
 ///
 /// # Errors
-/// What the store says; [`LedgerError::Fenced`] where the owner was faster each time.
+/// The error of the store; [`LedgerError::Fenced`] if the owner was faster each time.
 pub async fn demand_rebuild(
     store: &dyn LedgerStore,
     ledger: i32,

@@ -36,7 +36,7 @@ const RECORDS: TableDefinition<'_, (&str, i32, i64, i64), &[u8]> = TableDefiniti
 const OFFSETS: TableDefinition<'_, (&str, &str, i32), (i64, &str)> = TableDefinition::new("offsets");
 const LOW: TableDefinition<'_, (&str, i32), i64> = TableDefinition::new("low");
 
-/// Why a file can't be used as a log.
+/// The reason why a file can't be used as a log.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DiskError {
@@ -51,7 +51,7 @@ pub enum DiskError {
     Foreign {
         /// The file.
         file: PathBuf,
-        /// What it seems to be.
+        /// The kind of file that it seems to be.
         reason: String,
     },
     /// Another version wrote it.
@@ -67,7 +67,7 @@ pub enum DiskError {
     Unusable {
         /// The file.
         file: PathBuf,
-        /// What the system or the database said.
+        /// The message of the system or the database.
         reason: String,
     },
 }
@@ -262,7 +262,7 @@ fn apply(transaction: &WriteTransaction, change: &Change) -> Result<(), redb::Er
     Ok(())
 }
 
-/// What can't be encoded.
+/// An encoding that fails.
 fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> redb::Error {
     redb::Error::Io(std::io::Error::new(std::io::ErrorKind::InvalidData, error))
 }

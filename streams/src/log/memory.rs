@@ -109,7 +109,7 @@ impl MemoryLog {
         Ok(self.shared.lock().append_alone(records)?.places)
     }
 
-    /// The committed records of a partition from an offset on, at most so many. Never waits.
+    /// Returns committed records of a partition from an offset on, at most `max_records`. Never waits.
     pub fn read(&self, partition: &TopicPartition, from: i64, max_records: usize) -> Result<Vec<Record>, LogError> {
         let (records, _) = self.shared.lock().fetch(partition, from, max_records)?;
         Ok(records)

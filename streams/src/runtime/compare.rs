@@ -15,7 +15,7 @@ use super::metadata::OffsetMetadata;
 use crate::ledger::LedgerState;
 use crate::mutation::{Clause, left_out};
 
-/// What has to be done before the first decision.
+/// The work to do before the first decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// The ledger is where the log is.

@@ -11,7 +11,7 @@ use crate::runtime::task::ledger_node::{LedgerSide, PastEvent};
 
 /// Events taken from a topic at once.
 const READ_RECORDS_MAX: usize = 5_000;
-/// How long one read waits before it says what it waits for.
+/// Longest wait of one read before a message says what it waits for.
 const READ_WAIT: Duration = Duration::from_secs(5);
 
 /// A ledger's events, up to the high watermarks that there were at the beginning.

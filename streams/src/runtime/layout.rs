@@ -1,4 +1,4 @@
-//! How keys were laid out over ledgers, now and before.
+//! The layouts of keys over ledgers: the present one and earlier ones.
 //!
 //! A key's ledger follows from how many ledgers there are. When there become more, keys move to other ledgers. Their events
 //! so far stay where they are, so every sequence keeps its place and no consumer sees an event twice: instead, each
@@ -16,7 +16,7 @@ use crate::log::murmur2::partition_for_key;
 /// The layouts of a topic's ledgers, as one of its partitions has seen them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layouts {
-    /// Those that ended, oldest first.
+    /// The layouts that ended, oldest first.
     pub past: Vec<PastLayout>,
     /// Ledgers now.
     pub ledgers: i32,

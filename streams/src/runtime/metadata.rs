@@ -1,4 +1,4 @@
-//! What is stored beside a committed offset, so that one read tells what the log committed and by whom.
+//! The metadata of a committed offset: one read returns what the log committed and who committed it.
 
 use std::fmt;
 use std::str::FromStr;

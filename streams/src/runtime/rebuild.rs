@@ -28,7 +28,7 @@ use crate::runtime::task::ledger_node::LedgerSide;
 /// Fields written to the store at once: bounds the store's pause.
 const WRITE_FIELDS_MAX: usize = 5_000;
 
-/// What to rebuild and how far.
+/// A rebuild of one ledger, and its limits.
 pub(crate) struct Rebuild<'a> {
     pub(crate) log: &'a dyn Log,
     pub(crate) event_topics: &'a [String],
@@ -97,7 +97,7 @@ impl Rebuild<'_> {
             lineage,
             last_offset: None,
         };
-        // What is kept was laid out as it is now, or the lineage would not agree.
+        // Documents that are kept have the present layout: otherwise the lineage would not agree.
         let layouts = self.metadata.layouts.as_deref();
         if let Some(layouts) = layouts.filter(|layouts| !self.keep && !layouts.past.is_empty()) {
             self.fold_past(layouts, &mut own, session, side).await?;
@@ -114,7 +114,7 @@ impl Rebuild<'_> {
             last_offset,
         } = own;
         if history.sequence == self.metadata.sequence && !self.metadata.token.0.is_empty() {
-            // Nothing was decided since the ledgers were laid out anew: the token that did it is in no event.
+            // Nothing was decided since the offset was written by an operator: that token is in no event.
             lineage.extend(history.sequence, &self.metadata.token);
         }
         lineage.prune(history.sequence);

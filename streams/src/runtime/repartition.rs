@@ -31,7 +31,7 @@ use crate::record::TopicPartition;
 /// How long one look at the group, or at a partition's end, takes.
 const READ_WAIT: Duration = Duration::from_millis(100);
 
-/// Why ledgers were not laid out anew. In each case they are as they were, and it may be tried again.
+/// The reason why an operator's work on the ledgers failed. The ledgers are unchanged, and it can be repeated.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RepartitionError {
@@ -61,12 +61,12 @@ pub enum RepartitionError {
         /// The committed offset.
         committed: i64,
     },
-    /// What a ledger holds is not what the log has committed.
+    /// The contents of a ledger are not those that the log has committed.
     #[error("ledger {ledger} {problem}; start workers, which settle this, and stop them again")]
     Unsettled {
         /// The ledger.
         ledger: i32,
-        /// What is between the two.
+        /// The difference.
         problem: &'static str,
     },
     /// A ledger beyond the last one.
@@ -143,8 +143,8 @@ impl Repartition {
         }
     }
 
-    /// How many ledgers are laid out: those whose offsets were ever committed, or as many as their metadata says. 0 before the
-    /// first worker.
+    /// Returns the number of ledgers: by the metadata of their offsets, or else by how many offsets were ever committed.
+    /// It is 0 before the first worker.
     pub async fn ledgers(&self) -> Result<i32, RepartitionError> {
         let partitions = self.partitions().await?;
         let TaskConfig { log, group, .. } = &self.tasks;
@@ -186,7 +186,7 @@ impl Repartition {
     /// Takes all ledgers, and makes sure that nothing is left to be decided or sent.
     async fn take(&self) -> Result<Taken<'_>, RepartitionError> {
         let (ledgers, partitions) = (self.ledgers().await?, self.partitions().await?);
-        // What an earlier attempt left open is settled before anything is acquired.
+        // The initialisation ends a transaction that an earlier attempt left open, before anything is acquired.
         let producer = self.tasks.log.producer(&self.tasks.transactional_id).await?;
         let mut consumer = self.join(partitions).await?;
         let sources = TopicPartition::all(self.topic.as_str(), partitions);
@@ -244,7 +244,7 @@ impl Repartition {
         Ok(consumer)
     }
 
-    /// Is everything of this ledger decided, applied and sent?
+    /// Checks that everything of this ledger is decided, applied and sent.
     async fn check(&self, found: &Acquisition, ledgers: i32) -> Result<(), RepartitionError> {
         let ledger = found.holder.ledger;
         if ledger >= ledgers {
@@ -283,7 +283,7 @@ pub struct Taken<'a> {
 }
 
 impl Taken<'_> {
-    /// How many are laid out.
+    /// Returns the number of ledgers of the present layout.
     pub fn ledgers(&self) -> i32 {
         self.ledgers
     }
@@ -330,7 +330,7 @@ impl Taken<'_> {
         Ok(self.consumer.close().await?)
     }
 
-    /// How many ledgers there were before those that are laid out now.
+    /// Returns the numbers of ledgers of the layouts before the present one.
     fn earlier(&self) -> Vec<i32> {
         let layouts = self.taken.first().and_then(|found| found.metadata.layouts.as_ref());
         layouts.map_or_else(Vec::new, |layouts| {

@@ -28,7 +28,7 @@ pub struct Services {
 }
 
 impl Services {
-    /// Parts of this process, which all stream threads share.
+    /// Uses services of this process, which all stream threads share.
     #[cfg(feature = "windows")]
     pub fn shared(log: Arc<dyn Log>, ledgers: Arc<dyn LedgerStore>, sink: Arc<dyn Sink>) -> Self {
         Self {

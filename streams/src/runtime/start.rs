@@ -33,7 +33,7 @@ impl Running {
         self.shutdown.send_replace(true);
     }
 
-    /// Has a thread ended?
+    /// Returns whether a thread has ended.
     pub fn any_finished(&self) -> bool {
         self.threads.iter().any(std::thread::JoinHandle::is_finished)
     }
@@ -203,7 +203,7 @@ pub(crate) async fn run_thread(
         .await
 }
 
-/// Connects everything and joins the group.
+/// Connects to the services and joins the group.
 async fn prepare(
     config: &RuntimeConfig,
     topology: &Arc<Topology>,

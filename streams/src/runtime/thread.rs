@@ -46,7 +46,7 @@ struct Commit {
     oldest: Option<i64>,
 }
 
-/// What trouble left to do.
+/// The pause after an error.
 struct BackingOff {
     until: Instant,
     /// The group must have been asked again before anything is acquired.
@@ -210,7 +210,7 @@ impl<'a> StreamThread<'a> {
         }
     }
 
-    /// How long a poll may wait: not at all while something could be committed instead.
+    /// Returns the longest wait of a poll: zero while something could be committed instead.
     fn wait(&self, now: Instant) -> Duration {
         if let Some(pause) = &self.backing_off {
             return pause.until.saturating_duration_since(now);
@@ -234,7 +234,7 @@ impl<'a> StreamThread<'a> {
             matches!(&polled, Polled::Records(batches) if count(batches) >= self.config.batch_records_max / 2);
         match polled {
             Polled::Nothing => Ok(()),
-            // What was fetched before the trouble is read again.
+            // Records that were fetched before the error are read again.
             Polled::Records(_) if self.backing_off.is_some() => Ok(()),
             Polled::Records(batches) => self.apply(batches).await,
             Polled::Assigned(partitions) => self.on_assigned(partitions).await,
@@ -334,7 +334,7 @@ impl<'a> StreamThread<'a> {
     async fn give_up(&mut self, partitions: &[TopicPartition]) -> Result<(), TaskError> {
         let settled = self.settle().await;
         if settled.is_err() {
-            // What could not be committed must be aborted before the partitions are given away.
+            // Uncommitted work must be aborted before the partitions are given away.
             self.abandon(false).await;
         }
         settled.and(self.tasks.release(partitions).await)

@@ -51,7 +51,7 @@ impl<T, S: Serializer<T>> TestInput<'_, T, S> {
         self.driver.pipe(vec![self.record(key, value, timestamp)])
     }
 
-    /// Pipes values in one go, which become one batch for each partition.
+    /// Pipes values together, which become one batch for each partition.
     pub fn pipe_all<K: Into<Bytes>, V: Into<T>>(
         &self,
         values: impl IntoIterator<Item = (K, V)>,

@@ -1,4 +1,4 @@
-//! Who gets which partition: sticky and balanced, in the spirit of Kafka's cooperative-sticky assignor (KIP-429).
+//! Assigns partitions: sticky and balanced, in the spirit of Kafka's cooperative-sticky assignor (KIP-429).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use crate::record::TopicPartition;
 
 /// A member as the assignor sees it.
 pub(super) struct Candidate {
-    /// What it is subscribed to.
+    /// The topics that it is subscribed to.
     pub(super) topics: Vec<Arc<str>>,
-    /// What it has and may keep; what the others have is disjoint from it.
+    /// The partitions that it has and may keep; no other candidate has them.
     pub(super) keeps: BTreeSet<TopicPartition>,
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Timeouts {
     pub(super) transaction: Duration,
 }
 
-/// What a test holds back.
+/// Everything that a test holds back.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     /// Transaction markers of these partitions.
@@ -36,7 +36,7 @@ pub(super) struct Held {
     pub(super) offsets: BTreeSet<String>,
     /// The ends of these producers' transactions, on their way to the coordinator.
     pub(super) commits: BTreeSet<String>,
-    /// What groups have to tell the members of these clients, and what these say.
+    /// Messages between groups and the members of these clients.
     pub(super) news: BTreeSet<String>,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct State {
     pub(super) held: Held,
     /// Where changes are kept; none where they end with the process.
     pub(super) journal: Option<Queue>,
-    /// Why nothing can be kept any more.
+    /// The reason why nothing can be kept any more.
     pub(super) broken: Option<String>,
     /// Wakes those who wait for transactions to be completed.
     pub(super) settled: Arc<Notify>,
@@ -141,7 +141,7 @@ impl State {
         Ok(true)
     }
 
-    /// Adds partitions to a topic until it has so many; false where it has.
+    /// Adds partitions to a topic up to this number; returns whether any were added.
     pub(super) fn grow_topic(&mut self, name: &str, partitions: i32) -> Result<bool, LogError> {
         let Some(topic) = self.topics.get_mut(name) else {
             return Err(LogError::Fatal {

@@ -64,7 +64,7 @@ impl Clock for SystemClock {
 pub struct TokioClock {
     start: i64,
     origin: Instant,
-    /// Whose time it is, also where the log is used from outside of it.
+    /// The runtime whose time it is, also when the log is used from outside of it.
     runtime: tokio::runtime::Handle,
 }
 
@@ -98,7 +98,7 @@ impl Clock for TokioClock {
     }
 }
 
-/// A clock that stands still until it is told to advance.
+/// A clock that a test advances.
 pub struct ManualClock {
     start: i64,
     elapsed: watch::Sender<Duration>,

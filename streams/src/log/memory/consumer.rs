@@ -21,9 +21,9 @@ pub(super) struct MemoryConsumer {
     member: u64,
     listener: u64,
     notify: Arc<Notify>,
-    /// What we were told is ours, revoked ones included until they are acknowledged.
+    /// The assigned partitions, revoked ones included until they are acknowledged.
     known: BTreeSet<TopicPartition>,
-    /// What we were told is revoked and have not acknowledged.
+    /// The revoked partitions that are not acknowledged yet.
     revoked: BTreeSet<TopicPartition>,
     /// Where each started partition is read next.
     positions: BTreeMap<TopicPartition, i64>,
@@ -87,7 +87,7 @@ impl MemoryConsumer {
         self.revoked.clear();
         self.forget(state, &lost);
         self.member = state.join(&self.config, &self.notify);
-        // What the group has for us by now is seen at the next poll, or by looking again at once.
+        // News of the group that came by now is seen at the next poll, or by looking again at once.
         self.notify.notify_one();
         Ok((!lost.is_empty()).then_some(Polled::Lost(lost)))
     }

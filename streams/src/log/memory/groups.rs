@@ -16,7 +16,7 @@ use super::partition::{Outcome, TransactionId};
 use crate::log::{CommittedOffset, ConsumerConfig, OffsetCommit};
 use crate::record::TopicPartition;
 
-/// What a member claims to be; behind [`crate::log::GroupMetadata`].
+/// The membership that a member claims; behind [`crate::log::GroupMetadata`].
 #[derive(Clone, Debug)]
 pub(super) struct Membership {
     pub(super) group: String,
@@ -25,7 +25,7 @@ pub(super) struct Membership {
     pub(super) generation: i32,
 }
 
-/// What a member has to be told.
+/// News for a member.
 #[derive(Debug)]
 pub(super) enum Event {
     Assigned(Vec<TopicPartition>),
@@ -133,7 +133,7 @@ impl State {
         }
     }
 
-    /// Whether another member took over this static identity.
+    /// Returns whether another member took over this static identity.
     pub(super) fn is_superseded(&self, group: &str, member: u64, instance_id: Option<&String>) -> bool {
         instance_id.is_some()
             && self.groups.get(group).is_some_and(|group| {
@@ -250,7 +250,7 @@ impl State {
         }
     }
 
-    /// Begins a generation in which everybody is asked for everything.
+    /// Begins a generation in which all members give up all partitions.
     pub(super) fn revoke(&mut self, name: &str) {
         if let Some(group) = self.groups.get_mut(name) {
             group.generation += 1;

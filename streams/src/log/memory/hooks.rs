@@ -1,4 +1,4 @@
-//! What tests hold back or ask for, to bring about the states that a real broker passes through too quickly to be met on purpose.
+//! Controls for tests, to reach states that a real broker passes through too quickly to be met on purpose.
 
 use super::MemoryLog;
 use crate::record::TopicPartition;

@@ -1,4 +1,4 @@
-//! What must outlive the process: it is written before anybody sees it.
+//! Changes that must outlive the process: they are written before anybody sees them.
 //!
 //! ```text
 //!  commit, append ─> State ──queue──> writer thread ─> Journal::write, one for all that waits
@@ -44,7 +44,7 @@ pub(in crate::log) trait Journal: Send + 'static {
     fn write(&mut self, changes: &[Change]) -> Result<(), String>;
 }
 
-/// What follows when a change is durable.
+/// The action to take when a change is durable.
 pub(super) enum Then {
     /// Nothing waits for it.
     Nothing,
@@ -176,7 +176,7 @@ impl State {
     }
 }
 
-/// What became of records that were appended alone.
+/// The result of an append outside of transactions.
 pub(super) struct Appended {
     /// Partition and offset of each.
     pub(super) places: Vec<(i32, i64)>,
@@ -192,7 +192,7 @@ mod tests {
     use crate::log::memory::{MemoryLog, MemoryLogConfig};
     use crate::log::{GroupMetadata, Log, Producer};
 
-    /// Takes so many writes, fails once, and would take more.
+    /// Takes a number of writes, fails once, and would take more.
     struct FailsOnce {
         writes_left: i32,
         values: Arc<Mutex<Vec<String>>>,

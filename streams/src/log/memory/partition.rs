@@ -21,7 +21,7 @@ use crate::record::Record;
 /// Identifies one transaction, over the whole log.
 pub(super) type TransactionId = u64;
 
-/// How a transaction ended.
+/// The end of a transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Commit,
@@ -35,7 +35,7 @@ pub(super) struct OutOfRange {
     pub(super) high: i64,
 }
 
-/// How much of a partition is kept; what a transaction that is still open wrote is always kept.
+/// Limits of a partition's size. Records of an open transaction are always kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Retention {
     pub(super) records: Option<usize>,
@@ -55,7 +55,7 @@ pub(super) struct Partition {
     next: i64,
     bytes: usize,
     entries: VecDeque<Entry>,
-    /// What each open transaction wrote here, as ranges of offsets; never empty.
+    /// The ranges of offsets that each open transaction wrote here; never empty.
     open: BTreeMap<TransactionId, Vec<Range<i64>>>,
     listeners: Vec<(u64, Arc<Notify>)>,
 }

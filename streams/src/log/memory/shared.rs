@@ -13,7 +13,7 @@ use super::broker::{State, Timeouts};
 use super::journal::{self, Change, Journal};
 use crate::log::LogError;
 
-/// What the log and its clients share. When the last of them is gone, what is queued for the journal is written first.
+/// State shared by the log and its clients. When the last of them is dropped, the journal's queue is written first.
 pub(super) struct Shared {
     core: Arc<Core>,
     writer: Option<JoinHandle<()>>,

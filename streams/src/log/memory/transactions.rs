@@ -28,7 +28,7 @@ const METADATA_BYTES_MAX: usize = 4096;
 
 pub(super) type Reply = oneshot::Sender<Result<(), LogError>>;
 
-/// What a producer asks for. The order of asking is the order of effect.
+/// An operation of a producer. Operations take effect in the order of the calls.
 pub(super) enum Operation {
     Send(Vec<OutputRecord>),
     Offsets(Vec<OffsetCommit>, Membership),
@@ -42,12 +42,12 @@ pub(super) struct Coordinated {
     epoch: i32,
     transaction: Option<Transaction>,
     completing: Option<(Outcome, Transaction)>,
-    /// Why the open transaction can only be aborted.
+    /// The reason why the open transaction can only be aborted.
     doomed: Option<String>,
     queue: VecDeque<Operation>,
 }
 
-/// What a transaction touched and has not been marked yet.
+/// The partitions and offsets of a transaction that have no marker yet.
 struct Transaction {
     id: TransactionId,
     expiry: Duration,
@@ -80,7 +80,7 @@ impl State {
         epoch
     }
 
-    /// Whether all markers of the last transaction are written.
+    /// Returns whether all markers of the last transaction are written.
     pub(super) fn is_settled(&self, transactional_id: &str) -> bool {
         self.producers
             .get(transactional_id)

@@ -1,4 +1,4 @@
-//! What the tasks of one stream thread share.
+//! The configuration shared by the tasks of one stream thread.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::runtime::error::TaskError;
 /// Names a task: subtopology, partition.
 pub(crate) type TaskId = (usize, i32);
 
-/// What the tasks of one stream thread share.
+/// The configuration shared by the tasks of one stream thread.
 #[derive(Clone)]
 pub(crate) struct TaskConfig {
     pub(crate) topology: Arc<Topology>,

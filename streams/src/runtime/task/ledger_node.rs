@@ -99,7 +99,7 @@ impl<P: LedgerProcessor, D> LedgerNode<P, D> {
 }
 
 async fn cannot_be_read(session: &LedgerSession, document: &[u8], corrupt: &Corrupt) -> ProcessError {
-    // Who lost the ledger meanwhile may have read what another is about to rebuild.
+    // If another owner took the ledger meanwhile, this may be a document that the other is about to rebuild.
     if let Err(lost) = session.confirm().await {
         return lost.into();
     }

@@ -12,7 +12,7 @@ use crate::ledger::{
 use crate::mutation::{Clause, left_out};
 use crate::runtime::metadata::OffsetMetadata;
 
-/// How often a commit whose reply was lost is asked again before the ledger is given up and acquired anew.
+/// Repetitions of a commit whose reply was lost, before the ledger is given up and acquired again.
 const LOST_REPLIES_MAX: usize = 3;
 
 /// The right to a ledger, and where it stands.
@@ -29,7 +29,7 @@ pub(crate) struct LedgerSession {
     /// Last sequence given to an event, also to those of the batch being decided.
     pub(crate) sequence: i64,
     pub(crate) lineage: Lineage,
-    /// What the log's committed offset says: the last one that was acknowledged or read back.
+    /// Metadata of the log's committed offset: the last one that was acknowledged or read back.
     pub(crate) committed: OffsetMetadata,
     /// Outbox entries whose commit in the log is not known yet.
     unacknowledged: VecDeque<i64>,
@@ -65,7 +65,7 @@ impl LedgerSession {
         self.applied.map_or(committed, |applied| applied + 1)
     }
 
-    /// Takes a decided event's number: it must be the next one (I4).
+    /// Counts a decided event: its number must be the next one (I4).
     pub(crate) fn number(&mut self, sequence: i64) -> Result<(), String> {
         if sequence != self.sequence + 1 {
             return Err(format!(
@@ -79,7 +79,7 @@ impl LedgerSession {
         Ok(())
     }
 
-    /// What is to be stored beside the offset when everything up to the applied offset is committed.
+    /// Returns the metadata for the offset when everything up to the applied offset is committed.
     pub(crate) fn metadata(&self, transactional_id: &str) -> OffsetMetadata {
         OffsetMetadata {
             sequence: self.sequence,
@@ -156,7 +156,7 @@ impl LedgerSession {
         self.unacknowledged.len()
     }
 
-    /// Looks whether the ledger still is as this owner left it.
+    /// Checks that the ledger is as this owner left it.
     pub(crate) async fn check(&self) -> Result<(), LedgerError> {
         if left_out(Clause::IdleCheck) {
             return Ok(());

@@ -22,7 +22,7 @@ pub(crate) enum Stage {
     Load,
     /// Deciding commands and folding what was decided.
     Decide,
-    /// What changed, as fields for the ledger's store.
+    /// Collecting the changed fields for the ledger's store.
     Changes,
     LedgerCommit,
     /// Any other node.
@@ -84,7 +84,7 @@ pub(crate) struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// What passed since the last lap was this stage's.
+    /// Counts the time since the last lap for this stage.
     pub(crate) fn lap(&mut self, stage: Stage) {
         let now = Instant::now();
         self.stages.add(stage, now - self.since);

@@ -1,4 +1,4 @@
-//! What a stream thread asks of its tasks, whichever way their results become lasting.
+//! The interface between a stream thread and its tasks, whether they commit to the log or to a database.
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
@@ -11,7 +11,7 @@ use crate::runtime::error::TaskError;
 /// [`super::sinking::Sinking`] to a database.
 #[async_trait]
 pub(crate) trait Tasks: Send {
-    /// Is a commit cheap enough to be made as soon as there is no backlog, rather than at intervals only?
+    /// Returns whether a commit is cheap enough to be made as soon as there is no backlog, not only at intervals.
     fn commits_when_drained(&self) -> bool;
 
     /// Takes partitions that the group has just confirmed to be ours, and says from where to read them. No transaction
@@ -47,6 +47,6 @@ pub(crate) trait Tasks: Send {
     /// Drops all tasks and aborts what is open.
     async fn abandon(&mut self, producer_lost: bool);
 
-    /// Looks whether what the tasks stand on still is as they left it.
+    /// Checks that the ledgers or the sink are as the tasks left them.
     async fn check(&mut self) -> Result<(), TaskError>;
 }

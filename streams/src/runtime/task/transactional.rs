@@ -244,7 +244,7 @@ impl Transactional {
         Ok(task)
     }
 
-    /// Tells the ledgers what the log has committed.
+    /// Acknowledges to the ledgers what the log has committed.
     fn acknowledge(&mut self, positions: Positions) {
         for (source, position) in positions {
             let Ok(id) = self.config.task_id(&source) else { continue };
@@ -256,7 +256,7 @@ impl Transactional {
         }
     }
 
-    /// What the next owner finds in the log if nothing of this producer is open.
+    /// Returns the state that the next owner finds in the log if nothing of this producer is open.
     fn release_of(&self, session: &LedgerSession) -> Release {
         Release {
             transactional_id: self.config.transactional_id.clone(),

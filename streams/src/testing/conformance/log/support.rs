@@ -204,7 +204,7 @@ impl Member {
         self.consumer.start(&positions).await.expect("starts");
     }
 
-    /// Polls until so many records were read.
+    /// Polls until this number of records was read.
     pub(super) async fn reads(&mut self, records: usize) {
         within("records", async {
             while self.read.len() < records {
