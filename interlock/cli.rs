@@ -3,6 +3,8 @@
 
 mod dlq;
 mod replay;
+mod schemas;
+mod shell;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,6 +18,8 @@ use crate::config::{self, Flag, LogFormat, Sources};
 
 pub(crate) use dlq::{Dlq, DlqAction, DlqList, DlqReplay, DlqShow};
 pub(crate) use replay::Replay;
+pub(crate) use schemas::{Schemas, SchemasAction};
+pub(crate) use shell::{Completions, Man};
 
 /// Sells train seats from Kafka, exactly once.
 #[derive(Debug, Parser)]
@@ -371,33 +375,6 @@ pub(crate) struct Audit {
     pub(crate) json: bool,
 }
 
-/// List, check or register the Avro schemas of the contract
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  interlock schemas                    list topics, record types and subjects
-  interlock schemas check              exit with 1 if the registry refuses one
-  interlock schemas register --json    register them and print their ids")]
-pub(crate) struct Schemas {
-    /// Action
-    #[arg(value_enum, default_value_t = SchemasAction::List)]
-    pub(crate) action: SchemasAction,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// Action of `interlock schemas`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum SchemasAction {
-    /// Register each under its subject, which then accepts only compatible versions
-    Register,
-    /// Ask the registry whether it accepts each, without a change
-    Check,
-    /// Print the record types of each topic
-    List,
-}
-
 /// Print the effective configuration and the source of each value
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -417,30 +394,6 @@ pub(crate) struct Config {
     /// Print a reference of all settings in Markdown
     #[arg(long, conflicts_with = "json")]
     pub(crate) reference: bool,
-}
-
-/// Print a script that completes commands and flags in a shell
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  interlock completions bash > ~/.local/share/bash-completion/completions/interlock
-  interlock completions zsh > ~/.zfunc/_interlock
-  interlock completions fish > ~/.config/fish/completions/interlock.fish")]
-pub(crate) struct Completions {
-    /// Shell that reads the script
-    pub(crate) shell: clap_complete::Shell,
-}
-
-/// Print the manual page, of all commands or of one
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  interlock man > interlock.1
-  interlock man run | man -l -")]
-pub(crate) struct Man {
-    /// Command to describe [default: the list of all]
-    #[arg(value_name = "COMMAND")]
-    pub(crate) command: Option<String>,
 }
 
 impl Cli {

@@ -37,12 +37,12 @@ pub(crate) fn reference() -> String {
     let mut text = String::from(
         "# Configuration\n\
          \n\
-         Every setting: `interlock config --reference` writes this page, a test keeps it so. `interlock config` prints what is in force\n\
-         and where it comes from.\n\
+         This page lists every setting. `interlock config --reference` writes it, and a test keeps it up to date.\n\
+         `interlock config` prints the effective settings and the source of each.\n\
          \n\
-         Flags win over variables, these over `interlock.toml` (in the working directory, or `--config FILE`), this over the defaults.\n\
-         Durations are a whole number and a unit: ms, s, m, h or d. Secrets come by variable, or from a file that a `..._file` setting\n\
-         names.\n\
+         Flags win over variables, variables over `interlock.toml` (in the working directory, or `--config FILE`), and\n\
+         that file over the defaults. A duration is a whole number and a unit: ms, s, m, h or d. Pass secrets in variables,\n\
+         or in files named by the `..._file` settings.\n\
          \n\
          | setting | variable | default | unit | |\n| --- | --- | --- | --- | --- |\n",
     );
