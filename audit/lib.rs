@@ -9,8 +9,9 @@
 //!
 //! The left side reads, and needs services. The right side judges the data with plain functions, and needs none.
 //! Reading begins with the requests and the committed offsets, goes on with the events, then the store, then the window
-//! tables: whoever comes later in this order may be ahead of those before, and what it is ahead by is known. All of
-//! them are read through traits: Kafka, Redis and TimescaleDB in production, parts of the process in `interlock dev`.
+//! tables: a source that is read later in this order may be ahead of the earlier ones, and the difference is known. All
+//! of them are read through traits: Kafka, Redis and TimescaleDB in production, parts of the process in `interlock
+//! dev`.
 //!
 //! Several ledgers are audited at the same time, each by a task of its own. In memory are the requests (some 100 bytes
 //! each), the fold of the ledgers at work, and the rows of the window tables; the events pass through.

@@ -29,7 +29,7 @@ const LEDGER_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// The reason why a comparison with a busy ledger doesn't count.
 const MOVING: &str = "the ledger kept changing while it was read; audit when the system is quieter";
 
-/// How often the ends of the topics are looked up again, as long as something new is found there.
+/// Largest number of times that the ends of the topics are read again while they still advance.
 const EXTENSIONS_MAX: usize = 50;
 
 /// A ledger that was read to its end.

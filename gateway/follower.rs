@@ -175,7 +175,7 @@ impl Follower {
                 self.plan(&source, &record).await?;
             } else if let Some(event) = decode(&mut self.events, &source, &record).await? {
                 let changed = self.followed.write().event(&event);
-                // Fails if nobody listens, which is fine.
+                // Fails if there is no receiver, which is fine.
                 let _ = changed.map(|key| self.followed.changes.send(key));
             }
             self.positions.insert(source.clone(), record.offset + 1);

@@ -63,7 +63,7 @@ pub(crate) fn run(start: Start, operations: &Receiver<Operation>, ready: oneshot
         }
     };
     if ready.send(Ok(())).is_err() {
-        return; // nobody waits any more
+        return; // no caller waits any more
     }
     let mut thread = TransactionThread {
         start,

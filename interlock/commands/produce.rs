@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::services;
 use crate::topic_access::TopicAccess;
 
-/// Records that are sent in one go at most.
+/// Largest number of records that are sent at once.
 const RECORDS_PER_APPEND: usize = 500;
 
 /// Appends what is given, or what standard input says.

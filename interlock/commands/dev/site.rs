@@ -12,7 +12,7 @@ use crate::cli::Dev as Arguments;
 use crate::embedded::{APPLICATION, Embedded, Workers};
 use crate::observe;
 
-/// Listens, unless the demonstration ends by itself. Before anything is begun, so that a taken port is said at once.
+/// Listens, unless the demonstration ends by itself. This comes first, so that a taken port is reported at once.
 pub(super) async fn listen(arguments: &Arguments) -> anyhow::Result<Option<TcpListener>> {
     if arguments.exit {
         return Ok(None);

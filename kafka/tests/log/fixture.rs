@@ -208,7 +208,7 @@ pub async fn alone(fixture: &Fixture, topic: &str, partitions: usize) -> Box<dyn
     consumer
 }
 
-/// Polls until so many records have come.
+/// Polls until this number of records has come.
 pub async fn records(consumer: &mut dyn Consumer, count: usize) -> Vec<(TopicPartition, Record)> {
     let until = Instant::now() + PATIENCE;
     let mut records = Vec::new();
@@ -229,7 +229,7 @@ pub fn partitions(topic: &str, count: i32) -> BTreeSet<TopicPartition> {
     (0..count).map(|n| TopicPartition::new(topic, n)).collect()
 }
 
-/// Polls both members until the second owns so many partitions.
+/// Polls both members until the second owns this number of partitions.
 pub async fn settle(
     first: &mut dyn Consumer,
     a: &mut BTreeSet<TopicPartition>,

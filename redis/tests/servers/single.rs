@@ -192,7 +192,7 @@ async fn batches_pass_by_lua_until_somebody_else_touches_the_ledger() {
     assert_eq!(calls(&server, "exec").await, transactions + 2);
 }
 
-/// How often the server was asked to do this.
+/// Returns how often the server executed this command.
 async fn calls(server: &Server, command: &str) -> u64 {
     let stats: String = server.command("INFO commandstats").await.unwrap();
     let head = format!("cmdstat_{command}:calls=");
