@@ -82,6 +82,10 @@ impl FromStr for OffsetMetadata {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let foreign = || ForeignMetadata(text.to_owned());
+        // A control character is no part of any `transactional.id`, and librdkafka panics at a NUL.
+        if text.contains(char::is_control) {
+            return Err(foreign());
+        }
         let (version, rest) = text.split_once(' ').ok_or_else(foreign)?;
         let has_layouts = match version {
             VERSION => false,
@@ -142,6 +146,8 @@ mod tests {
             "il2 1 t id",
             "il2 1 t 4:7,8 id",
             "il3 1 t id",
+            "il2 1 t 4@0 id\0",
+            "il1 1 t id\n",
             "something else",
         ] {
             assert!(text.parse::<OffsetMetadata>().is_err(), "{text:?}");
