@@ -273,14 +273,14 @@ pub async fn refused_to_whoever_does_not_hold_the_ledger(store: &dyn LedgerStore
             ..holder.clone()
         },
     ];
-    for holder in holders {
+    for other in holders {
         let writes = vec![set("d", "f", "1"), set("new", "f", "1")];
         let commit = LedgerCommit {
             trim: vec![0],
-            ..batch(&holder, Some(0), 1, writes)
+            ..batch(&other, Some(0), 1, writes)
         };
-        assert_fenced(store.commit(&holder, &commit).await, &holder);
-        assert_eq!(everything(store, &["d", "new"]).await, before, "by {holder:?}");
+        assert_fenced(store.commit(&other, &commit).await, &holder);
+        assert_eq!(everything(store, &["d", "new"]).await, before, "by {other:?}");
     }
     store
         .commit(&holder, &batch(&holder, Some(0), 1, vec![set("d", "f", "1")]))

@@ -198,7 +198,7 @@ pub async fn step_refused_to_a_zombie(store: &dyn LedgerStore) {
     let zombie = ledger_at_5(store).await;
     let holder = acquire(store, "w2", "b").await;
     let before = everything(store, &["d1", "d2"]).await;
-    for holder in [
+    for other in [
         zombie.clone(),
         Holder {
             epoch: holder.epoch,
@@ -210,7 +210,7 @@ pub async fn step_refused_to_a_zombie(store: &dyn LedgerStore) {
             write(0, vec![delete("d1", "f")]),
             finish(0, Some(1), 1, "z"),
         ] {
-            assert_fenced(store.rebuild(&holder, &step).await, &holder);
+            assert_fenced(store.rebuild(&other, &step).await, &holder);
         }
     }
     assert_eq!(everything(store, &["d1", "d2"]).await, before);
