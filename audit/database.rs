@@ -164,17 +164,13 @@ fn foreign(tasks: &[TaskPosition], application: &str) -> BTreeSet<String> {
 
 /// Checks that a writer's positions lie within their topics, and sets those that don't to the topic's end: what lies
 /// beyond will never be there to be read.
-async fn within_topics(
+pub(crate) async fn within_topics(
     reading: &Reading<'_>,
     writer: Writer,
     positions: &mut Positions,
     findings: &mut Findings,
 ) -> crate::Result<()> {
-    for reached in reading
-        .reached
-        .iter()
-        .filter(|reached| writer.topics().contains(&reached.topic))
-    {
+    for reached in reading.reached {
         let source = TopicPartition::new(reached.topic, reached.partition);
         let Some(position) = positions.get_mut(&(reached.topic.to_owned(), reached.partition)) else {
             continue;
@@ -262,6 +258,19 @@ pub(super) async fn read_on(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_application_in_the_same_tables_is_named() {
+        let task = |task: &str| TaskPosition {
+            task: task.to_owned(),
+            topic: "confirmed".to_owned(),
+            partition: 0,
+            next_offset: 7,
+        };
+        let tasks = [task("app-occupancy/0"), task("test-app-revenue/0"), task("theirs/0")];
+        assert_eq!(foreign(&tasks, "app"), BTreeSet::from(["test-app".to_owned()]));
+        assert_eq!(foreign(&tasks[..1], "app"), BTreeSet::new());
+    }
 
     #[test]
     fn tables_that_lack_events_are_named() {

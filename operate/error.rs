@@ -5,7 +5,6 @@ use interlock_streams::ledger::LedgerError;
 use interlock_streams::log::LogError;
 use interlock_streams::log::partition_reader::ReadError;
 use interlock_streams::runtime::RepartitionError;
-use interlock_streams::sink::SinkError;
 
 /// Why a procedure was not carried out, sorted by who can help: the service, or the operator.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +25,6 @@ pub enum OperateError {
     /// The number of ledgers can't be changed.
     #[error(transparent)]
     Repartition(#[from] RepartitionError),
-    /// The database of the windows did not answer.
-    #[error(transparent)]
-    Sink(#[from] SinkError),
     /// It must not be done, or can't be; the text says why, what was changed, and what to do.
     #[error("{0}")]
     Refused(String),

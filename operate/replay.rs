@@ -7,7 +7,6 @@
 
 mod ledgers;
 mod repartition;
-mod windows;
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -15,7 +14,6 @@ use std::time::Duration;
 
 pub use ledgers::Ledgers;
 pub use repartition::Growth;
-pub use windows::Windows;
 
 /// Pause between two looks at how far workers are.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);

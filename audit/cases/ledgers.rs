@@ -190,7 +190,7 @@ async fn a_ledger_ahead_of_the_log_is_inconclusive() {
     let mut world = World::new().await;
     world.sell().await;
     world.request(&book("b9", 1));
-    world.work_with(&mut Vec::clear).await;
+    world.work_without_committing().await;
     let report = world.audit().await;
     assert!(
         report
@@ -200,6 +200,58 @@ async fn a_ledger_ahead_of_the_log_is_inconclusive() {
         "{report:#?}"
     );
     assert!(!report.holds());
+}
+
+#[tokio::test]
+async fn a_ledger_that_counts_events_that_do_not_exist_is_reported() {
+    let mut world = World::new().await;
+    world.sell().await;
+    let home = world.home();
+    let stored = world.store.load(home, &[key().into()], None).await.unwrap().remove(0);
+    let same = stored.iter().find(|(field, _)| field == "r|none").unwrap().1.clone();
+    world.ledgers[home as usize].sequence += 1;
+    let sequence = world.ledgers[home as usize].sequence;
+    world.tamper(&key(), "r|none", Some(&same)).await;
+    let says = format!("`meta sequence`: is {sequence}, the last event's is {}", sequence - 1);
+    World::expect(&world.audit().await, &[I5], &says);
+
+    // An event that was committed and is not there.
+    let mut world = World::new().await;
+    world.sell().await;
+    world.request(&book("b9", 1));
+    world.work_with(&mut Vec::clear).await;
+    World::expect(&world.audit().await, &[Invariant::I2, I5], "`meta sequence`: is");
+}
+
+#[tokio::test]
+async fn a_train_date_that_is_opened_twice_is_reported_with_the_seats_that_are_sold_twice() {
+    let mut world = World::new().await;
+    world.request(&book("b1", 2));
+    let mut opened = Vec::new();
+    world.work_with(&mut |events| opened = events.clone()).await;
+    world.request(&book("b2", 1));
+    // The second booking gets the first one's seat, after the train-date is opened again.
+    let mut again = |events: &mut Vec<Event>| {
+        let next = events[0].header().sequence;
+        let source = events[0].header().source_offset;
+        let mut sold = opened.clone();
+        for (event, sequence) in sold.iter_mut().zip(next..) {
+            let header = event.header_mut();
+            (header.sequence, header.source_offset) = (sequence, source);
+            header.cause_request_id = "b2".into();
+        }
+        *events = sold;
+    };
+    world.work_with(&mut again).await;
+    let report = world.audit().await;
+    let says = |text: &str| {
+        report
+            .violations
+            .iter()
+            .any(|v| v.invariant == I1 && v.detail.contains(text))
+    };
+    assert!(says("is opened a second time"), "{report:#?}");
+    assert!(says("on a shared leg"), "{report:#?}");
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use interlock_streams::log::Log;
 
 use super::example::{book, cancel, train};
 use super::world::World;
-use crate::database::{Positions, Reading, read_on};
+use crate::database::{Positions, Reading, read_on, within_topics};
 use crate::findings::{Findings, Place};
 use crate::ledger::LastEvent;
 use crate::reading::LedgerEvents;
@@ -204,6 +204,38 @@ async fn what_tables_are_ahead_by_is_read() {
         read_on(&reading, writer, &positions, &mut partly).await.unwrap();
     }
     assert_eq!(partly.rows(), whole.rows());
+
+    // Positions past the topics' ends are named, and nobody waits for records that will never be there.
+    let mut beyond = positions.clone();
+    beyond.values_mut().for_each(|position| *position += 1_000);
+    let mut findings = Findings::new(50);
+    within_topics(&reading, Writer::Revenue, &mut beyond, &mut findings)
+        .await
+        .unwrap();
+    let named = findings.counts(Invariant::I6).1;
+    assert_eq!(named, reached.len() as u64, "{:?}", findings.violations);
+    assert!(
+        findings.violations[0].detail.contains("of confirmed["),
+        "{:?}",
+        findings.violations
+    );
+    let until = std::time::Instant::now() + reading.patience;
+    read_on(&reading, Writer::Revenue, &beyond, &mut partly).await.unwrap();
+    assert!(std::time::Instant::now() < until);
+}
+
+#[test]
+fn text_that_a_database_cannot_hold_is_compared_as_it_is_stored() {
+    let mut command = book("b1", 1);
+    if let Command::Book(book) = &mut command {
+        book.travel_class = "C\0C".into();
+    }
+    let mut sums = WindowSums::default();
+    events(&[command])
+        .iter()
+        .for_each(|event| sums.add(event, &Writer::ALL));
+    let rows = sums.rows().join("\n");
+    assert!(rows.contains("|C\u{fffd}C|") && !rows.contains('\0'), "{rows}");
 }
 
 #[test]

@@ -215,8 +215,25 @@ impl World {
         events
     }
 
-    /// Writes events, what they changed and the position.
+    /// Writes the events' changes to the store, their records and the position to the log.
     pub(super) async fn apply(&mut self, ledger: i32, offset: i64, events: &[Event]) {
+        self.store(ledger, offset).await;
+        self.send(ledger, events);
+        self.commit(ledger, offset + 1).await;
+    }
+
+    /// Decides the waiting records of the train-date, and stops before the log has their events.
+    pub(super) async fn work_without_committing(&mut self) {
+        let ledger = self.home();
+        for record in self.waiting(ledger) {
+            let value = record.value.as_deref().unwrap();
+            let command = Decoder::new(self.registry.clone()).decode(value).await.unwrap();
+            self.decide(ledger, &command, record.offset);
+            self.store(ledger, record.offset).await;
+        }
+    }
+
+    async fn store(&mut self, ledger: i32, offset: i64) {
         let worked = &mut self.ledgers[ledger as usize];
         let write = |change: interlock_inventory::Change| FieldWrite {
             document: Bytes::copy_from_slice(change.document.as_bytes()),
@@ -234,8 +251,6 @@ impl World {
         };
         self.store.commit(&worked.holder, &commit).await.unwrap();
         worked.applied = Some(offset);
-        self.send(ledger, events);
-        self.commit(ledger, offset + 1).await;
     }
 
     /// Sends events in the open transaction.

@@ -1,11 +1,13 @@
 //! `interlock replay`: what is derived from the events is derived from them once more.
 
+mod windows;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use interlock_operate::replay::{Growth, Ledgers, Outcome, Windows};
+use interlock_operate::replay::{Growth, Ledgers, Outcome};
 use interlock_operate::topics::{of_ledgers, require};
 use interlock_redis::RedisLedgerStore;
 use interlock_schemas::topics::BOOKING_REQUESTS;
@@ -13,6 +15,7 @@ use interlock_sinks::timescale::{TimescaleOptions, TimescaleSink};
 use interlock_streams::ledger::Token;
 use interlock_streams::runtime::{Repartition, RuntimeConfig};
 
+use self::windows::Windows;
 use crate::Status;
 use crate::cli::Replay as Arguments;
 use crate::commands::topology::shapes;
@@ -104,7 +107,6 @@ async fn windows(arguments: &Arguments, config: &Config) -> anyhow::Result<Outco
         tables: chosen.iter().flat_map(|topology| topology.window_tables()).collect(),
         topics: chosen.iter().flat_map(|topology| topology.source_topics()).collect(),
         wait: Duration::from_secs(arguments.wait),
-        token,
     };
     let bar = ProgressBar::new(0);
     bar.set_style(ProgressStyle::with_template(

@@ -76,6 +76,7 @@ fn a_seat_given_twice_breaks_i1() {
         let header = EventHeader {
             request_id: "q9".into(),
             cause_request_id: "q9".into(),
+            pnr: "0000000000".into(),
             ..promoted.header
         };
         let header = EventHeader {

@@ -190,7 +190,7 @@ async fn of_two_at_the_same_time_the_second_ends_the_first_and_nothing_is_sent_t
         world.log.release_commits(ID);
     };
     let order = these(&[place]);
-    let ((), ()) = tokio::join!(world.refused(&order, "says which were"), second);
+    let ((), ()) = tokio::join!(world.refused(&order, "shows which were"), second);
     assert!(!world.letters.find(place).await.unwrap().is_sent_again);
     assert_eq!(world.resend(&these(&[place])).await.unwrap().len(), 1);
     assert_eq!(world.arrived().len(), 1);

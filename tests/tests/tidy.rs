@@ -37,15 +37,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         "interlock-audit",
         &["interlock-schemas", "interlock-inventory", "interlock-streams"],
     ),
-    // Sinks: to begin windows again is to empty the tables and positions that a sink keeps, in its own transaction.
     (
         "interlock-operate",
-        &[
-            "interlock-schemas",
-            "interlock-inventory",
-            "interlock-streams",
-            "interlock-sinks",
-        ],
+        &["interlock-schemas", "interlock-inventory", "interlock-streams"],
     ),
     ("interlock", EVERYTHING),
     ("interlock-tests", EVERYTHING),

@@ -61,7 +61,7 @@ impl fmt::Display for Listed {
             self.timestamp,
             self.reason,
             self.key.as_deref().unwrap_or("-"),
-            self.message.escape_debug()
+            on_one_line(&self.message)
         )
     }
 }
@@ -216,6 +216,34 @@ fn dump(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_the_list_names_place_reason_record_and_key() {
+        let line = Listed::of(Line {
+            partition: 1,
+            offset: 0,
+            timestamp: 20,
+            reason: "undecodable".to_owned(),
+            message: "it can't be read".to_owned(),
+            source_topic: "booking-requests".to_owned(),
+            source_partition: 1,
+            source_offset: 120,
+            key: Some("12951|2026-12-01".to_owned()),
+            sent_again: true,
+        });
+        let text = line.to_string();
+        for word in [
+            "1:0",
+            "1970-01-01T00:00:00.020Z",
+            "undecodable",
+            "booking-requests[1]@120",
+            "12951|2026-12-01",
+            "it can't be read",
+            "sent again",
+        ] {
+            assert!(text.contains(word), "{text}");
+        }
+    }
 
     #[test]
     fn text_stays_on_its_line_and_keeps_its_quotes() {

@@ -3,42 +3,43 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use anyhow::ensure;
+use interlock_operate::replay::Outcome;
 use interlock_sinks::timescale::{Restart, TaskPosition, TimescaleSink};
-use interlock_streams::ledger::Token;
 use interlock_streams::log::Log;
 use interlock_streams::record::TopicPartition;
 use interlock_streams::sink::SinkError;
 use tokio::time::{Instant, sleep};
 
-use super::{Outcome, PROGRESS_INTERVAL};
-use crate::{Result, ensure};
+use super::token;
+
+/// Pause between two reads of the positions.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Windows of an application.
-pub struct Windows<'a> {
+pub(super) struct Windows<'a> {
     /// The log that holds the events.
-    pub log: &'a dyn Log,
+    pub(super) log: &'a dyn Log,
     /// The sink that keeps the tables.
-    pub sink: &'a TimescaleSink,
+    pub(super) sink: &'a TimescaleSink,
     /// The groups of all topologies with windows.
-    pub known: Vec<String>,
+    pub(super) known: Vec<String>,
     /// The groups whose windows restart.
-    pub groups: Vec<String>,
+    pub(super) groups: Vec<String>,
     /// The tables to empty.
-    pub tables: Vec<String>,
+    pub(super) tables: Vec<String>,
     /// The topics that they are computed from.
-    pub topics: Vec<String>,
+    pub(super) topics: Vec<String>,
     /// Longest time without progress.
-    pub wait: Duration,
-    /// Makes fresh tokens; the caller supplies the randomness.
-    pub token: fn() -> Token,
+    pub(super) wait: Duration,
 }
 
 impl Windows<'_> {
-    /// Empties the tables, and waits until they have caught up. Reports to `tell` how many of all offsets are counted
-    /// again, for the first time when the tables are empty.
-    pub async fn begin_anew(&self, tell: impl FnMut(u64, u64)) -> Result<Outcome> {
+    /// Empties the tables, and waits until they have caught up. Reports to `tell` how many of all offsets are
+    /// counted again, the first time when the tables are empty.
+    pub(super) async fn begin_anew(&self, tell: impl FnMut(u64, u64)) -> anyhow::Result<Outcome> {
         self.check().await?;
-        let token = (self.token)();
+        let token = token();
         let restart = Restart {
             tables: &self.tables,
             groups: &self.groups,
@@ -50,7 +51,7 @@ impl Windows<'_> {
     }
 
     /// Checks that the topics still hold all events, because deleted ones cannot be counted again.
-    async fn check(&self) -> Result<()> {
+    async fn check(&self) -> anyhow::Result<()> {
         for topic in &self.topics {
             for partition in 0..self.log.partitions(topic).await?.unwrap_or(0) {
                 let source = TopicPartition::new(topic.as_str(), partition);
@@ -65,7 +66,7 @@ impl Windows<'_> {
         Ok(())
     }
 
-    async fn wait_for(&self, before: &[TaskPosition], mut tell: impl FnMut(u64, u64)) -> Result<Outcome> {
+    async fn wait_for(&self, before: &[TaskPosition], mut tell: impl FnMut(u64, u64)) -> anyhow::Result<Outcome> {
         let total: u64 = before.iter().map(|position| position.next_offset.unsigned_abs()).sum();
         tell(0, total);
         let mut moved = (Instant::now(), 0);
