@@ -4,6 +4,7 @@
 //! - [`sqlite`]: SQLite, embedded, for one process without a server.
 
 mod doing;
+mod migrations;
 mod sql;
 pub mod sqlite;
 pub mod timescale;

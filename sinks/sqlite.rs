@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use interlock_streams::ledger::Token;
 use interlock_streams::record::TopicPartition;
 use interlock_streams::sink::{Advance, Partials, Sink, SinkError, WindowTable, Writer};
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
 use tokio::sync::Mutex;
@@ -24,6 +24,7 @@ use tokio::sync::Mutex;
 use upsert::upsert;
 
 use crate::doing::{AT_START, Doing};
+use crate::migrations;
 use crate::sql::select_nothing;
 
 /// Longest wait of a write for another program that has locked the file.
@@ -67,7 +68,7 @@ impl SqliteSink {
         };
         let connected = options.clone().busy_timeout(BUSY).connect().await;
         let mut connection = connected.map_err(|e| failed(doing, &e))?;
-        let migrator: Migrator = sqlx::migrate!("sqlite/migrations");
+        let migrator = migrations::migrator(migrations::SQLITE);
         let migrated = migrator.run_direct(None, &mut connection, false).await;
         migrated.map_err(|error| match error {
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => failed(doing, &error),

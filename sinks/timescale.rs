@@ -23,7 +23,6 @@ use async_trait::async_trait;
 use interlock_streams::ledger::Token;
 use interlock_streams::record::TopicPartition;
 use interlock_streams::sink::{Advance, Partials, Sink, SinkError, WindowTable, Writer};
-use sqlx::migrate::Migrator;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Acquire, AssertSqlSafe, ConnectOptions, Executor, PgConnection, Row};
 
@@ -33,6 +32,7 @@ use connections::{Connections, bounded, place};
 use upsert::upsert;
 
 use crate::doing::{AT_START, Doing};
+use crate::migrations;
 use crate::sql::{quoted, select_nothing};
 
 /// Options of a [`TimescaleSink`]. The defaults suit a worker.
@@ -277,7 +277,7 @@ async fn migrate(address: &PgConnectOptions, deadline: Duration) -> Result<(), S
     let migrated = tokio::time::timeout(deadline, async {
         let connected = bounded(address, deadline).connect().await;
         let mut connection = connected.map_err(|e| doing.failed(&e))?;
-        let mut migrator: Migrator = sqlx::migrate!("timescale/migrations");
+        let mut migrator = migrations::migrator(migrations::TIMESCALE);
         // Migrations only add, so an older worker can run beside a newer one.
         let migrator = migrator.set_ignore_missing(true);
         migrator

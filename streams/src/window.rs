@@ -27,6 +27,8 @@ mod columns;
 pub mod memory;
 pub mod mergeable;
 mod partials;
+mod physical;
+mod planner;
 mod query;
 #[cfg(test)]
 mod tests;

@@ -13,8 +13,8 @@
 
 use std::collections::HashSet;
 
-use datafusion::common::tree_node::TreeNodeRecursion;
-use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, JoinType, LogicalPlan, Operator, Volatility};
+use datafusion_common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion_expr::{Aggregate, Expr, ExprSchemable, JoinType, LogicalPlan, Operator, Volatility};
 
 use super::WindowError;
 use crate::sink::{Merge, WindowTable};
@@ -182,7 +182,6 @@ fn strip(expr: &Expr) -> &Expr {
 
 /// Rule 4, and the subqueries of rule 3, in all expressions of the plan.
 fn check_functions(plan: &LogicalPlan) -> Result<(), String> {
-    use datafusion::common::tree_node::TreeNode;
     let mut problem = None;
     let walked = plan.apply(|node| {
         node.apply_expressions(|expr| {

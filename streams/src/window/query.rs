@@ -5,20 +5,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
-use datafusion::catalog::streaming::StreamingTable;
-use datafusion::error::DataFusionError;
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_plan::execution_plan::reset_plan_states;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::PartitionStream;
-use datafusion::physical_plan::{ExecutionPlan, collect};
-use datafusion::prelude::{SessionConfig, SessionContext};
-use futures::FutureExt;
+use datafusion_common::DataFusionError;
+use datafusion_execution::config::SessionConfig;
+use datafusion_execution::{SendableRecordBatchStream, TaskContext};
+use datafusion_physical_plan::execution_plan::reset_plan_states;
+use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion_physical_plan::streaming::PartitionStream;
+use datafusion_physical_plan::{ExecutionPlan, collect};
 use futures::stream;
 
 use super::columns::{check_table, partials_schema};
 use super::partials::conform;
-use super::{WindowError, mergeable};
+use super::{WindowError, mergeable, physical, planner};
 use crate::sink::WindowTable;
 
 /// Name under which a query reads its micro-batch.
@@ -57,14 +55,9 @@ impl WindowQuery {
             schema: input_schema.clone(),
             batch: Mutex::default(),
         });
-        // Nothing that is planned here waits for anything, so the first poll is the last.
-        let planned = Box::pin(plan(&name, sql, slot.clone(), &table)).now_or_never();
-        let (plan, context) = planned.unwrap_or_else(|| {
-            Err(WindowError::Plan {
-                query: name.clone(),
-                reason: "planning waits for something".into(),
-            })
-        })?;
+        let plan = plan(&name, sql, &slot, &table)?;
+        // One partition: a stream thread is one thread.
+        let config = SessionConfig::new().with_target_partitions(1);
         Ok(Self {
             output_schema: partials_schema(&name, &table, &plan.schema())?,
             name,
@@ -72,7 +65,7 @@ impl WindowQuery {
             input_schema,
             slot,
             plan,
-            context,
+            context: Arc::new(TaskContext::default().with_session_config(config)),
         })
     }
 
@@ -131,39 +124,34 @@ impl fmt::Debug for WindowQuery {
     }
 }
 
-async fn plan(
-    name: &str,
-    sql: &str,
-    slot: Arc<Slot>,
-    table: &WindowTable,
-) -> Result<(Arc<dyn ExecutionPlan>, Arc<TaskContext>), WindowError> {
+fn plan(name: &str, sql: &str, slot: &Arc<Slot>, table: &WindowTable) -> Result<Arc<dyn ExecutionPlan>, WindowError> {
     let problem = |e: DataFusionError| WindowError::Plan {
         query: name.to_owned(),
         reason: e.strip_backtrace(),
     };
-    // One partition and no coalescing or repartitioning for parallelism: a stream thread is one thread.
-    let config = SessionConfig::new()
-        .with_target_partitions(1)
-        .with_information_schema(false);
-    let context = SessionContext::new_with_config(config);
-    let input = StreamingTable::try_new(slot.schema.clone(), vec![slot]).map_err(problem)?;
-    context.register_table(INPUT, Arc::new(input)).map_err(problem)?;
-    let state = context.state();
-    let logical = state.create_logical_plan(sql).await.map_err(problem)?;
+    let logical = planner::logical_plan(sql, slot.schema.clone()).map_err(problem)?;
     partials_schema(name, table, logical.schema().as_arrow())?;
     mergeable::check(name, table, &logical)?;
-    let physical = state.create_physical_plan(&logical).await.map_err(problem)?;
-    Ok((physical, context.task_ctx()))
+    let optimized = planner::optimize(logical).map_err(problem)?;
+    physical::plan(&optimized, slot).map_err(problem)
 }
 
-/// The place where the planned scan finds the micro-batch.
+/// The place where a planned scan finds its rows: the micro-batch, or the constants of a join.
 #[derive(Debug)]
-struct Slot {
+pub(super) struct Slot {
     schema: SchemaRef,
     batch: Mutex<Option<RecordBatch>>,
 }
 
 impl Slot {
+    /// Returns a slot that always has the same rows.
+    pub(super) fn holding(rows: RecordBatch) -> Self {
+        Self {
+            schema: rows.schema(),
+            batch: Mutex::new(Some(rows)),
+        }
+    }
+
     fn put(&self, batch: Option<RecordBatch>) {
         *self.batch.lock().unwrap_or_else(PoisonError::into_inner) = batch;
     }
