@@ -131,9 +131,21 @@ fn crates_know_only_whom_they_may() {
 
 #[test]
 fn the_domain_is_pure() {
+    let wrong = reached("interlock-inventory", IMPURE);
+    report("dependencies of the domain", &wrong);
+}
+
+#[test]
+fn the_gateway_is_built_without_clients_and_windows() {
+    let wrong = reached("interlock-gateway", &["datafusion", "arrow", "rdkafka", "redis"]);
+    report("dependencies of the gateway", &wrong);
+}
+
+/// Returns which of these crates a package depends on, also through others.
+fn reached(package: &str, forbidden: &[&str]) -> Vec<String> {
     let tree = cargo(&[
         "tree",
-        "--package=interlock-inventory",
+        &format!("--package={package}"),
         "--edges=normal",
         "--prefix=none",
         "--locked",
@@ -142,16 +154,12 @@ fn the_domain_is_pure() {
     let reached: BTreeSet<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     assert!(
         reached.contains("interlock-schemas"),
-        "cargo tree didn't say what was asked:\n{tree}"
+        "cargo tree did not list the dependencies of {package}:\n{tree}"
     );
-    let wrong: Vec<String> = IMPURE
-        .iter()
-        .filter(|name| reached.contains(**name))
-        .map(|name| {
-            format!("interlock-inventory reaches {name}; `cargo tree -p interlock-inventory -e normal -i {name}`")
-        })
-        .collect();
-    report("what the domain reaches", &wrong);
+    let forbidden = forbidden.iter().filter(|name| reached.contains(**name));
+    forbidden
+        .map(|name| format!("{package} reaches {name}; `cargo tree -p {package} -e normal -i {name}`"))
+        .collect()
 }
 
 #[test]
