@@ -378,12 +378,14 @@ fn row_name(table: Table, minute: i64, dimensions: &Dimensions) -> String {
     }
 }
 
-/// When the train leaves its origin: its time of day counts from noon minus twelve hours, as in GTFS.
+/// Returns the time at which the train leaves its origin, counted as in GTFS from noon minus twelve hours of the service day;
+/// this is before the travel date if the train leaves at 24:00 or later.
 fn departure_time(plan: &TrainService, travel_date: Date) -> Option<i64> {
     use chrono::TimeZone;
     let zone: chrono_tz::Tz = plan.time_zone.parse().ok()?;
-    let (year, month, day) = interlock_schemas::civil_from_days(travel_date);
+    let departure_s = plan.route.first()?.departure_s;
+    let (year, month, day) = interlock_schemas::civil_from_days(travel_date - departure_s / 86_400);
     let noon = chrono::NaiveDate::from_ymd_opt(year, month, day)?.and_hms_opt(12, 0, 0)?;
     let noon = zone.from_local_datetime(&noon).earliest()?.timestamp();
-    Some((noon - 12 * 3_600 + i64::from(plan.route.first()?.departure_s)) * 1_000)
+    Some((noon - 12 * 3_600 + i64::from(departure_s)) * 1_000)
 }

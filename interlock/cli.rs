@@ -195,6 +195,15 @@ pub(crate) struct Seed {
     /// Coaches, quotas and fares for trains of a GTFS feed [default: built in]
     #[arg(long, value_name = "FILE", conflicts_with = "demo")]
     pub(crate) template: Option<PathBuf>,
+    /// Name of the feed, by which its next version is recognised [default: its publisher]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) feed: Option<String>,
+    /// Take trains off sale that this feed no longer has; what is sold stays sold
+    #[arg(long)]
+    pub(crate) withdraw: bool,
+    /// Only read the timetable and report; needs no servers
+    #[arg(long, conflicts_with = "withdraw")]
+    pub(crate) dry_run: bool,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

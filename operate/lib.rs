@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `belongs` | the checks before a worker starts: topics, positions and ledgers belong together |
 //! | `dead_letters` | lists dead letters, and sends their records again once |
-//! | `plans` | reads the plans on sale |
+//! | `plans` | reads, writes and withdraws the plans on sale |
 //! | `replay` | derives ledgers and windows from the events again; grows the number of ledgers |
 //! | `topics` | the settings of the topics: creates what is missing, judges what exists |
 //!

@@ -1,4 +1,4 @@
-//! Reads and writes the plans in `train-services`.
+//! The plans that `train-services` holds: reads, writes and withdraws them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use interlock_schemas::registry::{Ids, Registry};
 use interlock_schemas::topics::TRAIN_SERVICES;
 use interlock_schemas::{Decoder, Encoder, TrainService, VALUE_SCHEMA_HEADER};
 use interlock_streams::log::Log;
-use interlock_streams::record::{OutputRecord, TopicPartition};
+use interlock_streams::record::{Header, OutputRecord, TopicPartition};
 
 use crate::Result;
 
@@ -20,12 +20,37 @@ const READ_WAIT: Duration = Duration::from_millis(500);
 /// Plans per append; a national timetable takes a few appends.
 const PLANS_PER_APPEND: usize = 1_000;
 
+/// Header that names the feed a plan came from.
+const FEED: &str = "interlock.feed";
+
+/// A plan on sale.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The plan.
+    pub plan: TrainService,
+    /// Name of the feed that it came from; none if something else than a seed put it on sale.
+    pub feed: Option<String>,
+}
+
 /// Reads the last plan of each train, by train. Leaves out plans that can't be read, and reports each to `warn`.
 pub async fn read(
     log: &dyn Log,
     registry: Arc<dyn Registry>,
-    mut warn: impl FnMut(&str),
+    warn: impl FnMut(&str),
 ) -> Result<BTreeMap<String, TrainService>> {
+    let published = read_published(log, registry, warn).await?;
+    Ok(published
+        .into_iter()
+        .map(|(train, published)| (train, published.plan))
+        .collect())
+}
+
+/// Reads the last plan of each train with its feed, as [`read`] does.
+pub async fn read_published(
+    log: &dyn Log,
+    registry: Arc<dyn Registry>,
+    mut warn: impl FnMut(&str),
+) -> Result<BTreeMap<String, Published>> {
     let mut decoder = Decoder::<TrainService>::new(registry);
     let mut plans = BTreeMap::new();
     for partition in 0..log.partitions(TRAIN_SERVICES).await?.unwrap_or(0) {
@@ -43,7 +68,12 @@ pub async fn read(
                 };
                 let header = record.header(VALUE_SCHEMA_HEADER).map(|header| &header[..]);
                 match decoder.decode_with(value, header).await {
-                    Ok(plan) => drop(plans.insert(key.to_owned(), plan)),
+                    Ok(plan) => {
+                        let feed = record
+                            .header(FEED)
+                            .map(|name| String::from_utf8_lossy(name).into_owned());
+                        plans.insert(key.to_owned(), Published { plan, feed });
+                    }
                     Err(error) => warn(&format!("{partition} offset {}: no plan: {error}", record.offset)),
                 }
             }
@@ -52,24 +82,39 @@ pub async fn read(
     Ok(plans)
 }
 
-/// Appends plans. After a failure some of them may be written; writing them again does no harm.
-pub async fn write(log: &dyn Log, ids: Ids, plans: &[TrainService]) -> Result<()> {
+/// Appends plans of a feed. If it fails, some of them may be there; to write them again does no harm.
+pub async fn write(log: &dyn Log, ids: Ids, feed: &str, plans: &[TrainService]) -> Result<()> {
     let encoder = Encoder::new(ids);
+    let header = (FEED.into(), Some(Bytes::copy_from_slice(feed.as_bytes())));
     for chunk in plans.chunks(PLANS_PER_APPEND) {
         let records = chunk.iter().map(|plan| {
             let mut value = Vec::new();
             encoder.encode(plan, &mut value)?;
-            Ok(OutputRecord {
-                topic: TRAIN_SERVICES.into(),
-                partition: None,
-                timestamp: None,
-                key: Some(Bytes::copy_from_slice(plan.train_id.as_bytes())),
-                value: Some(value.into()),
-                headers: Vec::new(),
-            })
+            Ok(record(&plan.train_id, Some(value.into()), vec![header.clone()]))
         });
         let records = records.collect::<Result<Vec<_>>>()?;
         log.append(records).await?;
     }
     Ok(())
+}
+
+/// Takes trains off sale: appends a tombstone for each. No further train-date of theirs opens; open ones are sold by the
+/// plan in their ledger, and what is sold stays sold.
+pub async fn withdraw(log: &dyn Log, trains: &[String]) -> Result<()> {
+    for chunk in trains.chunks(PLANS_PER_APPEND) {
+        let records = chunk.iter().map(|train| record(train, None, Vec::new()));
+        log.append(records.collect()).await?;
+    }
+    Ok(())
+}
+
+fn record(train: &str, value: Option<Bytes>, headers: Vec<Header>) -> OutputRecord {
+    OutputRecord {
+        topic: TRAIN_SERVICES.into(),
+        partition: None,
+        timestamp: None,
+        key: Some(Bytes::copy_from_slice(train.as_bytes())),
+        value,
+        headers,
+    }
 }

@@ -5,7 +5,7 @@
 //!
 //! Units: money is `i64` in minor units (paise, grosz) of an ISO 4217 currency; distances are metres; instants are
 //! milliseconds since the Unix epoch; dates are days since the Unix epoch; times of day are seconds since midnight
-//! **at the train's origin date, in the train's time zone**, and may exceed 86,400 (GTFS writes 24:40:00).
+//! **of the train's service day, in the train's time zone**, and may exceed 86,400 (GTFS writes 24:40:00).
 
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, SmolStrBuilder};
@@ -383,9 +383,9 @@ pub struct Stop {
     pub code: Text,
     /// Station name.
     pub name: Text,
-    /// Seconds since midnight of the origin date.
+    /// Seconds of the service day (GTFS: from noon minus 12 h).
     pub arrival_s: i32,
-    /// Seconds since midnight of the origin date.
+    /// Seconds of the service day (GTFS: from noon minus 12 h).
     pub departure_s: i32,
     /// Metres from the origin.
     pub distance_m: i64,

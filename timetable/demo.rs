@@ -4,8 +4,11 @@
 //! on ten stops), day trains with chair cars, and trains among five stations in Poland. Each line runs both ways every
 //! day.
 
+use std::collections::BTreeSet;
+
 use interlock_schemas::Stop;
 
+use super::notes::Notes;
 use super::template::{Templates, Timetabled};
 use super::{Seed, SeedError, Window, check_days};
 
@@ -29,6 +32,9 @@ struct Line {
     /// The same, from the other end.
     departures_back: &'static [i32],
 }
+
+/// Name of the demonstration as a feed.
+pub const DEMONSTRATION: &str = "demonstration";
 
 const INDIA: &str = "Asia/Kolkata";
 const POLAND: &str = "Europe/Warsaw";
@@ -218,7 +224,9 @@ pub fn demo(window: Window) -> Result<Seed, SeedError> {
             })
         }));
     }
-    Seed::new(trains, vec!["the demo's trains, seats and fares are invented".into()])
+    let mut notes = Notes::default();
+    notes.say("the demonstration's trains, seats and fares are invented".to_owned());
+    Seed::new(DEMONSTRATION.to_owned(), trains, BTreeSet::new(), notes)
 }
 
 impl Line {
@@ -255,8 +263,6 @@ fn stop(call: &Call, arrival: i32, departure: i32, km: i64) -> Stop {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use super::*;
 
     fn seed() -> Seed {

@@ -10,11 +10,12 @@
 mod calendar;
 mod changes;
 mod demo;
+mod feed;
 #[cfg(test)]
 mod fuzz;
 mod gtfs;
 mod identifiers;
-mod read;
+mod notes;
 mod route;
 mod template;
 
@@ -27,22 +28,26 @@ use interlock_schemas::types::civil_from_days;
 use interlock_schemas::{Date, TrainService};
 use serde::Serialize;
 
-pub use changes::changed;
-pub use demo::demo;
+use notes::Notes;
+
+pub use changes::{Changes, OnSale, Renamed};
+pub use demo::{DEMONSTRATION, demo};
 pub use gtfs::gtfs;
 pub use template::Templates;
 
-/// Days of trains that are seeded unless another number is asked for.
+/// Days for which trains are put on sale by default.
 pub const DAYS_DEFAULT: u32 = 30;
-/// Most days: a year and its leap day.
+/// Characters in a line of a report, at most.
+const LINE_CHARS_MAX: usize = 80;
+/// Most days that can be put on sale: a year and its leap day.
 pub const DAYS_MAX: u32 = 366;
 
 /// The dates on which trains are to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// First date.
+    /// The first date.
     pub from: Date,
-    /// Number of days, including those on which nothing runs.
+    /// Number of days, also of those on which nothing runs.
     pub days: u32,
 }
 
@@ -52,12 +57,16 @@ impl Window {
     }
 }
 
-/// Plans for the sale, and notes about them for the user.
+/// Plans that can be put on sale.
 #[derive(Clone, Debug)]
 pub struct Seed {
+    /// Name of the feed: its publisher or agency. The next version of the feed is recognised by it.
+    pub feed: String,
     /// Valid plans with at least one running date each, ordered by train.
     pub trains: Vec<TrainService>,
-    /// Notes on trips and dates that were skipped, projected or estimated.
+    /// Ids of trains that the feed has, but that run on none of the dates or can't be sold.
+    pub idle: BTreeSet<String>,
+    /// What was left out, projected or estimated.
     pub notes: Vec<String>,
 }
 
@@ -82,13 +91,13 @@ pub struct Summary {
     pub notes: Vec<String>,
 }
 
-/// The reason why there is no seed. Each message names the problem, its place, and the remedy.
+/// Why there is no seed. Each message says what is wrong, where, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
     /// Nothing is there.
     #[error("there is no timetable at {}; give the folder (or zip file) that holds stops.txt, trips.txt and so on", path.display())]
     NotFound {
-        /// The requested path.
+        /// As asked for.
         path: PathBuf,
     },
     /// A file that GTFS requires isn't there.
@@ -99,17 +108,39 @@ pub enum SeedError {
         /// The file.
         file: String,
     },
-    /// A row can't be read.
-    #[error("{file}, {place}: {problem}; the row is `{row}`; correct it, or ask the publisher to")]
-    Row {
+    /// A file lacks a column that is needed.
+    #[error("{file} lacks the column {column}; its first line is `{header}`")]
+    MissingColumn {
+        /// The file.
+        file: String,
+        /// The column.
+        column: &'static str,
+        /// The file's first line, shortened.
+        header: String,
+    },
+    /// A file that is needed has no rows.
+    #[error("{file} has no rows, so no train is left to sell; check that it is a whole feed")]
+    NoRows {
+        /// The file.
+        file: String,
+    },
+    /// A file isn't written in UTF-8.
+    #[error("{file}, {place}: isn't UTF-8 (it looks like {guess}); convert it")]
+    Encoding {
         /// The file.
         file: String,
         /// Line and column, as far as they are known.
         place: String,
-        /// The error.
-        problem: String,
-        /// The row, shortened.
-        row: String,
+        /// The likely encoding.
+        guess: &'static str,
+    },
+    /// A file's columns aren't separated by commas.
+    #[error("{file}: its columns are separated by {separator}, not by commas as GTFS requires; convert it")]
+    Separator {
+        /// The file.
+        file: String,
+        /// What separates them.
+        separator: &'static str,
     },
     /// A file can't be read at all.
     #[error("{file} can't be read: {problem}")]
@@ -126,16 +157,13 @@ pub enum SeedError {
     TimeZone {
         /// The agency's name.
         agency: String,
-        /// The stated value.
+        /// Its time zone as written.
         zone: String,
     },
-    /// The feed names no date at all.
-    #[error("the feed has no running dates: neither calendar.txt nor calendar_dates.txt says when a train runs")]
-    NoCalendar,
     /// Nothing is left to sell.
-    #[error("no train is left to sell: {}", notes.join("; "))]
+    #[error("no train is left to sell:{}", list(notes))]
     NothingToSell {
-        /// Reasons for skipped trips.
+        /// What was left out.
         notes: Vec<String>,
     },
     /// A template can't be used.
@@ -143,35 +171,53 @@ pub enum SeedError {
     Template {
         /// The file.
         file: String,
-        /// The error and its place.
+        /// What is wrong, and where.
         problem: String,
     },
-    /// No dates are asked for.
-    #[error("{days} days of trains can't be seeded; ask for 1 to {DAYS_MAX}")]
+    /// The number of days is out of range.
+    #[error("{days} days of trains can't be put on sale; ask for 1 to {DAYS_MAX}")]
     Days {
-        /// The requested number of days.
+        /// As asked for.
         days: u32,
     },
 }
 
 impl Seed {
-    /// Keeps the plans that the domain accepts, in the order of their names.
-    fn new(trains: Vec<TrainService>, mut notes: Vec<String>) -> Result<Seed, SeedError> {
+    /// Keeps the plans that the domain accepts, in the order of their ids.
+    fn new(
+        feed: String,
+        trains: Vec<TrainService>,
+        mut idle: BTreeSet<String>,
+        mut notes: Notes,
+    ) -> Result<Seed, SeedError> {
         let mut valid = Vec::with_capacity(trains.len());
         for train in trains {
+            let id = train.train_id.to_string();
             match Plan::compile(train) {
-                Ok(plan) => valid.push(plan.service().clone()),
-                Err(error) => notes.push(format!("skipped: {error}")),
+                Ok(plan) => {
+                    idle.remove(&id);
+                    valid.push(plan.service().clone());
+                }
+                Err(error) => {
+                    notes.count("trains left out: their plan isn't valid", &error.to_string());
+                    idle.insert(id);
+                }
             }
         }
+        let notes: Vec<String> = notes.into_sentences().collect();
         if valid.is_empty() {
             return Err(SeedError::NothingToSell { notes });
         }
         valid.sort_by(|a, b| a.train_id.cmp(&b.train_id));
-        Ok(Seed { trains: valid, notes })
+        Ok(Seed {
+            feed,
+            trains: valid,
+            idle,
+            notes,
+        })
     }
 
-    /// The seed in figures.
+    /// Returns the seed in figures.
     pub fn summary(&self) -> Summary {
         let trains = &self.trains;
         let dates = || trains.iter().flat_map(|train| &train.running_dates);
@@ -213,13 +259,40 @@ impl fmt::Display for Summary {
         writeln!(f, "classes      {}", list(&self.classes))?;
         writeln!(f, "currencies   {}", list(&self.currencies))?;
         for note in &self.notes {
-            writeln!(f, "note         {note}")?;
+            writeln!(f, "{}", wrapped("note         ", note))?;
         }
         Ok(())
     }
 }
 
-/// Seats of a train.
+/// Returns a text behind a label, wrapped at 80 columns.
+pub fn wrapped(label: &str, text: &str) -> String {
+    let indent = label.chars().count();
+    let (mut lines, mut column) = (label.to_owned(), indent);
+    for (at, word) in text.split(' ').enumerate() {
+        let width = word.chars().count();
+        if at > 0 && column + 1 + width > LINE_CHARS_MAX {
+            lines.push('\n');
+            lines.extend(std::iter::repeat_n(' ', indent));
+            column = indent;
+        } else if at > 0 {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += width;
+    }
+    lines
+}
+
+fn list(notes: &[String]) -> String {
+    notes
+        .iter()
+        .map(|note| format!("\n{}", wrapped("  - ", note)))
+        .collect()
+}
+
+/// Returns the number of a train's seats.
 fn seats(train: &TrainService) -> usize {
     let layouts = train
         .coaches
@@ -228,7 +301,7 @@ fn seats(train: &TrainService) -> usize {
     layouts.map(|layout| usize::try_from(layout.seats).unwrap_or(0)).sum()
 }
 
-/// A date as people and keys write it.
+/// Returns a date as people and keys write it.
 fn date_text(date: Date) -> String {
     let (year, month, day) = civil_from_days(date);
     format!("{year:04}-{month:02}-{day:02}")

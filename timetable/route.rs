@@ -2,26 +2,55 @@
 
 use std::collections::{HashMap, HashSet};
 
-use gtfs_structures::{LocationType, PickupDropOffType, RawStopTime, Stop as GtfsStop};
 use interlock_inventory::{LEGS_MAX, TIME_OF_DAY_MAX_S};
 use interlock_schemas::Stop;
 
-use super::identifiers::{Identifiers, counts, sanitise};
+use crate::identifiers::station_code;
 
 /// Mean radius of the Earth, in metres.
 const EARTH_RADIUS_M: f64 = 6_371_008.8;
-/// Speed assumed if neither distances nor coordinates are known: 60 km/h by the timetable.
+/// Where neither distances nor coordinates are known: 60 km/h by the timetable.
 const SPEED_M_PER_S: f64 = 60_000.0 / 3_600.0;
-/// `shape_dist_traveled` has no fixed unit: the smallest of these (feet, metres, kilometres, miles; in metres) with
-/// which a feed's routes are at least as long as the straight lines between their stops.
+/// `shape_dist_traveled` has no fixed unit, and one feed may have several. The unit of a trip is the smallest of these
+/// (feet, metres, kilometres, miles; in metres) with which its route is at least as long as the straight lines between its
+/// stops.
 const UNITS_M: [f64; 4] = [0.3048, 1.0, 1_000.0, 1_609.344];
-/// Room for coordinates that are a little off.
+/// A route may be this much shorter than the straight lines, since coordinates are a little off.
 const NOT_SHORTER_THAN: f64 = 0.95;
+/// A route that is longer than this many times the straight lines isn't believed.
+const NOT_LONGER_THAN: f64 = 10.0;
 
-/// Stations by the stop ids of a feed.
+/// A row of `stops.txt`.
+#[derive(Clone, Debug)]
+pub(crate) struct StopRow {
+    pub(crate) id: String,
+    pub(crate) name: Option<String>,
+    pub(crate) latitude: Option<f64>,
+    pub(crate) longitude: Option<f64>,
+    pub(crate) is_station: bool,
+    /// `stop_id` of the station that a platform belongs to.
+    pub(crate) parent: Option<String>,
+}
+
+/// A trip's call at a stop.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Call {
+    pub(crate) sequence: u32,
+    /// Index of the stop.
+    pub(crate) stop: usize,
+    /// In seconds of the service day.
+    pub(crate) arrival: Option<u32>,
+    pub(crate) departure: Option<u32>,
+    /// Passengers may board or alight; the others are halts for operation.
+    pub(crate) is_for_passengers: bool,
+    /// `shape_dist_traveled`, in the trip's unit.
+    pub(crate) distance: Option<f64>,
+}
+
+/// Stations, by index of the stop.
 #[derive(Debug)]
-pub(crate) struct Stations<'a> {
-    by_stop: HashMap<&'a str, Station>,
+pub(crate) struct Stations {
+    by_stop: Vec<Station>,
 }
 
 #[derive(Clone, Debug)]
@@ -32,22 +61,20 @@ struct Station {
     place: Option<(f64, f64)>,
 }
 
-/// The reason why a trip can't be sold.
+/// Why a trip can't be sold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoRoute {
-    #[error("has fewer than two stops")]
+    #[error("they have fewer than two stops")]
     TooShort,
-    #[error("has more than {} stops", LEGS_MAX + 1)]
+    #[error("they have more than {} stops", LEGS_MAX + 1)]
     TooLong,
-    #[error("calls at a stop that stops.txt lacks")]
-    UnknownStop,
-    #[error("has no possible time at its first or last stop")]
+    #[error("they have no possible time at the first or last stop")]
     NoTime,
-    #[error("runs backwards in time")]
+    #[error("they run backwards in time")]
     Backwards,
 }
 
-/// The source of distances.
+/// The source of a trip's distances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum DistanceBy {
     Shape,
@@ -55,87 +82,40 @@ pub(crate) enum DistanceBy {
     Time,
 }
 
-impl<'a> Stations<'a> {
-    /// Platforms are sold as the station they belong to. The code is `stop_code` where that tells stations apart, else
-    /// made from `stop_id`.
-    pub(crate) fn new(stops: &'a [GtfsStop]) -> Stations<'a> {
-        let by_id: HashMap<&str, &'a GtfsStop> = stops.iter().map(|stop| (stop.id.as_str(), stop)).collect();
-        let stands_for = |stop: &'a GtfsStop| -> &'a GtfsStop {
-            let parent = stop.parent_station.as_deref().and_then(|id| by_id.get(id).copied());
-            parent
-                .filter(|parent| parent.location_type == LocationType::StopArea)
-                .unwrap_or(stop)
-        };
-        let stations = stops.iter().filter(|stop| stands_for(stop).id == stop.id);
-        let codes = counts(stations.clone().filter_map(|stop| stop.code.as_deref()));
-        let mut identifiers = Identifiers::default();
-        let code_of = |stop: &GtfsStop| match stop.code.as_deref() {
-            Some(code) if codes.get(code) == Some(&1) && sanitise(code) == code => identifiers.claim(code),
-            _ => identifiers.claim(&stop.id),
-        };
-        let code_by_id: HashMap<&str, String> = stations
-            .clone()
-            .map(|stop| stop.id.as_str())
-            .zip(stations.map(code_of))
-            .collect();
-        let station = |stop: &'a GtfsStop| {
-            let whole = stands_for(stop);
-            let code = code_by_id.get(whole.id.as_str()).cloned().unwrap_or_default();
-            let name = whole
-                .name
-                .as_deref()
-                .or(stop.name.as_deref())
-                .map_or_else(|| code.clone(), str::to_owned);
-            (
-                stop.id.as_str(),
-                Station {
-                    code,
-                    name,
-                    place: place(stop).or_else(|| place(whole)),
-                },
-            )
+impl Stations {
+    /// Platforms are sold as the station they belong to. A station's code is made from its `stop_id` alone, so that it is
+    /// the same in every version of the feed. `index` finds a row by its `stop_id`.
+    pub(crate) fn new(stops: &[StopRow], index: &HashMap<String, usize>) -> Stations {
+        let station = |stop: &StopRow| {
+            let parent = stop.parent.as_ref().and_then(|id| index.get(id)).map(|at| &stops[*at]);
+            let whole = parent.filter(|parent| parent.is_station).unwrap_or(stop);
+            let code = station_code(&whole.id);
+            let name = whole.name.as_ref().or(stop.name.as_ref()).unwrap_or(&code).clone();
+            Station {
+                place: place(stop).or_else(|| place(whole)),
+                code,
+                name,
+            }
         };
         Stations {
             by_stop: stops.iter().map(station).collect(),
         }
     }
 
-    /// The unit of `shape_dist_traveled`, in metres, judged by all trips together; metres where nothing can be judged.
-    pub(crate) fn shape_unit_m<'t>(&self, trips: impl Iterator<Item = &'t Vec<RawStopTime>>) -> f64 {
-        let (mut by_shape, mut straight) = (0.0, 0.0);
-        for stop_times in trips {
-            if let (Some(shape), Some(line)) = (shape_distances(stop_times), self.straight_lines(stop_times)) {
-                by_shape += shape.last().copied().unwrap_or(0.0);
-                straight += line.last().copied().unwrap_or(0.0);
-            }
-        }
-        let long_enough = |unit: &&f64| by_shape * **unit >= straight * NOT_SHORTER_THAN;
-        if straight > 0.0 {
-            *UNITS_M.iter().find(long_enough).unwrap_or(&1.0)
-        } else {
-            1.0
-        }
-    }
-
-    /// The stops of a trip; `stop_times` in order.
-    pub(crate) fn route(
-        &self,
-        stop_times: &[RawStopTime],
-        shape_unit_m: f64,
-    ) -> Result<(Vec<Stop>, DistanceBy), NoRoute> {
-        let calls: Vec<&RawStopTime> = stop_times.iter().filter(|call| is_for_passengers(call)).collect();
+    /// Returns the stops of a trip, and the source of their distances; `calls` in order.
+    pub(crate) fn route(&self, calls: &[Call]) -> Result<(Vec<Stop>, DistanceBy), NoRoute> {
+        let calls: Vec<Call> = calls.iter().copied().filter(|call| call.is_for_passengers).collect();
         match calls.len() {
             0 | 1 => return Err(NoRoute::TooShort),
             n if n > LEGS_MAX + 1 => return Err(NoRoute::TooLong),
             _ => {}
         }
         let times = times(&calls)?;
-        let calls: Vec<RawStopTime> = calls.into_iter().cloned().collect();
-        let (distances, by) = self.distances(&calls, &times, shape_unit_m);
+        let (distances, by) = self.distances(&calls, &times);
         let mut codes = HashSet::new();
         let mut route = Vec::with_capacity(calls.len());
         for ((call, (arrival_s, departure_s)), distance_m) in calls.iter().zip(times).zip(distances) {
-            let station = self.by_stop.get(call.stop_id.as_str()).ok_or(NoRoute::UnknownStop)?;
+            let station = &self.by_stop[call.stop];
             let code = code_of_visit(&station.code, &codes);
             codes.insert(code.clone());
             route.push(Stop {
@@ -149,26 +129,26 @@ impl<'a> Stations<'a> {
         Ok((route, by))
     }
 
-    /// Metres from the first stop, each stop at least one metre from the one before.
-    fn distances(&self, calls: &[RawStopTime], times: &[(i32, i32)], shape_unit_m: f64) -> (Vec<i64>, DistanceBy) {
-        let by_shape = || {
-            Some((
-                shape_distances(calls)?.iter().map(|d| d * shape_unit_m).collect(),
-                DistanceBy::Shape,
-            ))
-        };
-        let by_place = || Some((self.straight_lines(calls)?, DistanceBy::Coordinates));
+    /// Returns metres from the first stop, each stop at least one metre from the one before.
+    fn distances(&self, calls: &[Call], times: &[(i32, i32)]) -> (Vec<i64>, DistanceBy) {
+        let start = times[0].1;
         let by_time = || {
-            let start = times[0].1;
-            (
-                times
-                    .iter()
-                    .map(|(arrival, _)| f64::from(arrival - start) * SPEED_M_PER_S)
-                    .collect(),
-                DistanceBy::Time,
-            )
+            times
+                .iter()
+                .map(|(arrival, _)| f64::from(arrival - start) * SPEED_M_PER_S)
         };
-        let (metres, by): (Vec<f64>, DistanceBy) = by_shape().or_else(by_place).unwrap_or_else(by_time);
+        let (metres, by) = match (self.straight_lines(calls), shape_distances(calls)) {
+            (Some(straight), Some(shape)) => match unit_of(&shape, &straight) {
+                Some(unit) => (
+                    shape.iter().map(|distance| distance * unit).collect(),
+                    DistanceBy::Shape,
+                ),
+                None => (straight, DistanceBy::Coordinates),
+            },
+            (Some(straight), None) => (straight, DistanceBy::Coordinates),
+            // Without coordinates nothing tells the unit of the shape's distances.
+            (None, _) => (by_time().collect::<Vec<f64>>(), DistanceBy::Time),
+        };
         let mut nearest = -1;
         let ascending = metres.into_iter().map(|metres| {
             nearest = (metres.round() as i64).max(nearest + 1);
@@ -177,12 +157,10 @@ impl<'a> Stations<'a> {
         (ascending.collect(), by)
     }
 
-    /// Great circles from stop to stop, added up; none if a place isn't known.
-    fn straight_lines(&self, calls: &[RawStopTime]) -> Option<Vec<f64>> {
-        let places: Vec<_> = calls
-            .iter()
-            .map(|call| self.by_stop.get(call.stop_id.as_str())?.place)
-            .collect::<Option<_>>()?;
+    /// Returns the great circles from stop to stop, added up; none if a place isn't known.
+    fn straight_lines(&self, calls: &[Call]) -> Option<Vec<f64>> {
+        let places = calls.iter().map(|call| self.by_stop[call.stop].place);
+        let places: Vec<_> = places.collect::<Option<_>>()?;
         let mut total = 0.0;
         let legs = places.windows(2).map(|pair| {
             total += great_circle_m(pair[0], pair[1]);
@@ -192,10 +170,17 @@ impl<'a> Stations<'a> {
     }
 }
 
-fn place(stop: &GtfsStop) -> Option<(f64, f64)> {
-    let place = stop.latitude.zip(stop.longitude)?;
-    let plausible = place.0.abs() <= 90.0 && place.1.abs() <= 180.0 && place != (0.0, 0.0);
-    plausible.then_some(place)
+/// Returns the unit of a trip's distances, in metres, if one is plausible.
+fn unit_of(shape: &[f64], straight: &[f64]) -> Option<f64> {
+    let (shape, straight) = shape.last().zip(straight.last())?;
+    let unit = UNITS_M
+        .into_iter()
+        .find(|unit| shape * unit >= straight * NOT_SHORTER_THAN)?;
+    (shape * unit <= straight * NOT_LONGER_THAN).then_some(unit)
+}
+
+fn place(stop: &StopRow) -> Option<(f64, f64)> {
+    stop.latitude.zip(stop.longitude).filter(|place| *place != (0.0, 0.0))
 }
 
 /// A second visit to a station gets a code of its own: `wsrod`, then `wsrod.2`.
@@ -207,30 +192,21 @@ fn code_of_visit(code: &str, taken: &HashSet<String>) -> String {
         .unwrap_or_default()
 }
 
-/// Nobody may board or leave at a stop for operation.
-fn is_for_passengers(call: &RawStopTime) -> bool {
-    call.pickup_type != PickupDropOffType::NotAvailable || call.drop_off_type != PickupDropOffType::NotAvailable
-}
-
-/// Distances from the first stop, if all are given and ascend.
-fn shape_distances(calls: &[RawStopTime]) -> Option<Vec<f64>> {
-    let all: Vec<f64> = calls
-        .iter()
-        .map(|call| call.shape_dist_traveled.map(f64::from))
-        .collect::<Option<_>>()?;
+/// Returns the distances from the first stop, if all are given and ascend.
+fn shape_distances(calls: &[Call]) -> Option<Vec<f64>> {
+    let all: Vec<f64> = calls.iter().map(|call| call.distance).collect::<Option<_>>()?;
     let (first, last) = all.first().zip(all.last())?;
-    let usable = first.is_finite() && last > first && all.is_sorted();
+    let usable = last > first && all.is_sorted();
     usable.then(|| all.iter().map(|distance| distance - first).collect())
 }
 
-/// Arrival and departure at each stop. Stops between two that have times, but without any of their own, are spread
-/// evenly.
-fn times(calls: &[&RawStopTime]) -> Result<Vec<(i32, i32)>, NoRoute> {
+/// Returns arrival and departure at each stop. Stops without times are spread evenly between the neighbours that have some.
+fn times(calls: &[Call]) -> Result<Vec<(i32, i32)>, NoRoute> {
     let known: Vec<Option<(i32, i32)>> = calls
         .iter()
         .map(|call| {
-            let arrival = call.arrival_time.or(call.departure_time)?;
-            let departure = call.departure_time.unwrap_or(arrival);
+            let arrival = call.arrival.or(call.departure)?;
+            let departure = call.departure.unwrap_or(arrival);
             Some((time_of_day(arrival)?, time_of_day(departure)?))
         })
         .collect();
@@ -254,7 +230,7 @@ fn times(calls: &[&RawStopTime]) -> Result<Vec<(i32, i32)>, NoRoute> {
     Ok(times)
 }
 
-/// None if it lies beyond what a plan may say.
+/// Returns a time as a plan states it; none if it lies beyond the plan's limit.
 pub(crate) fn time_of_day(seconds: u32) -> Option<i32> {
     i32::try_from(seconds)
         .ok()
@@ -284,19 +260,34 @@ mod tests {
 
     #[test]
     fn stops_without_times_are_spread_between_their_neighbours() {
-        let call = |time: Option<u32>| RawStopTime {
-            arrival_time: time,
-            departure_time: time,
-            ..RawStopTime::default()
+        let call = |time: Option<u32>| Call {
+            arrival: time,
+            departure: time,
+            ..Call::default()
         };
         let calls = [Some(100), None, None, Some(400)].map(call);
-        let spread = times(&calls.iter().collect::<Vec<_>>()).unwrap();
+        let spread = times(&calls).unwrap();
         assert_eq!(spread, [(100, 100), (200, 200), (300, 300), (400, 400)]);
         let backwards = [Some(100), Some(99)].map(call);
-        assert_eq!(times(&backwards.iter().collect::<Vec<_>>()), Err(NoRoute::Backwards));
+        assert_eq!(times(&backwards), Err(NoRoute::Backwards));
         let absurd = [Some(100), Some(u32::MAX)].map(call);
-        assert_eq!(times(&absurd.iter().collect::<Vec<_>>()), Err(NoRoute::NoTime));
+        assert_eq!(times(&absurd), Err(NoRoute::NoTime));
         let open = [Some(100), None].map(call);
-        assert_eq!(times(&open.iter().collect::<Vec<_>>()), Err(NoRoute::NoTime));
+        assert_eq!(times(&open), Err(NoRoute::NoTime));
+    }
+
+    #[test]
+    fn the_unit_is_judged_by_the_straight_lines() {
+        let straight = [0.0, 128_000.0];
+        for (end, unit) in [
+            (426_000.0, 0.3048),
+            (130_000.0, 1.0),
+            (130.0, 1_000.0),
+            (80.8, 1_609.344),
+        ] {
+            assert_eq!(unit_of(&[0.0, end], &straight), Some(unit), "{end}");
+        }
+        assert_eq!(unit_of(&[0.0, 3.0], &straight), None, "too short in any unit");
+        assert_eq!(unit_of(&[0.0, 90_000_000.0], &straight), None, "too long in any unit");
     }
 }

@@ -1,5 +1,12 @@
 //! Whole feeds, good and bad.
 
+mod bad_rows;
+mod encodings;
+mod identities;
+mod times;
+
+use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use super::*;
@@ -40,7 +47,7 @@ fn the_wkd_timetable_is_projected_onto_the_dates_wanted() {
         "{notes}"
     );
     assert!(
-        notes.contains("55 trips skipped that are no trains (route type 3)"),
+        notes.contains("trips left out that are no trains (route type 3): 55"),
         "{notes}"
     );
     let ends = seed.trains.iter().filter_map(|train| train.route.last());
@@ -57,14 +64,7 @@ fn the_wkd_timetable_is_projected_onto_the_dates_wanted() {
     );
 }
 
-#[test]
-fn a_time_that_no_number_holds_is_an_error() {
-    let times = "trip_id,arrival_time,departure_time,stop_id,stop_sequence\nt1,9999999:00:00,9999999:00:00,A,1\n";
-    let error = seed_of(&[("stop_times.txt", times)]).unwrap_err().to_string();
-    assert!(error.contains("out of range"), "{error}");
-}
-
-/// A feed in a folder: the given files over those of a small valid one; an empty text leaves a file out.
+/// Returns a feed in a folder: the given files over those of a small valid one; an empty text leaves a file out.
 fn feed(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let small = [
@@ -144,20 +144,6 @@ fn exceptions_alone_make_a_calendar() {
 }
 
 #[test]
-fn a_trip_that_begins_after_midnight_is_dated_by_the_calendar() {
-    let times = "trip_id,arrival_time,departure_time,stop_id,stop_sequence\nt1,24:40:00,24:40:00,A,1\nt1,25:00:00,25:00:00,B,2\n";
-    let seed = seed_of(&[("stop_times.txt", times)]).unwrap();
-    let train = &seed.trains[0];
-    assert_eq!((train.route[0].departure_s, train.route[1].arrival_s), (2_400, 3_600));
-    assert!(
-        train
-            .running_dates
-            .starts_with(&[FROM, FROM + 1, FROM + 2, FROM + 3, FROM + 4, FROM + 7]),
-        "Friday's runs on Saturday"
-    );
-}
-
-#[test]
 fn a_loop_visits_its_station_under_two_codes_and_unknown_places_are_measured_by_time() {
     let times = "trip_id,arrival_time,departure_time,stop_id,stop_sequence\nt1,08:00:00,08:00:00,A,1\nt1,,,C,2\nt1,08:30:00,08:30:00,A,3\n";
     let seed = seed_of(&[("stop_times.txt", times)]).unwrap();
@@ -186,7 +172,11 @@ fn exact_frequencies_become_trains_and_others_are_skipped() {
         .map(|train| (train.train_id.as_str(), train.route[1].arrival_s))
         .collect();
     assert_eq!(runs, [("t1.0600", 22_800), ("t1.0700", 26_400)]);
-    assert!(seed.notes.iter().any(|note| note.contains("frequencies skipped")));
+    assert!(
+        seed.notes
+            .iter()
+            .any(|note| note.contains("rows of frequencies.txt left out"))
+    );
 }
 
 #[test]
@@ -203,28 +193,64 @@ fn broken_files_that_do_not_matter_are_no_hindrance() {
 fn errors_say_what_where_and_what_to_do() {
     let message = |files: &[(&str, &str)]| seed_of(files).unwrap_err().to_string();
     assert!(message(&[("trips.txt", "")]).contains("lacks trips.txt"));
-    let times = "trip_id,arrival_time,departure_time,stop_id,stop_sequence\nt1,08:00:00,08:00:00,A,1\nt1,8 o'clock,08:30:00,B,2\n";
-    let row = message(&[("stop_times.txt", times)]);
-    assert!(
-        row.contains("stop_times.txt, line 3") && row.contains("8 o'clock"),
-        "{row}"
-    );
-    let sequence = message(&[(
-        "stop_times.txt",
-        &times.replace("8 o'clock", "08:29:00").replace(",2\n", ",two\n"),
-    )]);
-    assert!(sequence.contains("column stop_sequence"), "{sequence}");
     let zone = message(&[(
         "agency.txt",
         "agency_name,agency_url,agency_timezone\nRail,x,Middle/Earth\n",
     )]);
     assert!(zone.contains("Middle/Earth"), "{zone}");
     assert!(message(&[("calendar.txt", "")]).contains("no running dates"));
-    assert!(message(&[("routes.txt", "route_id,route_type\nR,3\nBUS,3\n")]).contains("2 trips skipped"));
+    let routes = message(&[("routes.txt", "route_id,route_type\nR,3\nBUS,3\n")]);
+    assert!(
+        routes.contains("trips left out that are no trains (route type 3): 2"),
+        "{routes}"
+    );
+    let trips = message(&[("trips.txt", "route_id,service_id,trip_id\n")]);
+    assert!(trips.contains("trips.txt has no rows"), "{trips}");
+    let column = message(&[("trips.txt", "route_id,service_id,id\nR,W,t1\n")]);
+    assert!(
+        column.contains("trips.txt lacks the column trip_id; its first line is `route_id,service_id,id`"),
+        "{column}"
+    );
     let nowhere = gtfs(Path::new("/no/such/feed"), None, &Templates::built_in().unwrap())
         .unwrap_err()
         .to_string();
     assert!(nowhere.contains("/no/such/feed"), "{nowhere}");
+}
+
+#[test]
+fn a_zip_file_may_hold_the_feed_in_a_folder_of_its_own() {
+    let folder = feed(&[]);
+    for inner in ["", "timetable/2026/"] {
+        let path = folder.path().join("feed.zip");
+        let mut zip = zip::ZipWriter::new(fs::File::create(&path).unwrap());
+        for file in fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()) {
+            if file.extension().is_some_and(|ending| ending == "txt") {
+                let name = file.file_name().unwrap().to_str().unwrap();
+                zip.start_file(format!("{inner}{name}"), zip::write::SimpleFileOptions::default())
+                    .unwrap();
+                zip.write_all(&fs::read(&file).unwrap()).unwrap();
+            }
+        }
+        zip.finish().unwrap();
+        let seed = gtfs(&path, Some(WINDOW), &Templates::built_in().unwrap()).unwrap();
+        assert_eq!(seed.trains.len(), 1, "{inner}");
+    }
+    let text = folder.path().join("stops.txt");
+    let refused = gtfs(&text, None, &Templates::built_in().unwrap())
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("neither a folder nor a zip file"), "{refused}");
+}
+
+#[test]
+fn a_summary_fits_into_80_columns() {
+    let names: String = (0..40)
+        .map(|number| format!("R,W,a-rather-long-trip-identifier-{number}\n"))
+        .collect();
+    let trips = format!("route_id,service_id,trip_id\nR,W,t1\n{names}");
+    let summary = seed_of(&[("trips.txt", &trips)]).unwrap().summary().to_string();
+    assert!(summary.contains("trips left out, they call nowhere: 40"), "{summary}");
+    assert!(summary.lines().all(|line| line.chars().count() <= 80), "{summary}");
 }
 
 #[test]

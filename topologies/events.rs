@@ -32,7 +32,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{ArrayRef, BooleanBuilder, Date32Builder, Int64Builder, StringBuilder, TimestampMillisecondBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
-use chrono::{Days, NaiveDate, NaiveTime, TimeZone};
+use chrono::{NaiveDate, NaiveTime, TimeZone};
 use interlock_schemas::{
     BookingCancelled, BookingConfirmed, BookingWaitlisted, Date, Event, EventHeader, EventKind, TimestampMs,
     TrainService,
@@ -257,14 +257,16 @@ fn offered(plan: &TrainService, travel_date: Date) -> Vec<Facts<'_>> {
     classes
 }
 
-/// Returns the time at which the train leaves its origin. Times of day count from noon minus twelve hours in the
-/// train's time zone (GTFS), so they are also right on days when the clocks change.
+/// Returns the time at which the train leaves its origin. Times count from noon minus twelve hours of the service day in the
+/// train's time zone (GTFS). A train that leaves at 24:00 or later has a service day before its travel date.
 fn departure_time(plan: &TrainService, travel_date: Date) -> Option<TimestampMs> {
     let zone: chrono_tz::Tz = plan.time_zone.parse().ok()?;
-    let day = NaiveDate::default().checked_add_days(Days::new(u64::try_from(travel_date).ok()?))?;
+    let departure_s = plan.route.first()?.departure_s;
+    let service_day = travel_date.checked_sub(departure_s.div_euclid(86_400))?;
+    let day = NaiveDate::from_epoch_days(service_day)?;
     let noon = day.and_time(NaiveTime::from_hms_opt(12, 0, 0)?);
     let noon = zone.from_local_datetime(&noon).earliest()?.timestamp_millis();
-    Some(noon - 43_200_000 + i64::from(plan.route.first()?.departure_s) * 1_000)
+    Some(noon - 43_200_000 + i64::from(departure_s) * 1_000)
 }
 
 /// The builders of `input`'s columns.

@@ -18,6 +18,7 @@ use interlock_operate::plans;
 use interlock_schemas::Encoder;
 use interlock_sinks::sqlite::SqliteSink;
 use interlock_streams::log::memory::{MemoryLog, MemoryLogConfig};
+use interlock_timetable::DEMONSTRATION;
 
 use self::folder::Folder;
 use self::opening::Opening;
@@ -99,7 +100,7 @@ async fn dev(arguments: &Arguments, folder: Option<Folder>, opening: Opening, bo
         .await?
         .is_empty()
     {
-        plans::write(&embedded.log, embedded.ids, &trains).await?;
+        plans::write(&embedded.log, embedded.ids, DEMONSTRATION, &trains).await?;
     }
     // The first day's trains may have left.
     let plans = running_from(&trains, opening.from + 1);

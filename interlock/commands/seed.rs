@@ -1,80 +1,102 @@
-//! `interlock seed`: writes the plans of a timetable to `train-services`.
+//! `interlock seed`: makes plans from a timetable, compares them with the plans on sale, and publishes the differences.
 
 use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use chrono::Local;
-use interlock_operate::plans;
+use interlock_operate::plans::{self, Published};
 use interlock_operate::topics::ensure;
-use interlock_schemas::TrainService;
 use interlock_schemas::registry::{Registry, register_all};
 use interlock_schemas::topics::{TRAIN_SERVICES, contract};
-use interlock_timetable::{DAYS_DEFAULT, Seed, Summary, Templates, Window, changed, demo, gtfs};
+use interlock_timetable::{
+    Changes, DAYS_DEFAULT, OnSale, Renamed, Seed, Summary, Templates, Window, demo, gtfs, wrapped,
+};
 use serde::Serialize;
 
 use crate::cli::Seed as Arguments;
 use crate::config::{Config, PATIENCE};
 use crate::{Status, services, topics};
 
-/// The result, for programs.
+/// Trains that a line of the report names, at most.
+const NAMED_MAX: usize = 10;
+
+/// The report for programs.
 #[derive(Serialize)]
 struct Report {
     #[serde(flatten)]
     summary: Summary,
-    /// Number of plans that are new or have changed.
-    written: usize,
-    /// Number of plans that the topic already had.
-    unchanged: usize,
+    /// Name of the feed.
+    feed: String,
+    /// The comparison with the plans on sale; none in a dry run.
+    #[serde(flatten)]
+    published: Option<Difference>,
 }
 
-/// Makes plans, and writes the new ones.
+/// What was published, and what is still on sale.
+#[derive(Serialize)]
+struct Difference {
+    /// Plans written, because they are new or differ from what the topic held.
+    written: usize,
+    /// Plans that the topic held already.
+    unchanged: usize,
+    /// Trains of the feed on sale that it no longer has.
+    gone: Vec<String>,
+    /// Whether they were withdrawn.
+    withdrawn: bool,
+    /// Trains of these that run on under a new id.
+    renamed: Vec<Renamed>,
+}
+
+/// Makes plans and publishes those that are new.
 pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> {
-    let seed = make(arguments)?;
-    let summary = seed.summary();
-    let all = seed.trains.len();
-    let changed = services::block_on(publish(seed.trains, config))??;
+    let from = arguments.from.unwrap_or_else(|| Local::now().date_naive());
+    let window = Window {
+        from: from.to_epoch_days(),
+        days: arguments.days.unwrap_or(DAYS_DEFAULT),
+    };
+    let window = (!arguments.feed_dates).then_some(window);
+    let seed = make(arguments, window)?;
+    let first = window.map_or(i32::MIN, |window| window.from);
+    let published = match arguments.dry_run {
+        true => None,
+        false => Some(services::block_on(publish(&seed, first, arguments.withdraw, config))??),
+    };
     let report = Report {
-        summary,
-        written: changed,
-        unchanged: all - changed,
+        summary: seed.summary(),
+        feed: seed.feed,
+        published,
     };
     let mut out = io::stdout().lock();
     if arguments.json {
         serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from)?;
         writeln!(out)?;
     } else {
-        write!(out, "{}", report.summary)?;
-        writeln!(
-            out,
-            "written      {} to {TRAIN_SERVICES}, {} unchanged",
-            report.written, report.unchanged
-        )?;
+        report.print(&mut out)?;
     }
     out.flush()?;
     Ok(Status::Held)
 }
 
-fn make(arguments: &Arguments) -> anyhow::Result<Seed> {
-    let from = arguments.from.unwrap_or_else(|| Local::now().date_naive());
-    let window = Window {
-        from: from.to_epoch_days(),
-        days: arguments.days.unwrap_or(DAYS_DEFAULT),
-    };
-    Ok(match &arguments.source.gtfs {
-        Some(feed) => {
+fn make(arguments: &Arguments, window: Option<Window>) -> anyhow::Result<Seed> {
+    let mut seed = match (&arguments.source.gtfs, window) {
+        (Some(feed), window) => {
             let templates = match &arguments.template {
                 Some(file) => Templates::from_file(file)?,
                 None => Templates::built_in()?,
             };
-            gtfs(feed, (!arguments.feed_dates).then_some(window), &templates)?
+            gtfs(feed, window, &templates)?
         }
-        None => demo(window)?,
-    })
+        (None, window) => demo(window.context("the demonstration has no dates of its own")?)?,
+    };
+    if let Some(name) = &arguments.feed {
+        seed.feed.clone_from(name);
+    }
+    Ok(seed)
 }
 
-/// Writes the plans that the topic does not have yet, and returns their number.
-async fn publish(trains: Vec<TrainService>, config: &Config) -> anyhow::Result<usize> {
+/// Writes the plans that the topic doesn't hold yet. Withdraws the trains that are gone if asked to.
+async fn publish(seed: &Seed, first: i32, withdraw: bool, config: &Config) -> anyhow::Result<Difference> {
     let registry: Arc<dyn Registry> = Arc::new(services::registry(config)?);
     let log = services::log(config)?;
     let patience = Some(PATIENCE);
@@ -82,16 +104,73 @@ async fn publish(trains: Vec<TrainService>, config: &Config) -> anyhow::Result<u
         Ok(register_all(&*registry, &contract()).await?)
     });
     let ids = ids.await?;
-    let held = services::patiently(patience, services::say_waiting, async || {
+    let on_sale = services::patiently(patience, services::say_waiting, async || {
         services::reach_kafka(config).await?;
         ensure(&*log, &topics::settings(&config.topics)).await?;
-        Ok(plans::read(&*log, registry.clone(), services::warn).await?)
+        Ok(plans::read_published(&*log, registry.clone(), services::warn).await?)
     });
-    let held = held.await?;
+    let on_sale = on_sale.await?.into_iter();
     for warning in topics::check_settings(&services::kafka(config)).await? {
         eprintln!("warning: {warning}");
     }
-    let changed = changed(trains, &held);
-    plans::write(&*log, ids, &changed).await.context("write the plans")?;
-    Ok(changed.len())
+    let on_sale = on_sale.map(|(train, Published { plan, feed })| (train, OnSale { plan, feed }));
+    let changes = Changes::new(seed, &on_sale.collect(), first);
+    plans::write(&*log, ids, &seed.feed, &changes.changed)
+        .await
+        .context("write the plans")?;
+    if withdraw {
+        plans::withdraw(&*log, &changes.gone)
+            .await
+            .context("withdraw the trains that are gone")?;
+    }
+    Ok(Difference {
+        written: changes.changed.len(),
+        unchanged: seed.trains.len() - changes.changed.len(),
+        gone: changes.gone,
+        withdrawn: withdraw,
+        renamed: changes.renamed,
+    })
+}
+
+impl Report {
+    fn print(&self, out: &mut impl io::Write) -> io::Result<()> {
+        write!(out, "{}", self.summary)?;
+        let Some(published) = &self.published else {
+            return writeln!(out, "written      nothing: this is a dry run");
+        };
+        let (written, unchanged) = (published.written, published.unchanged);
+        writeln!(out, "written      {written} to {TRAIN_SERVICES}, {unchanged} unchanged")?;
+        let mut line = |label: &str, text: String| writeln!(out, "{}", wrapped(label, &text));
+        if !published.gone.is_empty() {
+            let (count, names) = (published.gone.len(), names(&published.gone));
+            match published.withdrawn {
+                true => line("withdrawn    ", format!("{count}, no longer in this feed: {names}"))?,
+                false => line(
+                    "gone         ",
+                    format!("{count} still on sale, no longer in this feed: {names}; --withdraw takes them off sale"),
+                )?,
+            }
+        }
+        if !published.renamed.is_empty() {
+            let pairs: Vec<String> = published
+                .renamed
+                .iter()
+                .map(|pair| format!("{} as {}", pair.old, pair.new))
+                .collect();
+            let consequence = match published.withdrawn {
+                true => "what is sold under the old id stays sold",
+                false => "these runs are on sale twice until you use --withdraw",
+            };
+            line(
+                "warning      ",
+                format!("the same run under a new id: {}; {consequence}", names(&pairs)),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn names(all: &[String]) -> String {
+    let more = if all.len() > NAMED_MAX { ", …" } else { "" };
+    format!("{}{more}", all[..all.len().min(NAMED_MAX)].join(", "))
 }

@@ -14,7 +14,7 @@ use crate::promote::room;
 use crate::rejection::{Refusal, RejectionCode};
 use crate::seats::{Fitting, Segment};
 use crate::step::Step;
-use crate::times::{start_of_day, wall_time};
+use crate::times::{instant_of, wall_time};
 use crate::train_date::{AllotmentState, Open};
 use crate::waitlist::Ahead;
 use crate::{GENERAL, PASSENGERS_MAX, TATKAL_PASSENGERS_MAX};
@@ -212,11 +212,8 @@ fn sale_is_on(step: &Step<'_>, open: &Open, request: &BookingRequest, segment: S
     let windows = &plan.service().sale;
     let own = windows.iter().find(|window| window.quota == request.quota);
     if let Some(window) = own.or_else(|| windows.iter().find(|window| window.quota.is_empty())) {
-        let day = start_of_day(
-            plan.zone(),
-            request.travel_date.saturating_sub(window.opens_days_before),
-        );
-        let opens = day + i64::from(window.opens_at_s) * 1_000;
+        let day = request.travel_date.saturating_sub(window.opens_days_before);
+        let opens = instant_of(plan.zone(), day, window.opens_at_s);
         if now < opens {
             let message = format!(
                 "the sale of quota {} opens at {}; ask again then",

@@ -12,12 +12,13 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
-use interlock_schemas::{Berth, Fare, Stop, Text, TrainService};
+use interlock_schemas::{Berth, Fare, Stop, Text, TimestampMs, TrainService};
 use rustc_hash::FxHashMap;
 
 use crate::GENERAL;
 use crate::plan_check::{PlanError, check};
 use crate::seats::Segment;
+use crate::times::start_of_day;
 
 /// Classes with a waitlist of 60 % of the seats (R14): the air-conditioned ones of India and Europe's first class. All
 /// others, Europe's `SECOND` too, have 30 %.
@@ -158,6 +159,13 @@ impl Plan {
     /// Returns the train's time zone.
     pub fn zone(&self) -> Tz {
         self.zone
+    }
+
+    /// Returns the instant from which the times of a run count: noon minus twelve hours of its service day. The travel date is
+    /// that of the departure at the origin; if this is at 24:00 or later, the service day is an earlier one.
+    pub fn times_start(&self, travel_date: interlock_schemas::Date) -> TimestampMs {
+        let late = self.service.route[0].departure_s.div_euclid(86_400);
+        start_of_day(self.zone, travel_date.saturating_sub(late))
     }
 
     /// Returns the number of legs: one less than the number of stops.

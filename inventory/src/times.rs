@@ -1,14 +1,15 @@
 //! Converts the timetable's times of day to instants.
 //!
-//! A time of day counts seconds "from noon minus twelve hours" of the origin date in the train's time zone, as GTFS
+//! A train's times count seconds "from noon minus twelve hours" of its service day in the train's time zone, as GTFS
 //! defines it: on a day when the clocks change that isn't midnight, and times stay true where "midnight plus" would be
-//! an hour off.
+//! an hour off. The opening of a sale is wall time.
 
 use chrono::{DateTime, Days, LocalResult, NaiveDate, NaiveDateTime, NaiveTime, TimeZone};
 use chrono_tz::Tz;
 use interlock_schemas::{Date, TimestampMs};
 
 const DAY_MS: i64 = 86_400_000;
+const HOUR_MS: i64 = 3_600_000;
 
 /// Returns the instant from which a date's times of day count: noon minus twelve hours.
 ///
@@ -16,6 +17,18 @@ const DAY_MS: i64 = 86_400_000;
 pub(crate) fn start_of_day(zone: Tz, date: Date) -> TimestampMs {
     let noon = calendar_date(date).and_then(|day| noon_in(zone, day));
     noon.unwrap_or(i64::from(date) * DAY_MS + DAY_MS / 2) - DAY_MS / 2
+}
+
+/// Returns the instant at which the clocks show this many seconds after midnight of a date, or of a later one if they are
+/// more than a day. Of a time that the clocks show twice, the first; of one that they skip, an hour later.
+pub(crate) fn instant_of(zone: Tz, date: Date, seconds: i32) -> TimestampMs {
+    let wall = i64::from(date) * DAY_MS + i64::from(seconds) * 1_000;
+    let in_zone = |wall: TimestampMs| {
+        let wall = DateTime::from_timestamp_millis(wall)?.naive_utc();
+        zone.from_local_datetime(&wall).earliest()
+    };
+    let instant = in_zone(wall).or_else(|| in_zone(wall + HOUR_MS));
+    instant.map_or(wall, |instant| instant.timestamp_millis())
 }
 
 /// Formats an instant as the train's clocks show it, for messages.
@@ -77,6 +90,25 @@ mod tests {
             start_of_day(Tz::Europe__Warsaw, day("2026-10-25")),
             utc("2026-10-24T23:00:00Z")
         );
+    }
+
+    #[test]
+    fn a_sale_opens_by_the_clocks() {
+        let opens = |date, seconds| instant_of(Tz::Europe__Berlin, day(date), seconds);
+        assert_eq!(opens("2027-03-28", 0), utc("2027-03-27T23:00:00Z"));
+        assert_eq!(opens("2027-10-31", 0), utc("2027-10-30T22:00:00Z"));
+        assert_eq!(opens("2027-03-28", 8 * 3_600), utc("2027-03-28T06:00:00Z"));
+        assert_eq!(
+            opens("2027-03-28", 9_000),
+            utc("2027-03-28T01:30:00Z"),
+            "02:30 is skipped"
+        );
+        assert_eq!(
+            opens("2027-10-31", 9_000),
+            utc("2027-10-31T00:30:00Z"),
+            "02:30 comes twice"
+        );
+        assert_eq!(opens("2027-03-27", 86_400), utc("2027-03-27T23:00:00Z"));
     }
 
     #[test]

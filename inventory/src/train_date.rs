@@ -10,7 +10,6 @@ use rustc_hash::FxHashSet;
 use crate::outcome::{Answer, Booking, Outcome};
 use crate::plan::{Allotment, Plan};
 use crate::seats::{SeatBlock, Segment};
-use crate::times::start_of_day;
 use crate::waitlist::Waitlist;
 
 /// One run of a train, and what has been sold of it.
@@ -269,7 +268,7 @@ impl Open {
         };
         let allotments = plan.allotments().iter().map(empty).collect();
         Open {
-            day_start: start_of_day(plan.zone(), travel_date),
+            day_start: plan.times_start(travel_date),
             allotments,
             plan,
         }

@@ -78,7 +78,7 @@ fn departure_on_the_day_the_clocks_change() {
         unreachable!()
     };
     opened.plan.time_zone = "Europe/Warsaw".into();
-    opened.plan.route[0].departure_s = 24 * 3_600 + 40 * 60; // 24:40 is 00:40 of the next day
+    opened.plan.route[0].departure_s = 24 * 3_600 + 40 * 60; // 00:40, and the service day before
     let days = |text: &str| {
         text.parse::<NaiveDate>()
             .unwrap()
@@ -93,8 +93,8 @@ fn departure_on_the_day_the_clocks_change() {
         )
     };
     let departs = |day: &str| departure_time(&opened.plan, days(day) as Date);
-    assert_eq!(departs("2026-10-24"), at("2026-10-24T22:40:00Z"));
-    assert_eq!(departs("2026-10-25"), at("2026-10-25T23:40:00Z"));
+    assert_eq!(departs("2026-10-25"), at("2026-10-24T22:40:00Z"));
+    assert_eq!(departs("2026-10-26"), at("2026-10-25T23:40:00Z"));
     opened.plan.time_zone = "Nowhere/Else".into();
     assert_eq!(departure_time(&opened.plan, DAY), None);
 }
