@@ -98,7 +98,8 @@ pub async fn write(log: &dyn Log, ids: Ids, feed: &str, plans: &[TrainService]) 
     Ok(())
 }
 
-/// Takes trains off sale: appends a tombstone for each. No further train-date of theirs opens; open ones are sold by the
+/// Takes trains off sale: appends a tombstone for each. No further train-date of theirs opens; open ones are sold by
+/// the
 /// plan in their ledger, and what is sold stays sold.
 pub async fn withdraw(log: &dyn Log, trains: &[String]) -> Result<()> {
     for chunk in trains.chunks(PLANS_PER_APPEND) {

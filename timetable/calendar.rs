@@ -95,7 +95,8 @@ impl Calendars {
         }
     }
 
-    /// Returns how the dates of a window run, and the notes on it. Without a window: the feed's own period, at most a year of
+    /// Returns how the dates of a window run, and the notes on it. Without a window: the feed's own period, at most
+    /// a year of
     /// it. `trips` counts the trips of each service.
     pub(crate) fn project(&self, window: Option<Window>, trips: &HashMap<&str, usize>) -> (Projection, Option<String>) {
         let (first, last) = self.period.unwrap_or((0, 0));
@@ -163,7 +164,8 @@ pub(crate) struct Compared<'a> {
 }
 
 impl<'a> Compared<'a> {
-    /// Returns whether two trips set out on one date. Each is a service and the days from its service day to its departure.
+    /// Returns whether two trips set out on one date. Each is a service and the days from its service day to its
+    /// departure.
     pub(crate) fn meet(&mut self, a: (&'a str, i32), b: (&'a str, i32)) -> bool {
         for (service, late) in [a, b] {
             let calendars = self.calendars;

@@ -1,6 +1,7 @@
 //! Reads the columns of a GTFS feed that matter here, file by file. A bad row costs itself, or its trip, and is noted.
 //!
-//! Files are read as streams, and only the calls of trips by rail are kept: a national feed needs memory for its trains,
+//! Files are read as streams, and only the calls of trips by rail are kept: a national feed needs memory for its
+//! trains,
 //! not for its buses.
 
 mod source;
@@ -402,7 +403,8 @@ impl Trips {
         Ok(by_trip)
     }
 
-    /// Notes the trips that carry their passengers on as another trip. They are sold one by one, so a file that can't be
+    /// Notes the trips that carry their passengers on as another trip. They are sold one by one, so a file that
+    /// can't be
     /// read loses nothing but the note.
     fn read_transfers(&self, source: &mut Source, notes: &mut Notes) {
         let mut through: HashSet<usize> = self.in_blocks.clone();

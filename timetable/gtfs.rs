@@ -1,10 +1,13 @@
 //! A timetable in GTFS as plans.
 //!
-//! A trip becomes a train; trips with one number become one train if they differ in their dates only. Only rail is sold: trams, metros and trains (route types 0, 1, 2, 12 and the extended 100–117, 400–405,
-//! 900–906); replacement buses and the like are counted and left out. GTFS has no coaches and no fares by distance: those
+//! A trip becomes a train; trips with one number become one train if they differ in their dates only. Only rail is
+//! sold: trams, metros and trains (route types 0, 1, 2, 12 and the extended 100–117, 400–405,
+//! 900–906); replacement buses and the like are counted and left out. GTFS has no coaches and no fares by distance:
+//! those
 //! come from a template.
 //!
-//! Times count from noon minus twelve hours of the *service* day. A trip that sets out at 24:00 or later is dated by the
+//! Times count from noon minus twelve hours of the *service* day. A trip that sets out at 24:00 or later is dated by
+//! the
 //! calendar, so that a travel date is always the date at the train's origin, and keeps its times.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -24,7 +27,8 @@ const DAY_S: i32 = 86_400;
 /// Most runs that one row of `frequencies.txt` may stand for: one each minute of a day.
 const RUNS_MAX: u32 = 1_440;
 
-/// Reads a feed (a folder or a zip file). Without a window trains run on the feed's own dates; with one, dates outside the
+/// Reads a feed (a folder or a zip file). Without a window trains run on the feed's own dates; with one, dates
+/// outside the
 /// feed's period run as a typical week of it, and the notes say so.
 pub fn gtfs(path: &Path, window: Option<Window>, templates: &Templates) -> Result<Seed, SeedError> {
     window.map_or(Ok(()), check_days)?;

@@ -1,6 +1,7 @@
 //! Names of trains and stations that satisfy the contract, made from a timetable's ids.
 //!
-//! A name depends on the id alone: neither on the order of rows nor on other ids. So it stays the same in every version of a
+//! A name depends on the id alone: neither on the order of rows nor on other ids. So it stays the same in every
+//! version of a
 //! feed, and two ids don't share one.
 
 /// Longest train id, in characters.
@@ -25,7 +26,8 @@ pub(crate) fn train_id(wanted: &str, run: Option<&str>) -> String {
     }
 }
 
-/// Returns the id itself if it has only `[A-Za-z0-9._-]` in it and is no longer than `chars_max`; else its letters without
+/// Returns the id itself if it has only `[A-Za-z0-9._-]` in it and is no longer than `chars_max`; else its letters
+/// without
 /// marks, with `-` for the other characters, and a hash of the whole id.
 fn name(id: &str, chars_max: usize) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);

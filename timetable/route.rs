@@ -12,7 +12,8 @@ const EARTH_RADIUS_M: f64 = 6_371_008.8;
 /// Where neither distances nor coordinates are known: 60 km/h by the timetable.
 const SPEED_M_PER_S: f64 = 60_000.0 / 3_600.0;
 /// `shape_dist_traveled` has no fixed unit, and one feed may have several. The unit of a trip is the smallest of these
-/// (feet, metres, kilometres, miles; in metres) with which its route is at least as long as the straight lines between its
+/// (feet, metres, kilometres, miles; in metres) with which its route is at least as long as the straight lines
+/// between its
 /// stops.
 const UNITS_M: [f64; 4] = [0.3048, 1.0, 1_000.0, 1_609.344];
 /// A route may be this much shorter than the straight lines, since coordinates are a little off.
@@ -83,7 +84,8 @@ pub(crate) enum DistanceBy {
 }
 
 impl Stations {
-    /// Platforms are sold as the station they belong to. A station's code is made from its `stop_id` alone, so that it is
+    /// Platforms are sold as the station they belong to. A station's code is made from its `stop_id` alone, so that
+    /// it is
     /// the same in every version of the feed. `index` finds a row by its `stop_id`.
     pub(crate) fn new(stops: &[StopRow], index: &HashMap<String, usize>) -> Stations {
         let station = |stop: &StopRow| {
@@ -200,7 +202,8 @@ fn shape_distances(calls: &[Call]) -> Option<Vec<f64>> {
     usable.then(|| all.iter().map(|distance| distance - first).collect())
 }
 
-/// Returns arrival and departure at each stop. Stops without times are spread evenly between the neighbours that have some.
+/// Returns arrival and departure at each stop. Stops without times are spread evenly between the neighbours that
+/// have some.
 fn times(calls: &[Call]) -> Result<Vec<(i32, i32)>, NoRoute> {
     let known: Vec<Option<(i32, i32)>> = calls
         .iter()
