@@ -14,7 +14,7 @@ use interlock_streams::log::memory::MemoryLog;
 use interlock_streams::runtime::{self, Health, Running, RuntimeConfig, Services};
 use interlock_topologies::{Context, all};
 
-use crate::commands::run::leave;
+use crate::stop::leave;
 
 /// Prefix of the groups' and tasks' names.
 pub(crate) const APPLICATION: &str = "interlock";

@@ -1,6 +1,7 @@
-//! Handles SIGINT and SIGTERM.
+//! Handles SIGINT and SIGTERM, and stops stream threads.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
+use interlock_streams::runtime::Running;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Receives the signals that ask the process to stop.
@@ -26,4 +27,13 @@ impl Stop {
             _ = self.terminate.recv() => {}
         }
     }
+}
+
+/// Waits until all stream threads have left.
+pub(crate) async fn leave(running: Running) -> anyhow::Result<()> {
+    running.stop();
+    let waited = tokio::task::spawn_blocking(move || running.wait()).await;
+    waited
+        .context("waiting for the stream threads")?
+        .map_err(|error| anyhow!(error).context("a stream thread failed"))
 }

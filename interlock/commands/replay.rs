@@ -18,9 +18,9 @@ use interlock_streams::runtime::{Repartition, RuntimeConfig};
 use self::windows::Windows;
 use crate::Status;
 use crate::cli::Replay as Arguments;
-use crate::commands::topology::shapes;
 use crate::config::{Config, PATIENCE};
 use crate::services::{self, patiently, say_waiting};
+use crate::topologies::shapes;
 
 /// Begins what is asked for anew, and waits until workers have done it.
 pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> {

@@ -8,9 +8,9 @@ use anyhow::{Context as _, anyhow};
 use interlock_kafka::exit;
 use interlock_streams::runtime::{Health, Running};
 
-use crate::commands::topology::choose;
 use crate::config::{Config, Log, LogFormat};
-use crate::stop::Stop;
+use crate::stop::{Stop, leave};
+use crate::topologies::choose;
 use crate::{Status, observe};
 
 /// Interval between two checks whether a stream thread has ended by itself.
@@ -69,15 +69,6 @@ async fn work(config: &Config, metrics: observe::Handle) -> anyhow::Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Waits until all stream threads have left.
-pub(crate) async fn leave(running: Running) -> anyhow::Result<()> {
-    running.stop();
-    let waited = tokio::task::spawn_blocking(move || running.wait()).await;
-    waited
-        .context("waiting for the stream threads")?
-        .map_err(|error| anyhow!(error).context("a stream thread failed"))
 }
 
 pub(crate) fn log_to_stderr(log: &Log) -> anyhow::Result<()> {
