@@ -248,7 +248,8 @@ topic's schemas, the command names its number and the reason and exits with 1.
 Examples:
   interlock produce --topic booking-requests < requests.jsonl
   interlock produce --topic train-services '{...}'
-  interlock produce --topic booking-requests --url http://127.0.0.1:8080 < r.jsonl")]
+  interlock produce --topic booking-requests \\
+      --url http://127.0.0.1:8080 < requests.jsonl")]
 pub(crate) struct Produce {
     /// Topic to append to
     #[arg(long, value_name = "TOPIC")]

