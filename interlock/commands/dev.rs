@@ -18,7 +18,7 @@ use interlock_operate::plans;
 use interlock_schemas::Encoder;
 use interlock_sinks::sqlite::SqliteSink;
 use interlock_streams::log::memory::{MemoryLog, MemoryLogConfig};
-use interlock_timetable::DEMONSTRATION;
+use interlock_timetable::{DEMONSTRATION, wrapped};
 
 use self::folder::Folder;
 use self::opening::Opening;
@@ -106,7 +106,10 @@ async fn dev(arguments: &Arguments, folder: Option<Folder>, opening: Opening, bo
     let plans = running_from(&trains, opening.from + 1);
     let profile = Profile::named(&opening.profile)?;
     let workload = Workload::new(&profile, &plans, opening.requests, opening.rate, opening.seed)?;
-    eprintln!("{}, seed {}", workload.shape(), opening.seed);
+    eprintln!(
+        "{}",
+        wrapped("load  ", &format!("{}, seed {}", workload.shape(), opening.seed))
+    );
 
     let workers = embedded.start(threads(arguments)?)?;
     let site = match site {

@@ -12,6 +12,7 @@ use interlock_operate::{plans, topics};
 use interlock_schemas::Encoder;
 use interlock_schemas::registry::{Registry, register_all};
 use interlock_schemas::topics::contract;
+use interlock_timetable::wrapped;
 use serde::Serialize;
 
 use crate::cli::Loadgen as Arguments;
@@ -57,7 +58,7 @@ async fn load(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> 
     let seed = arguments.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let profile = Profile::named(&arguments.profile)?;
     let workload = Workload::new(&profile, &plans, arguments.requests, arguments.rate, seed)?;
-    eprintln!("{}, seed {seed}", workload.shape());
+    eprintln!("{}", wrapped("load  ", &format!("{}, seed {seed}", workload.shape())));
 
     let kafka = services::kafka(config);
     let inlet: Option<Box<dyn Inlet>> = match arguments.no_wait {

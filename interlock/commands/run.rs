@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use interlock_kafka::exit;
-use interlock_streams::runtime::{Health, Running};
+use interlock_streams::runtime::Health;
 
 use crate::config::{Config, Log, LogFormat};
 use crate::stop::{Stop, leave};

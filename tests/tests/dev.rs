@@ -119,12 +119,13 @@ fn the_table_is_plain_in_a_pipe_and_the_pace_is_as_asked_for() -> Result<()> {
     Ok(())
 }
 
-/// Returns the one-line message about a folder that can't be used.
-fn refused(folder: &Path, arguments: &[&str]) -> Result<String> {
+/// Returns the one-line message about a folder that can't be used, after checking the exit status: 1 where somebody else
+/// uses the folder, 2 where the arguments are wrong.
+fn refused(status: i32, folder: &Path, arguments: &[&str]) -> Result<String> {
     let folder = folder.to_str().context("a path in UTF-8")?;
     let output = dev(&[&["--exit", "--data-dir", folder], arguments].concat())?;
     let said = String::from_utf8(output.stderr)?;
-    ensure!(output.status.code() == Some(1), "{}: {said}", output.status);
+    ensure!(output.status.code() == Some(status), "{}: {said}", output.status);
     ensure!(said.lines().count() == 1 && !said.contains("panicked"), "{said}");
     Ok(said)
 }
@@ -158,13 +159,13 @@ async fn killed_in_the_opening_it_goes_on_where_it_stopped() -> Result<()> {
     let seen = middle.await;
     // The first process is stopped in the middle of the opening, until the other one has been refused.
     let stopped = Command::new("kill").args(["-STOP", &first.id().to_string()]).status();
-    let in_use = refused(folder.path(), &[]);
+    let in_use = refused(1, folder.path(), &[]);
     first.kill()?;
     first.wait()?;
     seen?;
     ensure!(stopped?.success(), "it could not be stopped");
     ensure!(in_use?.contains("in use by another process"));
-    let other = refused(folder.path(), &["--requests", "7"])?;
+    let other = refused(2, folder.path(), &["--requests", "7"])?;
     ensure!(
         other.contains("--requests differs from the opening that was begun"),
         "{other}"
@@ -199,15 +200,15 @@ fn a_folder_that_can_not_be_used_is_told() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let letter = folder.path().join("letter.txt");
     fs::write(&letter, "hello")?;
-    let said = refused(folder.path(), &[])?;
+    let said = refused(2, folder.path(), &[])?;
     ensure!(said.contains("letter.txt") && said.contains("another folder"), "{said}");
-    let said = refused(&letter, &[])?;
+    let said = refused(2, &letter, &[])?;
     ensure!(
         said.contains("can't be created") && said.contains("another folder"),
         "{said}"
     );
     // Not even root may create a folder there.
-    let said = refused(Path::new("/proc/interlock"), &[])?;
+    let said = refused(2, Path::new("/proc/interlock"), &[])?;
     ensure!(
         said.contains("can't be created") && said.contains("another folder"),
         "{said}"
@@ -215,7 +216,7 @@ fn a_folder_that_can_not_be_used_is_told() -> Result<()> {
 
     let newer = tempfile::tempdir()?;
     fs::write(newer.path().join("opening.json"), "{\"format\": 99}")?;
-    let said = refused(newer.path(), &[])?;
+    let said = refused(2, newer.path(), &[])?;
     ensure!(
         said.contains("format 99") && said.contains("the version that wrote it"),
         "{said}"
