@@ -35,12 +35,12 @@ pub(crate) fn answer(ledger: i32, value: Value, expected: Option<i64>) -> Result
         }),
         b"application" => {
             let name = next_text()?;
-            let advice = "set `namespace` to one of your own, or `application` to this if the ledger is yours";
+            let advice = "choose another redis.namespace, or set application.id to this one if the ledger is yours";
             Err(fatal(ledger, format!("belongs to the application {name:?}; {advice}")))
         }
         b"format" => {
             let version = next_text()?;
-            let advice = "run the version that wrote it, or set `namespace` to a new one";
+            let advice = "run the version that wrote it, or choose a new redis.namespace";
             Err(fatal(
                 ledger,
                 format!("is stored in format {version:?}, this program knows format {FORMAT:?}; {advice}"),

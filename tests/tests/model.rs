@@ -180,7 +180,7 @@ const BREAKS: &[(Clause, Protocol, &str)] = &[
     (Clause::CompareLineage, EXPULSION_AND_FLUSH, TWICE),
     (Clause::AgreeByLastToken, EXPULSION_AND_FLUSH, INCOMPLETE),
     (Clause::FreshToken, ABORT_AND_FAIL_OVER, LACKS),
-    (Clause::SignOffset, MOVES, "Kafka no offset"),
+    (Clause::SignOffset, MOVES, "Kafka no committed one"),
     (Clause::FenceOwners, CRASH_AND_FAIL_OVER, INCOMPLETE),
     (Clause::FenceNamed, CRASH_AND_FAIL_OVER, INCOMPLETE),
     (Clause::Resend, MOVES, TWICE),
