@@ -1,5 +1,5 @@
-# Drains a backlog as fast as possible. Sourced by scripts/bench. shellcheck shell=bash disable=SC2154 # what is not
-# assigned here is a setting: see scripts/bench
+# Drains a backlog as fast as possible. Sourced by scripts/bench.
+# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see scripts/bench
 
 # measure_drain ROW REPEAT: one run; appends a line to `runs`.
 measure_drain() {

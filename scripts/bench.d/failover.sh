@@ -1,5 +1,5 @@
-# Measures how long the ledgers of a killed worker wait. Sourced by scripts/bench. shellcheck shell=bash disable=SC2154
-# # what is not assigned here is a setting: see scripts/bench
+# Measures how long the ledgers of a killed worker wait. Sourced by scripts/bench.
+# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see scripts/bench
 
 # scripts/chaos has servers of its own, and runs the audit itself. It prints everything, including the table, to
 # standard error.

@@ -1,6 +1,6 @@
 # Starts servers of the benchmark's own beside running ones, so that no other data is touched, and measures their cost.
-# Sourced by scripts/bench. shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see
-# scripts/bench and settings.sh
+# Sourced by scripts/bench.
+# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see scripts/bench and settings.sh
 
 readonly first_master_port=16380
 readonly warm_up_s=60

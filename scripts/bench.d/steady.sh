@@ -1,5 +1,5 @@
-# Sends requests at a constant rate, and measures how long their outcomes take. Sourced by scripts/bench. shellcheck
-# shell=bash disable=SC2154 # what is not assigned here is a setting: see scripts/bench
+# Sends requests at a constant rate, and measures how long their outcomes take. Sourced by scripts/bench.
+# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see scripts/bench
 
 declare -A kept # the rate of each row that was kept up
 

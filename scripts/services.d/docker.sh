@@ -1,5 +1,5 @@
-# Runs the containers of docker-compose.yml if a Docker daemon answers. Sourced by scripts/services. shellcheck
-# shell=bash disable=SC2154 # what is not assigned here is a setting: see settings.sh
+# Runs the containers of docker-compose.yml if a Docker daemon answers. Sourced by scripts/services.
+# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see settings.sh
 
 docker_answers() {
   command -v docker >/dev/null && docker info >/dev/null 2>&1 && docker compose version >/dev/null 2>&1

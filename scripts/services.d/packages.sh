@@ -1,6 +1,6 @@
 # Installs missing Debian packages, and fills folders of the cache so that each is complete or absent. Sourced by
-# scripts/services and scripts/test. shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see
-# settings.sh
+# scripts/services and scripts/test.
+# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see settings.sh
 
 # need COMMAND=PACKAGE...: installs the packages whose command is missing.
 need() {

@@ -1,6 +1,6 @@
 # TimescaleDB. Debian has it for PostgreSQL 17 only from release 13 on. On an older machine it runs in a small tree of
-# that release (a chroot), which shares only its data folder with the machine. Sourced by scripts/services. shellcheck
-# shell=bash disable=SC2154 # what is not assigned here is a setting: see settings.sh
+# that release (a chroot), which shares only its data folder with the machine. Sourced by scripts/services.
+# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see settings.sh
 
 postgres_bin=/usr/lib/postgresql/$postgres_major/bin
 postgres_tree=$cache/postgres-$postgres_major-$debian_release

@@ -1,6 +1,6 @@
 # Starts processes that outlive their shell, and stops a process only if it is provably the one that was started.
-# Sourced by scripts/services. shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see
-# settings.sh
+# Sourced by scripts/services.
+# shellcheck shell=bash disable=SC2154 # what is not assigned here is a setting: see settings.sh
 
 say() { printf '%-11s %s\n' "$1" "$2"; }
 complain() { printf '%-11s %s\n' "$1" "$2" >&2; }

@@ -1,5 +1,5 @@
-# All settings: versions, ports, folders and addresses. Sourced by scripts/services. shellcheck shell=bash
-# disable=SC2034 # the variables are used by the files that source this one
+# All settings: versions, ports, folders and addresses. Sourced by scripts/services.
+# shellcheck shell=bash disable=SC2034 # the variables are used by the files that source this one
 
 readonly kafka_version=4.1.0
 readonly registry_version=3.0.9
