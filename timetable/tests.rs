@@ -57,11 +57,14 @@ fn the_wkd_timetable_is_projected_onto_the_dates_wanted() {
         "Warsaw to Grodzisk is 33 km by rail, not {} m",
         longest.distance_m
     );
+    // Three trains leave after midnight of their service day, and keep its clock.
     assert!(
-        seed.trains
-            .iter()
-            .all(|train| (0..86_400).contains(&train.route[0].departure_s))
+        notes.contains("trips begin after midnight of their service day, dated by the calendar: 3"),
+        "{notes}"
     );
+    let departures = || seed.trains.iter().map(|train| train.route[0].departure_s);
+    assert!(departures().all(|departure_s| (0..2 * 86_400).contains(&departure_s)));
+    assert_eq!(departures().filter(|departure_s| *departure_s >= 86_400).count(), 3);
 }
 
 /// Returns a feed in a folder: the given files over those of a small valid one; an empty text leaves a file out.
