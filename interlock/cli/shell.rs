@@ -6,7 +6,7 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  interlock completions bash > ~/.local/share/bash-completion/completions/interlock
+  interlock completions bash >> ~/.bash_completion
   interlock completions zsh > ~/.zfunc/_interlock
   interlock completions fish > ~/.config/fish/completions/interlock.fish")]
 pub(crate) struct Completions {

@@ -379,7 +379,7 @@ async fn what_belongs_to_others_is_refused() {
         fatal(other.commit(&holder, &batch(None, 1)).await),
     ] {
         assert!(
-            reason.contains("\"test\"") && reason.contains("`namespace`"),
+            reason.contains("\"test\"") && reason.contains("redis.namespace"),
             "{reason}"
         );
     }
