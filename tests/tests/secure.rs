@@ -250,7 +250,11 @@ fn wrong_in_redis(secured: &Secured) -> Vec<Wrong> {
                 "INTERLOCK_REDIS_CA_FILE",
                 secured.certificates().other_ca().display().to_string(),
             )],
-            &["rediss://localhost", "certificate verify failed", "ca_file"],
+            &[
+                "rediss://interlock:••••@localhost",
+                "certificate verify failed",
+                "ca_file",
+            ],
         ),
         wrong(
             "redis-password",
@@ -258,7 +262,7 @@ fn wrong_in_redis(secured: &Secured) -> Vec<Wrong> {
                 "INTERLOCK_REDIS_URL",
                 secured.redis_url(secured.secrets().of("registry")),
             )],
-            &["rediss://localhost", "check user and password"],
+            &["rediss://interlock:••••@localhost", "check user and password"],
         ),
         wrong(
             "redis-plain",
@@ -271,12 +275,16 @@ fn wrong_in_redis(secured: &Secured) -> Vec<Wrong> {
                 ),
                 ("INTERLOCK_REDIS_CA_FILE", String::new()),
             ],
-            &["redis://localhost", "is redis.url right?"],
+            &["redis://interlock:••••@localhost", "is redis.url right?"],
         ),
         wrong(
             "redis-namespace",
             [("INTERLOCK_REDIS_NAMESPACE", "others".to_owned())],
-            &["rediss://localhost", "no permissions", "docs/operating.md"],
+            &[
+                "rediss://interlock:••••@localhost",
+                "no permissions",
+                "docs/operating.md",
+            ],
         ),
     ]
 }
@@ -349,7 +357,11 @@ async fn what_is_wrong_is_said_with_place_and_remedy() -> Result<()> {
         // Certificates expire while servers run: clients that connect wait, report it, and continue with renewed ones.
         secured.show_certificate(installation, "expired").await?;
         let expired = ["certificate has expired", "not expired?", "again in"];
-        let redis = wrong("redis-expired", [], &[&["rediss://localhost"], &expired[..]].concat());
+        let redis = wrong(
+            "redis-expired",
+            [],
+            &[&["rediss://interlock:••••@localhost"], &expired[..]].concat(),
+        );
         check(installation, secured, &redis).await?;
         let revenue = [("INTERLOCK_RUN_TOPOLOGIES", "revenue".to_owned())];
         let database = wrong(
