@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use interlock_schemas::registry::Registry;
-use interlock_schemas::{Command, Decoder, topics};
+use interlock_schemas::{Command, Decoder, KEY_SCHEMA_HEADER, parse_key, topics};
 use interlock_streams::dead_letter;
 use interlock_streams::log::Log;
 use interlock_streams::record::TopicPartition;
@@ -148,10 +148,9 @@ impl RequestReader {
         while let Some(records) = self.reader.next().await? {
             for record in records {
                 let command = decode(&mut self.decoder, &record).await?.ok();
-                let home = record
-                    .key
-                    .as_deref()
-                    .map(|key| self.layouts.ledger_at(record.offset, key));
+                let has_header = record.header(KEY_SCHEMA_HEADER).is_some();
+                let key = record.key.as_deref().map(|key| parse_key(key, has_header));
+                let home = key.map(|key| self.layouts.ledger_at(record.offset, key));
                 let elsewhere = home.filter(|home| *home != self.requests.partition);
                 self.requests
                     .records

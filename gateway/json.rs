@@ -27,16 +27,26 @@ pub use write::Shown;
 pub struct HeaderJson {
     /// Its name.
     pub name: String,
-    /// Its value as text.
+    /// Its value as text; none if it is null or no text.
     pub value: Option<String>,
+    /// A value that is no text, in hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<String>,
 }
 
 impl HeaderJson {
-    /// Lists headers in order; `text` makes a value readable.
-    pub fn list(headers: &[Header], text: impl Fn(&[u8]) -> String) -> Vec<Self> {
-        let header = |(name, value): &Header| Self {
-            name: name.to_string(),
-            value: value.as_deref().map(&text),
+    /// Lists headers in order.
+    pub fn list(headers: &[Header]) -> Vec<Self> {
+        let header = |(name, value): &Header| {
+            let text = value.as_deref().map(std::str::from_utf8);
+            Self {
+                name: name.to_string(),
+                value: text.and_then(Result::ok).map(str::to_owned),
+                bytes: value
+                    .as_deref()
+                    .filter(|_| text.is_some_and(|text| text.is_err()))
+                    .map(hex),
+            }
         };
         headers.iter().map(header).collect()
     }

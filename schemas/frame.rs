@@ -14,6 +14,9 @@ const MAGIC_GUID: u8 = 1;
 /// Name of the record header that names the schema of a value which is a bare datum.
 pub const VALUE_SCHEMA_HEADER: &str = "__value_schema_id";
 
+/// Name of the record header that names the schema of a key which is a bare datum.
+pub const KEY_SCHEMA_HEADER: &str = "__key_schema_id";
+
 /// Bytes before the datum.
 pub const FRAME_BYTES: usize = 5;
 
@@ -152,6 +155,27 @@ pub fn parse_value<'a>(value: &'a [u8], header: Option<&[u8]>) -> Result<(Schema
     }
 }
 
+/// Returns the text of a key: plain text, or text that a client wrote with the Avro schema `"string"`. Such a key begins
+/// with a frame, or its record has a header of the name [`KEY_SCHEMA_HEADER`]. Returns any other key as it is.
+pub fn parse_key(key: &[u8], has_header: bool) -> &[u8] {
+    let datum = match key {
+        datum if has_header => datum,
+        [MAGIC, _, _, _, _, datum @ ..] => datum,
+        _ => return key,
+    };
+    string_datum(datum).unwrap_or(key)
+}
+
+/// Returns the text of an Avro string: its length as a zigzag varint, then its bytes. A key has at most 63 bytes or 8,191.
+fn string_datum(datum: &[u8]) -> Option<&[u8]> {
+    let (length, text) = match datum {
+        [low, text @ ..] if low & 0x80 == 0 => (usize::from(*low), text),
+        [low, high, text @ ..] if high & 0x80 == 0 => (usize::from(low & 0x7f) | usize::from(*high) << 7, text),
+        _ => return None,
+    };
+    (length == 2 * text.len()).then_some(text)
+}
+
 fn be(number: u32, byte: &u8) -> u32 {
     number << 8 | u32::from(*byte)
 }
@@ -183,6 +207,23 @@ mod tests {
             let error = parse_value(b"\0\0\0\0\x07d", Some(header)).unwrap_err();
             assert!(error.to_string().contains(VALUE_SCHEMA_HEADER), "{error}");
         }
+    }
+
+    #[test]
+    fn a_key_is_text_or_an_avro_string() {
+        let text = &b"12951|2026-12-01"[..];
+        let datum = [&[32][..], text].concat();
+        let framed = [&[0, 0, 0, 0, 7][..], &datum].concat();
+        assert_eq!(parse_key(text, false), text);
+        assert_eq!(parse_key(&framed, false), text);
+        assert_eq!(parse_key(&datum, true), text);
+        assert_eq!(parse_key(text, true), text, "a header alone makes no datum");
+        let long = [b'x'; 100];
+        assert_eq!(parse_key(&[&[0xc8, 1][..], &long].concat(), true), long);
+        for other in [&b""[..], b"\0", b"\0\0\0\0\x07", &datum, &framed[..20], &[0x80; 12]] {
+            assert_eq!(parse_key(other, false), other);
+        }
+        assert_eq!(parse_key(b"", true), b"");
     }
 
     #[test]

@@ -54,7 +54,9 @@ pub use codec::{AvroRecord, Payload};
 pub use datum_error::{DatumError, Problem};
 pub use decoder::{DecodeError, Decoder, Remedy};
 pub use encoder::{Encoder, Unregistered};
-pub use frame::{SchemaRef, VALUE_SCHEMA_HEADER, WireError, frame, parse_frame, parse_value};
+pub use frame::{
+    KEY_SCHEMA_HEADER, SchemaRef, VALUE_SCHEMA_HEADER, WireError, frame, parse_frame, parse_key, parse_value,
+};
 pub use record_type::RecordType;
 pub use resolve::SchemaProblem;
 pub use types::*;

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use interlock_inventory::{Plan, TEXT_CHARS_MAX, TrainDateKey, command_key, is_answerable};
 use interlock_schemas::registry::Registry;
 use interlock_schemas::{
-    Command, DecodeError, Decoder, Encoder, Event, Payload, Remedy, TrainService, VALUE_SCHEMA_HEADER, parse_value,
+    Command, DecodeError, Decoder, Encoder, Event, KEY_SCHEMA_HEADER, Payload, Remedy, TrainService,
+    VALUE_SCHEMA_HEADER, parse_key, parse_value,
 };
 use interlock_streams::record::Record;
 use interlock_streams::serde::{DeserializeError, Deserializer, FetchError, Serializer};
@@ -54,12 +56,23 @@ fn schema_header(record: &Record) -> Option<&[u8]> {
     record.header(VALUE_SCHEMA_HEADER).map(|value| &value[..])
 }
 
-fn key(record: &Record) -> Result<&str, DeserializeError> {
-    let key = record
-        .key
-        .as_deref()
-        .ok_or_else(|| malformed("the key is null; expected `train|YYYY-MM-DD`"))?;
+/// Returns the text of a record's key, which may be written with a schema of its own.
+fn key_text(record: &Record) -> Option<&[u8]> {
+    let key = record.key.as_deref()?;
+    Some(parse_key(key, record.header(KEY_SCHEMA_HEADER).is_some()))
+}
+
+/// Returns a request's key, which is `train|YYYY-MM-DD`.
+fn train_date(record: &Record) -> Result<&str, DeserializeError> {
+    let key = key_text(record).ok_or_else(|| malformed("the key is null; expected `train|YYYY-MM-DD`"))?;
     std::str::from_utf8(key).map_err(|_| malformed("the key is not UTF-8; expected `train|YYYY-MM-DD`"))
+}
+
+/// Returns a plan's key, which is the train's id as plain text.
+fn train(record: &Record) -> Result<&str, DeserializeError> {
+    let key = record.key.as_deref();
+    let key = key.ok_or_else(|| malformed("the key is null; expected the id of the train"))?;
+    std::str::from_utf8(key).map_err(|_| malformed("the key is not UTF-8; expected the id of the train"))
 }
 
 #[async_trait]
@@ -67,7 +80,7 @@ impl Deserializer<Command> for Avro<Command> {
     /// A command must lie under the key of its train-date: the key decides which ledger it belongs to. And it must have an id
     /// under which it can be answered.
     fn deserialize(&mut self, record: &Record) -> Result<Command, DeserializeError> {
-        let key = key(record)?;
+        let key = train_date(record)?;
         let command = self.decode(record)?;
         TrainDateKey::parse(key).map_err(malformed)?;
         let expected = command_key(&command);
@@ -82,6 +95,11 @@ impl Deserializer<Command> for Avro<Command> {
             )));
         }
         Ok(command)
+    }
+
+    fn key(&self, record: &Record) -> Option<Bytes> {
+        let key = record.key.as_ref()?;
+        Some(key.slice_ref(key_text(record)?))
     }
 
     async fn fetch(&mut self, record: &Record) -> Result<(), FetchError> {
@@ -104,7 +122,7 @@ impl Deserializer<Event> for Avro<Event> {
 impl Deserializer<Arc<Plan>> for Avro<TrainService> {
     /// Decodes a plan. Its key must be the train's id, and the plan must be valid for sale.
     fn deserialize(&mut self, record: &Record) -> Result<Arc<Plan>, DeserializeError> {
-        let key = key(record)?;
+        let key = train(record)?;
         let service = self.decode(record)?;
         if key != service.train_id {
             return Err(malformed(format!(

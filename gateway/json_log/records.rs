@@ -209,7 +209,7 @@ async fn show(codec: &Codec, partition: i32, record: &Record) -> Result<TopicRec
         offset: record.offset,
         timestamp: instant_text(record.timestamp),
         key: record.key.as_deref().map(text),
-        headers: HeaderJson::list(&record.headers, text),
+        headers: HeaderJson::list(&record.headers),
         record_type: None,
         value: None,
         undecodable: None,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use interlock_schemas::topics::INPUTS;
+use interlock_schemas::{KEY_SCHEMA_HEADER, VALUE_SCHEMA_HEADER};
 use interlock_streams::dead_letter::{DeadLetter, mark, marked, original_headers, resent};
 use interlock_streams::log::murmur2::partition_for_key;
 use interlock_streams::log::{GroupMetadata, LogError, Producer};
@@ -250,13 +251,18 @@ impl Target<'_> {
                     .partition
             }
         };
+        let mut headers = original_headers(letter);
+        if self.mended.is_some() {
+            // A corrected record names its schema in its value.
+            headers.retain(|(name, _)| ![KEY_SCHEMA_HEADER, VALUE_SCHEMA_HEADER].contains(&&**name));
+        }
         let record = OutputRecord {
             topic: Arc::clone(&self.topic),
             partition: Some(to),
             timestamp: None,
             key,
             value,
-            headers: original_headers(letter),
+            headers,
         };
         Ok(resent(&letters.source(place.partition), place.offset, record))
     }

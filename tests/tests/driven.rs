@@ -8,7 +8,8 @@ use bytes::Bytes;
 use interlock_inventory::command_key;
 use interlock_schemas::registry::{MemoryRegistry, Registry, register_all};
 use interlock_schemas::{
-    BerthPreference, BookingRequest, CancellationRequest, Command, Decoder, Encoder, Event, Passenger, topics,
+    BerthPreference, BookingRequest, CancellationRequest, Command, Decoder, Encoder, Event, KEY_SCHEMA_HEADER,
+    Passenger, topics,
 };
 use interlock_streams::record::OutputRecord;
 use interlock_streams::testing::{Failure, TopologyTestDriver};
@@ -69,26 +70,38 @@ impl Sale {
 
     fn pipe(&self, topic: &str, partition: Option<i32>, key: String, value: Vec<u8>) -> Result<()> {
         let record = OutputRecord {
-            topic: topic.into(),
             partition,
-            timestamp: None,
-            key: Some(Bytes::from(key)),
-            value: Some(Bytes::from(value)),
-            headers: Vec::new(),
+            ..record(topic, key.into_bytes(), Some(value))
         };
         Ok(self.driver.pipe(vec![record])?)
     }
 
     /// Returns the `request_id`s of a topic's events, in their order.
     fn about(&self, topic: &str) -> Result<Vec<String>> {
+        let events = self.events(topic)?;
+        Ok(events
+            .iter()
+            .map(|event| event.header().request_id.to_string())
+            .collect())
+    }
+
+    fn events(&self, topic: &str) -> Result<Vec<Event>> {
         let mut decoder = Decoder::<Event>::new(self.registry.clone());
-        let mut about = Vec::new();
-        for record in self.driver.records(topic)? {
-            let value = record.value.unwrap_or_default();
-            let event = futures::executor::block_on(decoder.decode(&value))?;
-            about.push(event.header().request_id.to_string());
-        }
-        Ok(about)
+        let records = self.driver.records(topic)?.into_iter();
+        let decoded =
+            records.map(|record| futures::executor::block_on(decoder.decode(&record.value.unwrap_or_default())));
+        Ok(decoded.collect::<Result<_, _>>()?)
+    }
+}
+
+fn record(topic: &str, key: Vec<u8>, value: Option<Vec<u8>>) -> OutputRecord {
+    OutputRecord {
+        topic: topic.into(),
+        partition: None,
+        timestamp: None,
+        key: Some(Bytes::from(key)),
+        value: value.map(Bytes::from),
+        headers: Vec::new(),
     }
 }
 
@@ -160,6 +173,48 @@ fn a_request_in_the_wrong_partition_is_sent_on_and_answered_once() -> Result<()>
         sale.driver.records(topics::BOOKING_REQUESTS)?.len(),
         5,
         "two were sent on"
+    );
+    assert_eq!(sale.driver.records(&topics::dlq(topics::BOOKING_REQUESTS))?.len(), 0);
+    Ok(())
+}
+
+/// Confluent's `AvroSerializer` writes a key with the schema `"string"`, and names the schema before it or in a header.
+#[test]
+fn a_key_with_a_schema_belongs_to_the_train_date_that_it_names() -> Result<()> {
+    let sale = Sale::new(3)?;
+    for partition in 0..3 {
+        for is_framed in [true, false] {
+            let command = book(&format!("to {partition}, framed {is_framed}"), 1);
+            let (key, mut value) = (command_key(&command), Vec::new());
+            sale.encoder.encode(&command, &mut value)?;
+            let length = u8::try_from(2 * key.len())?;
+            let datum = [&[length][..], key.as_bytes()].concat();
+            let framed = [&[0, 0, 0, 0, 7][..], &datum].concat();
+            let mut record = record(
+                topics::BOOKING_REQUESTS,
+                if is_framed { framed } else { datum },
+                Some(value),
+            );
+            record.partition = Some(partition);
+            if !is_framed {
+                let guid = Bytes::from([&[1][..], &[7; 16]].concat());
+                record.headers.push((KEY_SCHEMA_HEADER.into(), Some(guid)));
+            }
+            sale.driver.pipe(vec![record])?;
+        }
+    }
+    let confirmed = sale.driver.records(topics::CONFIRMED)?;
+    assert_eq!(confirmed.len(), 6, "each is answered once");
+    let key = command_key(&book("any", 1));
+    assert!(
+        confirmed
+            .iter()
+            .all(|event| event.key.as_deref() == Some(key.as_bytes()))
+    );
+    assert_eq!(
+        sale.driver.records(topics::BOOKING_REQUESTS)?.len(),
+        10,
+        "four were sent on"
     );
     assert_eq!(sale.driver.records(&topics::dlq(topics::BOOKING_REQUESTS))?.len(), 0);
     Ok(())

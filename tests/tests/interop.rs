@@ -6,12 +6,12 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use interlock_schemas::{
-    BerthPreference, BookingRequest, Command as Request, Encoder, Event, Passenger, topics, train_date_key,
+    BerthPreference, BookingRequest, Command as Request, Encoder, Event, EventKind, Passenger, topics, train_date_key,
 };
 use interlock_streams::log::murmur2::partition_for_key;
 use interlock_tests::plans::coming_days;
 use interlock_tests::real::{Installation, PATIENCE, in_installation, say, wait_for};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The train of the page's example.
 const TRAIN: &str = "12951";
@@ -259,6 +259,152 @@ async fn kcat_puts_bookings_in_and_lists_what_comes_out() -> Result<()> {
                 |event: &&Event| matches!(event, Event::Confirmed(event) if event.header.request_id == request);
             ensure!(events.iter().filter(is_answer).count() == 1, "{request}");
         }
+        installation.audit().await?;
+        worker.stop().await?;
+        Ok(())
+    })
+    .await
+}
+
+/// Ways to write a request that are understood, as `scripts/interop/send.py` names them.
+const UNDERSTOOD: [&str; 10] = [
+    "topic",
+    "union",
+    "header",
+    "key",
+    "key-header",
+    "headers",
+    "gzip",
+    "snappy",
+    "lz4",
+    "zstd",
+];
+
+/// Returns a booking request that `scripts/interop/send.py` sends in this way.
+fn booking_case(how: &str, date: i32) -> Value {
+    json!({
+        "how": how,
+        "key": key(date),
+        "type": "BookingRequest",
+        "value": {
+            "request_id": how, "train_id": TRAIN, "travel_date": self::date(date), "user_id": "ada",
+            "from_station": "MMCT", "to_station": "NDLS", "travel_class": "SL", "quota": "GN",
+            "passengers": [{"name": "Ada", "age": 36, "berth_preference": "NONE", "preference_is_hard": false}],
+            "partial_confirmation": false, "requested_at": "2026-11-21T08:00:00+00:00",
+        },
+    })
+}
+
+/// Returns a cancellation of the booking that was sent in the same way.
+fn cancellation_case(how: &str, date: i32) -> Value {
+    json!({
+        "how": how,
+        "key": key(date),
+        "type": "CancellationRequest",
+        "value": {
+            "request_id": format!("{how}-cancelled"), "train_id": TRAIN, "travel_date": self::date(date),
+            "booking_request_id": how, "passengers": [], "user_id": "ada",
+            "requested_at": "2026-11-21T08:00:00+00:00",
+        },
+    })
+}
+
+/// Sends cases by Confluent's client.
+async fn send_cases(installation: &Installation, python: &str, cases: &[Value]) -> Result<()> {
+    let file = installation.folder().join("cases.json");
+    std::fs::write(&file, serde_json::to_vec(cases)?)?;
+    let mut command = Command::new(python);
+    command.arg(root().join("scripts/interop/send.py"));
+    command.args([installation.bootstrap_servers(), installation.registry_url()]);
+    command.arg(&file);
+    let out = installation
+        .spawn(&mut command, "python")?
+        .finish(PATIENCE)
+        .await?
+        .success()?;
+    ensure!(out.trim() == "sent", "{out}");
+    Ok(())
+}
+
+/// Waits for this many answers; returns the ids of the requests, sorted.
+async fn answered(installation: &Installation, count: usize) -> Result<Vec<String>> {
+    wait_for("every request is answered", PATIENCE, async || {
+        let events = installation.events().await?;
+        let answers = events.iter().filter(|event| event.header().kind == EventKind::Answer);
+        let mut ids: Vec<String> = answers
+            .map(|event| event.header().cause_request_id.to_string())
+            .collect();
+        ids.sort();
+        Ok((ids.len() >= count).then_some(ids))
+    })
+    .await
+}
+
+/// Returns the dead letters as `interlock dlq show` shows them.
+async fn letters(installation: &Installation) -> Result<Vec<Value>> {
+    let mut shown = Vec::new();
+    for letter in installation.read(&topics::dlq(topics::BOOKING_REQUESTS)).await? {
+        let place = format!("{}:{}", letter.partition, letter.offset);
+        let arguments = ["dlq", "show", &place, "--json"];
+        shown.push(installation.call(&arguments, PATIENCE).await?.json()?);
+    }
+    Ok(shown)
+}
+
+#[tokio::test]
+async fn confluents_client_is_understood_however_it_writes() -> Result<()> {
+    in_installation("confluent", async |installation| {
+        let python = python()?;
+        installation.seed(12).await?;
+        let worker = installation.worker().await?;
+        let day = *coming_days(9).last().context("a date")?;
+        let mut cases: Vec<Value> = UNDERSTOOD.iter().map(|how| booking_case(how, day)).collect();
+        cases.extend(["topic", "union"].map(|how| cancellation_case(how, day)));
+        // None of these can be answered.
+        cases.extend(["aborted", "undecodable", "guid"].map(|how| booking_case(how, day)));
+        send_cases(installation, &python, &cases).await?;
+
+        let mut expected = [&UNDERSTOOD[..], &["topic-cancelled", "union-cancelled"]].concat();
+        expected.sort_unstable();
+        let ids = answered(installation, expected.len()).await?;
+        ensure!(ids == expected, "answered: {ids:?}");
+
+        let letters = wait_for("two dead letters", PATIENCE, async || {
+            let letters = letters(installation).await?;
+            Ok((letters.len() == 2).then_some(letters))
+        })
+        .await?;
+        let of_guid = |letter: &&Value| letter["message"].as_str().is_some_and(|text| text.contains("GUID"));
+        let (unknown, undecodable): (Vec<&Value>, Vec<&Value>) = letters.iter().partition(of_guid);
+        let headers = json!([
+            { "name": "h", "value": "1" }, { "name": "h", "value": null }, { "name": "h", "value": "2" },
+        ]);
+        ensure!(
+            undecodable.len() == 1 && undecodable[0]["headers"] == headers,
+            "{letters:#?}"
+        );
+        let unknown = unknown.first().context("no letter about the GUID")?;
+        let named = "has no schema of GUID 89791762-2336-4186-9674-299b90a802e2";
+        ensure!(
+            unknown["message"].as_str().is_some_and(|text| text.ends_with(named)),
+            "{unknown:#}"
+        );
+        let guid = "0189791762233641869674299b90a802e2";
+        let guid = json!([{ "name": "__value_schema_id", "value": null, "bytes": guid }]);
+        ensure!(unknown["headers"] == guid, "{unknown:#}");
+
+        // The corrected record names its schema itself.
+        let file = installation.folder().join("mended.json");
+        std::fs::write(&file, booking_case("guid", day)["value"].to_string())?;
+        let (place, path) = (
+            format!("{}:{}", unknown["partition"], unknown["offset"]),
+            file.display().to_string(),
+        );
+        let replay = ["dlq", "replay", &place, "--value", &path];
+        installation.call(&replay, PATIENCE).await?.success()?;
+        let ids = answered(installation, expected.len() + 1).await?;
+        ensure!(ids.contains(&"guid".to_owned()), "answered: {ids:?}");
+
         installation.audit().await?;
         worker.stop().await?;
         Ok(())

@@ -84,7 +84,7 @@ pub(super) struct Shown {
     /// Length of a record that was too long to be copied.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_copied: Option<u64>,
-    /// Headers of the record, as text.
+    /// Headers of the record.
     headers: Vec<json::HeaderJson>,
     key: Option<String>,
     /// Full name of the record type.
@@ -118,7 +118,7 @@ impl Shown {
             version: why.version.clone(),
             sent_again: letter.is_sent_again,
             not_copied: why.not_copied,
-            headers: json::HeaderJson::list(&original_headers(record), readable),
+            headers: json::HeaderJson::list(&original_headers(record)),
             key: record.key.as_deref().map(readable),
             record_type: None,
             value: None,
@@ -149,13 +149,10 @@ impl fmt::Display for Shown {
         writeln!(f, "record      {source}, written {}", self.timestamp)?;
         writeln!(f, "refused by  {}", self.version)?;
         writeln!(f, "sent again  {}", if self.sent_again { "yes" } else { "no" })?;
-        for json::HeaderJson { name, value } in &self.headers {
-            writeln!(
-                f,
-                "header      {}: {}",
-                on_one_line(name),
-                value.as_deref().unwrap_or("null")
-            )?;
+        for json::HeaderJson { name, value, bytes } in &self.headers {
+            let value = value.as_deref().map(on_one_line).or_else(|| bytes.clone());
+            let value = value.unwrap_or_else(|| "null".to_owned());
+            writeln!(f, "header      {}: {value}", on_one_line(name))?;
         }
         writeln!(f, "key         {}", self.key.as_deref().unwrap_or("none"))?;
         match (&self.value, &self.undecodable, self.not_copied) {

@@ -35,6 +35,11 @@ pub trait Deserializer<T>: Send + Sync + 'static {
     /// Decodes a record. Also the place to refuse a record whose key disagrees with its value.
     fn deserialize(&mut self, record: &Record) -> Result<T, DeserializeError>;
 
+    /// Returns the key that decides on the record's partition and that its message has: by default, its bytes as they are.
+    fn key(&self, record: &Record) -> Option<Bytes> {
+        record.key.clone()
+    }
+
     /// Fetches what [`DeserializeError::Missing`] said that this record needs.
     async fn fetch(&mut self, _record: &Record) -> Result<(), FetchError> {
         Err(FetchError::Unusable("nothing can be fetched for it".to_owned()))

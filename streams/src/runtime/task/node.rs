@@ -209,7 +209,8 @@ impl<T: Send + 'static, D: Deserializer<T>> Node for SourceNode<T, D> {
                 }
                 Err(DecodeError::Unavailable(reason)) => return Err(ProcessError::Unavailable(reason)),
             };
-            if let Some(partition) = misplaced(ctx, record) {
+            let key = self.deserializer.key(record);
+            if let Some(partition) = misplaced(ctx, key.as_deref()) {
                 if policy::hops(&record.headers) > 0 {
                     let message = format!(
                         "the record was sent on once and still lies in the wrong partition: its key belongs to {partition}"
@@ -226,7 +227,7 @@ impl<T: Send + 'static, D: Deserializer<T>> Node for SourceNode<T, D> {
                 continue;
             }
             messages.push(Message {
-                key: record.key.clone(),
+                key,
                 value,
                 timestamp: record.timestamp,
                 headers: record.headers.clone(),
@@ -242,10 +243,10 @@ impl<T: Send + 'static, D: Deserializer<T>> Node for SourceNode<T, D> {
     }
 }
 
-/// The partition that a record's key belongs to, where it is another one than the record lies in.
-fn misplaced(ctx: &Context<'_>, record: &Record) -> Option<i32> {
+/// Returns the partition that a record's key belongs to, if the record lies in another.
+fn misplaced(ctx: &Context<'_>, key: Option<&[u8]>) -> Option<i32> {
     let partitions = ctx.partitions?;
-    let home = crate::log::murmur2::partition_for_key(record.key.as_deref()?, partitions);
+    let home = crate::log::murmur2::partition_for_key(key?, partitions);
     (home != ctx.source.partition).then_some(home)
 }
 
