@@ -18,7 +18,7 @@ use super::process::{Finished, Process};
 use super::redis_servers::Sentinel;
 use super::services::{Addresses, Servers, Service, root, servers};
 use super::worker::Worker;
-use super::{PATIENCE, is_wanted, say};
+use super::{PATIENCE, is_wanted, say, wait_for};
 
 /// Number of ledgers, fewer than in production.
 const PARTITIONS: i32 = 6;
@@ -266,6 +266,25 @@ impl Installation {
         let mut command = self.command(&["run", "--metrics-listen", &format!("127.0.0.1:{port}")])?;
         command.envs(settings.iter().copied());
         Worker::new(self.spawn(&mut command, "run")?).await
+    }
+
+    /// Starts a gateway on a free port and waits until it is ready; returns its address, too.
+    pub async fn gateway(&self) -> Result<(Process, String)> {
+        let mut command = self.command(&["gateway", "--listen", "127.0.0.1:0"])?;
+        let process = self.spawn(&mut command, "gateway")?;
+        let url = wait_for("the gateway says where it is", PATIENCE, async || {
+            let log = process.log();
+            let said = log.split_once("the gateway is on ");
+            let url = said.and_then(|(_, rest)| rest.split_whitespace().next());
+            Ok(url.map(|url| url.trim_end_matches('/').to_owned()))
+        });
+        let url = url.await.with_context(|| process.tail())?;
+        wait_for("the gateway is ready", PATIENCE, async || {
+            let answer = reqwest::get(format!("{url}/readyz")).await?;
+            Ok(answer.status().is_success().then_some(()))
+        })
+        .await?;
+        Ok((process, url))
     }
 
     /// Sends requests of the burst profile and waits for their outcomes.

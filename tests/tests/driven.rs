@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use interlock_inventory::command_key;
 use interlock_schemas::registry::{MemoryRegistry, Registry, register_all};
@@ -47,7 +47,7 @@ impl Sale {
             encoder: Encoder::new(ids),
             registry,
         };
-        let mut plan = sleeper("12951", vec![DATE]);
+        let mut plan = sleeper("12951", vec![DATE, DATE + 1]);
         plan.coaches.truncate(1);
         plan.layouts[0].seats = 8;
         plan.quotas.clear();
@@ -83,6 +83,13 @@ impl Sale {
             .iter()
             .map(|event| event.header().request_id.to_string())
             .collect())
+    }
+
+    fn code_of_last_rejection(&self) -> Result<String> {
+        match self.events(topics::REJECTED)?.pop() {
+            Some(Event::Rejected(event)) => Ok(event.code.to_string()),
+            other => bail!("{other:?} is no rejection"),
+        }
     }
 
     fn events(&self, topic: &str) -> Result<Vec<Event>> {
@@ -125,6 +132,16 @@ fn book(request: &str, passengers: usize) -> Command {
         partial_confirmation: false,
         requested_at: 0,
     })
+}
+
+fn on_the_next_day(command: Command) -> Command {
+    match command {
+        Command::Book(request) => Command::Book(BookingRequest {
+            travel_date: DATE + 1,
+            ..request
+        }),
+        cancel @ Command::Cancel(_) => cancel,
+    }
 }
 
 fn cancel(request: &str, booking: &str) -> Command {
@@ -217,5 +234,23 @@ fn a_key_with_a_schema_belongs_to_the_train_date_that_it_names() -> Result<()> {
         "four were sent on"
     );
     assert_eq!(sale.driver.records(&topics::dlq(topics::BOOKING_REQUESTS))?.len(), 0);
+    Ok(())
+}
+
+#[test]
+fn a_withdrawn_train_opens_no_further_date_and_keeps_what_is_sold() -> Result<()> {
+    let sale = Sale::new(1)?;
+    sale.ask(None, &book("before", 1))?;
+    sale.driver
+        .pipe(vec![record(topics::TRAIN_SERVICES, b"12951".to_vec(), None)])?;
+    sale.ask(None, &on_the_next_day(book("next day", 1)))?;
+    assert_eq!(sale.about(topics::REJECTED)?, ["next day"]);
+    assert_eq!(sale.code_of_last_rejection()?, "UNKNOWN_TRAIN");
+    // The date that is open goes on by its plan, also after its ledger was rebuilt.
+    sale.driver.inject(Failure::FlushedLedgers)?;
+    sale.ask(None, &book("after", 1))?;
+    assert_eq!(sale.about(topics::CONFIRMED)?, ["before", "after"]);
+    sale.ask(None, &cancel("cancel", "before"))?;
+    assert_eq!(sale.about(topics::CANCELLED)?, ["before"]);
     Ok(())
 }

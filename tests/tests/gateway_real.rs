@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use interlock_tests::gateway::{booking, cancellation};
-use interlock_tests::real::{Finished, Installation, PATIENCE, Process, in_installation, say, wait_for};
+use interlock_tests::real::{Finished, Installation, PATIENCE, in_installation, say, wait_for};
 use serde_json::{Value, json};
 
 /// A small train of the demonstration, with three stations.
@@ -14,28 +14,6 @@ const TRAIN: &str = "IC7101";
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// Starts a gateway on a free port; returns its address, too.
-async fn gateway(installation: &Installation) -> Result<(Process, String)> {
-    let mut command = installation.command(&["gateway", "--listen", "127.0.0.1:0"])?;
-    let process = installation.spawn(&mut command, "gateway")?;
-    let url = wait_for("the gateway says where it is", PATIENCE, async || {
-        let log = process.log();
-        let said = log.split_once("the gateway is on ");
-        let url = said.and_then(|(_, rest)| rest.split_whitespace().next());
-        Ok(url.map(|url| url.trim_end_matches('/').to_owned()))
-    });
-    let url = url.await.with_context(|| process.tail())?;
-    wait_for("the gateway is ready", PATIENCE, async || {
-        Ok(reqwest::get(format!("{url}/readyz"))
-            .await?
-            .status()
-            .is_success()
-            .then_some(()))
-    })
-    .await?;
-    Ok((process, url))
 }
 
 async fn json(url: &str) -> Result<Value> {
@@ -71,7 +49,7 @@ async fn records_go_in_and_out_over_http_and_from_the_command_line() -> Result<(
     in_installation("gateway", async |installation| {
         installation.seed(3).await?;
         let worker = installation.worker().await?;
-        let (process, url) = gateway(installation).await?;
+        let (process, url) = installation.gateway().await?;
         let date = last_date(&url).await?;
         let mut request = booking("b-1", TRAIN, &date, 1);
         for (field, value) in [
@@ -195,7 +173,7 @@ async fn the_live_page_is_as_it_should_be_in_a_real_browser() -> Result<()> {
         let (python, browser) = paths.trim().split_once('\n').context("two paths")?;
         installation.seed(3).await?;
         let worker = installation.worker().await?;
-        let (process, url) = gateway(installation).await?;
+        let (process, url) = installation.gateway().await?;
         let date = last_date(&url).await?;
         let screenshot = installation.folder().join("page.png");
         let mut command = Command::new(python);
