@@ -1,4 +1,6 @@
-//! The report of an audit, as data.
+//! The report of an audit, as data; `text` writes it for people.
+
+mod text;
 
 use std::fmt;
 

@@ -14,7 +14,7 @@ use clap::{Args, Parser, Subcommand};
 use interlock_gateway::json_log::From;
 use interlock_loadgen::{CANONICAL_PROFILE, CANONICAL_REQUESTS, Profile};
 
-use crate::config::{self, Flag, LogFormat, Sources};
+use crate::config::{self, Flag, Sources};
 
 pub(crate) use dlq::{Dlq, DlqAction, DlqList, DlqReplay, DlqShow};
 pub(crate) use replay::Replay;
@@ -164,8 +164,8 @@ pub(crate) struct Run {
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) metrics_listen: Option<String>,
     /// Format of log lines [setting: log.format]
-    #[arg(long, value_enum)]
-    pub(crate) log_format: Option<LogFormat>,
+    #[arg(long, value_parser = ["text", "json"])]
+    pub(crate) log_format: Option<String>,
 }
 
 /// Put a timetable on sale
@@ -416,12 +416,11 @@ impl Cli {
         };
         let mut flags: Vec<Flag> = self.set.iter().map(|(key, value)| flag("--set", key, value)).collect();
         if let Command::Run(run) = &self.command {
-            let format = run.log_format.map(|format| format.to_string());
             let given = [
                 ("--topology", "run.topologies", &run.topology),
                 ("--threads", "run.threads", &run.threads),
                 ("--metrics-listen", "metrics.listen", &run.metrics_listen),
-                ("--log-format", "log.format", &format),
+                ("--log-format", "log.format", &run.log_format),
             ];
             flags.extend(
                 given

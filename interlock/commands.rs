@@ -9,7 +9,7 @@ mod dlq;
 mod gateway;
 mod loadgen;
 mod migrate;
-mod print;
+pub(crate) mod print;
 mod produce;
 mod replay;
 pub(crate) mod run;

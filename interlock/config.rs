@@ -101,10 +101,10 @@ pub(crate) struct SchemaRegistry {
 }
 
 /// `redis.…`
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Redis {
-    pub(crate) url: String,
+    pub(crate) url: Addresses,
     pub(crate) url_file: String,
     pub(crate) ca_file: String,
     pub(crate) cluster: bool,
@@ -116,10 +116,10 @@ pub(crate) struct Redis {
 }
 
 /// `database.…`
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Database {
-    pub(crate) url: String,
+    pub(crate) url: Addresses,
     pub(crate) url_file: String,
     pub(crate) migrate: bool,
 }
@@ -171,22 +171,13 @@ pub(crate) struct Log {
 }
 
 /// The format of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogFormat {
     /// Text, for people.
     Text,
     /// A JSON object on each line.
     Json,
-}
-
-impl fmt::Display for LogFormat {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            LogFormat::Text => "text",
-            LogFormat::Json => "json",
-        })
-    }
 }
 
 impl Config {
@@ -203,32 +194,24 @@ impl Config {
             .token
             .read_from(&registry.token_file, "schema_registry.token_file")?;
         if let Some(url) = read_secret(&self.redis.url_file, "redis.url_file")? {
-            self.redis.url = url;
+            self.redis.url.0 = url;
         }
         if let Some(url) = read_secret(&self.database.url_file, "database.url_file")? {
-            self.database.url = url;
+            self.database.url.0 = url;
         }
         let (topics, run) = (&self.topics, &self.run);
         ensure!(
             !self.application.id.is_empty(),
             "application.id is empty; give the installation a name"
         );
-        ensure!(
-            topics.partitions >= 1,
-            "topics.partitions is {}; at least 1 is needed",
-            topics.partitions
-        );
-        ensure!(
-            topics.replication >= 1,
-            "topics.replication is {}; at least 1 is needed",
-            topics.replication
-        );
-        for (key, value) in [
-            ("run.threads", run.threads),
-            ("run.commit_records_max", run.commit_records_max),
-            ("run.batch_records_max", run.batch_records_max),
+        for (key, is_zero) in [
+            ("topics.partitions", topics.partitions < 1),
+            ("topics.replication", topics.replication < 1),
+            ("run.threads", run.threads < 1),
+            ("run.commit_records_max", run.commit_records_max < 1),
+            ("run.batch_records_max", run.batch_records_max < 1),
         ] {
-            ensure!(value >= 1, "{key} is 0; at least 1 is needed");
+            ensure!(!is_zero, "{key} is less than 1; at least 1 is needed");
         }
         if self.application.static_membership && self.application.instance_id.is_empty() {
             bail!("application.static_membership needs application.instance_id, the same one after each restart");
@@ -257,20 +240,14 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl fmt::Debug for Redis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redis")
-            .field("url", &redacted(&self.url))
-            .field("cluster", &self.cluster)
-            .finish_non_exhaustive()
-    }
-}
+/// Addresses, whose passwords are never shown.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Addresses(pub(crate) String);
 
-impl fmt::Debug for Database {
+impl fmt::Debug for Addresses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Database")
-            .field("url", &redacted(&self.url))
-            .finish_non_exhaustive()
+        f.write_str(&redacted(&self.0))
     }
 }
 

@@ -1,6 +1,5 @@
 //! The clients that a load runs through, its progress bar, and its problems on standard error.
 
-pub(crate) mod embedded;
 pub(crate) mod kafka;
 
 use std::time::Duration;

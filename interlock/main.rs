@@ -11,7 +11,6 @@
 //! | `load/` | the clients that a load runs through |
 //! | `observe`, `stop` | metrics and health over HTTP, and signals, for long-running processes |
 //! | `topic_access` | records as JSON, directly or through a gateway |
-//! | `topologies` | the topologies, found by name and built without services |
 //!
 //! Results go to standard output; progress and diagnostics go to standard error. The exit status is 0 if everything
 //! holds, 1 if something failed or doesn't hold, and 2 if the command line or the configuration can't be used.
@@ -31,7 +30,6 @@ mod services;
 mod stop;
 mod topic_access;
 mod topics;
-mod topologies;
 
 use std::io;
 

@@ -17,7 +17,6 @@ use interlock_streams::backoff::Backoff;
 use interlock_streams::ledger::LedgerError;
 use interlock_streams::log::{Log as _, LogError};
 use interlock_streams::sink::SinkError;
-use rdkafka::ClientConfig;
 use tokio::time::Instant;
 
 use crate::config::{self, Config, PATIENCE};
@@ -86,7 +85,7 @@ pub(crate) fn kafka(config: &Config) -> KafkaConfig {
 }
 
 /// Checks that Kafka answers. The time-out is shorter than the log's, so that a broker that is down is reported soon.
-pub(crate) async fn reach_kafka(config: &Config) -> Result<(), Trouble> {
+pub(crate) async fn reach_kafka(config: &Config) -> anyhow::Result<()> {
     let kafka = kafka(config);
     let call_deadline = kafka.call_deadline.min(PROBE);
     let log = KafkaLog::new(KafkaConfig { call_deadline, ..kafka })?;
@@ -103,36 +102,6 @@ pub(crate) fn log(config: &Config) -> anyhow::Result<Arc<KafkaLog>> {
 pub(crate) async fn log_once_up(config: &Config) -> anyhow::Result<Arc<KafkaLog>> {
     patiently(Some(PATIENCE), say_waiting, async || reach_kafka(config).await).await?;
     log(config)
-}
-
-/// Returns a plain Kafka client's configuration: the address, and the settings of all clients.
-pub(crate) fn plain_client(kafka: &KafkaConfig, client_id: &str) -> ClientConfig {
-    let mut client = ClientConfig::new();
-    client.set_log_level(rdkafka::config::RDKafkaLogLevel::Warning);
-    client
-        .set("bootstrap.servers", &kafka.bootstrap_servers)
-        .set("client.id", client_id);
-    set_all(&mut client, &kafka.settings);
-    client
-}
-
-/// Returns the configuration of a plain idempotent producer that partitions keys as Java clients do.
-pub(crate) fn plain_producer(kafka: &KafkaConfig, client_id: &str) -> ClientConfig {
-    let mut client = plain_client(kafka, client_id);
-    client
-        .set("acks", "all")
-        .set("enable.idempotence", "true")
-        // librdkafka's default would send a key to another partition than Java clients do.
-        .set("partitioner", "murmur2_random")
-        .set("compression.type", &kafka.compression);
-    set_all(&mut client, &kafka.producer_settings);
-    client
-}
-
-fn set_all(client: &mut ClientConfig, settings: &[(String, String)]) {
-    for (name, value) in settings {
-        client.set(name, value);
-    }
 }
 
 /// Returns the topics as JSON once registry and Kafka answer. For writing, registers the contract's schemas and
@@ -153,7 +122,7 @@ pub(crate) async fn json_topics(config: &Config, to_write: bool) -> anyhow::Resu
 pub(crate) fn redis(config: &Config) -> anyhow::Result<RedisConfig> {
     let redis = &config.redis;
     Ok(RedisConfig {
-        urls: split(&redis.url).into_iter().map(str::to_owned).collect(),
+        urls: split(&redis.url.0).into_iter().map(str::to_owned).collect(),
         cluster: redis.cluster,
         namespace: redis.namespace.clone(),
         application: config.application.id.clone(),
@@ -163,73 +132,27 @@ pub(crate) fn redis(config: &Config) -> anyhow::Result<RedisConfig> {
     })
 }
 
-/// The reason why a request to a service failed.
-#[derive(Debug)]
-pub(crate) enum Trouble {
-    /// The request may succeed later: the service is down or starting.
-    Passing(anyhow::Error),
-    /// A person has to intervene.
-    Lasting(anyhow::Error),
+/// Returns whether the request may succeed later, because the service is down or starting.
+fn is_passing(error: &anyhow::Error) -> bool {
+    let is_log_away = |error: &LogError| matches!(error, LogError::Retriable { .. });
+    let is_store_away = |error: &LedgerError| matches!(error, LedgerError::Unavailable { .. });
+    error.downcast_ref().is_some_and(is_log_away)
+        || error.downcast_ref().is_some_and(is_store_away)
+        || matches!(error.downcast_ref(), Some(SinkError::Unavailable { .. }))
+        || error.downcast_ref().is_some_and(RegistryError::is_transient)
+        || error.downcast_ref().is_some_and(|error| match error {
+            OperateError::Log(error) => is_log_away(error),
+            OperateError::Ledger(error) => is_store_away(error),
+            _ => false,
+        })
 }
 
-impl From<LogError> for Trouble {
-    fn from(error: LogError) -> Self {
-        match error {
-            LogError::Retriable { .. } => Trouble::Passing(error.into()),
-            other => Trouble::Lasting(other.into()),
-        }
-    }
-}
-
-impl From<LedgerError> for Trouble {
-    fn from(error: LedgerError) -> Self {
-        let setting = "is it up, and is redis.url right?";
-        match error {
-            LedgerError::Unavailable { .. } => Trouble::Passing(anyhow::anyhow!("{error}; {setting}")),
-            other => Trouble::Lasting(other.into()),
-        }
-    }
-}
-
-impl From<SinkError> for Trouble {
-    fn from(error: SinkError) -> Self {
-        let setting = "is it up, and is database.url right?";
-        match error {
-            SinkError::Unavailable { .. } => Trouble::Passing(anyhow::anyhow!("{error}; {setting}")),
-            other => Trouble::Lasting(other.into()),
-        }
-    }
-}
-
-impl From<RegistryError> for Trouble {
-    fn from(error: RegistryError) -> Self {
-        if error.is_transient() {
-            Trouble::Passing(error.into())
-        } else {
-            Trouble::Lasting(error.into())
-        }
-    }
-}
-
-impl From<OperateError> for Trouble {
-    fn from(error: OperateError) -> Self {
-        match error {
-            OperateError::Log(error) => error.into(),
-            OperateError::Ledger(LedgerError::Unavailable { .. }) => Trouble::Passing(error.into()),
-            other => Trouble::Lasting(other.into()),
-        }
-    }
-}
-
-impl From<anyhow::Error> for Trouble {
-    /// Errors of the log and the ledgers keep their meaning; every other error is lasting.
-    fn from(error: anyhow::Error) -> Self {
-        let is_log_away = matches!(error.downcast_ref(), Some(LogError::Retriable { .. }));
-        let is_store_away = matches!(error.downcast_ref(), Some(LedgerError::Unavailable { .. }));
-        match is_log_away || is_store_away {
-            true => Trouble::Passing(error),
-            false => Trouble::Lasting(error),
-        }
+/// Returns a question about the setting that may be wrong, for errors that don't name it.
+fn advice(error: &anyhow::Error) -> &'static str {
+    match () {
+        () if error.is::<LedgerError>() => "; is it up, and is redis.url right?",
+        () if error.is::<SinkError>() => "; is it up, and is database.url right?",
+        () => "",
     }
 }
 
@@ -241,41 +164,32 @@ impl From<anyhow::Error> for Trouble {
 pub(crate) async fn patiently<T>(
     patience: Option<Duration>,
     mut say: impl FnMut(&str, Duration),
-    mut attempt: impl AsyncFnMut() -> Result<T, Trouble>,
+    mut attempt: impl AsyncFnMut() -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let deadline = patience.map(|patience| Instant::now() + patience);
     let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
-    let mut hint = std::pin::pin!(hint(patience));
-    let mut is_hinted = false;
-    loop {
-        let mut attempted = std::pin::pin!(attempt());
-        let attempted = loop {
-            tokio::select! {
-                biased;
-                attempted = &mut attempted => break attempted,
-                () = &mut hint, if !is_hinted => is_hinted = true,
-            }
-        };
-        let why = match attempted {
-            Ok(done) => return Ok(done),
-            Err(Trouble::Lasting(error)) => return Err(error),
-            Err(Trouble::Passing(error)) => format!("{error:#}"),
-        };
-        let pause = backoff.failed();
-        if let Some((deadline, patience)) = deadline.zip(patience)
-            && Instant::now() + pause > deadline
-        {
-            anyhow::bail!("{why}; gave up after {patience:?}");
-        }
-        say(&why, pause);
-        let mut paused = std::pin::pin!(tokio::time::sleep(pause));
+    let mut attempts = std::pin::pin!(async {
         loop {
-            tokio::select! {
-                () = &mut paused => break,
-                () = &mut hint, if !is_hinted => is_hinted = true,
+            let why = match attempt().await {
+                Err(error) if is_passing(&error) => format!("{error:#}{}", advice(&error)),
+                ended => return ended,
+            };
+            let pause = backoff.failed();
+            if let Some((deadline, patience)) = deadline.zip(patience)
+                && Instant::now() + pause > deadline
+            {
+                anyhow::bail!("{why}; gave up after {patience:?}");
             }
+            say(&why, pause);
+            tokio::time::sleep(pause).await;
         }
+    });
+    tokio::select! {
+        biased;
+        ended = &mut attempts => return ended,
+        () = hint(patience) => {}
     }
+    attempts.await
 }
 
 /// Waits, then writes the hint; writes nothing without patience.
@@ -309,29 +223,31 @@ mod tests {
 
     #[tokio::test]
     async fn patience_outlasts_what_passes_and_not_what_lasts() {
+        let down = || {
+            anyhow::Error::new(LogError::Retriable {
+                action: "look up".into(),
+                reason: "down".into(),
+            })
+        };
         let (mut said, mut left) = (0, 2);
         let waited = patiently(
             None,
             |_, _| said += 1,
             async || {
                 left -= 1;
-                if left == 0 {
-                    Ok(7)
-                } else {
-                    Err(Trouble::Passing(anyhow::anyhow!("down")))
-                }
+                if left == 0 { Ok(7) } else { Err(down()) }
             },
         );
         assert_eq!(waited.await.unwrap(), 7);
         assert_eq!(said, 1);
 
-        let down = async || Err::<(), _>(Trouble::Passing(anyhow::anyhow!("down")));
+        let away = async || Err::<(), _>(down());
         assert!(
-            patiently(Some(Duration::ZERO), |_, _| panic!("waited"), down)
+            patiently(Some(Duration::ZERO), |_, _| panic!("waited"), away)
                 .await
                 .is_err()
         );
-        let wrong = async || Err::<(), _>(Trouble::Lasting(anyhow::anyhow!("wrong")));
+        let wrong = async || Err::<(), _>(anyhow::anyhow!("wrong"));
         assert!(patiently(None, |_, _| panic!("waited"), wrong).await.is_err());
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use interlock_streams::log::{CommittedOffset, LogError, TopicSpec};
 use interlock_streams::record::TopicPartition;
-use rdkafka::admin::{self, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{self, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::TopicPartitionList;
@@ -162,6 +162,26 @@ impl AdminClient {
             self.await_partitions(&topic.name, 1, action(&topic.name)).await?;
         }
         Ok(())
+    }
+
+    /// Reads the settings of topics as the broker states them, or the reason why it does not.
+    pub(crate) async fn topic_settings(
+        &self,
+        topics: &[&str],
+    ) -> Result<Vec<Result<HashMap<String, String>, String>>, LogError> {
+        let action = "read the settings of the topics";
+        let (admin, options) = self.client_for(action)?;
+        let resources: Vec<_> = topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
+        let described = admin.describe_configs(&resources, &options).await;
+        let described = described.map_err(|error| self.unanswered(action.into(), &error, None))?;
+        let stated = described.into_iter().map(|settings| {
+            let entries = settings.map_err(|code| code.to_string())?.entries;
+            Ok(entries
+                .into_iter()
+                .filter_map(|entry| Some((entry.name, entry.value?)))
+                .collect())
+        });
+        Ok(stated.collect())
     }
 
     pub(crate) async fn create_partitions(&self, topic: &str, partitions: i32) -> Result<(), LogError> {

@@ -6,6 +6,7 @@ use interlock_streams::log::{ConsumerConfig, LogError};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
+use crate::bulk::DELIVERY_MAX;
 use crate::errors::fatal;
 
 /// The protocol by which the members of a group share partitions.
@@ -204,6 +205,31 @@ impl KafkaConfig {
         config.set("message.timeout.ms", millis(self.call_deadline));
         config.set("linger.ms", "0");
         override_with(config, &[&self.settings, &self.producer_settings])
+    }
+
+    /// Returns the settings of a producer that sends as much as it can and reports only failures.
+    pub(crate) fn bulk_producer(&self, client_id: &str) -> ClientConfig {
+        let mut config = self.producing_client(client_id);
+        config.set("linger.ms", "5");
+        // The client sends nothing before it has a producer id, which it requests twice a second; its statistics show it.
+        config.set("statistics.interval.ms", "100");
+        // Less than a consumer's fetch per partition: a broker sends a longer batch alone or not at all.
+        config.set("batch.size", "100000");
+        config.set("queue.buffering.max.messages", "200000");
+        config.set("message.timeout.ms", millis(DELIVERY_MAX));
+        config.set("delivery.report.only.error", "true");
+        override_with(config, &[&self.settings, &self.producer_settings])
+    }
+
+    /// Returns the settings of a consumer outside of any group, with librdkafka's large fetches.
+    pub(crate) fn tail_consumer(&self, client_id: &str) -> ClientConfig {
+        let mut config = self.client(client_id);
+        config.set("group.id", &self.reader_group);
+        config.set("isolation.level", "read_committed");
+        config.set("enable.auto.commit", "false");
+        config.set("auto.offset.reset", "error");
+        config.set("fetch.queue.backoff.ms", "5");
+        override_with(config, &[&self.settings, &self.consumer_settings])
     }
 
     fn producing_client(&self, client_id: &str) -> ClientConfig {

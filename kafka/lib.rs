@@ -8,6 +8,7 @@
 //! | `record_arena`, `fetch_buffer` | records copied out of librdkafka, and collected so that a batch has some of each partition |
 //! | `producer`, `transaction_thread` | a transactional producer: likewise |
 //! | `appender` | a producer without transactions |
+//! | `bulk` | a producer and a consumer for loads: outside of groups and transactions |
 //! | `reader` | one partition outside of any group |
 //! | `admin` | questions about topics and offsets, and the creation of topics |
 //! | `ffi` | the few calls that rust-rdkafka lacks; the only unsafe code |
@@ -18,6 +19,7 @@
 
 mod admin;
 mod appender;
+mod bulk;
 mod config;
 mod consumer;
 mod context;
@@ -32,6 +34,8 @@ mod reader;
 mod record_arena;
 mod transaction_thread;
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use interlock_streams::log::{CommittedOffset, Consumer, ConsumerConfig, Log, LogError, Producer, Reader, TopicSpec};
 use interlock_streams::record::{OutputRecord, TopicPartition};
@@ -43,6 +47,7 @@ use self::consumer::KafkaConsumer;
 use self::producer::KafkaProducer;
 use self::reader::KafkaReader;
 
+pub use self::bulk::{BulkProducer, TailConsumer, TailRecord};
 pub use self::config::{GroupProtocol, KafkaConfig};
 pub use self::ffi::exit;
 
@@ -72,6 +77,14 @@ impl KafkaLog {
             admin,
             appender: OnceCell::new(),
         })
+    }
+
+    /// Reads the settings of topics as the broker states them; for each topic that it refuses, returns the reason.
+    pub async fn topic_settings(
+        &self,
+        topics: &[&str],
+    ) -> Result<Vec<Result<HashMap<String, String>, String>>, LogError> {
+        self.admin.topic_settings(topics).await
     }
 }
 

@@ -13,6 +13,7 @@
 mod follow;
 mod pending;
 mod send;
+mod through_log;
 
 use std::collections::HashSet;
 use std::error::Error;
@@ -30,6 +31,7 @@ use interlock_schemas::{Command, DecodeError, Encoder, Unregistered, train_date_
 use self::follow::Follower;
 pub use self::follow::{Followed, SLICE};
 pub use self::send::{Pace, Sent};
+pub use self::through_log::{LogInlet, LogOutlet, sent};
 use crate::{Report, Workload};
 
 /// The topics that carry outcomes.

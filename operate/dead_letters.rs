@@ -21,6 +21,7 @@ use interlock_streams::dead_letter::{DeadLetter, marked};
 use interlock_streams::log::Log;
 use interlock_streams::log::partition_reader::PartitionReader;
 use interlock_streams::record::{Record, TopicPartition};
+use serde::Serialize;
 
 use crate::{Result, ensure, refused};
 
@@ -62,13 +63,14 @@ pub fn topics() -> Vec<String> {
 }
 
 /// A dead letter as a line of the list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Line {
     /// The partition of the dead-letter topic.
     pub partition: i32,
     /// The offset in it.
     pub offset: i64,
-    /// Timestamp of the record.
+    /// Timestamp of the record, in milliseconds since 1970; serialized by the caller, in the format of other times.
+    #[serde(skip)]
     pub timestamp: i64,
     /// The kind of error, such as `undecodable`.
     pub reason: String,
@@ -96,6 +98,16 @@ pub struct Letter {
     pub record: Record,
     /// True if a mark says that the record was sent again.
     pub is_sent_again: bool,
+}
+
+impl Letter {
+    /// Returns the letter's line in the list.
+    pub fn line(&self) -> Line {
+        Line {
+            sent_again: self.is_sent_again,
+            ..line(self.place.partition, &self.record, &self.why)
+        }
+    }
 }
 
 /// The dead letters of a topic.
@@ -126,7 +138,7 @@ impl DeadLetters {
             while let Some(records) = reader.next().await? {
                 for record in records {
                     sent_again.extend(marked(&record));
-                    found.extend(DeadLetter::of(&record).map(|why| line(partition, &record, why)));
+                    found.extend(DeadLetter::of(&record).map(|why| line(partition, &record, &why)));
                 }
             }
             for line in &mut found {
@@ -202,13 +214,13 @@ async fn partitions_of(log: &dyn Log, topic: &str) -> Result<i32> {
     partitions.ok_or_else(|| refused(format!("topic {topic} is not created yet; run `interlock seed`")))
 }
 
-fn line(partition: i32, letter: &Record, why: DeadLetter) -> Line {
+fn line(partition: i32, letter: &Record, why: &DeadLetter) -> Line {
     Line {
         partition,
         offset: letter.offset,
         timestamp: letter.timestamp,
-        reason: why.reason,
-        message: why.message,
+        reason: why.reason.clone(),
+        message: why.message.clone(),
         source_topic: why.source.topic.to_string(),
         source_partition: why.source.partition,
         source_offset: why.offset,

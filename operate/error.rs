@@ -1,12 +1,13 @@
-//! Why a procedure was not carried out.
+//! The errors of procedures.
 
 use interlock_schemas::Unregistered;
 use interlock_streams::ledger::LedgerError;
 use interlock_streams::log::LogError;
 use interlock_streams::log::partition_reader::ReadError;
 use interlock_streams::runtime::RepartitionError;
+use interlock_streams::sink::SinkError;
 
-/// Why a procedure was not carried out, sorted by who can help: the service, or the operator.
+/// The reason why a procedure was not carried out, sorted by who can help: the service, or the operator.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OperateError {
@@ -19,13 +20,16 @@ pub enum OperateError {
     /// The ledger store did not answer.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
+    /// The window tables did not answer.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
     /// The schema of plans is not registered.
     #[error(transparent)]
     Unregistered(#[from] Unregistered),
     /// The number of ledgers can't be changed.
     #[error(transparent)]
     Repartition(#[from] RepartitionError),
-    /// It must not be done, or can't be; the text says why, what was changed, and what to do.
+    /// The procedure was refused; the text states the reason, the changes made, and the remedy.
     #[error("{0}")]
     Refused(String),
     /// Some letters may not have been sent again.
@@ -34,7 +38,7 @@ pub enum OperateError {
          sends only the others. (Of two that run at the same time, the second stops the first.)"
     )]
     Unsent(#[source] LogError),
-    /// Whoever listened to the progress did not want to go on.
+    /// The caller could not report the progress, and stopped the procedure.
     #[error("the progress can't be written")]
     Told(#[source] std::io::Error),
 }

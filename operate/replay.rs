@@ -1,12 +1,13 @@
-//! Derives anew what workers derive from events: ledgers, and windows.
+//! Has workers derive ledgers or windows from the events again.
 //!
-//! Nothing is written beside the workers. A ledger is marked, or windows and positions are removed together, in one step
-//! that fences whoever holds them; the workers then do what they do after a loss. So it is as safe as the loss of a server,
-//! may be interrupted at any moment, and goes on while the rest works. Only a change of the number of ledgers needs all workers
-//! to have stopped.
+//! Only workers write. A procedure marks a ledger, or removes windows and positions together, in one step that fences
+//! the present owners; the workers then do the same as after a loss. The procedure is therefore as safe as the loss of a
+//! server, can be interrupted at any moment, and runs while everything else works. Only a change of the number of
+//! ledgers requires that all workers have stopped.
 
 mod ledgers;
 mod repartition;
+mod windows;
 
 use std::ops::RangeInclusive;
 use std::str::FromStr;
@@ -14,16 +15,17 @@ use std::time::Duration;
 
 pub use ledgers::Ledgers;
 pub use repartition::Growth;
+pub use windows::Windows;
 
-/// Pause between two looks at how far workers are.
+/// Pause between two checks of the workers' progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
-/// How far it came.
+/// The result of a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Workers have done all of it.
     Done,
-    /// Not within the time given; what is left.
+    /// Workers did not finish in the given time; the text names the rest.
     Begun(String),
 }
 

@@ -27,6 +27,7 @@ use interlock_inventory::Plan;
 use interlock_schemas::types::civil_from_days;
 use interlock_schemas::{Date, TrainService};
 use serde::Serialize;
+use textwrap::{Options, WordSplitter};
 
 use notes::Notes;
 
@@ -266,23 +267,14 @@ impl fmt::Display for Summary {
 }
 
 /// Returns a text behind a label, wrapped at 80 columns.
-pub fn wrapped(label: &str, text: &str) -> String {
-    let indent = label.chars().count();
-    let (mut lines, mut column) = (label.to_owned(), indent);
-    for (at, word) in text.split(' ').enumerate() {
-        let width = word.chars().count();
-        if at > 0 && column + 1 + width > LINE_CHARS_MAX {
-            lines.push('\n');
-            lines.extend(std::iter::repeat_n(' ', indent));
-            column = indent;
-        } else if at > 0 {
-            lines.push(' ');
-            column += 1;
-        }
-        lines.push_str(word);
-        column += width;
-    }
-    lines
+fn wrapped(label: &str, text: &str) -> String {
+    let indent = " ".repeat(label.chars().count());
+    let options = Options::new(LINE_CHARS_MAX)
+        .initial_indent(label)
+        .subsequent_indent(&indent)
+        .break_words(false)
+        .word_splitter(WordSplitter::NoHyphenation);
+    textwrap::fill(text, options)
 }
 
 fn list(notes: &[String]) -> String {

@@ -10,7 +10,8 @@ mod windows;
 
 use std::sync::Arc;
 
-use interlock_schemas::registry::{Ids, Registry};
+use interlock_schemas::RecordType;
+use interlock_schemas::registry::{Ids, MemoryRegistry, Registry};
 use interlock_streams::window::WindowError;
 use interlock_streams::{BuildError, Topology};
 
@@ -69,4 +70,49 @@ pub const fn all() -> &'static [Definition] {
             build: revenue::build,
         },
     ]
+}
+
+/// Builds topologies without any service, to look at them: the shape of a topology does not depend on services.
+pub fn shapes(definitions: &[Definition]) -> Result<Vec<Topology>, TopologyError> {
+    let mut ids = Ids::default();
+    RecordType::ALL.iter().for_each(|record| ids.set(*record, 0));
+    let context = Context {
+        registry: Arc::new(MemoryRegistry::default()),
+        ids,
+    };
+    definitions
+        .iter()
+        .map(|definition| (definition.build)(&context))
+        .collect()
+}
+
+/// No topology has the requested name.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no topology `{name}`; there are {}", all().iter().map(|known| known.name).collect::<Vec<_>>().join(", "))]
+pub struct UnknownTopology {
+    name: String,
+}
+
+/// Returns the topologies with these names; all if no name is given.
+pub fn choose(names: &[String]) -> Result<Vec<Definition>, UnknownTopology> {
+    if let Some(name) = names.iter().find(|name| all().iter().all(|known| known.name != **name)) {
+        return Err(UnknownTopology { name: name.clone() });
+    }
+    let is_wanted = |known: &&Definition| names.is_empty() || names.iter().any(|name| name == known.name);
+    Ok(all().iter().filter(is_wanted).copied().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_topologies_can_be_built_and_unknown_ones_are_named() {
+        assert_eq!(shapes(&choose(&[]).unwrap()).unwrap().len(), all().len());
+        assert_eq!(choose(&["revenue".into()]).unwrap().len(), 1);
+        let Err(error) = choose(&["bookings".into()]) else {
+            panic!("accepted")
+        };
+        assert!(error.to_string().contains("booking, "), "{error}");
+    }
 }

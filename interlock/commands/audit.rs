@@ -1,7 +1,5 @@
 //! `interlock audit`: judges the invariants of a running installation.
 
-pub(in crate::commands) mod report;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +7,6 @@ use anyhow::Context as _;
 use interlock_audit::{Audit, AuditOptions, AuditReport, Tables};
 use interlock_redis::RedisLedgerStore;
 
-use self::report::Printed;
 use crate::cli::Audit as Arguments;
 use crate::commands::print;
 use crate::config::Config;
@@ -28,7 +25,7 @@ pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Sta
             return Ok(Status::Unknown);
         }
     };
-    print::report(&Printed(&report), arguments.json)?;
+    print::report(&report, arguments.json)?;
     Ok(if report.holds() { Status::Held } else { Status::NotHeld })
 }
 
@@ -47,7 +44,7 @@ pub(crate) async fn run(arguments: &Arguments, config: &Config) -> anyhow::Resul
         .context("Redis keeps the ledgers (redis.url, INTERLOCK_REDIS_URL)")?;
     let tables = match arguments.skip_windows {
         true => None,
-        false => Some(Tables::timescale(&config.database.url).await?),
+        false => Some(Tables::timescale(&config.database.url.0).await?),
     };
     let audit = Audit::new(log, registry, Arc::new(store), &config.application.id, options).await?;
     Ok(audit.run(tables).await?)

@@ -1,10 +1,9 @@
 //! `interlock completions` and `interlock man`: print shell completions and manual pages.
 
-use std::io::{self, Write as _};
-
 use anyhow::Context as _;
 use clap::CommandFactory as _;
 
+use super::print;
 use crate::Status;
 use crate::cli::{Cli, Completions, Man};
 
@@ -12,7 +11,8 @@ use crate::cli::{Cli, Completions, Man};
 pub(crate) fn completions(arguments: &Completions) -> anyhow::Result<Status> {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "interlock", &mut script);
-    print(&script)
+    print::text(&script)?;
+    Ok(Status::Held)
 }
 
 /// Prints a page for `man`.
@@ -27,13 +27,6 @@ pub(crate) fn man(arguments: &Man) -> anyhow::Result<Status> {
     };
     let mut page = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut page)?;
-    print(&page)
-}
-
-/// Writes all at once, so that a reader who leaves early is an error that can be told from others.
-fn print(text: &[u8]) -> anyhow::Result<Status> {
-    let mut out = io::stdout().lock();
-    out.write_all(text)?;
-    out.flush()?;
+    print::text(&page)?;
     Ok(Status::Held)
 }

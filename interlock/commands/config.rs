@@ -1,12 +1,13 @@
-//! `interlock config`: what is set, and by what.
+//! `interlock config`: prints the settings and their sources.
 
-use std::io::{self, Write as _};
+use std::fmt;
 
 use serde::Serialize;
 
+use super::print;
 use crate::Status;
 use crate::cli::Config as Arguments;
-use crate::config::{Loaded, Origin, SETTINGS, example, reference};
+use crate::config::{Loaded, Origin, SETTINGS, Setting, example, reference};
 
 /// A setting as programs read it.
 #[derive(Serialize)]
@@ -20,30 +21,25 @@ struct Row {
     about: &'static str,
 }
 
+/// All settings.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Rows(Vec<Row>);
+
 /// Prints the configuration.
 pub(crate) fn call(arguments: &Arguments, loaded: &Loaded) -> anyhow::Result<Status> {
-    let mut out = io::stdout().lock();
     if arguments.example {
-        write!(out, "{}", example())?;
+        print::text(example().as_bytes())?;
     } else if arguments.reference {
-        write!(out, "{}", reference())?;
-    } else if arguments.json {
-        serde_json::to_writer_pretty(&mut out, &rows(loaded)).map_err(io::Error::from)?;
-        writeln!(out)?;
+        print::text(reference().as_bytes())?;
     } else {
-        let rows = rows(loaded);
-        let width = |text: fn(&Row) -> &str| rows.iter().map(|row| text(row).chars().count()).max().unwrap_or(0);
-        let (keys, values) = (width(|row| row.key), width(|row| &row.value));
-        for row in &rows {
-            writeln!(out, "{:keys$}  {:values$}  {}", row.key, row.value, row.source)?;
-        }
+        print::report(&rows(loaded), arguments.json)?;
     }
-    out.flush()?;
     Ok(Status::Held)
 }
 
-fn rows(loaded: &Loaded) -> Vec<Row> {
-    let row = |setting: &'static crate::config::Setting| {
+fn rows(loaded: &Loaded) -> Rows {
+    let row = |setting: &'static Setting| {
         let (value, source) = loaded.shown(setting);
         Row {
             key: setting.key,
@@ -55,5 +51,16 @@ fn rows(loaded: &Loaded) -> Vec<Row> {
             about: setting.about,
         }
     };
-    SETTINGS.iter().map(row).collect()
+    Rows(SETTINGS.iter().map(row).collect())
+}
+
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = |text: fn(&Row) -> &str| self.0.iter().map(|row| text(row).chars().count()).max().unwrap_or(0);
+        let (keys, values) = (width(|row| row.key), width(|row| &row.value));
+        for row in &self.0 {
+            writeln!(f, "{:keys$}  {:values$}  {}", row.key, row.value, row.source)?;
+        }
+        Ok(())
+    }
 }

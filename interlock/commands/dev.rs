@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use interlock_audit::{Audit, AuditOptions, AuditReport, Tables};
-use interlock_loadgen::run::{Load, Measured, Pace};
+use interlock_loadgen::run::{Load, LogInlet, LogOutlet, Measured, Pace, sent};
 use interlock_loadgen::{Profile, Workload, running_from};
 use interlock_operate::plans;
 use interlock_schemas::Encoder;
 use interlock_sinks::sqlite::SqliteSink;
 use interlock_streams::log::memory::{MemoryLog, MemoryLogConfig};
-use interlock_timetable::{DEMONSTRATION, wrapped};
+use interlock_timetable::DEMONSTRATION;
 
 use self::folder::Folder;
 use self::opening::Opening;
@@ -28,7 +28,6 @@ use crate::commands::print;
 use crate::commands::run::log_to_stderr;
 use crate::config::{Log, LogFormat};
 use crate::embedded::{APPLICATION, Embedded, LEDGERS, Workers};
-use crate::load::embedded::{LogInlet, LogOutlet, sent};
 use crate::stop::Stop;
 use crate::{Status, complain, load, services};
 
@@ -108,7 +107,11 @@ async fn dev(arguments: &Arguments, folder: Option<Folder>, opening: Opening, bo
     let workload = Workload::new(&profile, &plans, opening.requests, opening.rate, opening.seed)?;
     eprintln!(
         "{}",
-        wrapped("load  ", &format!("{}, seed {}", workload.shape(), opening.seed))
+        print::wrapped(
+            "load  ",
+            print::COLUMNS,
+            &format!("{}, seed {}", workload.shape(), opening.seed)
+        )
     );
 
     let workers = embedded.start(threads(arguments)?)?;
@@ -185,8 +188,10 @@ async fn demonstrate(
     interrupt: impl Future<Output = ()>,
 ) -> anyhow::Result<Measured> {
     let name = opening.name();
-    let inlet = LogInlet::from_beginning(&embedded.log).await?;
-    let outlet = LogOutlet::new(Arc::new(embedded.log.clone()), &name)?;
+    let inlet = LogInlet::from_beginning(&embedded.log)
+        .await
+        .map_err(anyhow::Error::from_boxed)?;
+    let outlet = LogOutlet::new(Arc::new(embedded.log.clone()), &name).map_err(anyhow::Error::from_boxed)?;
     let load = Load {
         workload,
         encoder: Encoder::new(embedded.ids),
@@ -213,17 +218,4 @@ async fn audit(embedded: &Embedded) -> anyhow::Result<AuditReport> {
     let audit = Audit::new(log, embedded.registry.clone(), store, APPLICATION, options).await?;
     let tables = Tables::sqlite(embedded.windows.connection());
     Ok(audit.run(Some(tables)).await?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_documentation_has_the_bound_of_waiting_requests() {
-        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/EMBEDDED.md");
-        let text = std::fs::read_to_string(page).unwrap();
-        let bound = format!("at most {},{:03} waiting", WAITING_MAX / 1_000, WAITING_MAX % 1_000);
-        assert!(text.contains(&bound), "`{bound}` is not in {page}");
-    }
 }

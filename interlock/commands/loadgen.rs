@@ -1,6 +1,6 @@
 //! `interlock loadgen`: sends a load through Kafka and measures how long the outcomes take.
 
-use std::io::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use interlock_operate::{plans, topics};
 use interlock_schemas::Encoder;
 use interlock_schemas::registry::{Registry, register_all};
 use interlock_schemas::topics::contract;
-use interlock_timetable::wrapped;
 use serde::Serialize;
 
+use super::print::{self, COLUMNS};
 use crate::cli::Loadgen as Arguments;
 use crate::config::{Config, PATIENCE};
 use crate::load::kafka::{KafkaInlet, KafkaOutlet};
@@ -58,13 +58,14 @@ async fn load(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> 
     let seed = arguments.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     let profile = Profile::named(&arguments.profile)?;
     let workload = Workload::new(&profile, &plans, arguments.requests, arguments.rate, seed)?;
-    eprintln!("{}", wrapped("load  ", &format!("{}, seed {seed}", workload.shape())));
+    let shape = format!("{}, seed {seed}", workload.shape());
+    eprintln!("{}", print::wrapped("load  ", COLUMNS, &shape));
 
     let kafka = services::kafka(config);
     let inlet: Option<Box<dyn Inlet>> = match arguments.no_wait {
         true => None,
         // It has to start before the first request is sent.
-        false => Some(Box::new(KafkaInlet::at_end(&kafka, &*log).await?)),
+        false => Some(Box::new(KafkaInlet::at_end(&kafka, &log).await?)),
     };
     let timeout = Duration::from_secs(arguments.timeout);
     let load = Load {
@@ -78,28 +79,17 @@ async fn load(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> 
     let outlet = Box::new(KafkaOutlet::connect(&kafka).await?);
     let interrupt = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
     let measured = load::run(load, outlet, inlet, interrupt).await?;
-    let mut out = io::stdout().lock();
     match measured.report(&workload, seed) {
-        Some(report) if arguments.json => print_json(&mut out, &report)?,
-        Some(report) => write!(out, "{report}")?,
+        Some(report) => print::report(&report, arguments.json)?,
         None => {
             let sent = OnlySent::new(workload.shape().clone(), seed, &measured.sent);
-            match arguments.json {
-                true => print_json(&mut out, &sent)?,
-                false => sent.print(&mut out)?,
-            }
+            print::report(&sent, arguments.json)?;
         }
     }
-    out.flush()?;
     Ok(match load::succeeded(&measured, &workload, timeout) {
         true => Status::Held,
         false => Status::NotHeld,
     })
-}
-
-fn print_json(out: &mut impl io::Write, report: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, report)?;
-    writeln!(out)
 }
 
 impl OnlySent {
@@ -119,10 +109,12 @@ impl OnlySent {
             },
         }
     }
+}
 
-    fn print(&self, out: &mut impl io::Write) -> io::Result<()> {
+impl fmt::Display for OnlySent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (requests, elapsed_s, seed) = (self.requests, self.elapsed_s, self.seed);
-        writeln!(out, "sent        {requests} requests in {elapsed_s:.1} s, seed {seed}")?;
-        writeln!(out, "throughput  {:.0} requests/s", self.throughput_per_s)
+        writeln!(f, "sent        {requests} requests in {elapsed_s:.1} s, seed {seed}")?;
+        writeln!(f, "throughput  {:.0} requests/s", self.throughput_per_s)
     }
 }

@@ -9,7 +9,7 @@ use crate::services::{self, patiently, say_waiting};
 
 /// Brings the tables up to date.
 pub(crate) fn call(config: &Config) -> anyhow::Result<Status> {
-    let url = &config.database.url;
+    let url = &config.database.url.0;
     let migrated = async || Ok(TimescaleSink::connect(url, &TimescaleOptions::default()).await?);
     services::block_on(patiently(Some(PATIENCE), say_waiting, migrated))??;
     eprintln!("the window tables are up to date");

@@ -1,28 +1,25 @@
-//! `interlock replay`: what is derived from the events is derived from them once more.
-
-mod windows;
+//! `interlock replay`: has ledgers or windows derived from the events again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use interlock_operate::replay::{Growth, Ledgers, Outcome};
+use interlock_operate::replay::{Growth, Ledgers, Outcome, Windows};
 use interlock_operate::topics::{of_ledgers, require};
 use interlock_redis::RedisLedgerStore;
 use interlock_schemas::topics::BOOKING_REQUESTS;
 use interlock_sinks::timescale::{TimescaleOptions, TimescaleSink};
 use interlock_streams::ledger::Token;
 use interlock_streams::runtime::{Repartition, RuntimeConfig};
+use interlock_topologies::{all, shapes};
 
-use self::windows::Windows;
 use crate::Status;
 use crate::cli::Replay as Arguments;
 use crate::config::{Config, PATIENCE};
 use crate::services::{self, patiently, say_waiting};
-use crate::topologies::shapes;
 
-/// Begins what is asked for anew, and waits until workers have done it.
+/// Starts the requested replay, and waits until workers have done it.
 pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> {
     let what = &arguments.what;
     let outcome = match (what.ledgers, what.windows, what.repartition) {
@@ -70,7 +67,7 @@ async fn repartition(arguments: &Arguments, config: &Config, partitions: i32) ->
     let redis = services::redis(config)?;
     let connect = async || Ok(RedisLedgerStore::connect(redis.clone()).await?);
     let store = Arc::new(patiently(Some(PATIENCE), say_waiting, connect).await?);
-    let booking = shapes()?.into_iter().find(|topology| topology.has_ledger());
+    let booking = shapes(all())?.into_iter().find(|topology| topology.has_ledger());
     let booking = Arc::new(booking.context("no topology has ledgers")?);
     let runtime = RuntimeConfig::new(config.application.id.clone(), "");
     let wait = Duration::from_secs(arguments.wait);
@@ -85,35 +82,39 @@ async fn repartition(arguments: &Arguments, config: &Config, partitions: i32) ->
 
 async fn windows(arguments: &Arguments, config: &Config) -> anyhow::Result<Outcome> {
     let log = services::log_once_up(config).await?;
-    let all: Vec<_> = shapes()?.into_iter().filter(|topology| topology.has_sink()).collect();
+    let known: Vec<_> = shapes(all())?
+        .into_iter()
+        .filter(|topology| topology.has_sink())
+        .collect();
     let chosen: Vec<_> = match &arguments.topology {
-        None => all.iter().collect(),
-        Some(name) => all.iter().filter(|topology| topology.name() == name).collect(),
+        None => known.iter().collect(),
+        Some(name) => known.iter().filter(|topology| topology.name() == name).collect(),
     };
     if chosen.is_empty() {
-        let names: Vec<&str> = all.iter().map(|topology| topology.name()).collect();
+        let names: Vec<&str> = known.iter().map(|topology| topology.name()).collect();
         bail!("--topology: there are windows of {}", names.join(" and "));
     }
     let connect = async || {
         let options = TimescaleOptions::default();
-        Ok(TimescaleSink::connect(&config.database.url, &options).await?)
+        Ok(TimescaleSink::connect(&config.database.url.0, &options).await?)
     };
     let sink = patiently(Some(PATIENCE), say_waiting, connect).await?;
     let windows = Windows {
         log: &*log,
         sink: &sink,
-        known: all.iter().map(|topology| group(config, topology.name())).collect(),
+        known: known.iter().map(|topology| group(config, topology.name())).collect(),
         groups: chosen.iter().map(|topology| group(config, topology.name())).collect(),
         tables: chosen.iter().flat_map(|topology| topology.window_tables()).collect(),
         topics: chosen.iter().flat_map(|topology| topology.source_topics()).collect(),
         wait: Duration::from_secs(arguments.wait),
+        token: token(),
     };
     let bar = ProgressBar::new(0);
     bar.set_style(ProgressStyle::with_template(
         "{bar:40} {human_pos} of {human_len} offsets {eta}",
     )?);
     let emptied = windows.tables.join(", ");
-    let outcome = windows.begin_anew(|counted, total| {
+    let outcome = windows.restart(|counted, total| {
         if bar.length() != Some(total) {
             eprintln!("emptied {emptied}; workers fill them again");
             bar.set_length(total);

@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use interlock_kafka::exit;
 use interlock_streams::runtime::Health;
+use interlock_topologies::choose;
 
 use crate::config::{Config, Log, LogFormat};
 use crate::stop::{Stop, leave};
-use crate::topologies::choose;
 use crate::{Status, observe};
 
 /// Interval between two checks whether a stream thread has ended by itself.

@@ -1,11 +1,12 @@
 //! `interlock schemas`: lists, checks or registers the schemas of the contract.
 
-use std::io::{self, Write as _};
+use std::fmt;
 
 use interlock_schemas::registry::{RegistryError, check_all, register_all_within};
 use interlock_schemas::{RecordType, topics};
 use serde::Serialize;
 
+use super::print;
 use crate::Status;
 use crate::cli::{Schemas as Arguments, SchemasAction};
 use crate::config::{Config, PATIENCE};
@@ -25,6 +26,11 @@ struct Row {
     problems: Vec<String>,
 }
 
+/// All record types.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Rows(Vec<Row>);
+
 /// Registers, checks or lists the schemas.
 pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> {
     let mut rows: Vec<Row> = topics::contract()
@@ -36,8 +42,8 @@ pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Sta
         SchemasAction::Register => register(config, &mut rows)?,
         SchemasAction::Check => check(config, &mut rows)?,
     }
-    print(&rows, arguments.json)?;
     let refused = rows.iter().any(|row| row.compatible == Some(false));
+    print::report(&Rows(rows), arguments.json)?;
     Ok(if refused { Status::NotHeld } else { Status::Held })
 }
 
@@ -77,22 +83,19 @@ fn check(config: &Config, rows: &mut [Row]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn print(rows: &[Row], json: bool) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    if json {
-        serde_json::to_writer_pretty(&mut out, rows)?;
-        return writeln!(out);
-    }
-    let width = |text: fn(&Row) -> &str| rows.iter().map(|row| text(row).len()).max().unwrap_or(0);
-    let (topics, records) = (width(|row| row.topic), width(|row| row.record));
-    for row in rows {
-        write!(out, "{:topics$}  {:records$}  {}", row.topic, row.record, row.subject)?;
-        match (row.id, row.compatible) {
-            (Some(id), _) => writeln!(out, "  id {id}")?,
-            (None, Some(true)) => writeln!(out, "  compatible")?,
-            (None, Some(false)) => writeln!(out, "  NOT compatible: {}", row.problems.join("; "))?,
-            (None, None) => writeln!(out)?,
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = |text: fn(&Row) -> &str| self.0.iter().map(|row| text(row).len()).max().unwrap_or(0);
+        let (topics, records) = (width(|row| row.topic), width(|row| row.record));
+        for row in &self.0 {
+            write!(f, "{:topics$}  {:records$}  {}", row.topic, row.record, row.subject)?;
+            match (row.id, row.compatible) {
+                (Some(id), _) => writeln!(f, "  id {id}")?,
+                (None, Some(true)) => writeln!(f, "  compatible")?,
+                (None, Some(false)) => writeln!(f, "  NOT compatible: {}", row.problems.join("; "))?,
+                (None, None) => writeln!(f)?,
+            }
         }
+        Ok(())
     }
-    out.flush()
 }

@@ -1,6 +1,6 @@
 //! `interlock seed`: makes plans from a timetable, compares them with the plans on sale, and publishes the differences.
 
-use std::io::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -9,11 +9,10 @@ use interlock_operate::plans::{self, Published};
 use interlock_operate::topics::ensure;
 use interlock_schemas::registry::{Registry, register_all};
 use interlock_schemas::topics::{TRAIN_SERVICES, contract};
-use interlock_timetable::{
-    Changes, DAYS_DEFAULT, OnSale, Renamed, Seed, Summary, Templates, Window, demo, gtfs, wrapped,
-};
+use interlock_timetable::{Changes, DAYS_DEFAULT, OnSale, Renamed, Seed, Summary, Templates, Window, demo, gtfs};
 use serde::Serialize;
 
+use super::print::{self, COLUMNS};
 use crate::cli::Seed as Arguments;
 use crate::config::{Config, PATIENCE};
 use crate::{Status, services, topics};
@@ -67,14 +66,7 @@ pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Sta
         feed: seed.feed,
         published,
     };
-    let mut out = io::stdout().lock();
-    if arguments.json {
-        serde_json::to_writer_pretty(&mut out, &report).map_err(io::Error::from)?;
-        writeln!(out)?;
-    } else {
-        report.print(&mut out)?;
-    }
-    out.flush()?;
+    print::report(&report, arguments.json)?;
     Ok(Status::Held)
 }
 
@@ -110,7 +102,7 @@ async fn publish(seed: &Seed, first: i32, withdraw: bool, config: &Config) -> an
         Ok(plans::read_published(&*log, registry.clone(), services::warn).await?)
     });
     let on_sale = on_sale.await?.into_iter();
-    for warning in topics::check_settings(&services::kafka(config)).await? {
+    for warning in topics::check_settings(&log).await? {
         eprintln!("warning: {warning}");
     }
     let on_sale = on_sale.map(|(train, Published { plan, feed })| (train, OnSale { plan, feed }));
@@ -132,15 +124,15 @@ async fn publish(seed: &Seed, first: i32, withdraw: bool, config: &Config) -> an
     })
 }
 
-impl Report {
-    fn print(&self, out: &mut impl io::Write) -> io::Result<()> {
-        write!(out, "{}", self.summary)?;
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.summary)?;
         let Some(published) = &self.published else {
-            return writeln!(out, "written      nothing: this is a dry run");
+            return writeln!(f, "written      nothing: this is a dry run");
         };
         let (written, unchanged) = (published.written, published.unchanged);
-        writeln!(out, "written      {written} to {TRAIN_SERVICES}, {unchanged} unchanged")?;
-        let mut line = |label: &str, text: String| writeln!(out, "{}", wrapped(label, &text));
+        writeln!(f, "written      {written} to {TRAIN_SERVICES}, {unchanged} unchanged")?;
+        let mut line = |label: &str, text: String| writeln!(f, "{}", print::wrapped(label, COLUMNS, &text));
         if !published.gone.is_empty() {
             let (count, names) = (published.gone.len(), names(&published.gone));
             match published.withdrawn {

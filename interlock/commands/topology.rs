@@ -1,15 +1,15 @@
 //! `interlock topology`: prints the topologies.
 
-use std::io::{self, Write as _};
+use std::fmt;
 
 use interlock_streams::Topology;
 use interlock_streams::topology::mermaid;
-use interlock_topologies::Definition;
+use interlock_topologies::{Definition, choose, shapes};
 use serde::Serialize;
 
+use super::print;
 use crate::Status;
 use crate::cli::Topology as Arguments;
-use crate::topologies::{choose, without_services};
 
 /// A topology, for programs.
 #[derive(Serialize)]
@@ -23,32 +23,33 @@ struct Row {
     mermaid: String,
 }
 
+/// Some topologies.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Rows(Vec<Row>);
+
 /// Describes the topologies, without any service.
 pub(crate) fn call(arguments: &Arguments) -> anyhow::Result<Status> {
-    let definitions = choose(&arguments.names)?;
-    let built = definitions
-        .iter()
-        .map(|definition| Ok((*definition, (definition.build)(&without_services())?)));
-    let built = built.collect::<anyhow::Result<Vec<(Definition, Topology)>>>()?;
-    let mut out = io::stdout().lock();
-    if arguments.json {
-        let rows: Vec<Row> = built
-            .iter()
-            .map(|(definition, topology)| row(definition, topology))
-            .collect();
-        serde_json::to_writer_pretty(&mut out, &rows).map_err(io::Error::from)?;
-        writeln!(out)?;
-    } else if arguments.mermaid {
-        write!(out, "{}", mermaid(built.iter().map(|(_, topology)| topology)))?;
+    let chosen = choose(&arguments.names)?;
+    let topologies = shapes(&chosen)?;
+    if arguments.mermaid {
+        print::text(mermaid(&topologies).as_bytes())?;
     } else {
-        for (index, (definition, topology)) in built.iter().enumerate() {
-            let space = if index == 0 { "" } else { "\n" };
-            let (name, about) = (definition.name, definition.about);
-            write!(out, "{space}# {name}: {about}\n{}", topology.describe())?;
-        }
+        let rows = chosen.iter().zip(&topologies);
+        let rows = Rows(rows.map(|(definition, topology)| row(definition, topology)).collect());
+        print::report(&rows, arguments.json)?;
     }
-    out.flush()?;
     Ok(Status::Held)
+}
+
+impl fmt::Display for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, row) in self.0.iter().enumerate() {
+            let space = if index == 0 { "" } else { "\n" };
+            write!(f, "{space}# {}: {}\n{}", row.name, row.about, row.description)?;
+        }
+        Ok(())
+    }
 }
 
 fn row(definition: &Definition, topology: &Topology) -> Row {
@@ -69,16 +70,13 @@ fn row(definition: &Definition, topology: &Topology) -> Row {
 
 #[cfg(test)]
 mod tests {
+    use interlock_topologies::all;
+
     use super::*;
 
     #[test]
     fn the_picture_in_the_documentation_is_the_one_that_is_printed() {
-        let built: Vec<Topology> = choose(&[])
-            .unwrap()
-            .iter()
-            .map(|definition| (definition.build)(&without_services()).unwrap())
-            .collect();
-        let picture = mermaid(&built);
+        let picture = mermaid(&shapes(all()).unwrap());
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/topologies.md");
         let page = std::fs::read_to_string(page).unwrap();
         assert!(

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::commands::print;
+
 use super::settings::{Kind, SETTINGS, Setting};
 
 /// Width of the comments.
@@ -23,7 +25,7 @@ pub(crate) fn example() -> String {
             section = of;
             let _ = write!(text, "\n[{section}]\n");
         }
-        for line in wrap(&sentence(setting)) {
+        for line in print::wrapped("", WIDTH, &sentence(setting)).lines() {
             let _ = writeln!(text, "# {line}");
         }
         let prefix = if matches!(setting.kind, Kind::Secret) { "# " } else { "" };
@@ -81,21 +83,4 @@ fn toml_text(setting: &Setting) -> String {
         Kind::Map => "{}".to_owned(),
         Kind::Text | Kind::Url | Kind::Secret => toml::Value::from(setting.default).to_string(),
     }
-}
-
-fn wrap(text: &str) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split(' ') {
-        let line = lines.last().map_or(0, String::len);
-        if line > 0 && line + 1 + word.len() > WIDTH {
-            lines.push(String::new());
-        }
-        if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines
 }

@@ -1,13 +1,13 @@
 //! Merges the layers, from the defaults up to the flags, and records the origin of each value.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
-use figment::value::{Dict, Map, Value};
-use figment::{Figment, Metadata, Profile, Provider};
+use anyhow::{Context as _, anyhow, bail};
 use interlock_streams::address::MASK;
 use serde::Serialize;
+use toml::{Table, Value};
 
 use super::settings::{Kind, SETTINGS, Setting, find};
 use super::{Config, mask, names};
@@ -69,72 +69,42 @@ impl fmt::Display for Origin {
 pub(crate) struct Loaded {
     /// The settings.
     pub(crate) config: Config,
-    figment: Figment,
-    origins: Vec<(String, Origin)>,
+    merged: Merged,
 }
 
 impl Loaded {
     /// Returns a setting's value for display, and its origin.
     pub(crate) fn shown(&self, setting: &Setting) -> (String, Origin) {
-        let text = self
-            .figment
-            .find_value(setting.key)
-            .map(|value| value_text(setting.kind, &value));
-        let layer = self
-            .figment
-            .find_metadata(setting.key)
-            .map(|metadata| metadata.name.as_ref());
-        // A map is merged from several layers; its origin is the topmost layer that contains any of it.
-        let origin = match setting.kind {
-            Kind::Map => self
-                .origins
-                .iter()
-                .rev()
-                .find(|(key, _)| key == setting.key)
-                .map(|(_, origin)| origin),
-            _ => self
-                .origins
-                .iter()
-                .rev()
-                .map(|(_, origin)| origin)
-                .find(|origin| Some(&*origin.to_string()) == layer),
-        };
-        (text.unwrap_or_default(), origin.cloned().unwrap_or(Origin::Default))
+        self.merged.0.get(setting.key).map_or_else(
+            || (String::new(), Origin::Default),
+            |(value, origin)| (value_text(setting.kind, value), origin.clone()),
+        )
     }
 }
 
 /// Reads, merges and checks all layers.
 pub(crate) fn load(sources: &Sources) -> anyhow::Result<Loaded> {
-    let mut stack = Stack {
-        figment: Figment::new(),
-        origins: Vec::new(),
-    };
+    let mut merged = Merged::default();
     for setting in SETTINGS {
-        stack.put(setting, setting.default, Origin::Default)?;
+        merged.put_text(setting, setting.default, Origin::Default)?;
     }
-    stack.file(sources)?;
+    merged.put_file(sources)?;
     let unknown = sources.variables.iter();
     let unknown = unknown.filter_map(|(name, value)| names::unknown_variable(name, value));
     let unknown: Vec<String> = unknown.collect();
     if !unknown.is_empty() {
         bail!("{}", unknown.join("; "));
     }
-    let variable = |name: &str| {
-        sources
-            .variables
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
-    };
     for setting in SETTINGS {
-        let name = setting.variable();
-        let names = match setting.key {
-            "log.filter" => vec!["RUST_LOG".to_owned(), name],
-            _ => vec![name],
+        let ours = setting.variable();
+        let others: &[&str] = if setting.key == "log.filter" {
+            &["RUST_LOG"]
+        } else {
+            &[]
         };
-        for name in names {
-            if let Some(value) = variable(&name) {
-                stack.put(setting, value, Origin::Variable(name))?;
+        for name in others.iter().copied().chain([ours.as_str()]) {
+            if let Some((_, value)) = sources.variables.iter().find(|(known, _)| known == name) {
+                merged.put_text(setting, value, Origin::Variable(name.to_owned()))?;
             }
         }
     }
@@ -143,109 +113,86 @@ pub(crate) fn load(sources: &Sources) -> anyhow::Result<Loaded> {
             bail!("{}: {}", flag.name, names::unknown_key(&flag.key))
         };
         refuse_secret(setting, &flag.key, &flag.value, &flag.name)?;
-        stack.put(setting, &flag.value, Origin::Flag(flag.name.clone()))?;
+        merged.put_text(setting, &flag.value, Origin::Flag(flag.name.clone()))?;
     }
-    let config: Config = stack.figment.extract().map_err(|error| describe(&error))?;
     Ok(Loaded {
-        config: config.complete()?,
-        figment: stack.figment,
-        origins: stack.origins,
+        config: merged.config()?.complete()?,
+        merged,
     })
 }
 
-/// The layers merged so far.
-struct Stack {
-    figment: Figment,
-    origins: Vec<(String, Origin)>,
-}
+/// The value of each setting in the topmost layer that has one, and its origin. A map has the names of all layers; its
+/// origin is the topmost layer that contains any of it.
+#[derive(Debug, Default)]
+struct Merged(BTreeMap<&'static str, (Value, Origin)>);
 
-impl Stack {
-    fn put(&mut self, setting: &Setting, text: &str, origin: Origin) -> anyhow::Result<()> {
-        let value =
-            parse(setting.kind, text).map_err(|problem| anyhow::anyhow!("{origin} ({}): {problem}", setting.key))?;
-        let mut values = Dict::new();
-        insert(&mut values, &setting.key.split('.').collect::<Vec<_>>(), value);
-        self.merge(values, &origin);
-        self.origins.push((setting.key.to_owned(), origin));
+impl Merged {
+    fn put(&mut self, setting: &'static Setting, value: Value, origin: Origin) {
+        let value = match (self.0.remove(setting.key), value) {
+            (Some((Value::Table(mut below), _)), Value::Table(above)) => {
+                below.extend(above);
+                Value::Table(below)
+            }
+            (_, value) => value,
+        };
+        self.0.insert(setting.key, (value, origin));
+    }
+
+    fn put_text(&mut self, setting: &'static Setting, text: &str, origin: Origin) -> anyhow::Result<()> {
+        let value = parse(setting.kind, text).map_err(|problem| anyhow!("{origin} ({}): {problem}", setting.key))?;
+        self.put(setting, value, origin);
         Ok(())
     }
 
-    fn merge(&mut self, values: Dict, origin: &Origin) {
-        self.figment = std::mem::take(&mut self.figment).merge(Layer {
-            name: origin.to_string(),
-            values,
-        });
-    }
-
-    fn file(&mut self, sources: &Sources) -> anyhow::Result<()> {
+    fn put_file(&mut self, sources: &Sources) -> anyhow::Result<()> {
         let path = match &sources.file {
             Some(path) => path.clone(),
             None if sources.directory.join(FILE).is_file() => sources.directory.join(FILE),
             None => return Ok(()),
         };
-        let name = path
-            .strip_prefix(&sources.directory)
-            .unwrap_or(&path)
-            .display()
-            .to_string();
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("the configuration file {name} can't be read"))?;
-        let table: toml::Table = toml::from_str(&text).with_context(|| format!("{name} is not valid TOML"))?;
+        let name = path.strip_prefix(&sources.directory).unwrap_or(&path);
+        let name = name.display().to_string();
+        let text = std::fs::read_to_string(&path);
+        let text = text.with_context(|| format!("the configuration file {name} can't be read"))?;
+        let table: Table = toml::from_str(&text).with_context(|| format!("{name} is not valid TOML"))?;
         check_file(&name, &table)?;
         let origin = Origin::File(name);
-        let mut values = Dict::new();
         for (path, value) in names::leaves(&table) {
             let Some(setting) = names::setting_of(&path) else {
                 continue;
             };
-            let value = Value::serialize(value).with_context(|| format!("{origin}: {path}"))?;
             // Everything below a map's key is one name, dots included.
-            let rest = path.strip_prefix(setting.key).and_then(|rest| rest.strip_prefix('.'));
-            insert(
-                &mut values,
-                &setting.key.split('.').chain(rest).collect::<Vec<_>>(),
-                value,
-            );
-            self.origins.push((setting.key.to_owned(), origin.clone()));
+            let below = path.strip_prefix(setting.key).and_then(|rest| rest.strip_prefix('.'));
+            let value = match below {
+                Some(name) => Value::Table(Table::from_iter([(name.to_owned(), value.clone())])),
+                None => value.clone(),
+            };
+            self.put(setting, value, origin.clone());
         }
-        self.merge(values, &origin);
         Ok(())
     }
-}
 
-/// Inserts a value at a path.
-fn insert(values: &mut Dict, path: &[&str], value: Value) {
-    match path {
-        [] => {}
-        [name] => drop(values.insert((*name).to_owned(), value)),
-        [name, rest @ ..] => {
-            let inner = values
-                .entry((*name).to_owned())
-                .or_insert_with(|| Value::from(Dict::new()));
-            if let Value::Dict(_, inner) = inner {
-                insert(inner, rest, value);
+    /// Returns the settings by their types; an error names the origin of the value.
+    fn config(&self) -> anyhow::Result<Config> {
+        let mut sections = Table::new();
+        for (key, (value, _)) in &self.0 {
+            let (section, name) = key.split_once('.').unwrap_or((key, ""));
+            let section = sections.entry(section).or_insert_with(|| Value::Table(Table::new()));
+            if let Value::Table(section) = section {
+                section.insert(name.to_owned(), value.clone());
             }
         }
-    }
-}
-
-struct Layer {
-    name: String,
-    values: Dict,
-}
-
-impl Provider for Layer {
-    fn metadata(&self) -> Metadata {
-        Metadata::named(self.name.clone())
-    }
-
-    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
-        Ok(Map::from([(Profile::Default, self.values.clone())]))
+        serde_path_to_error::deserialize(Value::Table(sections)).map_err(|error| {
+            let path = error.path().to_string();
+            let setting = names::setting_of(&path).and_then(|setting| self.0.get(setting.key));
+            let origin = setting.map_or(&Origin::Default, |(_, origin)| origin);
+            anyhow!("{origin}: {path}: {}", error.inner().message())
+        })
     }
 }
 
 /// Reports every key that is not a setting, and every secret.
-fn check_file(name: &str, table: &toml::Table) -> anyhow::Result<()> {
+fn check_file(name: &str, table: &Table) -> anyhow::Result<()> {
     let mut unknown = Vec::new();
     for (path, value) in names::leaves(table) {
         match names::setting_of(&path) {
@@ -308,38 +255,20 @@ fn parse(kind: Kind, text: &str) -> Result<Value, String> {
                 // The message does not quote the part, which may be half of a password.
                 Err(_) => Err("expected name=value, separated by commas".to_owned()),
             };
-            Value::from(pairs.map(pair).collect::<Result<Dict, String>>()?)
+            Value::from(pairs.map(pair).collect::<Result<Table, String>>()?)
         }
     })
 }
 
 fn value_text(kind: Kind, value: &Value) -> String {
-    let text = |value: &Value| match value {
-        Value::String(_, text) => text.clone(),
-        other => toml::Value::try_from(other)
-            .map(|value| names::text(&value))
-            .unwrap_or_default(),
+    let Value::Table(pairs) = value else {
+        return mask::shown(kind, &names::text(value));
     };
-    match value {
-        Value::Dict(_, pairs) => {
-            let shown = pairs.iter().map(|(name, value)| match mask::is_secret_name(name) {
-                true => format!("{name}={}", MASK),
-                false => format!("{name}={}", text(value)),
-            });
-            shown.collect::<Vec<_>>().join(",")
-        }
-        value => mask::shown(kind, &text(value)),
-    }
-}
-
-/// Formats figment's error: its place, the setting and the problem.
-fn describe(error: &figment::Error) -> anyhow::Error {
-    let path = error.path.join(".");
-    let place = error
-        .metadata
-        .as_ref()
-        .map_or("configuration", |metadata| metadata.name.as_ref());
-    anyhow::anyhow!("{place}: {path}: {}", error.kind)
+    let shown = pairs.iter().map(|(name, value)| match mask::is_secret_name(name) {
+        true => format!("{name}={MASK}"),
+        false => format!("{name}={}", names::text(value)),
+    });
+    shown.collect::<Vec<_>>().join(",")
 }
 
 /// Returns the environment of this process, without values that are not text.

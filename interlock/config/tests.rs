@@ -135,9 +135,9 @@ fn secrets_come_by_variable_or_file_and_are_never_shown() {
     ];
     let loaded = loaded(None, &variables, &[]).unwrap();
     let config = &loaded.config;
-    assert_eq!(config.redis.url, "redis://:s3cret@h:1");
+    assert_eq!(config.redis.url.0, "redis://:s3cret@h:1");
     assert_eq!(config.schema_registry.password.0, "s3cret");
-    assert_eq!(config.database.url, "postgres://me:s3cret@h/db");
+    assert_eq!(config.database.url.0, "postgres://me:s3cret@h/db");
     assert!(!format!("{config:?}").contains("s3cret"));
     assert!(
         SETTINGS

@@ -37,23 +37,7 @@ fn stderr(output: &Output) -> String {
 
 #[test]
 fn help_is_data_and_has_examples() {
-    for command in [
-        "",
-        "run",
-        "gateway",
-        "produce",
-        "consume",
-        "seed",
-        "migrate",
-        "loadgen",
-        "replay",
-        "dlq",
-        "topology",
-        "schemas",
-        "config",
-        "completions",
-        "man",
-    ] {
+    for command in ["", "run"] {
         let output = run(&format!("{command} --help"));
         assert_eq!(output.status.code(), Some(0), "{command}");
         assert!(

@@ -21,7 +21,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("interlock-streams", &[]),
     ("interlock-kafka", &["interlock-streams"]),
     ("interlock-inventory", &["interlock-schemas"]),
-    ("interlock-loadgen", &["interlock-schemas"]),
+    ("interlock-loadgen", &["interlock-schemas", "interlock-streams"]),
     ("interlock-redis", &["interlock-streams"]),
     ("interlock-timetable", &["interlock-schemas", "interlock-inventory"]),
     ("interlock-sinks", &["interlock-schemas", "interlock-streams"]),
@@ -39,7 +39,12 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     (
         "interlock-operate",
-        &["interlock-schemas", "interlock-inventory", "interlock-streams"],
+        &[
+            "interlock-schemas",
+            "interlock-inventory",
+            "interlock-streams",
+            "interlock-sinks",
+        ],
     ),
     ("interlock", EVERYTHING),
     ("interlock-tests", EVERYTHING),

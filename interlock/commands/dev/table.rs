@@ -5,7 +5,6 @@ use std::fmt;
 use console::style;
 
 use super::summary::{Load, Pace, Summary};
-use crate::commands::audit::report;
 use interlock_audit::{AuditReport, Verdict};
 
 /// Columns of a full bar.
@@ -130,14 +129,14 @@ fn write_pace(f: &mut fmt::Formatter<'_>, pace: &Pace) -> fmt::Result {
 fn write_audit(f: &mut fmt::Formatter<'_>, audit: &AuditReport) -> fmt::Result {
     writeln!(f, "\n{}", style("audit").bold())?;
     for line in &audit.invariants {
-        let row = style(report::row(line));
+        let row = style(line);
         let row = match line.verdict {
             Verdict::Holds | Verdict::Skipped => row,
             Verdict::Broken | Verdict::Inconclusive => row.red().bold(),
         };
         writeln!(f, "{row}")?;
     }
-    report::details(f, audit)?;
+    audit.details(f)?;
     match audit.holds() {
         true => write!(f, "{}", style("all invariants hold").green().bold()),
         false => write!(f, "{}", style("NOT all invariants hold").red().bold()),

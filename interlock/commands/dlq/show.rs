@@ -7,7 +7,7 @@ use interlock_gateway::json_log::JsonLog;
 use interlock_streams::dead_letter::original_headers;
 use serde::Serialize;
 
-use interlock_operate::dead_letters::{Letter, Line, readable};
+use interlock_operate::dead_letters::{Letter, Line};
 
 /// Most bytes of a value shown to people; programs get all of it.
 const SHOWN_BYTES_MAX: usize = 4096;
@@ -15,53 +15,48 @@ const SHOWN_BYTES_MAX: usize = 4096;
 const LINE_BYTES: usize = 16;
 
 /// A dead letter as a line of the list.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Serialize)]
 pub(super) struct Listed {
-    partition: i32,
-    offset: i64,
+    #[serde(flatten)]
+    line: Line,
     /// Timestamp of the record, in RFC 3339.
     timestamp: String,
-    reason: String,
-    message: String,
-    source_topic: String,
-    source_partition: i32,
-    source_offset: i64,
-    key: Option<String>,
-    sent_again: bool,
 }
 
 impl Listed {
     pub(super) fn of(line: Line) -> Self {
-        Self {
-            partition: line.partition,
-            offset: line.offset,
-            timestamp: instant_text(line.timestamp),
-            reason: line.reason,
-            message: line.message,
-            source_topic: line.source_topic,
-            source_partition: line.source_partition,
-            source_offset: line.source_offset,
-            key: line.key,
-            sent_again: line.sent_again,
-        }
+        let timestamp = instant_text(line.timestamp);
+        Self { line, timestamp }
+    }
+
+    fn place(&self) -> String {
+        format!("{}:{}", self.line.partition, self.line.offset)
+    }
+
+    fn source(&self) -> String {
+        let Line {
+            source_topic,
+            source_partition,
+            source_offset,
+            ..
+        } = &self.line;
+        format!("{source_topic}[{source_partition}]@{source_offset}")
     }
 }
 
 impl fmt::Display for Listed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = format!("{}:{}", self.partition, self.offset);
-        let source = format!(
-            "{}[{}]@{}",
-            self.source_topic, self.source_partition, self.source_offset
-        );
-        let again = if self.sent_again { "  sent again" } else { "" };
+        let line = &self.line;
+        let again = if line.sent_again { "  sent again" } else { "" };
         write!(
             f,
-            "{place:<10}  {}  {:<15}  {source:<28}  {:<24}  {}{again}",
+            "{:<10}  {}  {:<15}  {:<28}  {:<24}  {}{again}",
+            self.place(),
             self.timestamp,
-            self.reason,
-            self.key.as_deref().unwrap_or("-"),
-            on_one_line(&self.message)
+            line.reason,
+            self.source(),
+            line.key.as_deref().unwrap_or("-"),
+            on_one_line(&line.message)
         )
     }
 }
@@ -69,24 +64,15 @@ impl fmt::Display for Listed {
 /// A letter for display.
 #[derive(Serialize)]
 pub(super) struct Shown {
-    partition: i32,
-    offset: i64,
-    /// Timestamp of the record, in RFC 3339.
-    timestamp: String,
-    reason: String,
-    message: String,
-    source_topic: String,
-    source_partition: i32,
-    source_offset: i64,
+    #[serde(flatten)]
+    listed: Listed,
     /// The program that wrote the letter.
     version: String,
-    sent_again: bool,
     /// Length of a record that was too long to be copied.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_copied: Option<u64>,
     /// Headers of the record.
     headers: Vec<json::HeaderJson>,
-    key: Option<String>,
     /// Full name of the record type.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     record_type: Option<String>,
@@ -105,21 +91,12 @@ pub(super) struct Shown {
 impl Shown {
     /// Decodes the value. If the registry can't be reached, shows the value's bytes, as for one that can't be decoded.
     pub(super) async fn new(letter: &Letter, topics: &JsonLog) -> Self {
-        let (place, why, record) = (letter.place, &letter.why, &letter.record);
+        let record = &letter.record;
         let mut shown = Self {
-            partition: place.partition,
-            offset: place.offset,
-            timestamp: instant_text(record.timestamp),
-            reason: why.reason.clone(),
-            message: why.message.clone(),
-            source_topic: why.source.topic.to_string(),
-            source_partition: why.source.partition,
-            source_offset: why.offset,
-            version: why.version.clone(),
-            sent_again: letter.is_sent_again,
-            not_copied: why.not_copied,
+            listed: Listed::of(letter.line()),
+            version: letter.why.version.clone(),
+            not_copied: letter.why.not_copied,
             headers: json::HeaderJson::list(&original_headers(record)),
-            key: record.key.as_deref().map(readable),
             record_type: None,
             value: None,
             undecodable: None,
@@ -140,21 +117,18 @@ impl Shown {
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let source = format!(
-            "{}[{}]@{}",
-            self.source_topic, self.source_partition, self.source_offset
-        );
-        writeln!(f, "letter      {}:{}", self.partition, self.offset)?;
-        writeln!(f, "reason      {}: {}", self.reason, on_one_line(&self.message))?;
-        writeln!(f, "record      {source}, written {}", self.timestamp)?;
+        let (line, source) = (&self.listed.line, self.listed.source());
+        writeln!(f, "letter      {}", self.listed.place())?;
+        writeln!(f, "reason      {}: {}", line.reason, on_one_line(&line.message))?;
+        writeln!(f, "record      {source}, written {}", self.listed.timestamp)?;
         writeln!(f, "refused by  {}", self.version)?;
-        writeln!(f, "sent again  {}", if self.sent_again { "yes" } else { "no" })?;
+        writeln!(f, "sent again  {}", if line.sent_again { "yes" } else { "no" })?;
         for json::HeaderJson { name, value, bytes } in &self.headers {
             let value = value.as_deref().map(on_one_line).or_else(|| bytes.clone());
             let value = value.unwrap_or_else(|| "null".to_owned());
             writeln!(f, "header      {}: {value}", on_one_line(name))?;
         }
-        writeln!(f, "key         {}", self.key.as_deref().unwrap_or("none"))?;
+        writeln!(f, "key         {}", line.key.as_deref().unwrap_or("none"))?;
         match (&self.value, &self.undecodable, self.not_copied) {
             (Some(value), ..) => {
                 let name = self.record_type.as_deref().unwrap_or_default();

@@ -17,7 +17,7 @@ use interlock_streams::sink::Sink;
 use interlock_topologies::{BOOKING, Context, Definition};
 
 use crate::config::Config;
-use crate::services::{self, Trouble};
+use crate::services;
 use crate::topics;
 
 /// Names the start among what may keep a worker from being ready.
@@ -33,7 +33,7 @@ pub(super) async fn start(config: &Config, definitions: &[Definition], health: &
     let ids = until_up(health, async || Ok(register_all(&*registry, &contract()).await?)).await?;
     until_up(health, async || services::reach_kafka(config).await).await?;
     let ledgers = until_up(health, async || Ok(prepare_topics(&*log, config).await?)).await?;
-    for warning in topics::check_settings(&services::kafka(config)).await? {
+    for warning in topics::check_settings(&log).await? {
         tracing::warn!("{warning}");
     }
     let context = Context { registry, ids };
@@ -65,7 +65,7 @@ pub(super) async fn start(config: &Config, definitions: &[Definition], health: &
             .map(|definition| runtime.group(definition.name))
             .collect();
         until_up(health, async || {
-            let sink = TimescaleSink::connect(&config.database.url, &sink).await?;
+            let sink = TimescaleSink::connect(&config.database.url.0, &sink).await?;
             Ok(sink.check_application(&groups).await?)
         })
         .await?;
@@ -89,7 +89,7 @@ pub(super) async fn start(config: &Config, definitions: &[Definition], health: &
 }
 
 /// As long as it takes; meanwhile the worker lives but isn't ready.
-async fn until_up<T>(health: &Health, attempt: impl AsyncFnMut() -> Result<T, Trouble>) -> anyhow::Result<T> {
+async fn until_up<T>(health: &Health, attempt: impl AsyncFnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let say = |why: &str, pause: Duration| {
         health.set(START, Some(why.to_owned()));
         tracing::warn!("{why}; again in {pause:.1?}");
@@ -139,7 +139,7 @@ fn connect_ledgers(config: RedisConfig) -> ConnectLedgers {
 
 /// The tables are up to date since the start.
 fn connect_sink(config: &Config) -> ConnectSink {
-    let url = config.database.url.clone();
+    let url = config.database.url.0.clone();
     let options = TimescaleOptions {
         migrate: false,
         ..TimescaleOptions::default()

@@ -1,16 +1,17 @@
-//! A load through the log of this process.
+//! Sends a load through any log: the requests in batches, the outcomes by a consumer.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use bytes::Bytes;
-use interlock_loadgen::run::{ClientError, Inlet, OUTCOME_TOPICS, Outcome, Outlet, Refused};
 use interlock_schemas::topics::BOOKING_REQUESTS;
-use interlock_streams::log::{Consumer, ConsumerConfig, Log, Polled};
+use interlock_streams::log::{Consumer, ConsumerConfig, Log, LogError, Polled};
 use interlock_streams::record::{Header, OutputRecord, Record, TopicPartition};
 use tokio::runtime::Runtime;
+
+use super::{ClientError, Inlet, OUTCOME_TOPICS, Outcome, Outlet, Refused};
 
 /// Name of both clients, and of the group that reads the outcomes.
 const CLIENT: &str = "interlock-opening";
@@ -26,7 +27,7 @@ const READ: Duration = Duration::from_millis(100);
 const LOAD: &str = "interlock.load";
 
 /// Appends requests in batches.
-pub(crate) struct LogOutlet {
+pub struct LogOutlet {
     log: Arc<dyn Log>,
     runtime: Runtime,
     topic: Arc<str>,
@@ -36,7 +37,7 @@ pub(crate) struct LogOutlet {
 
 impl LogOutlet {
     /// Appends the requests of a load of this name.
-    pub(crate) fn new(log: Arc<dyn Log>, load: &str) -> anyhow::Result<Self> {
+    pub fn new(log: Arc<dyn Log>, load: &str) -> Result<Self, ClientError> {
         Ok(Self {
             log,
             runtime: runtime()?,
@@ -79,7 +80,7 @@ impl Outlet for LogOutlet {
 }
 
 /// Counts the requests of a load that the log holds. They were written in the load's order, so they are its beginning.
-pub(crate) async fn sent(log: &dyn Log, load: &str) -> anyhow::Result<u64> {
+pub async fn sent(log: &dyn Log, load: &str) -> Result<u64, LogError> {
     let is_ours = |record: &&Record| record.header(LOAD).is_some_and(|value| *value == load.as_bytes());
     let mut count = 0;
     for partition in 0..log.partitions(BOOKING_REQUESTS).await?.unwrap_or(0) {
@@ -95,7 +96,7 @@ pub(crate) async fn sent(log: &dyn Log, load: &str) -> anyhow::Result<u64> {
 }
 
 /// The only member of a group of its own.
-pub(crate) struct LogInlet {
+pub struct LogInlet {
     consumer: Box<dyn Consumer>,
     runtime: Runtime,
     low: BTreeMap<TopicPartition, i64>,
@@ -103,7 +104,7 @@ pub(crate) struct LogInlet {
 
 impl LogInlet {
     /// Reads from the first outcome kept, so that those of an earlier process are counted too.
-    pub(crate) async fn from_beginning(log: &dyn Log) -> anyhow::Result<Self> {
+    pub async fn from_beginning(log: &dyn Log) -> Result<Self, ClientError> {
         let mut low = BTreeMap::new();
         for topic in OUTCOME_TOPICS {
             for partition in 0..log.partitions(topic).await?.unwrap_or(0) {
@@ -156,7 +157,6 @@ impl Inlet for LogInlet {
     }
 }
 
-fn runtime() -> anyhow::Result<Runtime> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("no asynchronous runtime")
+fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }

@@ -2,82 +2,81 @@
 
 use std::fmt::{self, Write as _};
 
-use interlock_audit::{AuditReport, Line, Totals, Verdict};
-use serde::Serialize;
+use textwrap::{Options, WordSplitter};
+
+use crate::{AuditReport, Line, Totals, Verdict};
 
 /// Columns of a terminal.
 const COLUMNS: usize = 80;
 
-/// A report that is printed as a table, or as JSON.
-#[derive(Serialize)]
-#[serde(transparent)]
-pub(super) struct Printed<'a>(pub(super) &'a AuditReport);
-
-impl fmt::Display for Printed<'_> {
+impl fmt::Display for AuditReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let report = self.0;
-        for line in &report.invariants {
-            writeln!(f, "{}", row(line))?;
+        for line in &self.invariants {
+            writeln!(f, "{line}")?;
         }
         writeln!(f)?;
-        totals(f, &report.totals)?;
-        details(f, report)?;
-        f.write_str(match report.holds() {
+        totals(f, &self.totals)?;
+        self.details(f)?;
+        f.write_str(match self.holds() {
             true => "\nall invariants hold",
             false => "\nNOT all invariants hold",
         })
     }
 }
 
-/// Writes the reasons for all that does not hold.
-pub(in crate::commands) fn details(f: &mut fmt::Formatter<'_>, report: &AuditReport) -> fmt::Result {
-    for reason in &report.inconclusive {
-        writeln!(f)?;
-        paragraph(
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verdict = match self.verdict {
+            Verdict::Broken => format!("BROKEN {}", self.violations),
+            other => other.to_string(),
+        };
+        write!(
             f,
-            ("", "    "),
-            &format!("{} inconclusive: {}", reason.invariant, reason.reason),
-        )?;
+            "{:<5} {:<36} {:>10} {:<11} {verdict}",
+            self.invariant, self.title, self.checked, self.unit
+        )
     }
-    // What is wrong in one place stands together.
-    let places = report
-        .violations
-        .chunk_by(|one, next| (one.invariant, &one.place) == (next.invariant, &next.place));
-    for violations in places {
-        let [first, ..] = violations else { continue };
-        writeln!(f)?;
-        paragraph(f, ("", "    "), &format!("{} broken: {}", first.invariant, first.place))?;
-        for violation in violations {
-            paragraph(f, ("  ", "    "), &violation.detail)?;
-        }
-    }
-    for line in &report.invariants {
-        let shown = report
-            .violations
-            .iter()
-            .filter(|violation| violation.invariant == line.invariant);
-        let hidden = line.violations.saturating_sub(shown.count() as u64);
-        if hidden > 0 {
-            writeln!(
-                f,
-                "\n{} broken: {hidden} more are not shown (--max-violations)",
-                line.invariant
-            )?;
-        }
-    }
-    Ok(())
 }
 
-/// Returns the line of an invariant.
-pub(in crate::commands) fn row(line: &Line) -> String {
-    let verdict = match line.verdict {
-        Verdict::Broken => format!("BROKEN {}", line.violations),
-        other => other.to_string(),
-    };
-    format!(
-        "{:<5} {:<36} {:>10} {:<11} {verdict}",
-        line.invariant, line.title, line.checked, line.unit
-    )
+impl AuditReport {
+    /// Writes the reasons for everything that does not hold.
+    pub fn details(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for reason in &self.inconclusive {
+            writeln!(f)?;
+            paragraph(
+                f,
+                ("", "    "),
+                &format!("{} inconclusive: {}", reason.invariant, reason.reason),
+            )?;
+        }
+        // Violations in one place follow each other.
+        let places = self
+            .violations
+            .chunk_by(|one, next| (one.invariant, &one.place) == (next.invariant, &next.place));
+        for violations in places {
+            let [first, ..] = violations else { continue };
+            writeln!(f)?;
+            paragraph(f, ("", "    "), &format!("{} broken: {}", first.invariant, first.place))?;
+            for violation in violations {
+                paragraph(f, ("  ", "    "), &violation.detail)?;
+            }
+        }
+        for line in &self.invariants {
+            let shown = self
+                .violations
+                .iter()
+                .filter(|violation| violation.invariant == line.invariant);
+            let hidden = line.violations.saturating_sub(shown.count() as u64);
+            if hidden > 0 {
+                writeln!(
+                    f,
+                    "\n{} broken: {hidden} more are not shown (--max-violations)",
+                    line.invariant
+                )?;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn totals(f: &mut fmt::Formatter<'_>, totals: &Totals) -> fmt::Result {
@@ -126,23 +125,12 @@ fn totals(f: &mut fmt::Formatter<'_>, totals: &Totals) -> fmt::Result {
 /// Writes a text in lines of [`COLUMNS`] that begin with `first` and then with `rest`. Breaks at spaces; a longer word
 /// keeps its line.
 fn paragraph(f: &mut fmt::Formatter<'_>, (first, rest): (&str, &str), text: &str) -> fmt::Result {
-    let mut line = first.to_owned();
-    let mut is_empty = true;
-    for word in text.split(' ') {
-        let length = line.chars().count() + usize::from(!is_empty) + word.chars().count();
-        if !is_empty && length > COLUMNS {
-            writeln!(f, "{line}")?;
-            line.clear();
-            line.push_str(rest);
-            is_empty = true;
-        }
-        if !is_empty {
-            line.push(' ');
-        }
-        line.push_str(word);
-        is_empty = false;
-    }
-    writeln!(f, "{line}")
+    let options = Options::new(COLUMNS)
+        .initial_indent(first)
+        .subsequent_indent(rest)
+        .break_words(false)
+        .word_splitter(WordSplitter::NoHyphenation);
+    writeln!(f, "{}", textwrap::fill(text, options))
 }
 
 #[cfg(test)]

@@ -3,55 +3,53 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::ensure;
-use interlock_operate::replay::Outcome;
 use interlock_sinks::timescale::{Restart, TaskPosition, TimescaleSink};
+use interlock_streams::ledger::Token;
 use interlock_streams::log::Log;
 use interlock_streams::record::TopicPartition;
 use interlock_streams::sink::SinkError;
 use tokio::time::{Instant, sleep};
 
-use super::token;
-
-/// Pause between two reads of the positions.
-const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
+use super::{Outcome, PROGRESS_INTERVAL};
+use crate::{Result, ensure};
 
 /// Windows of an application.
-pub(super) struct Windows<'a> {
+pub struct Windows<'a> {
     /// The log that holds the events.
-    pub(super) log: &'a dyn Log,
+    pub log: &'a dyn Log,
     /// The sink that keeps the tables.
-    pub(super) sink: &'a TimescaleSink,
+    pub sink: &'a TimescaleSink,
     /// The groups of all topologies with windows.
-    pub(super) known: Vec<String>,
+    pub known: Vec<String>,
     /// The groups whose windows restart.
-    pub(super) groups: Vec<String>,
+    pub groups: Vec<String>,
     /// The tables to empty.
-    pub(super) tables: Vec<String>,
+    pub tables: Vec<String>,
     /// The topics that they are computed from.
-    pub(super) topics: Vec<String>,
+    pub topics: Vec<String>,
     /// Longest time without progress.
-    pub(super) wait: Duration,
+    pub wait: Duration,
+    /// A fresh token, which fences the present writers.
+    pub token: Token,
 }
 
 impl Windows<'_> {
     /// Empties the tables, and waits until they have caught up. Reports to `tell` how many of all offsets are
     /// counted again, the first time when the tables are empty.
-    pub(super) async fn begin_anew(&self, tell: impl FnMut(u64, u64)) -> anyhow::Result<Outcome> {
+    pub async fn restart(&self, tell: impl FnMut(u64, u64)) -> Result<Outcome> {
         self.check().await?;
-        let token = token();
         let restart = Restart {
             tables: &self.tables,
             groups: &self.groups,
             known: &self.known,
-            token: &token,
+            token: &self.token,
         };
         let before = self.sink.restart(&restart).await?;
         self.wait_for(&before, tell).await
     }
 
     /// Checks that the topics still hold all events, because deleted ones cannot be counted again.
-    async fn check(&self) -> anyhow::Result<()> {
+    async fn check(&self) -> Result<()> {
         for topic in &self.topics {
             for partition in 0..self.log.partitions(topic).await?.unwrap_or(0) {
                 let source = TopicPartition::new(topic.as_str(), partition);
@@ -66,7 +64,7 @@ impl Windows<'_> {
         Ok(())
     }
 
-    async fn wait_for(&self, before: &[TaskPosition], mut tell: impl FnMut(u64, u64)) -> anyhow::Result<Outcome> {
+    async fn wait_for(&self, before: &[TaskPosition], mut tell: impl FnMut(u64, u64)) -> Result<Outcome> {
         let total: u64 = before.iter().map(|position| position.next_offset.unsigned_abs()).sum();
         tell(0, total);
         let mut moved = (Instant::now(), 0);
