@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use interlock_schemas::topics;
-use interlock_streams::ledger::LedgerState;
+use interlock_streams::ledger::{ForeignKey, KeyDifference, LedgerState};
 use interlock_streams::record::TopicPartition;
 use tokio::time::{Instant, sleep};
 
@@ -16,7 +17,7 @@ use super::ledger::{Committed, LastEvent, LedgerCheck};
 use super::past::Past;
 use super::reading::{LedgerEvents, Reached};
 use super::requests::Requests;
-use super::state::{Documents, check_committed, check_meta};
+use super::state::{Documents, check_committed, check_foreign, check_meta};
 use crate::findings::Findings;
 use interlock_inventory::invariants::Invariant;
 
@@ -58,6 +59,8 @@ pub(crate) async fn audit_ledger(
     let mut events = open(ledger).await?;
     let mut past = Past::open(ledger, &committed, open).await?;
     let mut check = LedgerCheck::new(audit.ledgers, requests, &own, audit.options.violations_max);
+    let foreign = audit.store.foreign_keys(ledger).await?;
+    check_foreign(ledger, &foreign, &mut check.findings);
     let reached = past.reached().chain(events.reached(ledger));
     let cut = reached.into_iter().find(|reached| reached.low > 0);
     if let Some(Reached {
@@ -82,7 +85,7 @@ pub(crate) async fn audit_ledger(
         past.read(&mut events, &mut check).await?;
         read_to_end(&mut events, &mut check).await?;
         check_committed(ledger, &own, &check.last_committed, &mut check.findings);
-        compare(&audit, &mut events, &mut check, &own).await?;
+        compare(&audit, &mut events, &mut check, (&own, &foreign)).await?;
         check.finish();
     }
     check.release();
@@ -115,7 +118,7 @@ async fn compare(
     audit: &Audit,
     events: &mut LedgerEvents,
     check: &mut LedgerCheck,
-    committed: &Committed,
+    (committed, foreign): (&Committed, &[ForeignKey]),
 ) -> crate::Result<()> {
     let until = Instant::now() + audit.options.wait;
     loop {
@@ -125,7 +128,7 @@ async fn compare(
             return Ok(());
         }
         let too_late = Instant::now() >= until;
-        match compare_once(audit, events, check, committed, too_late).await? {
+        match compare_once(audit, events, check, (committed, foreign), too_late).await? {
             Comparison::Counted(found) => {
                 check.findings.merge(found);
                 return Ok(());
@@ -158,7 +161,7 @@ async fn compare_once(
     audit: &Audit,
     events: &mut LedgerEvents,
     check: &mut LedgerCheck,
-    committed: &Committed,
+    (committed, foreign): (&Committed, &[ForeignKey]),
     last: bool,
 ) -> crate::Result<Comparison> {
     let (ledger, folded) = (check.state.number, check.last.sequence);
@@ -189,7 +192,7 @@ async fn compare_once(
     let mut found = Findings::new(audit.options.violations_max);
     let outbox = audit.store.outbox(ledger).await?;
     if sequence == folded {
-        let names = audit.store.document_names(ledger).await?;
+        let names = with_foreign(audit.store.document_names(ledger).await?, foreign);
         let mut documents = Documents::new(ledger, &check.state);
         for names in names.chunks(DOCUMENTS_PER_READ) {
             for (name, fields) in names.iter().zip(audit.store.load(ledger, names, None).await?) {
@@ -209,6 +212,20 @@ async fn compare_once(
     };
     check_meta(ledger, (&state, &outbox), &last, (committed.offset, since), &mut found);
     Ok(Comparison::Counted(found))
+}
+
+/// Returns the documents to compare: also those that are not listed, and none that can't be read.
+fn with_foreign(mut names: Vec<Bytes>, foreign: &[ForeignKey]) -> Vec<Bytes> {
+    let documents = |of: fn(&KeyDifference) -> bool| {
+        let found = foreign.iter().filter(move |foreign| of(&foreign.difference));
+        found.filter_map(|foreign| foreign.document.clone())
+    };
+    names.extend(documents(|difference| matches!(difference, KeyDifference::Unlisted)));
+    names.sort_unstable();
+    names.dedup();
+    let unreadable: Vec<Bytes> = documents(|difference| matches!(difference, KeyDifference::OtherType(_))).collect();
+    names.retain(|name| !unreadable.contains(name));
+    names
 }
 
 async fn committed_offset(audit: &Audit, ledger: i32) -> crate::Result<i64> {

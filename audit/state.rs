@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use interlock_inventory::{Ledger, TrainDate, readable_field};
-use interlock_streams::ledger::{Fields, LedgerState, OutboxEntry};
+use interlock_streams::ledger::{Fields, ForeignKey, KeyDifference, LedgerState, OutboxEntry};
 
 use super::ledger::{Committed, LastEvent};
 use crate::findings::{Findings, Place};
@@ -85,6 +85,34 @@ pub(crate) fn check_committed(ledger: i32, committed: &Committed, last: &LastEve
             "its metadata says event {} by token {}; the last event below offset {offset} is {} by {}",
             by.sequence, by.token, last.sequence, token
         );
+        findings.violation(Invariant::I5, place, detail);
+    }
+}
+
+/// Reports the keys of a ledger that another program wrote or changed.
+pub(crate) fn check_foreign(ledger: i32, foreign: &[ForeignKey], findings: &mut Findings) {
+    for ForeignKey {
+        key,
+        document,
+        difference,
+    } in foreign
+    {
+        let place = match document {
+            Some(document) => Place::document(ledger, &String::from_utf8_lossy(document)),
+            None => Place::head(ledger, key),
+        };
+        let detail = match difference {
+            KeyDifference::Expires(in_ms) => format!(
+                "{key} has a time to live: Redis deletes it in {} s, and a part of the ledger is lost then; \
+                 PERSIST it, and find out who set the time",
+                in_ms / 1_000
+            ),
+            KeyDifference::Unlisted => format!(
+                "{key} is missing in the ledger's list of documents: no worker wrote it, or the list was changed; \
+                 a rebuild would leave it in place"
+            ),
+            KeyDifference::OtherType(kind) => format!("{key} is a {kind}, and a document is a hash"),
+        };
         findings.violation(Invariant::I5, place, detail);
     }
 }

@@ -36,6 +36,11 @@ impl Keys {
         [self.tag.as_bytes(), b":d:", name].concat()
     }
 
+    /// Returns the pattern that all keys of the ledger match. A namespace has no character that is special in it.
+    pub(crate) fn pattern(&self) -> String {
+        format!("{}:*", self.tag)
+    }
+
     /// Returns the name of the document with this key.
     pub(crate) fn name(&self, key: &[u8]) -> Option<Bytes> {
         let name = key.strip_prefix(self.tag.as_bytes())?.strip_prefix(b":d:")?;

@@ -147,6 +147,14 @@ pub(crate) fn outbox(ledger: i32, value: Value) -> Result<Vec<OutboxEntry>, Ledg
     Ok(entries)
 }
 
+/// Reads a number that Redis counted itself.
+pub(crate) fn integer(ledger: i32, value: &Value) -> Result<i64, LedgerError> {
+    match value {
+        Value::Int(number) => Ok(*number),
+        other => Err(unexpected(ledger, "a number", other)),
+    }
+}
+
 /// Reads a set or list of binary strings.
 pub(crate) fn members(ledger: i32, value: Value) -> Result<Vec<Bytes>, LedgerError> {
     list(ledger, value)?

@@ -4,6 +4,8 @@
 
 #[path = "servers/cluster.rs"]
 mod cluster;
+#[path = "servers/foreign.rs"]
+mod foreign;
 #[path = "servers/rights.rs"]
 mod rights;
 #[path = "servers/sentinel.rs"]

@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use demand::demand_rebuild;
-pub use inspect::InspectLedgers;
+pub use inspect::{ForeignKey, InspectLedgers, KeyDifference};
 pub use lineage::Lineage;
 
 /// A random value that identifies one acquisition of a ledger.

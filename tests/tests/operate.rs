@@ -288,6 +288,62 @@ async fn more_ledgers_know_what_was_sold() -> Result<()> {
 }
 
 #[tokio::test]
+async fn keys_that_another_program_changed_are_named_by_the_audit() -> Result<()> {
+    in_installation("foreign", async |installation| {
+        installation.seed(3).await?;
+        let worker = installation.worker().await?;
+        installation.load(300).await?;
+        worker.stop().await?;
+        let client = redis::Client::open(installation.redis_url())?;
+        let mut redis = client.get_multiplexed_async_connection().await?;
+        let (mut ledger, mut documents) = (String::new(), Vec::<String>::new());
+        for number in 0..installation.partitions() {
+            ledger = format!("{{{}:{number}}}", installation.application_id());
+            documents = redis::cmd("SMEMBERS")
+                .arg(format!("{ledger}:docs"))
+                .query_async(&mut redis)
+                .await?;
+            if documents.len() > 2 {
+                break;
+            }
+        }
+        ensure!(documents.len() > 2, "no ledger with three documents");
+        let mut tamper = async |command: &[&str]| {
+            let mut tamper = redis::cmd(command[0]);
+            tamper.arg(&command[1..]).query_async::<()>(&mut redis).await
+        };
+        let (unlisted, text) = (format!("{ledger}:d:x"), format!("{ledger}:d:y"));
+        tamper(&["EXPIRE", &documents[0], "3600"]).await?;
+        tamper(&["EXPIRE", &format!("{ledger}:outbox"), "3600"]).await?;
+        tamper(&["HSET", &unlisted, "s|C1", "1"]).await?;
+        tamper(&["SET", &text, "1"]).await?;
+        let arguments = ["audit", "--json", "--settled", "--skip-windows", "--wait", "5"];
+        let report = call(installation, &arguments, 1).await?.json()?;
+        let violations = report["violations"].as_array().context("violations")?;
+        let is_named = |key: &str, text: &str| {
+            violations.iter().any(|violation| {
+                let detail = violation["detail"].as_str().unwrap_or_default();
+                violation["invariant"] == "I5" && detail.contains(key) && detail.contains(text)
+            })
+        };
+        for (key, text) in [
+            (documents[0].as_str(), "has a time to live"),
+            (&format!("{ledger}:outbox"), "has a time to live"),
+            (&unlisted, "missing in the ledger's list of documents"),
+            (&text, "is a string"),
+        ] {
+            ensure!(is_named(key, text), "{key}: {text}: {report:#}");
+        }
+        tamper(&["PERSIST", &documents[0]]).await?;
+        tamper(&["PERSIST", &format!("{ledger}:outbox")]).await?;
+        tamper(&["DEL", &unlisted, &text]).await?;
+        call(installation, &arguments, 0).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn a_worker_does_not_start_with_what_does_not_belong_together() -> Result<()> {
     in_installation("belongs", async |installation| {
         installation.seed(3).await?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use interlock_redis::{RedisConfig, RedisLedgerStore};
-use interlock_streams::ledger::{Holder, LedgerCommit, LedgerError, LedgerStore};
+use interlock_streams::ledger::{Holder, InspectLedgers as _, KeyDifference, LedgerCommit, LedgerError, LedgerStore};
 use interlock_streams::testing::conformance::ledger::{commit, rebuild, state};
 
 use crate::server::{Server, eventually};
@@ -72,6 +72,7 @@ async fn cluster_passes_the_suite_and_survives_fail_overs() {
     rebuild::interrupted_is_visible_and_starts_anew(&cluster.store("i").await).await;
 
     functions_are_loaded_where_they_are_missing(&cluster).await;
+    unlisted_documents_are_found(&cluster).await;
     planned_fail_over(&cluster).await;
     lost_master(&mut cluster).await;
 }
@@ -83,6 +84,24 @@ async fn functions_are_loaded_where_they_are_missing(cluster: &Cluster) {
     }
     for ledger in 0..20 {
         acquire(&store, ledger, "a").await.unwrap();
+    }
+}
+
+async fn unlisted_documents_are_found(cluster: &Cluster) {
+    let store = cluster.store("unlisted").await;
+    for ledger in 0..6 {
+        let holder = acquire(&store, ledger, "a").await.unwrap();
+        store.commit(&holder, &batch(None, 1)).await.unwrap();
+        assert_eq!(store.foreign_keys(ledger).await.unwrap(), []);
+        for server in &cluster.servers {
+            // Only the master of the slot does this.
+            let _ = server
+                .command::<()>(&format!("SREM {{unlisted:{ledger}}}:docs {{unlisted:{ledger}}}:d:d"))
+                .await;
+        }
+        let found = store.foreign_keys(ledger).await.unwrap();
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].difference, KeyDifference::Unlisted);
     }
 }
 

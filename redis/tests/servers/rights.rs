@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 use bytes::Bytes;
 use interlock_redis::{RedisConfig, RedisLedgerStore};
-use interlock_streams::ledger::{LedgerError, LedgerStore as _};
+use interlock_streams::ledger::{InspectLedgers as _, LedgerError, LedgerStore as _};
 
 use crate::server::Server;
 use crate::single::{acquire, batch};
@@ -95,6 +95,14 @@ async fn a_right_that_is_missing_is_named_before_anything_is_written() {
         assert_eq!(store.load(1, &document, None).await.unwrap(), before, "{right}");
     }
     store.commit(&holder, &second).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_audit_may_look_for_foreign_keys() {
+    let Some(restricted) = restricted().await else { return };
+    let holder = acquire(&restricted.store, 1, "a").await.unwrap();
+    restricted.store.commit(&holder, &batch(None, 1)).await.unwrap();
+    assert_eq!(restricted.store.foreign_keys(1).await.unwrap(), []);
 }
 
 #[tokio::test]
