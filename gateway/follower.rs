@@ -6,13 +6,14 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use interlock_schemas::registry::Registry;
-use interlock_schemas::topics::{CANCELLED, CONFIRMED, REJECTED, TRAIN_SERVICES, WAITLIST};
+use interlock_schemas::topics::{BOOKING_REQUESTS, CANCELLED, CONFIRMED, REJECTED, TRAIN_SERVICES, WAITLIST};
 use interlock_schemas::{DecodeError, Decoder, Event, Payload, Remedy, TrainService, VALUE_SCHEMA_HEADER};
 use interlock_streams::log::{Consumer, ConsumerConfig, Log, LogError, Polled};
 use interlock_streams::record::{PartitionRecords, Record, TopicPartition};
 use interlock_streams::runtime::Health;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::time::MissedTickBehavior;
 
 use crate::view::View;
 
@@ -20,6 +21,8 @@ use crate::view::View;
 const RECORDS_PER_POLL: usize = 1_000;
 /// Longest wait of a poll. After a poll without records, everything that was there at the start has been read.
 const POLL: Duration = Duration::from_secs(1);
+/// How often the follower asks whether a repartitioning has added partitions.
+const GROWTH_INTERVAL: Duration = Duration::from_secs(2);
 /// Pause before the follower asks the log or the registry again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// Changes that a slow listener may be behind before it gets `Lagged`.
@@ -78,6 +81,8 @@ pub(crate) struct Follower {
     events: Decoder<Event>,
     /// The next offset of each partition.
     positions: FxHashMap<TopicPartition, i64>,
+    /// The assigned partitions of which not all is read that was there at the start, and where that ends.
+    unread: FxHashMap<TopicPartition, i64>,
     followed: Followed,
 }
 
@@ -88,6 +93,8 @@ enum Trouble {
     Log(#[from] LogError),
     #[error(transparent)]
     Registry(DecodeError),
+    #[error("there are more partitions than before, and their events are not read yet")]
+    Grown,
 }
 
 impl Follower {
@@ -101,6 +108,7 @@ impl Follower {
             plans: Decoder::new(Arc::clone(&registry)),
             events: Decoder::new(registry),
             positions: FxHashMap::default(),
+            unread: FxHashMap::default(),
             followed: Followed {
                 view: Arc::default(),
                 changes: broadcast::channel(CHANGES_MAX).0,
@@ -119,6 +127,9 @@ impl Follower {
         loop {
             let Err(trouble) = self.follow().await;
             tracing::warn!("the gateway's view is not up to date: {trouble}");
+            if let Trouble::Grown = trouble {
+                self.followed.up_to_date.store(false, Ordering::Release);
+            }
             self.health.set(FOLLOWER, Some(trouble.to_string()));
             tokio::time::sleep(RETRY_PAUSE).await;
         }
@@ -134,36 +145,64 @@ impl Follower {
             instance_id: None,
         };
         let mut consumer = self.log.consumer(&config).await?;
-        let mut is_assigned = false;
+        let mut assigned = FxHashSet::default();
+        self.unread.clear();
+        let mut growth = tokio::time::interval(GROWTH_INTERVAL);
+        growth.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            match consumer.poll(RECORDS_PER_POLL, POLL).await? {
+            let polled = tokio::select! {
+                polled = consumer.poll(RECORDS_PER_POLL, POLL) => polled?,
+                _ = growth.tick() => {
+                    if self.has_grown(&assigned).await? {
+                        consumer.close().await?;
+                        return Err(Trouble::Grown);
+                    }
+                    continue;
+                }
+            };
+            match polled {
                 Polled::Assigned(partitions) => {
                     self.start(&mut *consumer, &partitions).await?;
-                    is_assigned = true;
+                    assigned.extend(partitions);
                 }
-                Polled::Revoked(_) => consumer.complete_revocation().await?,
-                Polled::Lost(_) => is_assigned = false,
-                Polled::Nothing if is_assigned => {
-                    self.followed.up_to_date.store(true, Ordering::Release);
-                    self.health.set(FOLLOWER, None);
+                Polled::Revoked(partitions) => {
+                    assigned.retain(|partition| !partitions.contains(partition));
+                    consumer.complete_revocation().await?;
                 }
-                Polled::Nothing => {}
+                Polled::Lost(partitions) => assigned.retain(|partition| !partitions.contains(partition)),
+                // The rest are marks of transactions.
+                Polled::Nothing => self.unread.clear(),
                 Polled::Records(records) => {
                     for records in records {
                         self.apply(records).await?;
                     }
+                    let positions = &self.positions;
+                    self.unread
+                        .retain(|source, end| positions.get(source).is_none_or(|position| position < end));
                 }
             }
+            if !assigned.is_empty() && self.unread.is_empty() {
+                self.followed.up_to_date.store(true, Ordering::Release);
+                self.health.set(FOLLOWER, None);
+            }
         }
+    }
+
+    /// Returns whether a repartitioning has added partitions. `booking-requests` grows after the topics of events.
+    async fn has_grown(&self, assigned: &FxHashSet<TopicPartition>) -> Result<bool, LogError> {
+        let followed = assigned.iter().filter(|partition| &*partition.topic == CONFIRMED);
+        let (followed, partitions) = (followed.count(), self.log.partitions(BOOKING_REQUESTS).await?);
+        Ok(followed > 0 && partitions.is_some_and(|partitions| partitions as usize > followed))
     }
 
     async fn start(&mut self, consumer: &mut dyn Consumer, partitions: &[TopicPartition]) -> Result<(), LogError> {
         let mut positions = Vec::with_capacity(partitions.len());
         for partition in partitions {
-            let position = match self.positions.get(partition) {
-                Some(position) => *position,
-                None => self.log.watermarks(partition).await?.0,
-            };
+            let (low, high) = self.log.watermarks(partition).await?;
+            let position = self.positions.get(partition).copied().unwrap_or(low);
+            if position < high {
+                self.unread.insert(partition.clone(), high);
+            }
             positions.push((partition.clone(), position));
         }
         consumer.start(&positions).await

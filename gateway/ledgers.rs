@@ -1,4 +1,8 @@
 //! Reads train-dates from the ledger store.
+//!
+//! A ledger may lack what was decided: Redis lost it, or a repartitioning gave it keys, and no worker has rebuilt it yet.
+//! An answer from such a ledger would show booked seats as free. The committed offsets of the workers' group tell what a
+//! ledger must contain, so each answer is compared with them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,55 +10,125 @@ use std::time::Duration;
 use bytes::Bytes;
 use interlock_inventory::TrainDate;
 use interlock_schemas::topics::BOOKING_REQUESTS;
-use interlock_streams::ledger::LedgerStore;
-use interlock_streams::log::Log;
+use interlock_streams::ledger::{LedgerState, LedgerStore};
 use interlock_streams::log::murmur2::partition_for_key;
+use interlock_streams::log::{CommittedOffset, Log};
+use interlock_streams::record::TopicPartition;
+use interlock_streams::runtime::OffsetMetadata;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::problem::Problem;
 
-/// How long the number of partitions is cached: a repartitioning changes it while the gateway runs.
-const COUNT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the positions are cached: a repartitioning changes their number while the gateway runs.
+const POSITIONS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Read access to the ledgers of an installation.
 pub(crate) struct Ledgers {
     store: Arc<dyn LedgerStore>,
     log: Arc<dyn Log>,
-    /// Their number, and when the log said so.
-    count: Mutex<(i32, Instant)>,
+    group: String,
+    positions: Mutex<Option<Positions>>,
+}
+
+/// What the workers' group has committed.
+struct Positions {
+    /// One for each ledger.
+    committed: Vec<Arc<Position>>,
+    read_at: Instant,
+}
+
+/// What the group has committed of one partition.
+#[derive(Default)]
+struct Position {
+    offset: i64,
+    metadata: OffsetMetadata,
+}
+
+impl Position {
+    /// Returns whether a ledger contains all that is committed, decided by the same acquisitions.
+    fn is_in(&self, state: &LedgerState) -> bool {
+        let Position { offset, metadata } = self;
+        let is_nothing_decided = metadata.sequence == 0 && metadata.token.0.is_empty();
+        let agrees = is_nothing_decided || state.lineage.token_at(metadata.sequence) == Some(&metadata.token);
+        agrees && state.sequence >= metadata.sequence && state.applied.unwrap_or(-1) >= offset - 1
+    }
 }
 
 impl Ledgers {
-    /// Begins with as many ledgers as partitions.
-    pub(crate) fn new(store: Arc<dyn LedgerStore>, log: Arc<dyn Log>, count: i32) -> Self {
-        let count = Mutex::new((count, Instant::now()));
-        Self { store, log, count }
-    }
-
-    /// Returns the number of ledgers, which is that of the partitions of `booking-requests`.
-    async fn count(&self) -> Result<i32, Problem> {
-        let mut known = self.count.lock().await;
-        if known.1.elapsed() >= COUNT_INTERVAL {
-            let count = self.log.partitions(BOOKING_REQUESTS).await?;
-            let missing =
-                || Problem::unavailable(format!("there is no topic {BOOKING_REQUESTS}; run `interlock seed`"));
-            *known = (count.ok_or_else(missing)?, Instant::now());
+    /// Reads nothing yet. `group` is the workers' group.
+    pub(crate) fn new(store: Arc<dyn LedgerStore>, log: Arc<dyn Log>, group: String) -> Self {
+        Self {
+            store,
+            log,
+            group,
+            positions: Mutex::default(),
         }
-        Ok(known.0)
     }
 
     /// Reads the present state of a train-date. An unknown train-date has no plan.
     pub(crate) async fn train_date(&self, key: &str) -> Result<TrainDate, Problem> {
-        let ledger = partition_for_key(key.as_bytes(), self.count().await?);
         let name = Bytes::copy_from_slice(key.as_bytes());
-        let fields = self.store.load(ledger, &[name], None).await?.pop().unwrap_or_default();
-        // Asked after the read, because a rebuild that began in between has emptied the ledger.
-        if self.store.state(ledger).await?.rebuilding {
+        let mut refusal = String::new();
+        // A ledger forgets its past up to a commit, so it may not be comparable with a position that was cached.
+        for age_max in [POSITIONS_INTERVAL, Duration::ZERO] {
+            let (ledger, position) = self.home(key, age_max).await?;
+            let document = std::slice::from_ref(&name);
+            let fields = self.store.load(ledger, document, None).await?.pop().unwrap_or_default();
+            // Asked after the read, because a rebuild that began in between has emptied the ledger.
+            let state = self.store.state(ledger).await?;
+            refusal = match state.rebuilding {
+                true => format!("ledger {ledger} is being rebuilt from its events; ask again"),
+                false if position.is_in(&state) => {
+                    let read = TrainDate::from_fields(key, fields);
+                    return read.map_err(|error| Problem::internal(error.to_string()));
+                }
+                false => {
+                    format!("ledger {ledger} lacks what was decided until a worker has rebuilt it; ask again")
+                }
+            };
+        }
+        Err(Problem::unavailable(refusal))
+    }
+
+    /// Returns the ledger of a train-date and what it must contain, as it was known at most `age_max` ago.
+    async fn home(&self, key: &str, age_max: Duration) -> Result<(i32, Arc<Position>), Problem> {
+        let mut known = self.positions.lock().await;
+        let positions = match known.take() {
+            Some(positions) if positions.read_at.elapsed() < age_max => positions,
+            _ => self.read_positions().await?,
+        };
+        let positions = known.insert(positions);
+        let ledger = partition_for_key(key.as_bytes(), positions.committed.len() as i32);
+        let position = positions.committed.get(ledger as usize).cloned();
+        Ok((ledger, position.unwrap_or_default()))
+    }
+
+    async fn read_positions(&self) -> Result<Positions, Problem> {
+        let read_at = Instant::now();
+        let missing = || Problem::unavailable(format!("there is no topic {BOOKING_REQUESTS}; run `interlock seed`"));
+        let partitions = self.log.partitions(BOOKING_REQUESTS).await?.ok_or_else(missing)?;
+        let sources = TopicPartition::all(BOOKING_REQUESTS, partitions);
+        let committed = self.log.committed_unstable(&self.group, &sources).await?;
+        let committed = committed.into_iter().map(position);
+        let committed: Vec<Arc<Position>> = committed.collect::<Result<_, Problem>>()?;
+        let layouts = committed.iter().find_map(|position| position.metadata.layouts.as_ref());
+        if let Some(layouts) = layouts.filter(|layouts| layouts.ledgers != partitions) {
             return Err(Problem::unavailable(format!(
-                "ledger {ledger} is being rebuilt from its events; ask again"
+                "{BOOKING_REQUESTS} has {partitions} partitions, and {} ledgers are laid out: `interlock replay \
+                 --repartition {partitions}` is under way or was interrupted",
+                layouts.ledgers
             )));
         }
-        TrainDate::from_fields(key, fields).map_err(|error| Problem::internal(error.to_string()))
+        Ok(Positions { committed, read_at })
     }
+}
+
+fn position(committed: Option<CommittedOffset>) -> Result<Arc<Position>, Problem> {
+    let Some(CommittedOffset { offset, metadata }) = committed else {
+        return Ok(Arc::default());
+    };
+    let metadata = metadata.parse();
+    let metadata = metadata.map_err(|error| Problem::unavailable(format!("{error}; the ledgers can't be compared")))?;
+    Ok(Arc::new(Position { offset, metadata }))
 }

@@ -65,6 +65,8 @@ pub struct Parts {
     pub ids: Ids,
     /// A consumer group of its own, because the gateway reads all events.
     pub group: String,
+    /// The group of the workers that decide. Its committed offsets tell what the ledgers must contain.
+    pub deciders: String,
     /// Receives the reasons why the gateway is not ready.
     pub health: Health,
 }
@@ -81,23 +83,25 @@ struct Gateway {
 /// Returns the routes; the topics must exist. Starts to follow the events on the caller's runtime, as long as that
 /// lives.
 pub async fn router(parts: Parts) -> Result<Router, LogError> {
-    let partitions = parts.log.partitions(BOOKING_REQUESTS).await?;
-    let partitions = partitions.ok_or_else(|| LogError::Fatal {
-        action: "open the gateway".to_owned(),
-        reason: format!("there is no topic {BOOKING_REQUESTS}; run `interlock seed` first"),
-    })?;
+    if parts.log.partitions(BOOKING_REQUESTS).await?.is_none() {
+        return Err(LogError::Fatal {
+            action: "open the gateway".to_owned(),
+            reason: format!("there is no topic {BOOKING_REQUESTS}; run `interlock seed` first"),
+        });
+    }
     let Parts {
         log,
         ledgers,
         registry,
         ids,
         group,
+        deciders,
         health,
     } = parts;
     let follower = Follower::new(Arc::clone(&log), Arc::clone(&registry), group, health);
     let gateway = Gateway {
         json_log: JsonLog::new(Arc::clone(&log), registry, ids),
-        ledgers: Ledgers::new(ledgers, log, partitions),
+        ledgers: Ledgers::new(ledgers, log, deciders),
         request_ids: RequestIds::default(),
         followed: follower.followed(),
         topic_readers: Arc::new(Semaphore::new(TOPIC_READERS_MAX)),

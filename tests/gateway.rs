@@ -35,6 +35,7 @@ impl Gateway {
             registry: world.registry.clone(),
             ids: world.ids,
             group: "gateway".to_owned(),
+            deciders: "interlock-booking".to_owned(),
             health: health.clone(),
         });
         let app = app.await?;

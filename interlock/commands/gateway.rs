@@ -8,6 +8,7 @@ use interlock_redis::RedisLedgerStore;
 use interlock_schemas::registry::{Registry, register_all};
 use interlock_schemas::topics::contract;
 use interlock_streams::runtime::Health;
+use interlock_topologies::BOOKING;
 
 use super::run::log_to_stderr;
 use crate::config::{Config, PATIENCE};
@@ -64,6 +65,7 @@ async fn connect(config: &Config, health: Health) -> anyhow::Result<Parts> {
         registry,
         ids,
         group: format!("{}-gateway-{:08x}", config.application.id, rand::random::<u32>()),
+        deciders: format!("{}-{BOOKING}", config.application.id),
         health,
     })
 }

@@ -49,8 +49,7 @@ impl Growth {
         let first = first_booking(&self.counters(before).await?, partitions);
         taken.lay_out(first).await?;
         tell(format!(
-            "{partitions} ledgers are laid out where there were {before}; start the workers, which rebuild each from its events, and \
-             start gateways anew"
+            "{partitions} ledgers are laid out where there were {before}; start the workers, which rebuild each from its events"
         ));
         Ok(Outcome::Done)
     }

@@ -162,6 +162,79 @@ async fn records_go_in_and_out_over_http_and_from_the_command_line() -> Result<(
     .await
 }
 
+/// A gateway that runs while the ledgers are laid out anew shows no booked train-date as empty, and then all of them.
+#[tokio::test]
+async fn a_gateway_follows_a_repartition() -> Result<()> {
+    in_installation("gateway_grown", async |installation| {
+        installation.seed(3).await?;
+        let worker = installation.worker().await?;
+        let (process, url) = gateway(installation).await?;
+        let trains = json(&format!("{url}/trains")).await?;
+        let trains = trains["trains"].as_array().context("trains")?.clone();
+        let train = trains.iter().find(|train| train["train_id"] == TRAIN).context(TRAIN)?;
+        let dates = train["running_dates"].as_array().context("dates")?;
+        let dates: Vec<&str> = dates.iter().filter_map(Value::as_str).collect();
+        let book = async |kind: &str| {
+            for date in &dates {
+                let mut request = booking(&format!("{kind}-{date}"), TRAIN, date, 1);
+                request["from_station"] = json!("POG");
+                request["to_station"] = json!("KRG");
+                request["travel_class"] = json!("FIRST");
+                produce(installation, &[], &request).await?.success()?;
+            }
+            anyhow::Ok(())
+        };
+        let outcome = async |kind: &str, date: &str| {
+            let answer = reqwest::get(format!("{url}/trains/{TRAIN}/{date}/requests/{kind}-{date}")).await?;
+            anyhow::Ok((answer.status().as_u16(), answer.json::<Value>().await?))
+        };
+        let all_are_shown = async |kind: &str| {
+            for date in &dates {
+                wait_for("the booking is shown", PATIENCE, async || {
+                    Ok((outcome(kind, date).await?.0 == 200).then_some(()))
+                })
+                .await?;
+                let pnr = outcome(kind, date).await?.1["pnr"].clone();
+                let pnr = pnr.as_str().context("a PNR")?.to_owned();
+                wait_for("the booking is found by its number", PATIENCE, async || {
+                    let found = reqwest::get(format!("{url}/bookings/{pnr}")).await?;
+                    Ok(found.status().is_success().then_some(()))
+                })
+                .await?;
+            }
+            anyhow::Ok(())
+        };
+        book("before").await?;
+        all_are_shown("before").await?;
+        worker.stop().await?;
+        let grown = (installation.partitions() + 3).to_string();
+        let repartition = ["replay", "--repartition", &grown, "--wait", "15"];
+        call(installation, &repartition).await?.success()?;
+        for date in &dates {
+            wait_for(
+                "the gateway knows that the ledgers are not rebuilt",
+                PATIENCE,
+                async || {
+                    let (status, body) = outcome("before", date).await?;
+                    ensure!(status == 200 || status == 503, "{date}: {status} {body}");
+                    Ok((status == 503).then_some(()))
+                },
+            )
+            .await?;
+        }
+        let worker = installation.worker().await?;
+        all_are_shown("before").await?;
+        book("after").await?;
+        all_are_shown("after").await?;
+        worker.stop().await?;
+        process.signal("TERM")?;
+        process.finish(PATIENCE).await?.success()?;
+        installation.audit().await?;
+        Ok(())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn the_live_page_is_as_it_should_be_in_a_real_browser() -> Result<()> {
     in_installation("page", async |installation| {

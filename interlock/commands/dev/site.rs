@@ -6,6 +6,7 @@ use std::sync::Arc;
 use interlock_gateway::Parts;
 use interlock_gateway::json::date_text;
 use interlock_schemas::TrainService;
+use interlock_topologies::BOOKING;
 use tokio::net::TcpListener;
 
 use crate::cli::Dev as Arguments;
@@ -30,6 +31,7 @@ pub(super) async fn serve(listener: TcpListener, embedded: &Embedded, workers: &
         registry: embedded.registry.clone(),
         ids: embedded.ids,
         group: format!("{APPLICATION}-gateway"),
+        deciders: format!("{APPLICATION}-{BOOKING}"),
         health: workers.health.clone(),
     });
     let metrics = observe::router(workers.health.clone(), observe::install_recorder()?);
