@@ -2,6 +2,7 @@
 
 mod support;
 
+use interlock_inventory::Digest;
 use interlock_inventory::invariants::{EventAuditor, Invariant, Violation};
 use interlock_schemas::*;
 use support::{DEPARTURE, World};
@@ -23,6 +24,30 @@ fn history(policy: PromotionPolicy) -> Vec<Event> {
     world.send(&Command::Cancel(support::cancellation("c1", "x", &[])));
     world.send(&Command::Book(support::booking("q2", "A", "C", 1)));
     world.events
+}
+
+/// As the schemas say of `request_digest`.
+#[test]
+fn answers_alone_carry_the_digest_of_their_command() {
+    let events = history(PromotionPolicy::FifoSkip);
+    for event in &events {
+        let header = event.header();
+        let is_digest = Digest::parse(&header.request_digest).is_some();
+        match header.kind {
+            EventKind::Answer => assert!(is_digest, "{header:?}"),
+            EventKind::Opened | EventKind::Promotion | EventKind::Position => assert_eq!(header.request_digest, ""),
+        }
+    }
+    for kind in [
+        EventKind::Answer,
+        EventKind::Opened,
+        EventKind::Promotion,
+        EventKind::Position,
+    ] {
+        assert!(events.iter().any(|event| event.header().kind == kind), "{kind:?}");
+    }
+    let booked = Command::Book(support::booking("x", "A", "C", 1));
+    assert_eq!(events[CONFIRMED].header().request_digest, Digest::of(&booked).to_text());
 }
 
 fn broken(events: &[Event]) -> Vec<&'static str> {
