@@ -126,18 +126,21 @@ impl TimescaleSink {
         checked.await
     }
 
-    /// Refuses a database into which the windows of another application are written: both would add the same events.
-    /// `groups` are all groups of this application.
+    /// Takes the tables for an application, whose groups these are. Refuses tables into which another application
+    /// writes: both would add the same events. Of two that start at the same moment, one gets the tables.
     ///
     /// # Errors
     /// [`SinkError::Fatal`] naming a task of the other application.
-    pub async fn check_application(&self, groups: &[String]) -> Result<(), SinkError> {
+    pub async fn take_for_application(&self, groups: &[String]) -> Result<(), SinkError> {
         let connections = &self.connections;
         let doing = self.doing(AT_START, "checking who writes into the tables");
         let checked = connections.within_deadline(doing, async {
             let mut lease = connections.lease(doing).await?;
+            let mut transaction = lease.connection.begin().await.map_err(|e| doing.failed(&e))?;
+            let lock = transaction.execute(include_str!("timescale/lock_application.sql"));
+            lock.await.map_err(|e| doing.failed(&e))?;
             let foreign = sqlx::query_scalar::<_, String>(include_str!("timescale/restart_foreign.sql")).bind(groups);
-            let foreign = foreign.fetch_optional(&mut lease.connection).await;
+            let foreign = foreign.fetch_optional(&mut *transaction).await;
             if let Some(task) = foreign.map_err(|e| doing.failed(&e))? {
                 return Err(doing.fatal(&format!(
                     "task {task} of another application writes into this database, and its events would count twice; is \
@@ -145,6 +148,9 @@ impl TimescaleSink {
                      needs that task any more, delete it from sink_offsets and sink_tasks"
                 )));
             }
+            let reserve = sqlx::query(include_str!("timescale/reserve_tables.sql")).bind(groups);
+            reserve.execute(&mut *transaction).await.map_err(|e| doing.failed(&e))?;
+            transaction.commit().await.map_err(|e| doing.failed(&e))?;
             connections.give_back(lease);
             Ok(())
         });

@@ -117,11 +117,11 @@ async fn windows_begin_anew_under_their_writers() {
         };
         let foreign = restart(&groups[..1]).await.expect_err("somebody else's rows are here");
         assert!(foreign.to_string().contains(other), "{foreign}");
-        sink.check_application(&groups)
+        sink.take_for_application(&groups)
             .await
             .expect("all tasks are this application's");
         let foreign = sink
-            .check_application(&groups[..1])
+            .take_for_application(&groups[..1])
             .await
             .expect_err("another application writes here");
         assert!(matches!(foreign, SinkError::Fatal { .. }), "{foreign}");
@@ -150,6 +150,44 @@ async fn windows_begin_anew_under_their_writers() {
         let progress = sink.progress(&groups).await.expect("progress");
         let at: Vec<i64> = progress.iter().map(|position| position.next_offset).collect();
         assert_eq!(at.iter().sum::<i64>(), 9);
+    })
+    .await;
+}
+
+/// Applications that start together on empty tables: one gets them, and keeps them.
+#[tokio::test]
+async fn of_applications_that_start_together_one_gets_the_tables() {
+    in_schema(|database| async move {
+        let options = options(&database);
+        let mut starting = Vec::new();
+        for number in 0..8 {
+            let sink = TimescaleSink::connect(&database.url, &options).await.expect("connect");
+            let groups = vec![format!("app-{number}-occupancy"), format!("app-{number}-revenue")];
+            starting.push((sink, groups));
+        }
+        let take = |(sink, groups): (TimescaleSink, Vec<String>)| {
+            tokio::spawn(async move {
+                let taken = sink.take_for_application(&groups).await;
+                (sink, groups, taken)
+            })
+        };
+        let starting: Vec<_> = starting.into_iter().map(take).collect();
+        let mut started = Vec::new();
+        for start in starting {
+            started.push(start.await.expect("no panic"));
+        }
+        let (winners, others): (Vec<_>, Vec<_>) = started.into_iter().partition(|(.., taken)| taken.is_ok());
+        let [(sink, groups, _)] = &winners[..] else {
+            panic!("{} of them have the tables", winners.len())
+        };
+        for (_, own, taken) in others {
+            let refused = taken.expect_err("another one has the tables");
+            assert!(matches!(refused, SinkError::Fatal { .. }), "{own:?}: {refused}");
+            let named = groups.iter().any(|group| refused.to_string().contains(group.as_str()));
+            assert!(named, "{own:?}: {refused}");
+        }
+        // Its other workers, and itself after a restart.
+        sink.take_for_application(groups).await.expect("they are its own");
     })
     .await;
 }

@@ -344,6 +344,33 @@ async fn keys_that_another_program_changed_are_named_by_the_audit() -> Result<()
 }
 
 #[tokio::test]
+async fn a_database_that_refuses_the_connection_stops_no_sale() -> Result<()> {
+    in_installation("no_database", async |installation| {
+        installation.seed(3).await?;
+        let refusing = format!("{}_that_is_missing", installation.database_url());
+        for (url, trouble) in [
+            // Nobody listens there: windows wait.
+            ("postgres://interlock@127.0.0.1:1/interlock", "database.url"),
+            // A mistake that doesn't pass: windows stop.
+            (refusing.as_str(), "stopped"),
+        ] {
+            let worker = installation.worker_with(&[("INTERLOCK_DATABASE_URL", url)]).await?;
+            worker.wait_until_troubled(trouble).await?;
+            installation.load(100).await?;
+            let mut worker = worker;
+            ensure!(worker.is_running()?, "{url}: {}", worker.log());
+            worker.kill()?;
+        }
+        // Nothing is missing in the windows once their database answers.
+        let worker = installation.worker().await?;
+        all_holds(installation).await?;
+        worker.stop().await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn a_worker_does_not_start_with_what_does_not_belong_together() -> Result<()> {
     in_installation("belongs", async |installation| {
         installation.seed(3).await?;

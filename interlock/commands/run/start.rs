@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt as _;
+use futures::{FutureExt as _, TryFutureExt as _};
 use interlock_operate::belongs;
 use interlock_operate::topics::{ensure, require};
 use interlock_redis::{RedisConfig, RedisLedgerStore};
@@ -13,8 +13,9 @@ use interlock_sinks::timescale::{TimescaleOptions, TimescaleSink};
 use interlock_streams::ledger::LedgerStore;
 use interlock_streams::log::Log;
 use interlock_streams::runtime::{self, ConnectLedgers, ConnectSink, Health, Running, RuntimeConfig, Services};
-use interlock_streams::sink::Sink;
+use interlock_streams::sink::{Sink, SinkError};
 use interlock_topologies::{BOOKING, Context, Definition};
+use tokio::sync::OnceCell;
 
 use crate::config::Config;
 use crate::services;
@@ -55,22 +56,6 @@ pub(super) async fn start(config: &Config, definitions: &[Definition], health: &
         })
         .await?;
     }
-    let sink = TimescaleOptions {
-        migrate: config.database.migrate,
-        ..TimescaleOptions::default()
-    };
-    if topologies.iter().any(|topology| topology.has_sink()) {
-        let groups: Vec<String> = interlock_topologies::all()
-            .iter()
-            .map(|definition| runtime.group(definition.name))
-            .collect();
-        until_up(health, async || {
-            let sink = TimescaleSink::connect(&config.database.url.0, &sink).await?;
-            Ok(sink.check_application(&groups).await?)
-        })
-        .await?;
-    }
-
     let names: Vec<&str> = definitions.iter().map(|definition| definition.name).collect();
     tracing::info!(
         application = runtime.application_id,
@@ -83,7 +68,7 @@ pub(super) async fn start(config: &Config, definitions: &[Definition], health: &
     let services = Services {
         log,
         ledgers: Some(connect_ledgers(redis)),
-        sink: Some(connect_sink(config)),
+        sink: Some(connect_sink(config, &runtime)),
     };
     Ok(runtime::start(&runtime, &topologies, &services, health)?)
 }
@@ -137,16 +122,40 @@ fn connect_ledgers(config: RedisConfig) -> ConnectLedgers {
     })
 }
 
-/// The tables are up to date since the start.
-fn connect_sink(config: &Config) -> ConnectSink {
-    let url = config.database.url.0.clone();
-    let options = TimescaleOptions {
-        migrate: false,
-        ..TimescaleOptions::default()
-    };
+/// The first connection brings the tables up to date, and takes them for this application. This isn't done before the
+/// stream threads start, because selling needs no database.
+fn connect_sink(config: &Config, runtime: &RuntimeConfig) -> ConnectSink {
+    let (url, migrate) = (config.database.url.0.clone(), config.database.migrate);
+    let groups = interlock_topologies::all()
+        .iter()
+        .map(|definition| runtime.group(definition.name));
+    let groups: Arc<[String]> = groups.collect();
+    let prepared = Arc::new(OnceCell::new());
     Arc::new(move || {
-        let (url, options) = (url.clone(), options.clone());
-        let connect = async move { Ok(Arc::new(TimescaleSink::connect(&url, &options).await?) as Arc<dyn Sink>) };
-        connect.boxed()
+        let (url, groups, prepared) = (url.clone(), groups.clone(), prepared.clone());
+        let options = |migrate| TimescaleOptions {
+            migrate,
+            ..TimescaleOptions::default()
+        };
+        let connect = async move {
+            let prepare = || async {
+                let sink = TimescaleSink::connect(&url, &options(migrate)).await?;
+                sink.take_for_application(&groups).await
+            };
+            prepared.get_or_try_init(prepare).await?;
+            Ok(Arc::new(TimescaleSink::connect(&url, &options(false)).await?) as Arc<dyn Sink>)
+        };
+        connect.map_err(with_setting).boxed()
     })
+}
+
+/// Adds the setting to the error of a database that can't be reached.
+fn with_setting(error: SinkError) -> SinkError {
+    match error {
+        SinkError::Unavailable { task, reason } => SinkError::Unavailable {
+            task,
+            reason: format!("{reason}; is it up, and is database.url right?"),
+        },
+        other => other,
+    }
 }
