@@ -31,10 +31,11 @@ mod stop;
 mod topic_access;
 mod topics;
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use clap::Parser as _;
 use interlock_kafka::exit;
+use interlock_timetable::wrapped;
 
 /// Every record consists of small texts; with mimalloc instead of the system's allocator, the process uses a quarter
 /// less CPU. It asks for no huge pages (`no_thp`), so a worker with four threads takes a fifth less memory.
@@ -93,9 +94,16 @@ fn status(result: anyhow::Result<Status>) -> u8 {
     }
 }
 
-/// Prints an error with its causes in one line.
+/// Prints an error with its causes: in one line for programs, in lines of 80 columns on a terminal.
 pub(crate) fn complain(error: &anyhow::Error) {
-    eprintln!("error: {error:#}");
+    eprintln!("{}", complaint(error, io::stderr().is_terminal()));
+}
+
+fn complaint(error: &anyhow::Error, is_terminal: bool) -> String {
+    match is_terminal {
+        true => wrapped("error: ", &format!("{error:#}")),
+        false => format!("error: {error:#}"),
+    }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -104,4 +112,20 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .map(io::Error::kind);
     kinds.into_iter().any(|kind| kind == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_fit_a_terminal_and_are_one_line_for_programs() {
+        let error = anyhow::anyhow!("{}", ["some words and"; 20].join(" ")).context("reading the topic");
+        assert_eq!(complaint(&error, false).lines().count(), 1);
+        let lines = complaint(&error, true);
+        assert!(lines.lines().count() > 3, "{lines}");
+        assert!(lines.lines().all(|line| line.chars().count() <= 80), "{lines}");
+        let joined: Vec<&str> = lines.split_whitespace().collect();
+        assert_eq!(joined.join(" "), complaint(&error, false));
+    }
 }

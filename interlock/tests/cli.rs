@@ -5,6 +5,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// The binary in an empty folder, with none of our variables.
 fn interlock(arguments: &str) -> (Command, tempfile::TempDir) {
@@ -165,6 +166,33 @@ fn a_service_that_is_down_is_named_with_its_setting() {
 }
 
 #[test]
+fn without_servers_a_command_says_soon_how_to_get_some() {
+    let began = Instant::now();
+    let (mut command, _folder) = interlock("consume --topic confirmed --set kafka.bootstrap_servers=127.0.0.1:1");
+    let mut waiting = Running(command.stderr(Stdio::piped()).spawn().unwrap());
+    let lines = BufReader::new(waiting.0.stderr.take().unwrap()).lines();
+    let mut said = Vec::new();
+    for line in lines.map_while(Result::ok) {
+        said.push(line);
+        let last = said.last().unwrap();
+        if last.contains("scripts/services start") && last.contains("interlock dev") {
+            assert!(last.chars().count() <= 100, "{last}");
+            let waited = began.elapsed();
+            assert!(waited < Duration::from_secs(20), "it was said after {waited:?}");
+            return;
+        }
+    }
+    panic!("it ended without a hint: {said:#?}");
+}
+
+#[test]
+fn nothing_to_produce_is_said() {
+    let output = run("produce --topic confirmed --url http://127.0.0.1:1");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stderr(&output).contains("nothing was sent"), "{}", stderr(&output));
+}
+
+#[test]
 fn a_taken_port_is_named_with_its_setting() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     for (command, flag) in [("run", "--metrics-listen"), ("gateway", "--listen")] {
@@ -178,7 +206,7 @@ fn a_taken_port_is_named_with_its_setting() {
 fn a_worker_that_waits_lives_is_not_ready_says_why_and_can_be_stopped() {
     let (mut command, _folder) =
         interlock("run --metrics-listen 127.0.0.1:0 --log-format json --set schema_registry.url=http://127.0.0.1:1");
-    let mut worker = Worker(command.stderr(Stdio::piped()).spawn().unwrap());
+    let mut worker = Running(command.stderr(Stdio::piped()).spawn().unwrap());
     let mut lines = BufReader::new(worker.0.stderr.take().unwrap()).lines();
     let first: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
     let message = first["message"].as_str().unwrap();
@@ -204,9 +232,9 @@ fn a_worker_that_waits_lives_is_not_ready_says_why_and_can_be_stopped() {
 }
 
 /// Is not left behind when a test fails.
-struct Worker(Child);
+struct Running(Child);
 
-impl Drop for Worker {
+impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

@@ -184,6 +184,13 @@ async fn killed_in_the_opening_it_goes_on_where_it_stopped() -> Result<()> {
     ensure!(number(&third, "/sent_before")? == 6_000);
     ensure!(third["outcomes"] == second["outcomes"], "{second:#}\n{third:#}");
     ensure!(third["fullest"] == second["fullest"], "{second:#}\n{third:#}");
+    // Nothing is left to decide, so there is no pace to tell.
+    let table = dev(&["--exit", "--data-dir", path])?;
+    let table = String::from_utf8(table.stdout)?;
+    ensure!(
+        table.contains("decided by an earlier process") && !table.contains("/s"),
+        "{table}"
+    );
     Ok(())
 }
 
