@@ -79,7 +79,8 @@ impl Ledgers {
             let state = self.store.state(ledger).await?;
             refusal = match state.rebuilding {
                 true => format!("ledger {ledger} is being rebuilt from its events; ask again"),
-                false if position.is_in(&state) => {
+                // A ledger that was never acquired may be a lost one, so that the position must be the present one.
+                false if position.is_in(&state) && (state.epoch > 0 || age_max.is_zero()) => {
                     let read = TrainDate::from_fields(key, fields);
                     return read.map_err(|error| Problem::internal(error.to_string()));
                 }
