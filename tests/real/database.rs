@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail};
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Executor as _};
 
-use super::say;
+use super::{PATIENCE, say, wait_for};
 
 /// The database of a test; removed when dropped.
 #[derive(Debug)]
@@ -37,7 +37,16 @@ impl Database {
     }
 
     pub(super) async fn remove(self) -> Result<()> {
-        execute(&self.server, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await
+        let drop = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        // Only a superuser may end the sessions of TimescaleDB's own workers, which end by themselves.
+        let is_in_use = |error: &anyhow::Error| format!("{error:#}").contains("permission denied to terminate");
+        wait_for("the database is dropped", PATIENCE, async || {
+            match execute(&self.server, &drop).await {
+                Err(error) if is_in_use(&error) => Ok(None),
+                result => result.map(Some),
+            }
+        })
+        .await
     }
 }
 
