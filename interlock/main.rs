@@ -35,7 +35,8 @@ use std::io::{self, IsTerminal as _};
 
 use clap::Parser as _;
 use interlock_kafka::exit;
-use interlock_timetable::wrapped;
+
+use crate::commands::print;
 
 /// Every record consists of small texts; with mimalloc instead of the system's allocator, the process uses a quarter
 /// less CPU. It asks for no huge pages (`no_thp`), so a worker with four threads takes a fifth less memory.
@@ -101,7 +102,7 @@ pub(crate) fn complain(error: &anyhow::Error) {
 
 fn complaint(error: &anyhow::Error, is_terminal: bool) -> String {
     match is_terminal {
-        true => wrapped("error: ", &format!("{error:#}")),
+        true => print::wrapped("error: ", print::COLUMNS, &format!("{error:#}")),
         false => format!("error: {error:#}"),
     }
 }

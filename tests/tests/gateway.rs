@@ -1,20 +1,17 @@
 //! Tests the gateway over in-process parts: every answer, every refusal, and the changes that it streams.
 
-use std::sync::Arc;
-use std::time::Duration;
+#[path = "gateway/ledgers.rs"]
+mod ledgers;
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use interlock_operate::replay::Growth;
-use interlock_operate::topics::of_ledgers;
-use interlock_schemas::topics::{BOOKING_REQUESTS, CONFIRMED};
+use interlock_schemas::topics::BOOKING_REQUESTS;
 use interlock_schemas::{Command, Decoder, civil_from_days};
 use interlock_streams::record::{OutputRecord, TopicPartition};
-use interlock_streams::runtime::{Repartition, Running, RuntimeConfig};
+use interlock_streams::runtime::Running;
 use interlock_tests::gateway::{Gateway, booking, cancellation, next_event, problem};
 use interlock_tests::memory::World;
 use interlock_tests::plans::{coming_days, sleeper};
-use interlock_topologies::BOOKING;
 use serde_json::{Value, json};
 
 const TRAIN: &str = "12951";
@@ -495,127 +492,6 @@ async fn what_is_not_read_yet_is_unavailable_not_missing() -> Result<()> {
     gateway.up_to_date().await?;
     assert_eq!(gateway.get("/trains").await?.status(), 200);
     problem(gateway.get(&format!("/trains/nobody/{date}")).await?, 404, &["nobody"]).await?;
-    Ok(())
-}
-
-/// Grows a world to this number of ledgers, as `interlock replay --repartition` does.
-async fn grow(world: &World, partitions: i32) -> Result<()> {
-    let context = interlock_topologies::Context {
-        registry: world.registry.clone(),
-        ids: world.ids,
-    };
-    let all = interlock_topologies::all();
-    let booking = all.iter().find(|definition| definition.name == BOOKING);
-    let booking = Arc::new((booking.context(BOOKING)?.build)(&context)?);
-    let (log, store) = (Arc::new(world.log.clone()), Arc::new(world.store.clone()));
-    let config = RuntimeConfig::new("interlock", "operator");
-    let wait = Duration::from_secs(60);
-    let growth = Growth {
-        log: log.clone(),
-        store: store.clone(),
-        ledgers: Repartition::new(&config, &booking, log, store, wait),
-        topics: of_ledgers().collect(),
-    };
-    growth.to(partitions, |_| {}).await?;
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_gateway_follows_a_repartition_and_shows_no_seat_as_free_before() -> Result<()> {
-    let mut world = World::new(4).await?;
-    let days = coming_days(8);
-    let dates: Vec<String> = days
-        .iter()
-        .map(|day| {
-            let (year, month, day) = civil_from_days(*day);
-            format!("{year:04}-{month:02}-{day:02}")
-        })
-        .collect();
-    world.seed(&[sleeper(TRAIN, days)])?;
-    let gateway = Gateway::new(&world).await?;
-    gateway.up_to_date().await?;
-    let book = async |kind: &str| {
-        let requests = dates
-            .iter()
-            .map(|date| booking(&format!("{kind}-{date}"), TRAIN, date, 1));
-        let requests: Vec<Value> = requests.collect();
-        gateway.append(BOOKING_REQUESTS, &json!(requests)).await
-    };
-    let all_are_shown = async |kind: &str| {
-        for date in &dates {
-            let outcome = format!("/trains/{TRAIN}/{date}/requests/{kind}-{date}");
-            let outcome = gateway.wait(&outcome, |outcome| outcome["pnr"].is_string()).await?;
-            let pnr = outcome["pnr"].as_str().context("a PNR")?;
-            let path = format!("/bookings/{pnr}");
-            let found = gateway.wait(&path, |found| found["request_id"].is_string()).await?;
-            assert_eq!(found["request_id"], format!("{kind}-{date}"));
-        }
-        anyhow::Ok(())
-    };
-    let (worker, _) = world.worker("a")?;
-    book("before").await?;
-    all_are_shown("before").await?;
-    stop(worker).await?;
-
-    grow(&world, 7).await?;
-    world.partitions = 7;
-    for date in &dates {
-        let path = format!("/trains/{TRAIN}/{date}");
-        let refused = gateway.wait(&path, |answer| answer["status"] == 503).await?;
-        let detail = refused["detail"].to_string();
-        ensure!(detail.contains("lacks what was decided"), "{date}: {detail}");
-    }
-    let (worker, _) = world.worker("b")?;
-    all_are_shown("before").await?;
-    book("after").await?;
-    all_are_shown("after").await?;
-    stop(worker).await
-}
-
-/// Redis lost everything while no worker runs.
-#[tokio::test]
-async fn a_ledger_that_is_lost_is_unavailable_not_empty() -> Result<()> {
-    let (world, gateway, date) = gateway().await?;
-    let (worker, _) = world.worker("a")?;
-    gateway
-        .append(BOOKING_REQUESTS, &json!([booking("b-1", TRAIN, &date, 1)]))
-        .await?;
-    let path = format!("/trains/{TRAIN}/{date}/requests/b-1");
-    gateway.wait(&path, |outcome| outcome["pnr"].is_string()).await?;
-    // The offset is committed after the ledger is written.
-    world.wait_for_answers(1, Duration::from_secs(60)).await?;
-    stop(worker).await?;
-    world.store.flush();
-    let lost = gateway.get(&path).await?;
-    problem(lost, 503, &["lacks what was decided"]).await?;
-    let (worker, _) = world.worker("b")?;
-    gateway.wait(&path, |outcome| outcome["pnr"].is_string()).await?;
-    stop(worker).await
-}
-
-/// Events keep coming, so that the gateway never finds nothing to read.
-#[tokio::test]
-async fn it_is_ready_once_it_has_read_what_was_there_at_its_start() -> Result<()> {
-    let (world, _) = world().await?;
-    let log = world.log.clone();
-    let busy = tokio::spawn(async move {
-        loop {
-            let event = OutputRecord {
-                topic: CONFIRMED.into(),
-                partition: Some(0),
-                timestamp: None,
-                key: None,
-                value: Some(Bytes::from_static(b"no event")),
-                headers: Vec::new(),
-            };
-            log.append(vec![event]).expect("the topic is there");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    });
-    let gateway = Gateway::new(&world).await?;
-    gateway.up_to_date().await?;
-    ensure!(!busy.is_finished());
-    busy.abort();
     Ok(())
 }
 

@@ -190,7 +190,7 @@ async fn a_gateway_follows_a_repartition() -> Result<()> {
     in_installation("gateway_grown", async |installation| {
         installation.seed(3).await?;
         let worker = installation.worker().await?;
-        let (process, url) = gateway(installation).await?;
+        let (process, url) = installation.gateway().await?;
         let trains = json(&format!("{url}/trains")).await?;
         let trains = trains["trains"].as_array().context("trains")?.clone();
         let train = trains.iter().find(|train| train["train_id"] == TRAIN).context(TRAIN)?;
