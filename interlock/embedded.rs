@@ -11,7 +11,7 @@ use interlock_sinks::sqlite::SqliteSink;
 use interlock_streams::ledger::memory::MemoryLedgerStore;
 use interlock_streams::log::Log;
 use interlock_streams::log::memory::MemoryLog;
-use interlock_streams::runtime::{self, Health, Running, RuntimeConfig, Services};
+use interlock_streams::runtime::{self, Health, RuntimeConfig, Services, StreamThreads};
 use interlock_topologies::{Context, all};
 
 use crate::stop::leave;
@@ -83,20 +83,20 @@ impl Embedded {
 
 /// The running topologies.
 pub(crate) struct Workers {
-    running: Vec<Running>,
-    /// Their readiness, with the reason if they are not ready.
+    running: Vec<StreamThreads>,
+    /// Whether they are ready, and if not, why.
     pub(crate) health: Health,
 }
 
 impl Workers {
     /// Returns whether a thread has ended by itself, in which case all end.
     pub(crate) fn any_finished(&self) -> bool {
-        self.running.iter().any(Running::any_finished)
+        self.running.iter().any(StreamThreads::any_finished)
     }
 
     /// Lets all threads finish their batches, commit and leave.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        self.running.iter().for_each(Running::stop);
+        self.running.iter().for_each(StreamThreads::stop);
         for running in self.running {
             leave(running).await?;
         }

@@ -1,7 +1,7 @@
 //! Handles SIGINT and SIGTERM, and stops stream threads.
 
 use anyhow::{Context as _, anyhow};
-use interlock_streams::runtime::Running;
+use interlock_streams::runtime::StreamThreads;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Receives the signals that ask the process to stop.
@@ -30,7 +30,7 @@ impl Stop {
 }
 
 /// Waits until all stream threads have left.
-pub(crate) async fn leave(running: Running) -> anyhow::Result<()> {
+pub(crate) async fn leave(running: StreamThreads) -> anyhow::Result<()> {
     running.stop();
     let waited = tokio::task::spawn_blocking(move || running.wait()).await;
     waited

@@ -3,35 +3,25 @@
 //!
 //! | found | so |
 //! | --- | --- |
-//! | as many partitions as ledgers were not laid out for, or a train-date's events where its key no longer leads | the number of partitions was changed by hand after the first booking: requests would go to ledgers that don't know their train-dates |
+//! | another number of partitions than of ledgers | the number of partitions was changed by hand after the first booking: requests would go to ledgers that don't know their train-dates |
 //! | events, and no committed offset | another application decided them, or the group's offsets were lost: all requests would be decided anew |
 //! | a ledger of another application | two applications share a namespace |
 //! | a ledger beyond the last partition | the topics were made anew, with fewer partitions |
 //!
 //! A worker's protocol refuses most of this as well, ledger by ledger; here it is said before the worker joins its group.
 
-use std::time::Duration;
-
-use interlock_schemas::topics::{BOOKING_REQUESTS, EVENTS, TRAIN_DATES};
+use interlock_schemas::topics::{BOOKING_REQUESTS, EVENTS};
 use interlock_streams::ledger::LedgerStore;
 use interlock_streams::log::Log;
-use interlock_streams::log::murmur2::partition_for_key;
 use interlock_streams::record::TopicPartition;
 use interlock_streams::runtime::OffsetMetadata;
 
 use crate::{Result, ensure, refused};
 
-/// Train-dates that are looked at. If the number of partitions was changed, each has at least every second chance to lie
-/// in the wrong one; if all that there are lie right, nothing is wrong.
-const KEYS_ENOUGH: usize = 64;
-
-/// How long one look at a partition may take.
-const READ_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// Refuses topics whose number of partitions was changed by hand after the first booking.
 pub async fn check_layout(log: &dyn Log, group: &str, partitions: i32) -> Result<()> {
     let Some(layouts) = OffsetMetadata::layouts_of(log, group, BOOKING_REQUESTS, partitions).await? else {
-        return check_keys(log, partitions).await;
+        return Ok(());
     };
     ensure!(
         layouts.ledgers == partitions,
@@ -40,37 +30,6 @@ pub async fn check_layout(log: &dyn Log, group: &str, partitions: i32) -> Result
          number of partitions\" in docs/operating.md",
         layouts.ledgers
     );
-    Ok(())
-}
-
-/// The same for positions of a version that did not write down how ledgers are laid out.
-async fn check_keys(log: &dyn Log, partitions: i32) -> Result<()> {
-    let mut seen = 0;
-    for partition in 0..partitions {
-        let source = TopicPartition::new(TRAIN_DATES, partition);
-        let (low, high) = log.watermarks(&source).await?;
-        if low == high {
-            continue;
-        }
-        // One look: what a dead worker left open is ended when its ledgers are acquired, and not waited for here.
-        let mut reader = log.reader(&source, low).await?;
-        for record in reader.next(KEYS_ENOUGH, READ_TIMEOUT).await? {
-            let Some(key) = &record.key else { continue };
-            let home = partition_for_key(key, partitions);
-            ensure!(
-                home == partition,
-                "the number of partitions was changed after the first booking: train-date {} has its ledger in partition \
-                 {partition} ({source}@{}), and its requests would go to {home} of {partitions} now. Seats would be sold \
-                 twice. See \"The number of partitions\" in docs/operating.md",
-                String::from_utf8_lossy(key),
-                record.offset
-            );
-            seen += 1;
-        }
-        if seen >= KEYS_ENOUGH {
-            break;
-        }
-    }
     Ok(())
 }
 
@@ -88,8 +47,8 @@ pub async fn check_positions(log: &dyn Log, group: &str, partitions: i32) -> Res
             ensure!(
                 high == 0,
                 "{events} has events, but group {group} has no committed offset for {source}: either another application \
-                 decided them (is application.id right?), or the group's offsets were lost; restore the offset. Begun \
-                 without it, all requests would be decided once more"
+                 decided them (is application.id right?), or the group's offsets were lost: `interlock replay --offsets` restores \
+                 them. Without them, all requests would be decided once more"
             );
         }
     }
@@ -115,6 +74,7 @@ pub async fn check_ledgers(store: &dyn LedgerStore, partitions: i32) -> Result<(
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use bytes::Bytes;
     use interlock_streams::ledger::Token;
@@ -126,6 +86,7 @@ mod tests {
     use super::*;
 
     const GROUP: &str = "app-booking";
+    const POLL_WAIT: Duration = Duration::from_secs(2);
 
     async fn log(partitions: i32) -> MemoryLog {
         let log = MemoryLog::new();
@@ -155,7 +116,7 @@ mod tests {
             instance_id: None,
         };
         let mut consumer = log.consumer(&member).await.unwrap();
-        while !matches!(consumer.poll(1, READ_TIMEOUT).await.unwrap(), Polled::Assigned(_)) {}
+        while !matches!(consumer.poll(1, POLL_WAIT).await.unwrap(), Polled::Assigned(_)) {}
         let commit = OffsetCommit {
             source: TopicPartition::new(BOOKING_REQUESTS, 1),
             committed: CommittedOffset {
@@ -166,21 +127,6 @@ mod tests {
         let group = consumer.group_metadata().await.unwrap();
         let mut producer = log.producer("p").await.unwrap();
         producer.commit(vec![commit], group).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_changed_number_of_partitions_is_noticed_by_the_keys() {
-        let (before, now) = (log(4).await, log(6).await);
-        let keys: Vec<String> = (0..40).map(|number| format!("{number}|2026-12-01")).collect();
-        for key in &keys {
-            let home = partition_for_key(key.as_bytes(), 4);
-            put(&before, TRAIN_DATES, home, key);
-            put(&now, TRAIN_DATES, home, key);
-        }
-        check_keys(&before, 4).await.unwrap();
-        let error = check_keys(&now, 6).await.unwrap_err().to_string();
-        assert!(error.contains("the number of partitions was changed"), "{error}");
-        check_keys(&log(6).await, 6).await.unwrap();
     }
 
     #[tokio::test]
@@ -199,19 +145,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_changed_number_of_partitions_is_noticed_by_what_is_written_down() {
+    async fn a_changed_number_of_partitions_is_noticed_by_the_committed_layout() {
         let log = log(4).await;
-        commit_position(&log, "il2 0 - 4@0 worker").await;
+        commit_position(&log, "il1 0 - 4@0 worker").await;
         check_layout(&log, GROUP, 4).await.unwrap();
         let error = check_layout(&log, GROUP, 6).await.unwrap_err().to_string();
         assert!(error.contains("interlock replay --repartition 6"), "{error}");
-        // What the layout before left where keys no longer lead is no reason.
-        let key = (0..)
-            .map(|number| format!("{number}|2026-12-01"))
-            .find(|key| partition_for_key(key.as_bytes(), 4) != partition_for_key(key.as_bytes(), 2))
-            .unwrap();
-        put(&log, TRAIN_DATES, partition_for_key(key.as_bytes(), 2), &key);
-        check_layout(&log, GROUP, 4).await.unwrap();
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use interlock_streams::ledger::memory::MemoryLedgerStore;
 use interlock_streams::log::Log;
 use interlock_streams::log::memory::MemoryLog;
 use interlock_streams::record::{OutputRecord, TopicPartition};
-use interlock_streams::runtime::{Health, Running, RuntimeConfig, Services, start};
+use interlock_streams::runtime::{Health, RuntimeConfig, Services, StreamThreads, start};
 use interlock_streams::window::MemorySink;
 use interlock_topologies::Context;
 
@@ -88,12 +88,12 @@ impl World {
     }
 
     /// Starts a worker with one stream thread of the booking topology.
-    pub fn worker(&self, instance: &str) -> Result<(Running, Health)> {
+    pub fn worker(&self, instance: &str) -> Result<(StreamThreads, Health)> {
         self.worker_of(&["booking"], instance)
     }
 
     /// Starts a worker with one stream thread of each of these topologies.
-    pub fn worker_of(&self, names: &[&str], instance: &str) -> Result<(Running, Health)> {
+    pub fn worker_of(&self, names: &[&str], instance: &str) -> Result<(StreamThreads, Health)> {
         let context = Context {
             registry: self.registry.clone(),
             ids: self.ids,

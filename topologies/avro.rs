@@ -11,7 +11,7 @@ use interlock_schemas::{
     VALUE_SCHEMA_HEADER, parse_key, parse_value,
 };
 use interlock_streams::record::Record;
-use interlock_streams::serde::{DeserializeError, Deserializer, FetchError, Serializer};
+use interlock_streams::serde::{DeserializeError, Deserializer, Serializer};
 
 use crate::past::Decided;
 
@@ -36,14 +36,13 @@ impl<P: Payload> Avro<P> {
         })
     }
 
-    async fn learn(&mut self, record: &Record) -> Result<(), FetchError> {
-        let unusable = |error: &dyn std::fmt::Display| FetchError::Unusable(error.to_string());
+    async fn learn(&mut self, record: &Record) -> Result<(), DeserializeError> {
         let value = record.value.as_deref().unwrap_or_default();
-        let (schema, _) = parse_value(value, schema_header(record)).map_err(|error| unusable(&error))?;
+        let (schema, _) = parse_value(value, schema_header(record)).map_err(malformed)?;
         let fetched = self.decoder.fetch(schema).await;
         fetched.map_err(|error: DecodeError| match error.remedy() {
-            Remedy::Retry => FetchError::Unavailable(error.to_string()),
-            Remedy::Fetch(_) | Remedy::Reject => unusable(&error),
+            Remedy::Retry => DeserializeError::Unavailable(error.to_string()),
+            Remedy::Fetch(_) | Remedy::Reject => malformed(error),
         })
     }
 }
@@ -102,7 +101,7 @@ impl Deserializer<Command> for Avro<Command> {
         Some(key.slice_ref(key_text(record)?))
     }
 
-    async fn fetch(&mut self, record: &Record) -> Result<(), FetchError> {
+    async fn fetch(&mut self, record: &Record) -> Result<(), DeserializeError> {
         self.learn(record).await
     }
 }
@@ -113,7 +112,7 @@ impl Deserializer<Event> for Avro<Event> {
         self.decode(record)
     }
 
-    async fn fetch(&mut self, record: &Record) -> Result<(), FetchError> {
+    async fn fetch(&mut self, record: &Record) -> Result<(), DeserializeError> {
         self.learn(record).await
     }
 }
@@ -133,7 +132,7 @@ impl Deserializer<Arc<Plan>> for Avro<TrainService> {
         Plan::compile(service).map(Arc::new).map_err(malformed)
     }
 
-    async fn fetch(&mut self, record: &Record) -> Result<(), FetchError> {
+    async fn fetch(&mut self, record: &Record) -> Result<(), DeserializeError> {
         self.learn(record).await
     }
 }

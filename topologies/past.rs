@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use interlock_schemas::Event;
 use interlock_streams::LedgerEvent;
 use interlock_streams::record::Record;
-use interlock_streams::serde::{DeserializeError, Deserializer, FetchError};
+use interlock_streams::serde::{DeserializeError, Deserializer};
 
 /// An event of the contract, with the parts that the engine needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ impl<D: Deserializer<Event>> Deserializer<Decided<Event>> for Decided<D> {
         self.0.deserialize(record).map(Decided)
     }
 
-    async fn fetch(&mut self, record: &Record) -> Result<(), FetchError> {
+    async fn fetch(&mut self, record: &Record) -> Result<(), DeserializeError> {
         self.0.fetch(record).await
     }
 }

@@ -275,7 +275,7 @@ async fn a_stranger_s_commit_is_reported() {
     let (home, next) = (world.home(), world.waiting_offset(world.home()));
     world.commit_as(home, next, "somebody".to_owned()).await;
     World::expect(&world.audit().await, &[I5], "its metadata is \"somebody\"");
-    world.commit_as(home, next, "il2 3 token-1 2@0 worker".to_owned()).await;
+    world.commit_as(home, next, "il1 3 token-1 2@0 worker".to_owned()).await;
     World::expect(
         &world.audit().await,
         &[I5],

@@ -274,7 +274,7 @@ impl World {
     pub(super) async fn commit(&mut self, ledger: i32, offset: i64) {
         let sequence = self.ledgers[ledger as usize].sequence;
         let token = if sequence == 0 { "-" } else { TOKEN };
-        let metadata = format!("il2 {sequence} {token} {LEDGERS}@0 worker");
+        let metadata = format!("il1 {sequence} {token} {LEDGERS}@0 worker");
         self.commit_as(ledger, offset, metadata).await;
     }
 

@@ -15,22 +15,24 @@ next worker finishes it.
 --repartition needs all workers stopped and every request decided, and changes
 nothing otherwise. If it is interrupted, run it again. Workers rebuild their
 ledgers when they start after it.
+--offsets needs all workers stopped. It leaves offsets that are not lost alone.
 
 Examples:
   interlock replay --ledgers                 every ledger, one after another
   interlock replay --ledgers --partitions 3,6-8
   interlock replay --windows                 all window tables
   interlock replay --windows --topology revenue
-  interlock replay --repartition 16          grow to 16 partitions")]
+  interlock replay --repartition 16          grow to 16 partitions
+  interlock replay --offsets                 committed offsets that are lost")]
 pub(crate) struct Replay {
     /// Target
     #[command(flatten)]
     pub(crate) what: ReplayWhat,
     /// Only these ledgers
-    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["windows", "repartition"])]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', conflicts_with_all = ["windows", "repartition", "offsets"])]
     pub(crate) partitions: Vec<Partitions>,
     /// Only this topology's windows
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["ledgers", "repartition"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["ledgers", "repartition", "offsets"])]
     pub(crate) topology: Option<String>,
     /// Seconds to wait for a ledger, or for windows that make no progress
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
@@ -50,4 +52,7 @@ pub(crate) struct ReplayWhat {
     /// Grow the topics to N partitions, with as many ledgers
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
     pub(crate) repartition: Option<i32>,
+    /// Committed offsets that are lost or another program's, from the event topics
+    #[arg(long)]
+    pub(crate) offsets: bool,
 }

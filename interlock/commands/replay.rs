@@ -11,7 +11,7 @@ use interlock_redis::RedisLedgerStore;
 use interlock_schemas::topics::BOOKING_REQUESTS;
 use interlock_sinks::timescale::{TimescaleOptions, TimescaleSink};
 use interlock_streams::ledger::Token;
-use interlock_streams::runtime::{Repartition, RuntimeConfig};
+use interlock_streams::runtime::{Repartition, RestoredOffset, RuntimeConfig, restore_offsets};
 use interlock_topologies::{all, shapes};
 
 use crate::Status;
@@ -22,11 +22,12 @@ use crate::services::{self, patiently, say_waiting};
 /// Starts the requested replay, and waits until workers have done it.
 pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> {
     let what = &arguments.what;
-    let outcome = match (what.ledgers, what.windows, what.repartition) {
-        (true, ..) => services::block_on(ledgers(arguments, config))??,
-        (_, true, _) => services::block_on(windows(arguments, config))??,
-        (.., Some(partitions)) => services::block_on(repartition(arguments, config, partitions))??,
-        (.., None) => bail!("one of --ledgers, --windows and --repartition is needed"),
+    let outcome = match what.repartition {
+        Some(partitions) => services::block_on(repartition(arguments, config, partitions))??,
+        None if what.ledgers => services::block_on(ledgers(arguments, config))??,
+        None if what.windows => services::block_on(windows(arguments, config))??,
+        None if what.offsets => services::block_on(offsets(arguments, config))??,
+        None => bail!("one of --ledgers, --windows, --repartition and --offsets is needed"),
     };
     match outcome {
         Outcome::Done => Ok(Status::Held),
@@ -78,6 +79,32 @@ async fn repartition(arguments: &Arguments, config: &Config, partitions: i32) ->
         topics: of_ledgers().collect(),
     };
     Ok(growth.to(partitions, |step| eprintln!("{step}")).await?)
+}
+
+async fn offsets(arguments: &Arguments, config: &Config) -> anyhow::Result<Outcome> {
+    let log = services::log_once_up(config).await?;
+    require(&*log).await?;
+    let redis = services::redis(config)?;
+    let connect = async || Ok(RedisLedgerStore::connect(redis.clone()).await?);
+    let store = Arc::new(patiently(Some(PATIENCE), say_waiting, connect).await?);
+    let booking = shapes(all())?.into_iter().find(|topology| topology.has_ledger());
+    let booking = Arc::new(booking.context("no topology has ledgers")?);
+    let runtime = RuntimeConfig::new(config.application.id.clone(), "");
+    let wait = Duration::from_secs(arguments.wait);
+    let restored = restore_offsets(&runtime, &booking, log, store, wait).await?;
+    for RestoredOffset {
+        source,
+        offset,
+        sequence,
+    } in &restored
+    {
+        eprintln!("{source}: offset {offset}, after event {sequence}");
+    }
+    match restored.len() {
+        0 => eprintln!("no offset is lost"),
+        count => eprintln!("{count} offsets are restored; start the workers, which rebuild these ledgers"),
+    }
+    Ok(Outcome::Done)
 }
 
 async fn windows(arguments: &Arguments, config: &Config) -> anyhow::Result<Outcome> {

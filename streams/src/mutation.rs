@@ -1,11 +1,11 @@
-//! Clauses of the protocol that a test can leave out, to check that the simulator notices.
+//! Clauses of the protocol that a test can leave out, to check that the simulator or the model notices.
 //!
 //! This is compiled only with the feature `mutations`, which only the tests enable; otherwise `left_out` is a constant,
 //! and the compiler removes its uses. The omitted clause is a property of the OS thread, because a simulation runs on
 //! one.
 
 /// A clause of the protocol, named by its content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Clause {
     /// Trim only below an acknowledged commit.
     TrimBelowAcknowledged,
@@ -41,11 +41,19 @@ pub enum Clause {
     JudgeAsHolder,
     /// Compare token and position in the sink's transaction that adds the rows. The in-memory sink leaves it out.
     SinkPositions,
+    /// Fence the owner that the offset's metadata names, too. Left out in the model alone.
+    FenceNamed,
+    /// Forget earlier owners only after they are fenced. Left out in the model alone.
+    ForgetAfterFencing,
+    /// Every write states the token. Left out in the model alone.
+    StateToken,
+    /// Every write states the applied offset. Left out in the model alone.
+    StateApplied,
 }
 
 impl Clause {
-    /// All clauses.
-    pub const ALL: [Clause; 17] = [
+    /// The clauses that the runtime can leave out.
+    pub const OF_RUNTIME: [Clause; 17] = [
         Clause::TrimBelowAcknowledged,
         Clause::SettleBeforeRevocation,
         Clause::AbortBeforeAcquiring,

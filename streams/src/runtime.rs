@@ -27,24 +27,28 @@ mod health;
 mod history;
 mod layout;
 mod metadata;
+mod operator;
 mod outbox;
 mod pause;
 mod rebuild;
 mod repartition;
+mod restore;
 mod services;
 mod start;
 pub(crate) mod task;
 mod thread;
 
 pub use config::{RuntimeConfig, TokenSource};
-pub use error::TaskError;
+pub use error::{Reason, TaskError};
 pub use health::Health;
-pub use layout::{Layouts, NoLayouts, PastLayout};
+pub use layout::{Layouts, PastLayout};
 pub use metadata::{ForeignMetadata, OffsetMetadata};
-pub use repartition::{Repartition, RepartitionError, Taken};
+pub use operator::RepartitionError;
+pub use repartition::{HeldLedgers, Repartition};
+pub use restore::{RestoredOffset, restore_offsets};
 #[cfg(feature = "windows")]
 pub use services::ConnectSink;
 pub use services::{ConnectLedgers, Services};
 #[doc(hidden)]
 pub use start::run_here;
-pub use start::{Running, start};
+pub use start::{StreamThreads, start};

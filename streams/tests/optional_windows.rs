@@ -10,7 +10,7 @@ use futures::FutureExt as _;
 use interlock_streams::log::memory::MemoryLog;
 use interlock_streams::log::{Log as _, TopicSpec};
 use interlock_streams::record::{OutputRecord, TopicPartition};
-use interlock_streams::runtime::{Health, Running, RuntimeConfig, Services, start};
+use interlock_streams::runtime::{Health, RuntimeConfig, Services, StreamThreads, start};
 use interlock_streams::serde::Utf8;
 use interlock_streams::sink::{Merge, SinkError, WindowTable};
 use interlock_streams::window::WindowQuery;
@@ -53,7 +53,7 @@ fn counts() -> Topology {
 }
 
 /// A process with these topologies, whose database refuses everything.
-async fn running(topologies: &[Topology]) -> (Arc<MemoryLog>, Health, Running) {
+async fn running(topologies: &[Topology]) -> (Arc<MemoryLog>, Health, StreamThreads) {
     let log = Arc::new(MemoryLog::new());
     let topics = ["numbers", "copies", "numbers.dlq"].map(|name| TopicSpec::new(name, 1));
     log.create_topics(&topics).await.expect("topics");

@@ -10,7 +10,6 @@
 //! records, a transaction any number. Decisions differ between acquisitions. No time-out ends a transaction: a worker
 //! that would have to wait for one counts as stopped.
 
-mod clause;
 mod kafka;
 mod store;
 mod worker;
@@ -20,7 +19,7 @@ use self::store::Store;
 use self::worker::{Next, Worker};
 use super::Model;
 
-pub use self::clause::Clause;
+pub use interlock_streams::mutation::Clause;
 
 /// Number of workers, and of `transactional.id`s.
 const WORKERS: usize = 2;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use interlock_schemas::topics::BOOKING_REQUESTS;
 use interlock_schemas::{Command, Decoder, civil_from_days};
 use interlock_streams::record::{OutputRecord, TopicPartition};
-use interlock_streams::runtime::Running;
+use interlock_streams::runtime::StreamThreads;
 use interlock_tests::gateway::{Gateway, booking, cancellation, next_event, problem};
 use interlock_tests::memory::World;
 use interlock_tests::plans::{coming_days, sleeper};
@@ -37,7 +37,7 @@ async fn gateway() -> Result<(World, Gateway, String)> {
     Ok((world, gateway, date))
 }
 
-async fn stop(worker: Running) -> Result<()> {
+async fn stop(worker: StreamThreads) -> Result<()> {
     worker.stop();
     Ok(tokio::task::spawn_blocking(move || worker.wait()).await??)
 }

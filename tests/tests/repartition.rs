@@ -9,11 +9,11 @@ use anyhow::{Context as _, Result, ensure};
 use interlock_streams::Event;
 use interlock_streams::ledger::Token;
 use interlock_streams::ledger::memory::MemoryLedgerStore;
-use interlock_streams::log::Log as _;
 use interlock_streams::log::murmur2::partition_for_key;
+use interlock_streams::log::{CommittedOffset, Log as _};
 use interlock_streams::record::{OutputRecord, TopicPartition};
-use interlock_streams::runtime::{Repartition, RepartitionError, RuntimeConfig};
-use interlock_tests::traces::{Workers, notes};
+use interlock_streams::runtime::{Repartition, RepartitionError, RestoredOffset, RuntimeConfig, restore_offsets};
+use interlock_tests::traces::{UNREADABLE, Workers, notes, record};
 
 const TOPICS: [&str; 3] = ["events", "commands.dlq", "commands"];
 const REST: Duration = Duration::from_secs(100);
@@ -80,6 +80,39 @@ impl World {
             Arc::new(self.store.clone()),
             Duration::from_secs(120),
         ))
+    }
+
+    /// The committed offsets, with their metadata.
+    fn committed(&self) -> Result<Vec<Option<CommittedOffset>>> {
+        let sources = TopicPartition::all("commands", self.partitions);
+        let read = self.workers.log.committed_unstable(Workers::GROUP, &sources);
+        Ok(self.workers.wait_for(read)?)
+    }
+
+    /// Changes the committed offset of every partition, as another program does.
+    fn change_offsets(&self, change: impl Fn(CommittedOffset) -> Option<CommittedOffset>) -> Result<()> {
+        let sources = TopicPartition::all("commands", self.partitions);
+        for (source, committed) in sources.iter().zip(self.committed()?) {
+            let changed = committed.and_then(&change);
+            self.workers.log.set_offset(Workers::GROUP, source, changed);
+        }
+        Ok(())
+    }
+
+    fn restore_offsets(&self) -> Result<Vec<RestoredOffset>> {
+        let config = RuntimeConfig {
+            tokens: Arc::new(|| Token(format!("{:x}", next_token()))),
+            ..RuntimeConfig::new("test", "operator")
+        };
+        let topology = Arc::new(notes()?);
+        let restore = restore_offsets(
+            &config,
+            &topology,
+            Arc::new(self.workers.log.clone()),
+            Arc::new(self.store.clone()),
+            Duration::from_secs(120),
+        );
+        Ok(self.workers.wait_for(restore)?)
     }
 
     /// What an operator does.
@@ -275,4 +308,133 @@ fn nothing_is_changed_while_there_is_something_to_decide_or_somebody_at_work() -
         "{refused}"
     );
     Ok(())
+}
+
+#[test]
+fn lost_offsets_stop_a_worker_and_are_restored_from_the_events() -> Result<()> {
+    let mut world = World::new(3)?;
+    world.ask(0..40)?;
+    world.work()?;
+    world.stop()?;
+    let before = world.committed()?;
+    let losses: [fn(CommittedOffset) -> Option<CommittedOffset>; 3] = [
+        |_| None,
+        // Kafka's tools reset an offset without metadata.
+        |committed| {
+            Some(CommittedOffset {
+                metadata: String::new(),
+                ..committed
+            })
+        },
+        |committed| {
+            Some(CommittedOffset {
+                offset: 0,
+                metadata: committed.metadata + "\0",
+            })
+        },
+    ];
+    for lose in losses {
+        world.change_offsets(lose)?;
+        let refused = world.work().expect_err("a worker begins without offsets").to_string();
+        ensure!(refused.contains("interlock replay --offsets"), "{refused}");
+        world.workers.kill("a");
+        world.workers.kill("b");
+        let restored = world.restore_offsets()?;
+        let offsets = |committed: &[Option<CommittedOffset>]| -> Vec<Option<i64>> {
+            committed
+                .iter()
+                .map(|committed| committed.as_ref().map(|c| c.offset))
+                .collect()
+        };
+        ensure!(restored.len() == 3, "{restored:?}");
+        ensure!(offsets(&world.committed()?) == offsets(&before), "{before:?}");
+        ensure!(world.restore_offsets()?.is_empty(), "nothing is lost any more");
+        world.work()?;
+        world.judge()?;
+        world.stop()?;
+    }
+    world.ask(20..50)?;
+    world.work()?;
+    world.judge()
+}
+
+#[test]
+fn offsets_are_restored_after_repartitionings_and_without_the_ledgers() -> Result<()> {
+    let mut world = World::new(2)?;
+    world.ask(0..60)?;
+    world.work()?;
+    for partitions in [4, 8] {
+        world.stop()?;
+        world.workers.wait_for(world.grow(partitions))?;
+        world.partitions = partitions;
+        world.work()?;
+        world.ask(10..70)?;
+        world.workers.pass(REST)?;
+    }
+    world.judge()?;
+    world.stop()?;
+    // One partition's metadata is left, then none; then the ledgers are lost, too.
+    let intact = world.committed()?[5].clone();
+    for (keep, flush) in [(true, false), (false, false), (false, true)] {
+        world.change_offsets(|_| None)?;
+        if keep {
+            let source = TopicPartition::new("commands", 5);
+            world.workers.log.set_offset(Workers::GROUP, &source, intact.clone());
+        }
+        if flush {
+            world.store = MemoryLedgerStore::default();
+        }
+        let restored = world.restore_offsets()?;
+        ensure!(restored.len() == if keep { 7 } else { 8 }, "{restored:?}");
+        world.work()?;
+        world.judge()?;
+        world.ask(0..70)?;
+        world.workers.pass(REST)?;
+        world.judge()?;
+        world.stop()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_dead_letter_behind_the_last_event_moves_a_restored_offset() -> Result<()> {
+    let mut world = World::new(2)?;
+    world.ask(0..10)?;
+    let unreadable = |partition| record("commands", partition, UNREADABLE);
+    world.workers.log.append(vec![unreadable(0), unreadable(1)])?;
+    world.work()?;
+    world.stop()?;
+    let before = world.committed()?;
+    world.change_offsets(|_| None)?;
+    let restored = world.restore_offsets()?;
+    for (restored, before) in restored.iter().zip(before) {
+        ensure!(
+            Some(restored.offset) == before.map(|before| before.offset),
+            "{restored:?}"
+        );
+    }
+    world.work()?;
+    world.judge()?;
+    for partition in 0..2 {
+        let letters = world
+            .workers
+            .log
+            .read(&TopicPartition::new("commands.dlq", partition), 0, 10)?;
+        ensure!(letters.len() == 1, "{} dead letters of one record", letters.len());
+    }
+    Ok(())
+}
+
+#[test]
+fn an_idle_worker_commits_its_offsets_again() -> Result<()> {
+    let mut world = World::new(2)?;
+    world.ask(0..10)?;
+    world.work()?;
+    let before = world.committed()?;
+    world.change_offsets(|_| None)?;
+    world.workers.pass(Duration::from_secs(3_700))?;
+    ensure!(world.committed()? == before, "the offsets are gone: {before:?}");
+    world.ask(5..15)?;
+    world.workers.pass(REST)?;
+    world.judge()
 }

@@ -12,7 +12,7 @@ use interlock_schemas::topics::contract;
 use interlock_sinks::timescale::{TimescaleOptions, TimescaleSink};
 use interlock_streams::ledger::LedgerStore;
 use interlock_streams::log::Log;
-use interlock_streams::runtime::{self, ConnectLedgers, ConnectSink, Health, Running, RuntimeConfig, Services};
+use interlock_streams::runtime::{self, ConnectLedgers, ConnectSink, Health, RuntimeConfig, Services, StreamThreads};
 use interlock_streams::sink::{Sink, SinkError};
 use interlock_topologies::{BOOKING, Context, Definition};
 use tokio::sync::OnceCell;
@@ -25,7 +25,11 @@ use crate::topics;
 pub(super) const START: &str = "start";
 
 /// Waits for the services, then starts the stream threads.
-pub(super) async fn start(config: &Config, definitions: &[Definition], health: &Health) -> anyhow::Result<Running> {
+pub(super) async fn start(
+    config: &Config,
+    definitions: &[Definition],
+    health: &Health,
+) -> anyhow::Result<StreamThreads> {
     let runtime = runtime_config(config);
     let registry: Arc<dyn Registry> = Arc::new(services::registry(config)?);
     let log = services::log(config)?;

@@ -9,20 +9,21 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 
-use crate::dsl::decider::{Decider, Deciders, Events, Keyed};
-use crate::dsl::global_table::{Follow, Follower, GlobalTable};
-use crate::dsl::message::Message;
-use crate::dsl::policy::OnError;
-use crate::dsl::processor::{LedgerProcessor, Processor};
-use crate::dsl::serde::{Deserializer, Json, Serializer};
-use crate::dsl::topology::{BuildError, Factory, Kind, NodeDef, Topology};
-use crate::runtime::task::ledger_node::LedgerNode;
+use super::decider::{Decider, Deciders, Events, KeyCheck};
+use super::global_table::{Follow, Follower, GlobalTable};
+use super::message::Message;
+use super::policy::OnError;
+use super::processor::{LedgerProcessor, Processor};
+use super::serde::{Deserializer, Json, Serializer};
+use super::topology::{BuildError, Kind, NodeDef, Topology};
+use crate::runtime::task::ledger_node::{LedgerNode, ProcessorLedger};
 pub use crate::runtime::task::node::Predicate;
 use crate::runtime::task::node::{
-    BatchNode, Children, Chooser, ForkNode, Node, NodeId, ProcessorNode, SourceNode, SplitNode, ToNode,
+    BatchNode, Children, Chooser, ForkNode, Node, NodeId, ProcessorNode, SplitNode, ToNode,
 };
+use crate::runtime::task::source::{Source, TopicSource};
 #[cfg(feature = "windows")]
-use crate::runtime::task::window_node::{Queries, Rows, SinkNode, WindowNode};
+use crate::runtime::task::window_node::{Queries, Rows, Window, WindowNode};
 #[cfg(feature = "windows")]
 use crate::window::{WindowError, WindowQuery};
 
@@ -64,9 +65,17 @@ impl StreamsBuilder {
         D: Deserializer<T>,
     {
         let policy = self.on_error;
+        let make = move || -> Box<dyn Source> {
+            Box::new(TopicSource {
+                deserializer: deserializer(),
+                policy,
+                types: PhantomData,
+            })
+        };
         let kind = Kind::Source {
             topic: topic.to_owned(),
             dead_letters: policy == OnError::SendToDlq,
+            make: Arc::new(make),
         };
         let stream = Stream::<T> {
             graph: self.graph.clone(),
@@ -74,13 +83,7 @@ impl StreamsBuilder {
             on_error: policy,
             types: PhantomData,
         };
-        stream.attach(format!("source-{topic}"), kind, move || {
-            Box::new(SourceNode {
-                deserializer: deserializer(),
-                policy,
-                types: PhantomData,
-            })
-        })
+        stream.attach(format!("source-{topic}"), kind)
     }
 
     /// Keeps a compacted topic whole in the memory of every process.
@@ -133,16 +136,10 @@ pub struct Stream<T> {
 
 impl<T: Send + 'static> Stream<T> {
     /// Adds a node behind this stream.
-    fn attach<U>(
-        self,
-        name: String,
-        kind: Kind,
-        factory: impl Fn() -> Box<dyn Node> + Send + Sync + 'static,
-    ) -> Stream<U> {
+    fn attach<U>(self, name: String, kind: Kind) -> Stream<U> {
         let mut graph = self.graph.borrow_mut();
         let id = graph.nodes.len();
-        let factory: Factory = Arc::new(factory);
-        graph.nodes.push(NodeDef { name, kind, factory });
+        graph.nodes.push(NodeDef { name, kind });
         graph.children.push(Vec::new());
         if let Some((parent, port)) = self.from {
             connect(&mut graph.children[parent], port, id);
@@ -156,6 +153,18 @@ impl<T: Send + 'static> Stream<T> {
         }
     }
 
+    /// Adds an operator behind this stream.
+    fn operator<U, N: Node + 'static>(
+        self,
+        name: String,
+        verb: &'static str,
+        make: impl Fn() -> N + Send + Sync + 'static,
+    ) -> Stream<U> {
+        let make = move || -> Box<dyn Node> { Box::new(make()) };
+        let make = Arc::new(make);
+        self.attach(name, Kind::Operator { verb, make })
+    }
+
     fn batches<U, F>(self, verb: &'static str, apply: F) -> Stream<U>
     where
         U: Send + 'static,
@@ -163,11 +172,9 @@ impl<T: Send + 'static> Stream<T> {
     {
         let name = format!("{verb}-{}", self.graph.borrow().nodes.len());
         let apply = Arc::new(apply);
-        self.attach(name, Kind::Operator { verb }, move || {
-            Box::new(BatchNode {
-                apply: apply.clone(),
-                types: PhantomData,
-            })
+        self.operator(name, verb, move || BatchNode {
+            apply: apply.clone(),
+            types: PhantomData,
         })
     }
 
@@ -251,12 +258,10 @@ impl<T: Send + 'static> Stream<T> {
         supplier: impl Fn() -> P + Send + Sync + 'static,
     ) -> Stream<P::Out> {
         let policy = self.on_error;
-        self.attach(name.to_owned(), Kind::Operator { verb: "process" }, move || {
-            Box::new(ProcessorNode {
-                processor: supplier(),
-                policy,
-                types: PhantomData,
-            })
+        self.operator(name.to_owned(), "process", move || ProcessorNode {
+            processor: supplier(),
+            policy,
+            types: PhantomData,
         })
     }
 
@@ -276,13 +281,18 @@ impl<T: Send + 'static> Stream<T> {
             processor,
             events,
         } = spec;
-        self.attach(name, Kind::Ledger { events: event_topics }, move || {
-            Box::new(LedgerNode {
+        let make = move || -> Box<dyn LedgerNode> {
+            Box::new(ProcessorLedger {
                 processor: processor(),
                 events: events(),
                 types: PhantomData,
             })
-        })
+        };
+        let kind = Kind::Ledger {
+            events: event_topics,
+            make: Arc::new(make),
+        };
+        self.attach(name, kind)
     }
 
     /// Keeps a value for each key in a ledger: records are commands, decided by `A` on the value of their key, and its
@@ -295,7 +305,7 @@ impl<T: Send + 'static> Stream<T> {
             processor: Deciders::<A>::default,
             events: || Events,
         };
-        self.process(&format!("{name}-keyed"), || Keyed)
+        self.process(&format!("{name}-keyed"), || KeyCheck)
             .process_ledger(spec)
             .to_ledger_topics(vec![event_topic.to_owned()], move |_| topic.clone(), Json);
     }
@@ -305,10 +315,8 @@ impl<T: Send + 'static> Stream<T> {
         let count = predicates.len();
         let predicates = Arc::new(predicates);
         let name = format!("split-{}", self.graph.borrow().nodes.len());
-        let split = self.attach(name, Kind::Operator { verb: "split" }, move || {
-            Box::new(SplitNode {
-                predicates: predicates.clone(),
-            })
+        let split: Stream<T> = self.operator(name, "split", move || SplitNode {
+            predicates: predicates.clone(),
         });
         split.ports(count)
     }
@@ -319,13 +327,11 @@ impl<T: Send + 'static> Stream<T> {
         T: Clone,
     {
         let name = format!("fork-{}", self.graph.borrow().nodes.len());
-        let forked = self.attach(name, Kind::Operator { verb: "fork" }, move || {
-            Box::new(ForkNode::<T> {
-                children: count,
-                types: PhantomData,
-            })
+        let fork: Stream<T> = self.operator(name, "fork", move || ForkNode::<T> {
+            children: count,
+            types: PhantomData,
         });
-        forked.ports(count)
+        fork.ports(count)
     }
 
     fn ports(self, count: usize) -> Vec<Stream<T>> {
@@ -385,16 +391,21 @@ impl<T: Send + 'static> Stream<T> {
         let serializer = Arc::new(serializer);
         // A ledger's event has been decided: it can't be left out any more.
         let policy = if keep_partition { OnError::Fail } else { self.on_error };
-        let kind = Kind::To { topics, keep_partition };
-        self.attach::<()>(name, kind, move || {
+        let make = move || -> Box<dyn Node> {
             Box::new(ToNode {
                 topic: topic.clone(),
                 serializer: serializer.clone(),
                 policy,
                 keep_partition,
-                room: 0,
+                capacity: 0,
             })
-        });
+        };
+        let kind = Kind::To {
+            topics,
+            keep_partition,
+            make: Arc::new(make),
+        };
+        self.attach::<()>(name, kind);
     }
 
     /// Writes to a topic and reads it again, so that records with the same key come together in one task.
@@ -429,11 +440,13 @@ impl<T: Send + 'static> Stream<T> {
         let tables = first.iter().map(|query| query.table().name.clone()).collect();
         let queries = Arc::new(Queries::new(first, Box::new(queries)));
         let rows = Arc::new(rows);
-        let stream = self.attach::<()>(name.to_owned(), Kind::Window { tables }, move || {
+        let make = move || -> Box<dyn Window> {
             let rows = rows.clone();
             let rows: Rows<T> = Box::new(move |batch: &[Message<T>]| rows(batch));
             Box::new(WindowNode::new(queries.clone(), rows))
-        });
+        };
+        let make = Arc::new(make);
+        let stream = self.attach::<()>(name.to_owned(), Kind::Window { tables, make });
         Ok(WindowPartials { stream })
     }
 }
@@ -449,8 +462,7 @@ impl WindowPartials {
     /// Merges the partials into the sink that the application names so.
     pub fn sink(self, name: &str) {
         let kind = Kind::Sink { name: name.to_owned() };
-        self.stream
-            .attach::<()>(format!("sink-{name}"), kind, || Box::new(SinkNode));
+        self.stream.attach::<()>(format!("sink-{name}"), kind);
     }
 }
 

@@ -22,13 +22,13 @@ const VALUE: Bytes = Bytes::from_static(b"value");
 
 /// A value that commands of its key are decided on, and that events change.
 pub trait Decider: Default + Serialize + DeserializeOwned + Send + 'static {
-    /// What is asked for.
+    /// A request to change the value.
     type Command: Send + 'static;
-    /// What happened; written to the event topic as JSON, within an [`Event`].
+    /// A change of the value; written to the event topic as JSON, within an [`Event`].
     type Event: Serialize + DeserializeOwned + Send + 'static;
 
-    /// What a command causes; at least one event, which is its answer. A function of the value and the command alone: no
-    /// clock, no randomness.
+    /// Returns the events of a command; at least one, which is its answer. This is a function of the value and the command
+    /// alone: no clock, no randomness.
     fn decide(&self, command: &Message<Self::Command>) -> Vec<Self::Event>;
 
     /// Applies an event. Decides nothing: it is called again when the ledger is rebuilt.
@@ -44,7 +44,7 @@ pub struct Event<E> {
     pub source_offset: i64,
     /// Token of the acquisition that decided it.
     pub token: String,
-    /// What happened.
+    /// The change.
     pub event: E,
     /// The key, which is the record's own.
     #[serde(skip)]
@@ -81,9 +81,9 @@ impl<E: DeserializeOwned> Deserializer<Event<E>> for Events {
 }
 
 /// Refuses records without a key: they belong to no value.
-pub(crate) struct Keyed;
+pub(crate) struct KeyCheck;
 
-impl<T: Send + 'static> Processor<T> for Keyed {
+impl<T: Send + 'static> Processor<T> for KeyCheck {
     type Out = T;
 
     fn process(&mut self, batch: Vec<Message<T>>, out: &mut Collector<T>) {
@@ -148,7 +148,7 @@ impl<A: Decider> LedgerProcessor for Deciders<A> {
     }
 
     fn decide(&mut self, command: Message<A::Command>, at: &CommandContext<'_>, events: &mut Vec<Event<A::Event>>) {
-        // `Keyed` let only records with a key pass.
+        // `KeyCheck` let only records with a key pass.
         let key = command.key.clone().unwrap_or_default();
         let decided = self.values.entry(key.clone()).or_default().decide(&command);
         for (sequence, event) in (at.next_sequence..).zip(decided) {

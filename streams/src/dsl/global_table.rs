@@ -13,14 +13,14 @@ use bytes::Bytes;
 use rustc_hash::FxHashMap;
 use tokio::sync::watch;
 
-use crate::dsl::serde::{DecodeError, Deserializer, decode};
+use crate::dsl::serde::{DeserializeError, Deserializer, decode};
 use crate::log::{Log, LogError};
 use crate::record::{Record, TopicPartition};
 
 /// Records that a follower reads at once.
 const BATCH_RECORDS_MAX: usize = 1_000;
 /// Longest wait of one read of a follower.
-const WAIT: Duration = Duration::from_millis(500);
+const READ_WAIT: Duration = Duration::from_millis(500);
 
 /// A reader's handle on a global table.
 pub struct GlobalTable<V> {
@@ -96,7 +96,7 @@ where
         }
         for (reader, high) in &mut readers {
             while reader.position() < *high {
-                let records = reader.next(BATCH_RECORDS_MAX, WAIT).await?;
+                let records = reader.next(BATCH_RECORDS_MAX, READ_WAIT).await?;
                 self.apply(&mut deserializer, &records).await?;
             }
         }
@@ -104,7 +104,7 @@ where
         loop {
             let turns = readers
                 .iter_mut()
-                .map(|(reader, _)| reader.next(BATCH_RECORDS_MAX, WAIT));
+                .map(|(reader, _)| reader.next(BATCH_RECORDS_MAX, READ_WAIT));
             for records in futures::future::join_all(turns).await {
                 self.apply(&mut deserializer, &records?).await?;
             }
@@ -135,14 +135,14 @@ impl<V: Clone + Send + Sync + 'static, F> Follower<V, F> {
                 Ok(value) => {
                     rows.insert(key, value);
                 }
-                Err(DecodeError::Malformed(reason)) => {
-                    tracing::error!(topic = self.topic, offset = record.offset, reason, "record left out");
-                }
-                Err(DecodeError::Unavailable(reason)) => {
+                Err(DeserializeError::Unavailable(reason)) => {
                     return Err(LogError::Retriable {
                         action: format!("following {}", self.topic),
                         reason,
                     });
+                }
+                Err(malformed) => {
+                    tracing::error!(topic = self.topic, offset = record.offset, %malformed, "record left out");
                 }
             }
         }

@@ -7,24 +7,16 @@ use bytes::Bytes;
 
 use crate::record::Record;
 
-/// Why a record could not be decoded.
+/// An error of decoding a record, sorted by what the caller does next.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeserializeError {
-    /// The record itself is at fault: it is treated as the [`crate::dsl::policy::OnError`] of its source says.
+    /// The record itself is at fault: the source's [`OnError`](super::policy::OnError) decides what becomes of it.
     #[error("{0}")]
     Malformed(String),
-    /// Something that is kept elsewhere (such as the writer's schema) must be fetched first.
+    /// Something that is kept elsewhere, such as the writer's schema, must be fetched first.
     #[error("what the record needs is not fetched yet")]
     Missing,
-}
-
-/// Why something could not be fetched.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FetchError {
-    /// It doesn't exist or can't be used: every record that needs it is malformed.
-    #[error("{0}")]
-    Unusable(String),
-    /// It can't be reached at present: the work waits.
+    /// It can't be fetched at present: the work waits.
     #[error("{0}")]
     Unavailable(String),
 }
@@ -40,36 +32,22 @@ pub trait Deserializer<T>: Send + Sync + 'static {
         record.key.clone()
     }
 
-    /// Fetches what [`DeserializeError::Missing`] said that this record needs.
-    async fn fetch(&mut self, _record: &Record) -> Result<(), FetchError> {
-        Err(FetchError::Unusable("nothing can be fetched for it".to_owned()))
+    /// Fetches what [`DeserializeError::Missing`] asked for; `Malformed` if it doesn't exist or can't be used.
+    async fn fetch(&mut self, _record: &Record) -> Result<(), DeserializeError> {
+        Err(DeserializeError::Malformed("nothing can be fetched for it".to_owned()))
     }
 }
 
-/// Why a record has no value, when all that could be fetched was.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum DecodeError {
-    /// The record is at fault.
-    Malformed(String),
-    /// What it needs can't be fetched at present.
-    Unavailable(String),
-}
-
-/// Decodes a record, fetching what that needs.
+/// Decodes a record and fetches what that needs; never returns [`DeserializeError::Missing`].
 pub(crate) async fn decode<T>(
     deserializer: &mut (impl Deserializer<T> + ?Sized),
     record: &Record,
-) -> Result<T, DecodeError> {
+) -> Result<T, DeserializeError> {
     loop {
         match deserializer.deserialize(record) {
-            Ok(value) => return Ok(value),
-            Err(DeserializeError::Malformed(reason)) => return Err(DecodeError::Malformed(reason)),
-            Err(DeserializeError::Missing) => {}
+            Err(DeserializeError::Missing) => deserializer.fetch(record).await?,
+            result => return result,
         }
-        deserializer.fetch(record).await.map_err(|error| match error {
-            FetchError::Unusable(reason) => DecodeError::Malformed(reason),
-            FetchError::Unavailable(reason) => DecodeError::Unavailable(reason),
-        })?;
     }
 }
 

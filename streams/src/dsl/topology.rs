@@ -4,47 +4,56 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use crate::dsl::global_table::Follow;
-use crate::dsl::policy;
+use super::global_table::Follow;
+use super::policy::dlq_topic;
+use crate::runtime::task::ledger_node::LedgerNode;
 use crate::runtime::task::node::{Children, Node, NodeId};
+use crate::runtime::task::nodes::Nodes;
+use crate::runtime::task::source::Source;
+#[cfg(feature = "windows")]
+use crate::runtime::task::window_node::Window;
 
-/// What a node is, as far as its picture and its wiring are concerned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Makes a node for each task.
+pub(crate) type Factory<N> = Arc<dyn Fn() -> Box<N> + Send + Sync>;
+
+/// A node's kind: its place in the picture and in the wiring, and how it is made.
+#[derive(Clone)]
 pub(crate) enum Kind {
     Source {
         topic: String,
         dead_letters: bool,
+        make: Factory<dyn Source>,
     },
     Operator {
         verb: &'static str,
+        make: Factory<dyn Node>,
     },
     Ledger {
         events: Vec<String>,
+        make: Factory<dyn LedgerNode>,
     },
     To {
         topics: Vec<String>,
         keep_partition: bool,
+        make: Factory<dyn Node>,
     },
     #[cfg(feature = "windows")]
     Window {
         tables: Vec<String>,
+        make: Factory<dyn Window>,
     },
+    /// The end of the graph behind a window. No node of a task: the task hands partials to its stream thread.
     #[cfg(feature = "windows")]
-    Sink {
-        name: String,
-    },
+    Sink { name: String },
 }
-
-pub(crate) type Factory = Arc<dyn Fn() -> Box<dyn Node> + Send + Sync>;
 
 #[derive(Clone)]
 pub(crate) struct NodeDef {
     pub(crate) name: String,
     pub(crate) kind: Kind,
-    pub(crate) factory: Factory,
 }
 
-/// A part of a topology whose nodes hang together. Its tasks are numbered by partition: the task of partition `p` reads
+/// The nodes of a topology that are connected. Its tasks are numbered by partition: the task of partition `p` reads
 /// partition `p` of all its source topics.
 #[derive(Clone)]
 pub(crate) struct Subtopology {
@@ -71,11 +80,11 @@ pub enum BuildError {
     /// A window or its sink can't be mixed with outputs to the log: the two could not be committed together.
     #[error("topology {0} writes both to a sink and to the log: make it two topologies")]
     MixedOutputs(String),
-    /// A part of the topology has two ledgers.
-    #[error("topology {0} has two ledgers in one part: put a repartition between them")]
+    /// A subtopology has two ledgers.
+    #[error("topology {0} has two ledgers in one subtopology: put a repartition between them")]
     TwoLedgers(String),
     /// A ledger's input must be read from exactly one topic, whose offsets are its applied offset.
-    #[error("topology {topology}: the ledger's part reads {topics:?}; it must read exactly one topic")]
+    #[error("topology {topology}: the ledger's subtopology reads {topics:?}; it must read exactly one topic")]
     LedgerSources {
         /// The topology.
         topology: String,
@@ -102,7 +111,7 @@ pub struct Topology {
     pub(crate) nodes: Vec<NodeDef>,
     /// Node → its child on each port; a port may lead nowhere.
     pub(crate) children: Arc<Vec<Children>>,
-    pub(crate) parts: Vec<Subtopology>,
+    pub(crate) subtopologies: Vec<Subtopology>,
     pub(crate) globals: Vec<Arc<dyn Follow>>,
 }
 
@@ -119,12 +128,12 @@ impl Topology {
         children: Vec<Children>,
         globals: Vec<Arc<dyn Follow>>,
     ) -> Result<Self, BuildError> {
-        let parts = split(&name, &nodes, &children)?;
+        let subtopologies = split(&name, &nodes, &children)?;
         let topology = Self {
             name,
             nodes,
             children: Arc::new(children),
-            parts,
+            subtopologies,
             globals,
         };
         if topology.has_sink() && !topology.output_topics().is_empty() {
@@ -140,9 +149,9 @@ impl Topology {
 
     /// The topics that it reads, global tables left out.
     pub fn source_topics(&self) -> Vec<String> {
-        self.parts
+        self.subtopologies
             .iter()
-            .flat_map(|part| part.sources.keys().cloned())
+            .flat_map(|subtopology| subtopology.sources.keys().cloned())
             .collect()
     }
 
@@ -164,7 +173,7 @@ impl Topology {
     pub fn window_tables(&self) -> Vec<String> {
         let of = |node: &NodeDef| match &node.kind {
             #[cfg(feature = "windows")]
-            Kind::Window { tables } => tables.clone(),
+            Kind::Window { tables, .. } => tables.clone(),
             _ => Vec::new(),
         };
         self.nodes.iter().flat_map(of).collect()
@@ -176,7 +185,8 @@ impl Topology {
             Kind::Source {
                 topic,
                 dead_letters: true,
-            } => Some(policy::dlq_topic(topic)),
+                ..
+            } => Some(dlq_topic(topic)),
             _ => None,
         };
         // A topology with a sink has no transaction that a dead letter could be part of: it skips and counts.
@@ -187,17 +197,21 @@ impl Topology {
         }
     }
 
-    /// Topics that must have the same number of partitions: those of a ledger's part, with the events it emits.
+    /// Topics that must have the same number of partitions: those of a ledger's subtopology, with the events it emits.
     pub fn copartitioned_topics(&self) -> Vec<BTreeSet<String>> {
-        let of = |part: &Subtopology| {
-            let mut topics: BTreeSet<String> = part.sources.keys().cloned().collect();
-            if let Some(Kind::Ledger { events }) = part.ledger.map(|id| &self.nodes[id].kind) {
+        let of = |subtopology: &Subtopology| {
+            let mut topics: BTreeSet<String> = subtopology.sources.keys().cloned().collect();
+            if let Some(Kind::Ledger { events, .. }) = subtopology.ledger.map(|id| &self.nodes[id].kind) {
                 topics.extend(events.iter().cloned());
-                topics.extend(part.sources.keys().map(|topic| policy::dlq_topic(topic)));
+                topics.extend(subtopology.sources.keys().map(|topic| dlq_topic(topic)));
             }
             topics
         };
-        self.parts.iter().map(of).filter(|topics| topics.len() > 1).collect()
+        self.subtopologies
+            .iter()
+            .map(of)
+            .filter(|topics| topics.len() > 1)
+            .collect()
     }
 
     /// Returns whether it merges windows into a database.
@@ -212,30 +226,47 @@ impl Topology {
 
     /// Returns whether it keeps state in ledgers.
     pub fn has_ledger(&self) -> bool {
-        self.parts.iter().any(|part| part.ledger.is_some())
+        self.subtopologies
+            .iter()
+            .any(|subtopology| subtopology.ledger.is_some())
     }
 
-    /// The event topics that a part's ledger is rebuilt from.
-    pub(crate) fn event_topics(&self, part: usize) -> &[String] {
-        match self.parts[part].ledger.map(|id| &self.nodes[id].kind) {
-            Some(Kind::Ledger { events }) => events,
+    /// Returns the event topics from which a subtopology's ledger is rebuilt.
+    pub(crate) fn event_topics(&self, subtopology: usize) -> &[String] {
+        match self.subtopologies[subtopology].ledger.map(|id| &self.nodes[id].kind) {
+            Some(Kind::Ledger { events, .. }) => events,
             _ => &[],
         }
     }
 
-    /// The part that reads a topic.
-    pub(crate) fn part_of(&self, topic: &str) -> Option<usize> {
-        self.parts.iter().position(|part| part.sources.contains_key(topic))
+    /// Returns the subtopology that reads a topic.
+    pub(crate) fn subtopology_of(&self, topic: &str) -> Option<usize> {
+        self.subtopologies
+            .iter()
+            .position(|subtopology| subtopology.sources.contains_key(topic))
     }
 
-    /// Fresh nodes for a task of a part.
-    pub(crate) fn instantiate(&self, part: usize) -> Vec<Option<Box<dyn Node>>> {
-        let wanted = &self.parts[part].nodes;
-        self.nodes
-            .iter()
-            .enumerate()
-            .map(|(id, node)| wanted.contains(&id).then(|| (node.factory)()))
-            .collect()
+    /// Makes the nodes of a subtopology for a task.
+    pub(crate) fn instantiate(&self, subtopology: usize) -> Nodes {
+        let mut nodes = Nodes::default();
+        for &id in &self.subtopologies[subtopology].nodes {
+            match &self.nodes[id].kind {
+                Kind::Source { topic, make, .. } => {
+                    nodes.sources.insert(topic.clone(), (id, make()));
+                }
+                Kind::Operator { make, .. } | Kind::To { make, .. } => {
+                    nodes.operators.insert(id, make());
+                }
+                Kind::Ledger { make, .. } => nodes.ledger = Some((id, make())),
+                #[cfg(feature = "windows")]
+                Kind::Window { make, .. } => {
+                    nodes.windows.insert(id, make());
+                }
+                #[cfg(feature = "windows")]
+                Kind::Sink { .. } => {}
+            }
+        }
+        nodes
     }
 
     /// The topology as text, in the manner of Kafka Streams' `TopologyDescription`.
@@ -244,9 +275,9 @@ impl Topology {
         for global in &self.globals {
             let _ = writeln!(text, "   Global table: {}", global.topic());
         }
-        for (index, part) in self.parts.iter().enumerate() {
+        for (index, subtopology) in self.subtopologies.iter().enumerate() {
             let _ = writeln!(text, "   Sub-topology: {index}");
-            for &id in &part.nodes {
+            for &id in &subtopology.nodes {
                 let node = &self.nodes[id];
                 let _ = writeln!(text, "    {} {}", node.name, label(&node.kind));
                 let names: Vec<&str> = self.children[id]
@@ -314,43 +345,43 @@ pub fn mermaid<'a>(topologies: impl IntoIterator<Item = &'a Topology>) -> String
 fn label(kind: &Kind) -> String {
     match kind {
         Kind::Source { topic, .. } => format!("(source, topic: {topic})"),
-        Kind::Operator { verb } => format!("({verb})"),
-        Kind::Ledger { events } => format!("(ledger, rebuilt from: {})", events.join(", ")),
+        Kind::Operator { verb, .. } => format!("({verb})"),
+        Kind::Ledger { events, .. } => format!("(ledger, rebuilt from: {})", events.join(", ")),
         Kind::To { topics, .. } => format!("(to: {})", topics.join(", ")),
         #[cfg(feature = "windows")]
-        Kind::Window { tables } => format!("(window, tables: {})", tables.join(", ")),
+        Kind::Window { tables, .. } => format!("(window, tables: {})", tables.join(", ")),
         #[cfg(feature = "windows")]
         Kind::Sink { name } => format!("(sink: {name})"),
     }
 }
 
-/// Splits the graph into the parts that hang together.
+/// Splits the graph into its connected subtopologies.
 fn split(name: &str, nodes: &[NodeDef], children: &[Children]) -> Result<Vec<Subtopology>, BuildError> {
-    let mut part_of: Vec<usize> = (0..nodes.len()).collect();
+    let mut root_of: Vec<usize> = (0..nodes.len()).collect();
     // Propagate the smallest id along the edges until nothing changes: graphs are small.
     loop {
         let mut changed = false;
         for (parent, targets) in children.iter().enumerate() {
             for &child in targets.iter().flatten() {
-                let low = part_of[parent].min(part_of[child]);
-                changed |= part_of[parent] != low || part_of[child] != low;
-                part_of[parent] = low;
-                part_of[child] = low;
+                let low = root_of[parent].min(root_of[child]);
+                changed |= root_of[parent] != low || root_of[child] != low;
+                root_of[parent] = low;
+                root_of[child] = low;
             }
         }
         if !changed {
             break;
         }
     }
-    let mut parts: BTreeMap<usize, Subtopology> = BTreeMap::new();
+    let mut subtopologies: BTreeMap<usize, Subtopology> = BTreeMap::new();
     let mut seen = BTreeSet::new();
     for (id, node) in nodes.iter().enumerate() {
-        let part = parts.entry(part_of[id]).or_insert_with(|| Subtopology {
+        let subtopology = subtopologies.entry(root_of[id]).or_insert_with(|| Subtopology {
             nodes: BTreeSet::new(),
             sources: BTreeMap::new(),
             ledger: None,
         });
-        part.nodes.insert(id);
+        subtopology.nodes.insert(id);
         match &node.kind {
             Kind::Source { topic, .. } => {
                 if !seen.insert(topic.clone()) {
@@ -359,32 +390,32 @@ fn split(name: &str, nodes: &[NodeDef], children: &[Children]) -> Result<Vec<Sub
                         topic: topic.clone(),
                     });
                 }
-                part.sources.insert(topic.clone(), id);
+                subtopology.sources.insert(topic.clone(), id);
             }
-            Kind::Ledger { .. } if part.ledger.replace(id).is_some() => {
+            Kind::Ledger { .. } if subtopology.ledger.replace(id).is_some() => {
                 return Err(BuildError::TwoLedgers(name.into()));
             }
             _ => {}
         }
     }
-    let parts: Vec<Subtopology> = parts.into_values().collect();
-    if parts.iter().all(|part| part.sources.is_empty()) {
+    let subtopologies: Vec<Subtopology> = subtopologies.into_values().collect();
+    if subtopologies.iter().all(|subtopology| subtopology.sources.is_empty()) {
         return Err(BuildError::NoSource(name.into()));
     }
-    for part in &parts {
-        if part.ledger.is_some() && part.sources.len() != 1 {
-            let topics = part.sources.keys().cloned().collect();
+    for subtopology in &subtopologies {
+        if subtopology.ledger.is_some() && subtopology.sources.len() != 1 {
+            let topics = subtopology.sources.keys().cloned().collect();
             return Err(BuildError::LedgerSources {
                 topology: name.into(),
                 topics,
             });
         }
-        let Some(Kind::Ledger { events }) = part.ledger.map(|id| &nodes[id].kind) else {
+        let Some(Kind::Ledger { events, .. }) = subtopology.ledger.map(|id| &nodes[id].kind) else {
             continue;
         };
         let writes = |topic: &String| {
-            let to = |id: &NodeId| matches!(&nodes[*id].kind, Kind::To { topics, keep_partition: true } if topics.contains(topic));
-            part.nodes.iter().any(to)
+            let to = |id: &NodeId| matches!(&nodes[*id].kind, Kind::To { topics, keep_partition: true, .. } if topics.contains(topic));
+            subtopology.nodes.iter().any(to)
         };
         if let Some(topic) = events.iter().find(|topic| !writes(topic)) {
             return Err(BuildError::EventsNotWritten {
@@ -393,5 +424,5 @@ fn split(name: &str, nodes: &[NodeDef], children: &[Children]) -> Result<Vec<Sub
             });
         }
     }
-    Ok(parts)
+    Ok(subtopologies)
 }

@@ -14,10 +14,14 @@ use crate::log::Consumer;
 use crate::mutation::{Clause, left_out};
 use crate::record::TopicPartition;
 
+/// The way out when committed offsets are lost or another program's.
+pub(crate) const RESTORE: &str =
+    "stop all workers, and restore the offsets from the events with `interlock replay --offsets`";
+
 /// A ledger's partition while it is being acquired.
 pub(crate) struct Acquisition {
     pub(crate) source: TopicPartition,
-    pub(crate) part: usize,
+    pub(crate) subtopology: usize,
     pub(crate) holder: Holder,
     pub(crate) state: LedgerState,
     pub(crate) committed: i64,
@@ -41,7 +45,7 @@ pub(crate) async fn acquire(
             .await?;
         Ok::<_, TaskError>(Acquisition {
             source: source.clone(),
-            part: config.task_id(source)?.0,
+            subtopology: config.task_id(source)?.0,
             holder: Holder {
                 ledger: source.partition,
                 epoch: state.epoch,
@@ -119,7 +123,7 @@ pub(crate) async fn read_committed(
             if let Some(applied) = ledger.state.applied {
                 return Err(TaskError::Fatal(format!(
                     "ledger {} has applied records up to {applied}, but group {} has no committed offset for {}: \
-                     the log's offsets were lost or the group was renamed; restore the offset",
+                     the log's offsets were lost or the group was renamed; {RESTORE}",
                     ledger.holder.ledger, config.group, ledger.source
                 )));
             }
@@ -129,7 +133,8 @@ pub(crate) async fn read_committed(
         ledger.committed = committed.offset;
         ledger.metadata = committed.metadata.parse().map_err(|foreign| {
             TaskError::Fatal(format!(
-                "{} of group {}: {foreign}; some other program committed this offset, and whether the ledger agrees can't be told",
+                "{} of group {}: {foreign}; another program committed this offset, and it does not tell whether the ledger agrees; \
+                 {RESTORE}",
                 ledger.source, config.group
             ))
         })?;
@@ -160,8 +165,8 @@ pub(crate) async fn check_layouts(config: &TaskConfig, ledgers: &mut [Acquisitio
         check_count(source, laid_out.ledgers, count)?;
         if ledger.metadata.layouts.is_none() && !laid_out.past.is_empty() {
             return Err(TaskError::Fatal(format!(
-                "{source}: the ledgers were laid out anew, which committed an offset for every partition, and group {} has none for this \
-                 one: it was lost; restore it",
+                "{source}: a repartitioning committed an offset for every partition, and group {} has none for this \
+                 one: it was lost; {RESTORE}",
                 config.group
             )));
         }
@@ -175,9 +180,9 @@ fn check_count(source: &TopicPartition, laid_out: i32, partitions: i32) -> Resul
         return Ok(());
     }
     Err(TaskError::Fatal(format!(
-        "{source}: the ledgers are laid out for {laid_out} partitions, and topic {} has {partitions}: it was grown, or the ledgers were \
-         laid out anew, since this worker started, or the topic was grown by hand. Start the worker once more; if it says this \
-         again, lay the ledgers out anew",
+        "{source}: the ledgers are laid out for {laid_out} partitions, and topic {} has {partitions}: it was grown since this \
+         worker started, or it was grown by hand. Start the worker again; if this message comes again, run `interlock replay \
+         --repartition`",
         source.topic
     )))
 }

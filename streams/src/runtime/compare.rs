@@ -26,6 +26,17 @@ pub(crate) enum Verdict {
     Rebuild { keep: bool },
 }
 
+impl Verdict {
+    /// Returns the value of the metrics' label `verdict`.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Continue => "continue",
+            Self::Resend => "resend",
+            Self::Rebuild { .. } => "rebuild",
+        }
+    }
+}
+
 pub(crate) fn compare(state: &LedgerState, committed: i64, metadata: &OffsetMetadata) -> Verdict {
     if state.rebuilding {
         return Verdict::Rebuild { keep: false };

@@ -1,12 +1,11 @@
-//! What a stream thread does next when something went wrong.
+//! Errors of a task, sorted by the stream thread's next step.
 
 use crate::ledger::LedgerError;
 use crate::log::LogError;
-use crate::runtime::task::node::ProcessError;
 #[cfg(feature = "windows")]
 use crate::sink::SinkError;
 
-/// What went wrong in a task, sorted by what its stream thread does next.
+/// An error of a task, sorted by what its stream thread does next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {
@@ -14,24 +13,79 @@ pub enum TaskError {
     /// what the ledgers hold is sent again, what they don't hold is read again.
     #[error("{detail}")]
     Restart {
-        /// A short name for counters and logs.
-        reason: &'static str,
-        /// What happened, with coordinates.
+        /// The cause.
+        reason: Reason,
+        /// A description, with coordinates.
         detail: String,
-        /// The producer is good for nothing any more: a new one settles what it left open.
-        producer_lost: bool,
     },
     /// Trying again can't help, or would risk what is promised: stop loudly.
     #[error("{0}")]
     Fatal(String),
 }
 
+/// The cause of a restart, as counters and logs name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Reason {
+    LogUnavailable,
+    TransactionAborted,
+    /// The producer can't be used any more: a new one settles what it left open.
+    ProducerFenced,
+    PartitionsLost,
+    LedgerFenced,
+    LedgerBehind,
+    LedgerUnavailable,
+    SinkFenced,
+    SinkUnavailable,
+    RegistryUnavailable,
+    TopicMissing,
+}
+
+impl Reason {
+    /// All reasons.
+    pub const ALL: [Self; 11] = [
+        Self::LogUnavailable,
+        Self::TransactionAborted,
+        Self::ProducerFenced,
+        Self::PartitionsLost,
+        Self::LedgerFenced,
+        Self::LedgerBehind,
+        Self::LedgerUnavailable,
+        Self::SinkFenced,
+        Self::SinkUnavailable,
+        Self::RegistryUnavailable,
+        Self::TopicMissing,
+    ];
+
+    /// Returns the value of the metrics' label `reason`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::LogUnavailable => "log_unavailable",
+            Self::TransactionAborted => "transaction_aborted",
+            Self::ProducerFenced => "producer_fenced",
+            Self::PartitionsLost => "partitions_lost",
+            Self::LedgerFenced => "ledger_fenced",
+            Self::LedgerBehind => "ledger_behind",
+            Self::LedgerUnavailable => "ledger_unavailable",
+            Self::SinkFenced => "sink_fenced",
+            Self::SinkUnavailable => "sink_unavailable",
+            Self::RegistryUnavailable => "registry_unavailable",
+            Self::TopicMissing => "topic_missing",
+        }
+    }
+}
+
 impl TaskError {
-    fn restart(reason: &'static str, error: &impl ToString, producer_lost: bool) -> Self {
-        Self::Restart {
-            reason,
-            detail: error.to_string(),
-            producer_lost,
+    pub(crate) fn restart(reason: Reason, detail: String) -> Self {
+        Self::Restart { reason, detail }
+    }
+
+    /// Returns whether the producer can't be used after this error.
+    pub(crate) fn loses_producer(&self) -> bool {
+        match self {
+            Self::Restart { reason, .. } => *reason == Reason::ProducerFenced,
+            Self::Fatal(_) => true,
         }
     }
 }
@@ -39,9 +93,9 @@ impl TaskError {
 impl From<LogError> for TaskError {
     fn from(error: LogError) -> Self {
         match error {
-            LogError::Retriable { .. } => Self::restart("log_unavailable", &error, false),
-            LogError::Abortable { .. } => Self::restart("transaction_aborted", &error, false),
-            LogError::Fenced { .. } => Self::restart("producer_fenced", &error, true),
+            LogError::Retriable { .. } => Self::restart(Reason::LogUnavailable, error.to_string()),
+            LogError::Abortable { .. } => Self::restart(Reason::TransactionAborted, error.to_string()),
+            LogError::Fenced { .. } => Self::restart(Reason::ProducerFenced, error.to_string()),
             LogError::Fatal { .. } => Self::Fatal(error.to_string()),
         }
     }
@@ -50,9 +104,9 @@ impl From<LogError> for TaskError {
 impl From<LedgerError> for TaskError {
     fn from(error: LedgerError) -> Self {
         match error {
-            LedgerError::Fenced { .. } => Self::restart("ledger_fenced", &error, false),
-            LedgerError::Behind { .. } => Self::restart("ledger_behind", &error, false),
-            LedgerError::Unavailable { .. } => Self::restart("ledger_unavailable", &error, false),
+            LedgerError::Fenced { .. } => Self::restart(Reason::LedgerFenced, error.to_string()),
+            LedgerError::Behind { .. } => Self::restart(Reason::LedgerBehind, error.to_string()),
+            LedgerError::Unavailable { .. } => Self::restart(Reason::LedgerUnavailable, error.to_string()),
             LedgerError::Fatal { .. } => Self::Fatal(error.to_string()),
         }
     }
@@ -62,24 +116,9 @@ impl From<LedgerError> for TaskError {
 impl From<SinkError> for TaskError {
     fn from(error: SinkError) -> Self {
         match error {
-            SinkError::Fenced { .. } => Self::restart("sink_fenced", &error, false),
-            SinkError::Unavailable { .. } => Self::restart("sink_unavailable", &error, false),
+            SinkError::Fenced { .. } => Self::restart(Reason::SinkFenced, error.to_string()),
+            SinkError::Unavailable { .. } => Self::restart(Reason::SinkUnavailable, error.to_string()),
             SinkError::Fatal { .. } => Self::Fatal(error.to_string()),
-        }
-    }
-}
-
-impl From<ProcessError> for TaskError {
-    fn from(error: ProcessError) -> Self {
-        match error {
-            ProcessError::Ledger(error) => error.into(),
-            ProcessError::Log(error) => error.into(),
-            ProcessError::Unavailable(detail) => Self::Restart {
-                reason: "registry_unavailable",
-                detail,
-                producer_lost: false,
-            },
-            ProcessError::Fatal(detail) => Self::Fatal(detail),
         }
     }
 }

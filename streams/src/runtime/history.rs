@@ -7,7 +7,7 @@ use super::error::TaskError;
 use crate::log::{Log, Reader};
 use crate::mutation::{Clause, left_out};
 use crate::record::TopicPartition;
-use crate::runtime::task::ledger_node::{LedgerSide, PastEvent};
+use crate::runtime::task::ledger_node::{LedgerNode, PastEvent};
 
 /// Events taken from a topic at once.
 const READ_RECORDS_MAX: usize = 5_000;
@@ -67,9 +67,9 @@ impl History {
     }
 
     /// The next event of an input record below this offset; none where there are no more of these.
-    pub(crate) async fn next(&mut self, below: i64, side: &mut dyn LedgerSide) -> Result<Option<PastEvent>, TaskError> {
+    pub(crate) async fn next(&mut self, below: i64, node: &mut dyn LedgerNode) -> Result<Option<PastEvent>, TaskError> {
         loop {
-            self.fill(side).await?;
+            self.fill(node).await?;
             let events = self.topics.iter_mut().map(|topic| &mut topic.events);
             let next = events
                 .filter(|events| events.front().is_some_and(|event| event.source_offset < below))
@@ -95,7 +95,7 @@ impl History {
         }
     }
 
-    async fn fill(&mut self, side: &mut dyn LedgerSide) -> Result<(), TaskError> {
+    async fn fill(&mut self, node: &mut dyn LedgerNode) -> Result<(), TaskError> {
         for topic in &mut self.topics {
             while topic.events.is_empty() && topic.reader.position() < topic.high {
                 let records = topic.reader.next(READ_RECORDS_MAX, READ_WAIT).await?;
@@ -111,16 +111,13 @@ impl History {
                     );
                 }
                 for record in records {
-                    let event = side
-                        .decode_event(&record)
-                        .await
-                        .map_err(|error| match TaskError::from(error) {
-                            TaskError::Fatal(reason) => TaskError::Fatal(format!(
-                                "{}@{} is no event that this program can read: {reason}",
-                                topic.source, record.offset
-                            )),
-                            other => other,
-                        })?;
+                    let event = node.decode_event(&record).await.map_err(|error| match error {
+                        TaskError::Fatal(reason) => TaskError::Fatal(format!(
+                            "{}@{} is no event that this program can read: {reason}",
+                            topic.source, record.offset
+                        )),
+                        other => other,
+                    })?;
                     topic.events.push_back(event);
                 }
             }

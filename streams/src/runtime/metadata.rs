@@ -9,8 +9,8 @@ use crate::ledger::Token;
 use crate::log::{CommittedOffset, Log, LogError};
 use crate::record::TopicPartition;
 
-/// Metadata of a ledger's committed offset. Written as `il2 <sequence> <token> <layouts> <transactional.id>`; a token that is not
-/// there yet is written as `-`. Earlier versions wrote `il1 <sequence> <token> <transactional.id>`.
+/// Metadata of a ledger's committed offset. Written as `il1 <sequence> <token> <layouts> <transactional.id>`, with `-` for a
+/// token or layouts that are not there yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OffsetMetadata {
     /// Sequence of the last event of the records below the offset; 0 before the first.
@@ -19,7 +19,7 @@ pub struct OffsetMetadata {
     pub token: Token,
     /// `transactional.id` that committed the offset.
     pub transactional_id: String,
-    /// How keys are and were laid out; none where that was never written down.
+    /// The layouts of the keys; none before the first commit.
     pub layouts: Option<Arc<Layouts>>,
 }
 
@@ -53,63 +53,53 @@ impl OffsetMetadata {
 }
 
 const VERSION: &str = "il1";
-const VERSION_WITH_LAYOUTS: &str = "il2";
+/// Stands for a field that has no value yet.
+const NONE: &str = "-";
 
 impl fmt::Display for OffsetMetadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let token = if self.token.0.is_empty() { "-" } else { &self.token.0 };
-        let (sequence, transactional_id) = (self.sequence, &self.transactional_id);
+        let token = if self.token.0.is_empty() { NONE } else { &self.token.0 };
+        write!(f, "{VERSION} {} {token} ", self.sequence)?;
         match &self.layouts {
-            None => write!(f, "{VERSION} {sequence} {token} {transactional_id}"),
-            Some(layouts) => write!(
-                f,
-                "{VERSION_WITH_LAYOUTS} {sequence} {token} {layouts} {transactional_id}"
-            ),
+            Some(layouts) => write!(f, "{layouts}")?,
+            None => f.write_str(NONE)?,
         }
+        write!(f, " {}", self.transactional_id)
     }
 }
 
-/// The metadata is not ours: some other program committed the offset.
+/// The metadata of an offset that another program committed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "offset metadata {0:?} is not of the form `{VERSION} sequence token transactional.id` or `{VERSION_WITH_LAYOUTS} sequence token \
-     layouts transactional.id`"
-)]
+#[error("offset metadata {0:?} is not of the form `{VERSION} sequence token layouts transactional.id`")]
 pub struct ForeignMetadata(pub String);
 
 impl FromStr for OffsetMetadata {
     type Err = ForeignMetadata;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let foreign = || ForeignMetadata(text.to_owned());
-        // A control character is no part of any `transactional.id`, and librdkafka panics at a NUL.
-        if text.contains(char::is_control) {
-            return Err(foreign());
-        }
-        let (version, rest) = text.split_once(' ').ok_or_else(foreign)?;
-        let has_layouts = match version {
-            VERSION => false,
-            VERSION_WITH_LAYOUTS => true,
-            _ => return Err(foreign()),
-        };
-        let mut fields = rest.splitn(if has_layouts { 4 } else { 3 }, ' ');
-        let mut next = || fields.next().ok_or_else(foreign);
-        let sequence = next()?.parse().map_err(|_| foreign())?;
-        let token = match next()? {
-            "-" => String::new(),
-            token => token.to_owned(),
-        };
-        let layouts = match has_layouts {
-            true => Some(Arc::new(next()?.parse().map_err(|_| foreign())?)),
-            false => None,
-        };
-        Ok(Self {
-            sequence,
-            token: Token(token),
-            transactional_id: next()?.to_owned(),
-            layouts,
-        })
+        read(text).ok_or_else(|| ForeignMetadata(text.to_owned()))
     }
+}
+
+fn read(text: &str) -> Option<OffsetMetadata> {
+    // A control character is no part of any `transactional.id`, and librdkafka can't take a NUL.
+    if text.contains(char::is_control) {
+        return None;
+    }
+    let fields: Vec<&str> = text.splitn(5, ' ').collect();
+    let &[VERSION, sequence, token, layouts, transactional_id] = fields.as_slice() else {
+        return None;
+    };
+    let layouts = match layouts {
+        NONE => None,
+        layouts => Some(Arc::new(Layouts::parse(layouts)?)),
+    };
+    Some(OffsetMetadata {
+        sequence: sequence.parse().ok().filter(|sequence| *sequence >= 0)?,
+        token: Token(if token == NONE { String::new() } else { token.to_owned() }),
+        transactional_id: transactional_id.to_owned(),
+        layouts,
+    })
 }
 
 #[cfg(test)]
@@ -117,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn metadata_is_read_back_as_it_was_written() {
         for metadata in [
             OffsetMetadata::default(),
             OffsetMetadata {
@@ -130,7 +120,7 @@ mod tests {
                 sequence: 42,
                 token: Token::default(),
                 transactional_id: "app booking 1".into(),
-                layouts: Some(Arc::new("4:7:9,8@3".parse().unwrap())),
+                layouts: Layouts::parse("4:7:9,8@3").map(Arc::new),
             },
         ] {
             assert_eq!(metadata.to_string().parse(), Ok(metadata));
@@ -138,17 +128,19 @@ mod tests {
     }
 
     #[test]
-    fn foreign_metadata_is_told_apart() {
+    fn metadata_of_another_program_is_refused() {
         for text in [
             "",
             "il1",
-            "il1 x t id",
-            "il2 1 t id",
-            "il2 1 t 4:7,8 id",
-            "il3 1 t id",
-            "il2 1 t 4@0 id\0",
-            "il1 1 t id\n",
+            "il1 x t 4@0 id",
+            "il1 -1 t 4@0 id",
+            "il1 1 t id",
+            "il1 1 t 4:7,8 id",
+            "il2 1 t 4@0 id",
             "something else",
+            "il1 1 t 4@0 id\0",
+            "il1 1 t 4@0 id\n",
+            "\0",
         ] {
             assert!(text.parse::<OffsetMetadata>().is_err(), "{text:?}");
         }

@@ -1,30 +1,35 @@
-//! One batch's outputs as the single value that the outbox keeps for it.
+//! The outputs of one batch as one entry of the outbox.
 //!
-//! An entry states the applied offset that it follows, so that the entries of a ledger form a chain: whether all outputs of
-//! the records from C to W are there can be checked, not only hoped.
+//! An entry names the applied offset that it follows. So the entries of a ledger form a chain, and a missing entry is
+//! noticed.
 
 use std::sync::Arc;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
+use serde::{Deserialize, Serialize};
+use serde_bytes::Bytes as Slice;
 
 use crate::ledger::OutboxEntry;
 use crate::record::OutputRecord;
 
-const VERSION: u8 = 2;
-/// No byte of LZ4 stands for more: what claims to is damaged, and no room is made for it.
-const LZ4_RATIO_MAX: u64 = 255;
+/// First byte of an entry.
+const VERSION: u8 = 1;
+/// No byte of LZ4 stands for more: an entry that claims to is damaged, and no memory is reserved for it.
+const LZ4_RATIO_MAX: usize = 255;
 const ENDS_EARLY: &str = "it ends early";
+/// Length of the head: the version, and the length of the content as a big-endian `u32`.
+const HEAD_BYTES: usize = 5;
 
-/// A batch as it is kept in the outbox.
+/// One batch in the outbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Batch {
     /// Applied offset before the batch; none before the first.
     pub(crate) previous: Option<i64>,
-    /// What the batch writes to the log, in order.
+    /// Records that the batch writes to the log, in order.
     pub(crate) outputs: Vec<OutputRecord>,
 }
 
-/// Why an outbox can't be sent again.
+/// The reason why an outbox can't be sent again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum OutboxError {
     #[error("outbox entry {0} can't be read: {1}")]
@@ -35,169 +40,138 @@ pub(crate) enum OutboxError {
     Short { found: Option<i64>, applied: i64 },
 }
 
-/// Numbers are varints, zero stands for none, a topic is named once, and a timestamp says how much later it is than the one before:
-/// the store copies every byte of this several times, so that what a batch shares is told once.
+/// The content of an entry, as postcard writes it. A topic is named once, and a timestamp is the difference to the one
+/// before: the store copies every byte of an entry several times.
+#[derive(Serialize, Deserialize)]
+struct Content<'a> {
+    previous: Option<i64>,
+    #[serde(borrow)]
+    topics: Vec<&'a str>,
+    #[serde(borrow)]
+    outputs: Vec<Output<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Output<'a> {
+    /// Index of the topic.
+    topic: usize,
+    partition: Option<i32>,
+    timestamp_delta: Option<i64>,
+    #[serde(borrow)]
+    key: Option<&'a Slice>,
+    #[serde(borrow)]
+    value: Option<&'a Slice>,
+    #[serde(borrow)]
+    headers: Vec<(&'a str, Option<&'a Slice>)>,
+}
+
+/// Writes an entry.
 pub(crate) fn encode(previous: Option<i64>, outputs: &[OutputRecord]) -> Bytes {
-    let size: usize = outputs
-        .iter()
-        .map(|o| 24 + o.key.as_ref().map_or(0, Bytes::len) + o.value.as_ref().map_or(0, Bytes::len))
-        .sum();
-    let mut out = BytesMut::with_capacity(size + 64);
-    out.put_i64(previous.unwrap_or(-1));
-    put_number(&mut out, outputs.len() as u64);
-    let mut topics: Vec<&Arc<str>> = Vec::new();
-    let mut time = 0;
-    for output in outputs {
-        let known = topics.iter().position(|topic| *topic == &output.topic);
-        put_number(&mut out, known.unwrap_or(topics.len()) as u64);
-        if known.is_none() {
-            put_bytes(&mut out, Some(output.topic.as_bytes()));
-            topics.push(&output.topic);
-        }
-        put_number(&mut out, output.partition.map_or(0, |partition| partition as u64 + 1));
-        // Neither is negative, so the difference is never so small that there is no room for one more.
-        let timestamp = output.timestamp.filter(|timestamp| *timestamp >= 0);
-        put_number(&mut out, timestamp.map_or(0, |timestamp| zigzag(timestamp - time) + 1));
-        time = timestamp.unwrap_or(time);
-        put_bytes(&mut out, output.key.as_deref());
-        put_bytes(&mut out, output.value.as_deref());
-        put_number(&mut out, output.headers.len() as u64);
-        for (name, value) in &output.headers {
-            put_bytes(&mut out, Some(name.as_bytes()));
-            put_bytes(&mut out, value.as_deref());
-        }
-    }
-    compressed(&out)
-}
-
-/// Events repeat much of one another. To halve them here costs less than the store's only thread spends on the other half.
-fn compressed(content: &[u8]) -> Bytes {
-    let block = lz4_flex::block::compress(content);
-    let mut out = BytesMut::with_capacity(block.len() + 16);
-    out.put_u8(VERSION);
-    put_number(&mut out, content.len() as u64);
-    out.put_slice(&block);
-    out.freeze()
-}
-
-fn decompressed(mut bytes: Bytes) -> Result<Bytes, &'static str> {
-    if bytes.try_get_u8().map_err(|_| "it is empty")? != VERSION {
-        return Err("it was written by another version");
-    }
-    let length = get_number(&mut bytes)?;
-    if length > bytes.len() as u64 * LZ4_RATIO_MAX {
-        return Err(ENDS_EARLY);
-    }
-    match lz4_flex::block::decompress(&bytes, length as usize) {
-        Ok(content) if content.len() as u64 == length => Ok(content.into()),
-        _ => Err("it can't be decompressed"),
-    }
-}
-
-fn put_bytes(out: &mut BytesMut, bytes: Option<&[u8]>) {
-    put_number(out, bytes.map_or(0, |bytes| bytes.len() as u64 + 1));
-    out.put_slice(bytes.unwrap_or_default());
-}
-
-/// Seven bits a byte, the lowest first; the highest bit says that there are more.
-fn put_number(out: &mut BytesMut, mut number: u64) {
-    while number >= 0x80 {
-        out.put_u8(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.put_u8(number as u8);
-}
-
-/// Small numbers for what is close to zero.
-fn zigzag(number: i64) -> u64 {
-    ((number << 1) ^ (number >> 63)) as u64
-}
-
-fn unzigzag(number: u64) -> i64 {
-    (number >> 1) as i64 ^ -((number & 1) as i64)
-}
-
-pub(crate) fn decode(entry: &OutboxEntry) -> Result<Batch, OutboxError> {
-    read(entry.value.clone()).map_err(|what| OutboxError::Unreadable(entry.last_offset, what))
-}
-
-fn read(bytes: Bytes) -> Result<Batch, &'static str> {
-    let mut bytes = decompressed(bytes)?;
-    let previous = bytes.try_get_i64().map_err(|_| ENDS_EARLY)?;
-    let mut topics: Vec<Arc<str>> = Vec::new();
+    let mut topics: Vec<&str> = Vec::new();
     let mut time: i64 = 0;
-    let mut outputs: Vec<OutputRecord> = Vec::new();
-    for _ in 0..get_number(&mut bytes)? {
-        let topic = usize::try_from(get_number(&mut bytes)?).map_err(|_| "a topic is missing")?;
-        if topic == topics.len() {
-            topics.push(get_text(&mut bytes)?.ok_or("a topic is missing")?);
-        }
-        let topic = topics.get(topic).ok_or("a topic is missing")?.clone();
-        let partition = match get_number(&mut bytes)?.checked_sub(1) {
-            Some(partition) => Some(i32::try_from(partition).map_err(|_| "there is no such partition")?),
-            None => None,
-        };
-        let later = get_number(&mut bytes)?.checked_sub(1).map(unzigzag);
-        let timestamp = later.map(|later| time.wrapping_add(later));
-        time = timestamp.unwrap_or(time);
-        let key = get_bytes(&mut bytes)?;
-        let value = get_bytes(&mut bytes)?;
-        let mut headers = Vec::new();
-        for _ in 0..get_number(&mut bytes)? {
-            let name = get_text(&mut bytes)?.ok_or("a header's name is missing")?;
-            headers.push((name, get_bytes(&mut bytes)?));
-        }
-        outputs.push(OutputRecord {
+    let output = |output| {
+        let OutputRecord {
             topic,
             partition,
             timestamp,
             key,
             value,
             headers,
+        }: &OutputRecord = output;
+        let known = topics.iter().position(|known| **known == **topic);
+        let topic = known.unwrap_or_else(|| {
+            topics.push(topic);
+            topics.len() - 1
         });
+        let timestamp_delta = timestamp.map(|timestamp| timestamp.wrapping_sub(time));
+        time = timestamp.unwrap_or(time);
+        Output {
+            topic,
+            partition: *partition,
+            timestamp_delta,
+            key: key.as_deref().map(Slice::new),
+            value: value.as_deref().map(Slice::new),
+            headers: headers
+                .iter()
+                .map(|(name, value)| (&**name, value.as_deref().map(Slice::new)))
+                .collect(),
+        }
+    };
+    let written = outputs.iter().map(output).collect();
+    let content = Content {
+        previous,
+        topics,
+        outputs: written,
+    };
+    let size = outputs.iter().map(|output| output.bytes() + 24).sum::<usize>() + 64;
+    let content = postcard::to_extend(&content, Vec::with_capacity(size));
+    compress(&content.expect("memory is all that it needs"))
+}
+
+/// Compresses the content. Events repeat much of one another: to halve them here costs less than the store's only thread
+/// spends on the other half.
+fn compress(content: &[u8]) -> Bytes {
+    let room = lz4_flex::block::get_maximum_output_size(content.len());
+    let mut out = BytesMut::zeroed(HEAD_BYTES + room);
+    out[0] = VERSION;
+    let length = u32::try_from(content.len()).expect("a batch is far smaller than 4 GiB");
+    out[1..HEAD_BYTES].copy_from_slice(&length.to_be_bytes());
+    let written = lz4_flex::block::compress_into(content, &mut out[HEAD_BYTES..]);
+    out.truncate(HEAD_BYTES + written.expect("there is room for the worst case"));
+    out.freeze()
+}
+
+fn decompress(entry: &[u8]) -> Result<Bytes, &'static str> {
+    let (head, block) = entry.split_first_chunk::<HEAD_BYTES>().ok_or(ENDS_EARLY)?;
+    let [VERSION, length @ ..] = *head else {
+        return Err("it was written by another version");
+    };
+    let length = u32::from_be_bytes(length) as usize;
+    if length > block.len() * LZ4_RATIO_MAX {
+        return Err(ENDS_EARLY);
     }
-    if bytes.has_remaining() {
+    match lz4_flex::block::decompress(block, length) {
+        Ok(content) if content.len() == length => Ok(content.into()),
+        _ => Err("it can't be decompressed"),
+    }
+}
+
+/// Reads an entry.
+pub(crate) fn decode(entry: &OutboxEntry) -> Result<Batch, OutboxError> {
+    read(&entry.value).map_err(|what| OutboxError::Unreadable(entry.last_offset, what))
+}
+
+fn read(entry: &[u8]) -> Result<Batch, &'static str> {
+    let bytes = decompress(entry)?;
+    let (content, rest) = postcard::take_from_bytes::<Content<'_>>(&bytes).map_err(|_| "it is damaged")?;
+    if !rest.is_empty() {
         return Err("bytes are left over");
     }
+    let topics: Vec<Arc<str>> = content.topics.into_iter().map(Arc::from).collect();
+    let shared = |slice: &Slice| bytes.slice_ref(slice);
+    let mut time: i64 = 0;
+    let mut outputs = Vec::with_capacity(content.outputs.len());
+    for output in content.outputs {
+        let timestamp = output.timestamp_delta.map(|delta| time.wrapping_add(delta));
+        time = timestamp.unwrap_or(time);
+        let header = |(name, value): (&str, Option<&Slice>)| (Arc::from(name), value.map(shared));
+        outputs.push(OutputRecord {
+            topic: topics.get(output.topic).ok_or("a topic is missing")?.clone(),
+            partition: output.partition,
+            timestamp,
+            key: output.key.map(shared),
+            value: output.value.map(shared),
+            headers: output.headers.into_iter().map(header).collect(),
+        });
+    }
     Ok(Batch {
-        previous: (previous >= 0).then_some(previous),
+        previous: content.previous,
         outputs,
     })
 }
 
-fn get_bytes(bytes: &mut Bytes) -> Result<Option<Bytes>, &'static str> {
-    let Some(length) = get_number(bytes)?.checked_sub(1) else {
-        return Ok(None);
-    };
-    match usize::try_from(length) {
-        Ok(length) if length <= bytes.remaining() => Ok(Some(bytes.split_to(length))),
-        _ => Err(ENDS_EARLY),
-    }
-}
-
-fn get_number(bytes: &mut Bytes) -> Result<u64, &'static str> {
-    let mut number = 0;
-    for shift in (0..u64::BITS).step_by(7) {
-        let byte = bytes.try_get_u8().map_err(|_| ENDS_EARLY)?;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Ok(number);
-        }
-    }
-    Err("a number has no end")
-}
-
-fn get_text(bytes: &mut Bytes) -> Result<Option<Arc<str>>, &'static str> {
-    let Some(bytes) = get_bytes(bytes)? else {
-        return Ok(None);
-    };
-    std::str::from_utf8(&bytes)
-        .map(|text| Some(Arc::from(text)))
-        .map_err(|_| "a name is not UTF-8")
-}
-
-/// The batches of the records from `committed` (C) to `applied` (W): all of them, or an error. Entries below C were
-/// committed already and are named for trimming.
+/// Returns the batches of the records from `committed` (C) to `applied` (W), all of them, and the entries below C, which
+/// are committed and can be trimmed.
 pub(crate) fn unsent(
     entries: &[OutboxEntry],
     committed: i64,
@@ -293,6 +267,22 @@ mod tests {
                 .is_err(),
                 "{length}"
             );
+        }
+    }
+
+    #[test]
+    fn no_damaged_byte_makes_it_panic() {
+        let whole = entry(Some(1), 2).value;
+        for at in 0..whole.len() {
+            for damage in [0x01, 0x80, 0xff] {
+                let mut bytes = whole.to_vec();
+                bytes[at] ^= damage;
+                // The result may be another batch: the chain and the store's own checks tell it from the right one.
+                let _ = decode(&OutboxEntry {
+                    last_offset: 2,
+                    value: bytes.into(),
+                });
+            }
         }
     }
 

@@ -1,58 +1,60 @@
-//! Pauses between attempts.
+//! Pauses between attempts of one thread, with the reason in its health.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::error::TaskError;
 use super::health::Health;
+use crate::backoff::Backoff;
+use crate::log::murmur2::murmur2;
 
-/// Pauses between attempts, longer each time, and says why.
+/// First and longest pause while a thread connects or follows a table.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+
+/// Pauses between attempts, longer each time, and reports the reason.
 pub(crate) struct Pause<'a> {
-    what: &'a str,
+    name: &'a str,
     health: &'a Health,
     shutdown: watch::Receiver<bool>,
-    next: Duration,
+    backoff: Backoff,
 }
 
 impl<'a> Pause<'a> {
-    const FIRST: Duration = Duration::from_millis(200);
-    const LONGEST: Duration = Duration::from_secs(5);
-
-    pub(crate) fn new(what: &'a str, health: &'a Health, shutdown: watch::Receiver<bool>) -> Self {
+    pub(crate) fn new(name: &'a str, health: &'a Health, shutdown: watch::Receiver<bool>) -> Self {
         Self {
-            what,
+            name,
             health,
             shutdown,
-            next: Self::FIRST,
+            backoff: backoff(name, BACKOFF),
         }
     }
 
-    /// Waits before the next attempt; an error that trying again can't mend is returned.
+    /// Waits before the next attempt; returns an error that another attempt can't mend.
     pub(crate) async fn after(&mut self, error: TaskError) -> Result<(), TaskError> {
-        let TaskError::Restart { reason, detail, .. } = error else {
+        let TaskError::Restart { reason, detail } = error else {
             return Err(error);
         };
-        tracing::warn!(
-            what = self.what,
-            reason,
-            detail,
-            "will be tried again in {:?}",
-            self.next
-        );
-        self.health.set(self.what, Some(format!("{reason}: {detail}")));
+        let (reason, pause) = (reason.name(), self.backoff.failed());
+        tracing::warn!(name = self.name, reason, detail, "will be tried again in {pause:?}");
+        self.health.set(self.name, Some(format!("{reason}: {detail}")));
         tokio::select! {
             biased;
-            () = tokio::time::sleep(self.next) => {}
+            () = sleep(pause) => {}
             _ = self.shutdown.wait_for(|stop| *stop) => {}
         }
-        self.next = (self.next * 2).min(Self::LONGEST);
         Ok(())
     }
 
-    /// It works now: trouble to come is news, and its first pause is short.
+    /// Reports that the thread works; the first pause after the next error is short again.
     pub(crate) fn over(&mut self) {
-        self.health.set(self.what, None);
-        self.next = Self::FIRST;
+        self.health.set(self.name, None);
+        self.backoff.succeeded();
     }
+}
+
+/// Returns the pauses of a thread: other ones than those of other threads, and the same in each simulation.
+pub(crate) fn backoff(name: &str, (first, longest): (Duration, Duration)) -> Backoff {
+    Backoff::with_seed(first, longest, u64::from(murmur2(name.as_bytes())))
 }

@@ -1,18 +1,19 @@
-//! Rebuilds a ledger from its events, when the store lost what it had acknowledged.
+//! Rebuilds a ledger from its events, when the store lost acknowledged writes.
 //!
-//! The high watermarks are taken first and the event topics read, committed records only, until the position has passed
-//! them: a commit whose marker has reached the offsets but not yet the event topics, or a transaction that hangs, holds
-//! the position back until it is settled. Only events of input records below C are folded; W becomes C − 1 and not the
-//! last event's offset, because dead letters and forwarded records leave no event.
+//! The rebuild takes the high watermarks first. Then it reads committed records of the event topics until its position
+//! has passed them. A transaction that hangs, or whose marker has reached the offsets but not yet the event topics, holds
+//! the position back until it ends. Only events of input records below C are folded. W becomes C − 1, not the offset of
+//! the last event, because dead letters and forwarded records leave no event.
 //!
-//! Where ledgers were laid out anew (`layout`), what others decided of this ledger's keys before comes first, layout by
-//! layout; and of its own events those of keys that went to others are counted and not folded.
+//! After a repartitioning (`layout`), the events that other ledgers decided for this ledger's keys come first, layout by
+//! layout. Of the ledger's own events, those of keys that went to other ledgers are counted and not folded.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use tokio::time::Instant;
 
+use super::acquire::RESTORE;
 use super::error::TaskError;
 use super::history::History;
 use super::layout::Layouts;
@@ -23,7 +24,7 @@ use crate::log::Log;
 use crate::metric_definitions::{REBUILD_SECONDS, REBUILDS};
 use crate::mutation::{Clause, left_out};
 use crate::record::TopicPartition;
-use crate::runtime::task::ledger_node::LedgerSide;
+use crate::runtime::task::ledger_node::LedgerNode;
 
 /// Fields written to the store at once: bounds the store's pause.
 const WRITE_FIELDS_MAX: usize = 5_000;
@@ -37,7 +38,7 @@ pub(crate) struct Rebuild<'a> {
     pub(crate) source: &'a TopicPartition,
     /// C: events of input records below it are folded.
     pub(crate) committed: i64,
-    pub(crate) metadata: &'a OffsetMetadata,
+    pub(crate) metadata: OffsetMetadata,
     /// The ledger's documents are a prefix of the log: fold from its own sequence on.
     pub(crate) keep: bool,
     /// A fresh token.
@@ -45,7 +46,7 @@ pub(crate) struct Rebuild<'a> {
 }
 
 impl Rebuild<'_> {
-    pub(crate) async fn run(self, session: &mut LedgerSession, side: &mut dyn LedgerSide) -> Result<(), TaskError> {
+    pub(crate) async fn run(self, session: &mut LedgerSession, node: &mut dyn LedgerNode) -> Result<(), TaskError> {
         let ledger = session.holder.ledger;
         let began = Instant::now();
         tracing::warn!(
@@ -56,8 +57,8 @@ impl Rebuild<'_> {
             keep = self.keep,
             "the ledger is not what the log committed: rebuilding it from its events"
         );
-        side.clear();
-        let (sequence, lineage, last_offset) = self.fold(session, side).await?;
+        node.clear();
+        let (sequence, lineage, last_offset) = self.fold(session, node).await?;
         let may_differ = left_out(Clause::RebuildToHighWatermark) || left_out(Clause::FoldBelowCommitted);
         if sequence != self.metadata.sequence && !may_differ {
             return Err(TaskError::Fatal(format!(
@@ -66,8 +67,8 @@ impl Rebuild<'_> {
                 self.metadata.sequence, self.event_topics
             )));
         }
-        self.write(session, side, sequence, lineage, last_offset).await?;
-        side.clear();
+        self.write(session, node, sequence, lineage, last_offset).await?;
+        node.clear();
         metrics::counter!(REBUILDS).increment(1);
         metrics::histogram!(REBUILD_SECONDS).record(began.elapsed().as_secs_f64());
         tracing::warn!(
@@ -84,7 +85,7 @@ impl Rebuild<'_> {
     async fn fold(
         &self,
         session: &LedgerSession,
-        side: &mut dyn LedgerSide,
+        node: &mut dyn LedgerNode,
     ) -> Result<(i64, Lineage, Option<i64>), TaskError> {
         let ledger = session.holder.ledger;
         let (after, lineage) = match self.keep {
@@ -92,7 +93,7 @@ impl Rebuild<'_> {
             false => (0, Lineage::default()),
         };
         let history = History::open(self.log, self.event_topics, ledger, after).await?;
-        let mut own = Own {
+        let mut own = OwnEvents {
             history,
             lineage,
             last_offset: None,
@@ -100,15 +101,15 @@ impl Rebuild<'_> {
         // Documents that are kept have the present layout: otherwise the lineage would not agree.
         let layouts = self.metadata.layouts.as_deref();
         if let Some(layouts) = layouts.filter(|layouts| !self.keep && !layouts.past.is_empty()) {
-            self.fold_past(layouts, &mut own, session, side).await?;
-            side.renumber(layouts.first_number);
+            self.fold_past(layouts, &mut own, session, node).await?;
+            node.renumber(layouts.first_number);
         }
         let below = match left_out(Clause::FoldBelowCommitted) {
             true => i64::MAX,
             false => self.committed,
         };
-        own.fold(below, layouts, session, side, self.keep).await?;
-        let Own {
+        own.fold(below, layouts, session, node, self.keep).await?;
+        let OwnEvents {
             history,
             mut lineage,
             last_offset,
@@ -125,9 +126,9 @@ impl Rebuild<'_> {
     async fn fold_past(
         &self,
         layouts: &Layouts,
-        own: &mut Own,
+        own: &mut OwnEvents,
         session: &LedgerSession,
-        side: &mut dyn LedgerSide,
+        node: &mut dyn LedgerNode,
     ) -> Result<(), TaskError> {
         let ledger = session.holder.ledger;
         // Where past layouts ended never changes once it is written.
@@ -139,13 +140,13 @@ impl Rebuild<'_> {
                 let seen = ends.get(holder as usize).and_then(Option::as_ref);
                 let end = seen.and_then(|layouts| layouts.past.get(index)).ok_or_else(|| {
                     TaskError::Fatal(format!(
-                        "the offset of partition {holder} that group {} committed says nothing of the {} ledgers there were; \
-                         restore it",
+                        "the offset of partition {holder} that group {} committed does not name the layout of {} ledgers that \
+                         there was; {RESTORE}",
                         self.group, past.ledgers
                     ))
                 })?;
                 let reached = if holder == ledger {
-                    own.fold(end.end_offset, Some(layouts), session, side, false).await?;
+                    own.fold(end.end_offset, Some(layouts), session, node, false).await?;
                     own.history.sequence
                 } else {
                     let history = match others.entry(holder) {
@@ -154,9 +155,9 @@ impl Rebuild<'_> {
                             closed.insert(History::open(self.log, self.event_topics, holder, 0).await?)
                         }
                     };
-                    while let Some(event) = history.next(end.end_offset, side).await? {
+                    while let Some(event) = history.next(end.end_offset, node).await? {
                         if event.is_of(ledger, layouts) {
-                            side.fold(event, session, false).await?;
+                            node.fold(event, session, false).await?;
                         }
                     }
                     history.sequence
@@ -177,7 +178,7 @@ impl Rebuild<'_> {
     async fn write(
         &self,
         session: &mut LedgerSession,
-        side: &mut dyn LedgerSide,
+        node: &mut dyn LedgerNode,
         sequence: i64,
         lineage: Lineage,
         last_offset: Option<i64>,
@@ -189,7 +190,7 @@ impl Rebuild<'_> {
         };
         session.store.rebuild(&session.holder, &begin).await?;
         session.holder.token = self.token.clone();
-        let writes = side.take_changes();
+        let writes = node.take_changes();
         let mut after = 0;
         for chunk in writes.chunks(WRITE_FIELDS_MAX) {
             let writes = chunk.to_vec();
@@ -215,27 +216,27 @@ impl Rebuild<'_> {
 }
 
 /// The ledger's own events as they are folded.
-struct Own {
+struct OwnEvents {
     history: History,
     lineage: Lineage,
     /// Offset of the record that caused the last event.
     last_offset: Option<i64>,
 }
 
-impl Own {
+impl OwnEvents {
     async fn fold(
         &mut self,
         below: i64,
         layouts: Option<&Layouts>,
         session: &LedgerSession,
-        side: &mut dyn LedgerSide,
+        node: &mut dyn LedgerNode,
         load: bool,
     ) -> Result<(), TaskError> {
-        while let Some(event) = self.history.next(below, side).await? {
+        while let Some(event) = self.history.next(below, node).await? {
             self.last_offset = Some(event.source_offset);
             self.lineage.extend(event.sequence, &event.token);
             if layouts.is_none_or(|layouts| event.is_of(session.holder.ledger, layouts)) {
-                side.fold(event, session, load).await?;
+                node.fold(event, session, load).await?;
             }
         }
         Ok(())

@@ -17,17 +17,17 @@ use super::task::sinking::Sinking;
 use super::task::stages::Stages;
 use super::task::tasks::Tasks;
 use super::task::transactional::Transactional;
-use super::thread::{Connected, StreamThread};
+use super::thread::{Connections, StreamThread};
 use crate::dsl::topology::Topology;
 use crate::log::ConsumerConfig;
 
-/// Stream threads at work. Dropping it asks them to stop; [`Running::wait`] also waits for them.
-pub struct Running {
+/// Running stream threads. Dropping this asks them to stop; [`StreamThreads::wait`] also waits for them.
+pub struct StreamThreads {
     shutdown: watch::Sender<bool>,
     threads: Vec<std::thread::JoinHandle<Result<(), TaskError>>>,
 }
 
-impl Running {
+impl StreamThreads {
     /// Asks all threads to finish their batch, commit and leave.
     pub fn stop(&self) {
         self.shutdown.send_replace(true);
@@ -59,14 +59,14 @@ impl Running {
 /// Starts the stream threads of some topologies.
 ///
 /// A fatal error of a topology that writes to a sink stops that topology only, if there are others: nobody waits for
-/// windows. The error is logged at once, stays in `health`, and is what [`Running::wait`] returns in the end. A fatal
+/// windows. The error is logged at once, stays in `health`, and is what [`StreamThreads::wait`] returns in the end. A fatal
 /// error of any other topology stops all of them.
 pub fn start(
     config: &RuntimeConfig,
     topologies: &[Topology],
     services: &Services,
     health: &Health,
-) -> std::io::Result<Running> {
+) -> std::io::Result<StreamThreads> {
     let (shutdown, stopped) = watch::channel(false);
     let mut threads = Vec::new();
     for topology in topologies {
@@ -104,7 +104,7 @@ pub fn start(
             threads.push(spawn(name, work, shutdown.clone())?);
         }
     }
-    Ok(Running { shutdown, threads })
+    Ok(StreamThreads { shutdown, threads })
 }
 
 #[cfg(feature = "windows")]
@@ -189,7 +189,7 @@ pub(crate) async fn run_thread(
             break None;
         }
     };
-    let Some(connected) = prepared else {
+    let Some(connections) = prepared else {
         return Ok(());
     };
     tokio::select! {
@@ -198,7 +198,7 @@ pub(crate) async fn run_thread(
         _ = globals.wait_for(|ready| *ready) => {}
     }
     let topology = topology.name().to_owned();
-    StreamThread::new(member, topology, config, connected, health.clone(), shutdown)
+    StreamThread::new(member, topology, config, connections, health.clone(), shutdown)
         .run()
         .await
 }
@@ -209,7 +209,7 @@ async fn prepare(
     topology: &Arc<Topology>,
     services: &Services,
     member: &str,
-) -> Result<Connected, TaskError> {
+) -> Result<Connections, TaskError> {
     show_counters(topology);
     let partitions = check_topics(topology, &*services.log).await?;
     let group = config.group(topology.name());
@@ -222,7 +222,6 @@ async fn prepare(
         tokens: config.tokens.clone(),
         partitions: Arc::new(partitions),
         stages: stages.clone(),
-        turns: Arc::default(),
     };
     let tasks = connect(tasks, services).await?;
     let consumer = ConsumerConfig {
@@ -232,7 +231,7 @@ async fn prepare(
         instance_id: config.static_membership.then(|| member.to_owned()),
     };
     let log = services.log.clone();
-    Ok(Connected {
+    Ok(Connections {
         consumer: log.consumer(&consumer).await?,
         log,
         tasks,

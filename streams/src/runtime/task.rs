@@ -1,11 +1,21 @@
-//! A task: one partition of one part of a topology, with its nodes and, where it has one, its ledger.
+//! A task: one partition of one subtopology, with its nodes and, where it has one, its ledger.
+//!
+//! A batch passes through it in three steps, so that a stream thread can load and commit several ledgers at a time:
+//!
+//! ```text
+//!  Task::read ─> Input ─ decide ─> Decision ─ commit ─> Outcome
+//!  decode, load documents          apply to the ledger    records to be sent
+//! ```
 
 mod config;
 pub(crate) mod ledger_node;
 pub(crate) mod node;
+pub(crate) mod nodes;
+mod rounds;
 pub(crate) mod session;
 #[cfg(feature = "windows")]
 pub(crate) mod sinking;
+pub(crate) mod source;
 pub(crate) mod stages;
 pub(crate) mod tasks;
 pub(crate) mod transactional;
@@ -14,117 +24,207 @@ pub(crate) mod window_node;
 
 use std::sync::Arc;
 
-use futures::future::join;
-use tokio::sync::OwnedMutexGuard;
-use tokio::task::yield_now;
+use bytes::Bytes;
 
 pub(crate) use self::config::{TaskConfig, TaskId};
-use self::ledger_node::LedgerSide;
-use self::node::{Context, Node, ProcessError};
+use self::ledger_node::LedgerNode;
+use self::node::{AnyBatch, Context, Flow, NodeId};
+use self::nodes::Nodes;
 use self::session::LedgerSession;
 use self::stages::{Stage, Stages, Stopwatch};
 use super::error::TaskError;
 use super::outbox;
 use crate::dsl::topology::Topology;
-use crate::record::{OutputRecord, PartitionRecords};
+use crate::ledger::FieldWrite;
+use crate::record::{OutputRecord, PartitionRecords, TopicPartition};
 #[cfg(feature = "windows")]
 use crate::sink::Partials;
 
 pub(crate) struct Task {
     topology: Arc<Topology>,
-    part: usize,
-    nodes: Vec<Option<Box<dyn Node>>>,
+    nodes: Nodes,
     pub(crate) session: Option<LedgerSession>,
     stages: Arc<Stages>,
 }
 
 impl Task {
-    pub(crate) fn new(config: &TaskConfig, part: usize, session: Option<LedgerSession>) -> Self {
+    pub(crate) fn new(config: &TaskConfig, subtopology: usize, session: Option<LedgerSession>) -> Self {
         Self {
             topology: config.topology.clone(),
-            part,
-            nodes: config.topology.instantiate(part),
+            nodes: config.topology.instantiate(subtopology),
             session,
             stages: config.stages.clone(),
         }
     }
 
-    /// Processes a batch and returns what is to be sent. With a ledger, the batch is applied to it when this returns, and what
-    /// is to be sent is in the outbox too.
-    pub(crate) async fn process(&mut self, batch: &PartitionRecords) -> Result<Vec<OutputRecord>, TaskError> {
-        let entry = self.topology.parts[self.part]
-            .sources
-            .get(&*batch.source.topic)
-            .copied();
-        let entry = entry.ok_or_else(|| TaskError::Fatal(format!("{} is not read by this task", batch.source)))?;
-        let partitions = self.session.as_ref().map(|session| session.ledgers);
-        let children = self.topology.children.clone();
-        let mut ctx = Context::new(
-            &batch.source,
-            &batch.records,
-            partitions,
-            self.session.as_mut(),
-            &children,
-            self.stages.watch(),
-        );
-        ctx.run(&mut self.nodes, entry, Box::new(())).await?;
-        let Context {
-            outputs, watch, turn, ..
-        } = ctx;
-        if let Some(last) = batch.records.last() {
-            self.commit_to_ledger(last.offset, &outputs, watch, turn).await?;
+    /// Reads a batch: decodes it, runs the operators before the ledger and loads the documents that the commands need.
+    pub(crate) async fn read(&mut self, batch: PartitionRecords) -> Result<Input<'_>, TaskError> {
+        let Some((id, source)) = self.nodes.sources.get_mut(&*batch.source.topic) else {
+            return Err(TaskError::Fatal(format!("{} is not read by this task", batch.source)));
+        };
+        let mut flow = Flow::from(*id, self.stages.watch());
+        let mut ctx = Context {
+            source: &batch.source,
+            records: &batch.records,
+            partitions: self.session.as_ref().map(|session| session.ledgers),
+            children: &self.topology.children,
+            flow: &mut flow,
+        };
+        source.read(&mut ctx).await?;
+        ctx.flow.watch.lap(Stage::Decode);
+        let mut commands = Vec::new();
+        run(&mut self.nodes, &mut ctx, &mut commands)?;
+        if let (Some((_, node)), Some(session)) = (&mut self.nodes.ledger, &self.session) {
+            for commands in &mut commands {
+                node.load(commands, session).await?;
+            }
+            flow.watch.lap(Stage::Load);
         }
-        Ok(outputs)
+        Ok(Input {
+            task: self,
+            batch,
+            flow,
+            commands,
+        })
     }
 
-    /// What the nodes have collected for the sink since the last call.
+    /// Returns the partials of all windows since the last call.
     #[cfg(feature = "windows")]
-    pub(crate) async fn collected(&mut self) -> Result<Vec<Partials>, TaskError> {
+    pub(crate) async fn partials(&mut self) -> Result<Vec<Partials>, TaskError> {
         let mut watch = self.stages.watch();
-        let mut collected = Vec::new();
-        for node in self.nodes.iter_mut().flatten() {
-            collected.extend(node.collected().await?);
+        let mut partials = Vec::new();
+        for window in self.nodes.windows.values_mut() {
+            partials.extend(window.partials().await?);
         }
         watch.lap(Stage::Window);
-        Ok(collected)
+        Ok(partials)
     }
 
-    async fn commit_to_ledger(
-        &mut self,
-        applied: i64,
-        outputs: &[OutputRecord],
-        mut watch: Stopwatch,
-        turn: Option<OwnedMutexGuard<()>>,
-    ) -> Result<(), TaskError> {
-        let Some(session) = self.session.as_mut() else {
-            return Ok(());
-        };
-        let side = self.topology.parts[self.part]
-            .ledger
-            .and_then(|id| self.nodes[id].as_mut())
-            .and_then(|node| node.ledger());
-        let side = side.ok_or_else(|| ProcessError::Fatal("the task has a ledger but no node for it".into()))?;
-        let writes = side.take_changes();
-        watch.lap(Stage::Changes);
-        let entry = outbox::encode(session.applied, outputs);
-        watch.lap(Stage::Encode);
-        let commit = session.commit(applied, writes, entry);
-        // The first look at the commit hands it to the connection, which must come to write it before another ledger decides.
-        let next_turn = async {
-            yield_now().await;
-            drop(turn);
-        };
-        join(commit, next_turn).await.0?;
-        watch.lap(Stage::LedgerCommit);
-        side.shrink();
-        watch.lap(Stage::Changes);
-        Ok(())
+    /// Returns the ledger and its node, for a rebuild.
+    pub(crate) fn ledger(&mut self) -> Option<(&mut LedgerSession, &mut dyn LedgerNode)> {
+        let (_, node) = self.nodes.ledger.as_mut()?;
+        Some((self.session.as_mut()?, &mut **node))
     }
+}
 
-    /// The ledger and its node, for a rebuild.
-    pub(crate) fn ledger(&mut self) -> Option<(&mut LedgerSession, &mut dyn LedgerSide)> {
-        let id = self.topology.parts[self.part].ledger?;
-        let side = self.nodes[id].as_mut()?.ledger()?;
-        Some((self.session.as_mut()?, side))
+/// Runs nodes until no messages are left but commands of the ledger.
+fn run(nodes: &mut Nodes, ctx: &mut Context<'_>, commands: &mut Vec<AnyBatch>) -> Result<(), TaskError> {
+    let ledger: Option<NodeId> = nodes.ledger.as_ref().map(|(id, _)| *id);
+    while let Some((id, input)) = ctx.flow.next() {
+        if ledger == Some(id) {
+            commands.push(input);
+            continue;
+        }
+        #[cfg(feature = "windows")]
+        if let Some(window) = nodes.windows.get_mut(&id) {
+            window.collect(input)?;
+            ctx.flow.watch.lap(Stage::Window);
+            continue;
+        }
+        let node = nodes.operators.get_mut(&id);
+        let node = node.ok_or_else(|| TaskError::Fatal(format!("node {id} is not part of this task")))?;
+        node.process(input, ctx)?;
+        ctx.flow.watch.lap(node.stage());
     }
+    Ok(())
+}
+
+/// A batch that was read.
+pub(crate) struct Input<'a> {
+    task: &'a mut Task,
+    batch: PartitionRecords,
+    flow: Flow,
+    commands: Vec<AnyBatch>,
+}
+
+impl<'a> Input<'a> {
+    /// Decides the commands and runs the nodes behind the ledger. Waits for nothing.
+    pub(crate) fn decide(self) -> Result<Decision<'a>, TaskError> {
+        let Self {
+            task,
+            batch,
+            mut flow,
+            commands,
+        } = self;
+        let mut ctx = Context {
+            source: &batch.source,
+            records: &batch.records,
+            partitions: None,
+            children: &task.topology.children,
+            flow: &mut flow,
+        };
+        for commands in commands {
+            let (Some((id, node)), Some(session)) = (&mut task.nodes.ledger, &mut task.session) else {
+                return Err(TaskError::Fatal(
+                    "the node of a ledger runs in a task without one".into(),
+                ));
+            };
+            ctx.flow.resume(*id);
+            node.decide(commands, session, &mut ctx)?;
+            ctx.flow.watch.lap(Stage::Decide);
+            let mut further = Vec::new();
+            run(&mut task.nodes, &mut ctx, &mut further)?;
+            if !further.is_empty() {
+                return Err(TaskError::Fatal("the events of a ledger are its own commands".into()));
+            }
+        }
+        let Flow { outputs, mut watch, .. } = flow;
+        let mut change = None;
+        if let Some((session, node)) = task.ledger() {
+            let writes = node.take_changes();
+            watch.lap(Stage::Changes);
+            let entry = outbox::encode(session.applied, &outputs);
+            watch.lap(Stage::Encode);
+            change = Some((writes, entry));
+        }
+        Ok(Decision {
+            task,
+            watch,
+            change,
+            outcome: Outcome {
+                last_offset: batch.records.last().map_or(-1, |record| record.offset),
+                records: batch.records.len(),
+                source: batch.source,
+                outputs,
+            },
+        })
+    }
+}
+
+/// A batch that was decided, and its change of the ledger.
+pub(crate) struct Decision<'a> {
+    task: &'a mut Task,
+    watch: Stopwatch,
+    change: Option<(Vec<FieldWrite>, Bytes)>,
+    outcome: Outcome,
+}
+
+impl<'a> Decision<'a> {
+    /// Applies the batch to the ledger. Then its outputs are in the outbox and can be sent.
+    pub(crate) async fn commit(self) -> Result<(&'a mut Task, Outcome), TaskError> {
+        let Self {
+            task,
+            mut watch,
+            change,
+            outcome,
+        } = self;
+        if let (Some((session, node)), Some((writes, entry))) = (task.ledger(), change) {
+            session.commit(outcome.last_offset, writes, entry).await?;
+            watch.lap(Stage::LedgerCommit);
+            node.shrink();
+            watch.lap(Stage::Changes);
+        }
+        Ok((task, outcome))
+    }
+}
+
+/// The outputs of a batch.
+pub(crate) struct Outcome {
+    pub(crate) source: TopicPartition,
+    /// Offset of the last record of the batch.
+    pub(crate) last_offset: i64,
+    /// Number of records in the batch.
+    pub(crate) records: usize,
+    /// Records to be sent.
+    pub(crate) outputs: Vec<OutputRecord>,
 }

@@ -18,10 +18,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::config::RuntimeConfig;
-use super::error::TaskError;
+use super::error::{Reason, TaskError};
 use super::health::Health;
+use super::pause;
 use super::task::stages::{Stage, Stages};
 use super::task::tasks::Tasks;
+use crate::backoff::Backoff;
 use crate::log::{Consumer, Log, LogError, Polled};
 use crate::metric_definitions::{
     COMMIT_SECONDS, COMMITS, LAG, OUTCOME_SECONDS, RECORDS_APPLIED, RECORDS_READ, RESTARTS, ROUND_SECONDS, TASKS,
@@ -53,8 +55,8 @@ struct BackingOff {
     polled: bool,
 }
 
-/// What a stream thread stands on.
-pub(crate) struct Connected {
+/// The connections of a stream thread.
+pub(crate) struct Connections {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) consumer: Box<dyn Consumer>,
     pub(crate) tasks: Box<dyn Tasks>,
@@ -74,7 +76,7 @@ pub(crate) struct StreamThread<'a> {
     assigned: BTreeSet<TopicPartition>,
     commit: Option<Commit>,
     backing_off: Option<BackingOff>,
-    attempts: u32,
+    backoff: Backoff,
     /// When the first record of the uncommitted ones was applied, and its timestamp.
     uncommitted_since: Option<Instant>,
     oldest: Option<i64>,
@@ -84,28 +86,33 @@ pub(crate) struct StreamThread<'a> {
     /// Next offset to read of each assigned partition, for the lag.
     positions: BTreeMap<TopicPartition, i64>,
     lag_at: Instant,
+    renewal_at: Instant,
     stages: Arc<Stages>,
 }
 
-/// How often the lag is measured.
+/// Interval at which the lag is measured.
 const LAG_INTERVAL: Duration = Duration::from_secs(2);
+/// Interval at which the positions of idle partitions are committed again: Kafka forgets offsets that nobody commits, after
+/// seven days by default.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(3_600);
 
 impl<'a> StreamThread<'a> {
     pub(crate) fn new(
         name: String,
         topology: String,
         config: &'a RuntimeConfig,
-        connected: Connected,
+        connections: Connections,
         health: Health,
         shutdown: watch::Receiver<bool>,
     ) -> Self {
-        let Connected {
+        let Connections {
             log,
             consumer,
             tasks,
             stages,
-        } = connected;
+        } = connections;
         let check_at = Instant::now() + config.check_interval;
+        let backoff = pause::backoff(&name, config.backoff);
         Self {
             name,
             topology,
@@ -118,18 +125,19 @@ impl<'a> StreamThread<'a> {
             assigned: BTreeSet::new(),
             commit: None,
             backing_off: None,
-            attempts: 0,
+            backoff,
             uncommitted_since: None,
             oldest: None,
             backlog: false,
             check_at,
             positions: BTreeMap::new(),
             lag_at: Instant::now(),
+            renewal_at: Instant::now() + RENEWAL_INTERVAL,
             stages,
         }
     }
 
-    /// Runs until shutdown is asked for, or until something that trying again can't mend.
+    /// Runs until a shutdown, or until an error that another attempt can't mend.
     pub(crate) async fn run(mut self) -> Result<(), TaskError> {
         self.health.set(&self.name, Some("waiting for partitions".into()));
         loop {
@@ -298,14 +306,9 @@ impl<'a> StreamThread<'a> {
 
     fn on_lost(&mut self, partitions: &[TopicPartition]) -> Result<(), TaskError> {
         self.remove(partitions);
-        Err(TaskError::Restart {
-            reason: "partitions_lost",
-            detail: format!(
-                "the group took {} away before they could be given up",
-                listed(partitions)
-            ),
-            producer_lost: false,
-        })
+        let lost = listed(partitions);
+        let detail = format!("the group took {lost} away before they could be given up");
+        Err(TaskError::restart(Reason::PartitionsLost, detail))
     }
 
     fn remove(&mut self, partitions: &[TopicPartition]) {
@@ -366,7 +369,7 @@ impl<'a> StreamThread<'a> {
         let commit = self.commit.take();
         result?;
         self.tasks.committed();
-        self.attempts = 0;
+        self.backoff.succeeded();
         if let Some(Commit { began, oldest, .. }) = commit {
             metrics::counter!(COMMITS, "topology" => self.topology.clone()).increment(1);
             let took = began.elapsed();
@@ -413,25 +416,29 @@ impl<'a> StreamThread<'a> {
     }
 
     async fn check(&mut self) -> Result<(), TaskError> {
-        self.check_at = Instant::now() + self.config.check_interval;
+        let now = Instant::now();
+        self.check_at = now + self.config.check_interval;
+        if now >= self.renewal_at {
+            self.renewal_at = now + RENEWAL_INTERVAL;
+            if self.tasks.renew() {
+                self.uncommitted_since.get_or_insert(now);
+            }
+        }
         self.tasks.check().await
     }
 
     /// Drops everything that is not committed; what is lasting is read back when the pause is over.
     async fn on_trouble(&mut self, error: TaskError) -> Result<(), TaskError> {
-        let TaskError::Restart {
-            reason,
-            detail,
-            producer_lost,
-        } = error
-        else {
+        let producer_lost = error.loses_producer();
+        let TaskError::Restart { reason, detail } = error else {
             return Err(error);
         };
+        let reason = reason.name();
         tracing::warn!(
             thread = self.name,
             reason,
             detail,
-            attempts = self.attempts,
+            failures = self.backoff.failures(),
             "starting over"
         );
         metrics::counter!(RESTARTS, "topology" => self.topology.clone(), "reason" => reason).increment(1);
@@ -441,11 +448,8 @@ impl<'a> StreamThread<'a> {
         if let Err(error) = self.consumer.stop(&partitions).await {
             tracing::warn!(thread = self.name, %error, "the partitions could not be stopped");
         }
-        let (first, longest) = self.config.backoff;
-        let pause = first.saturating_mul(1 << self.attempts.min(16)).min(longest);
-        self.attempts += 1;
         self.backing_off = Some(BackingOff {
-            until: Instant::now() + pause,
+            until: Instant::now() + self.backoff.failed(),
             polled: false,
         });
         Ok(())
@@ -454,11 +458,7 @@ impl<'a> StreamThread<'a> {
     /// Ends what is under way, whichever way it ends, and aborts what is open.
     async fn abandon(&mut self, mut producer_lost: bool) {
         if let Some(commit) = self.commit.take() {
-            producer_lost |= match commit.result.await {
-                Ok(()) => false,
-                Err(TaskError::Restart { producer_lost, .. }) => producer_lost,
-                Err(TaskError::Fatal(_)) => true,
-            };
+            producer_lost |= commit.result.await.is_err_and(|error| error.loses_producer());
         }
         self.uncommitted_since = None;
         self.oldest = None;

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::driver::{DriverError, START_MS, TopologyTestDriver};
 use crate::dsl::message::Message;
-use crate::dsl::serde::{DecodeError, Deserializer, Serializer, decode};
+use crate::dsl::serde::{Deserializer, Serializer, decode};
 use crate::record::{OutputRecord, TopicPartition};
 
 /// A topic that a test pipes values into. It has a time of its own, which its records carry.
@@ -105,13 +105,10 @@ impl<T, D: Deserializer<T>> TestOutput<'_, T, D> {
                 *position = record.offset + 1;
                 let mut deserializer = self.deserializer.borrow_mut();
                 let decoded = self.driver.block_on(decode(&mut *deserializer, &record));
-                let value = decoded.map_err(|error| {
-                    let (DecodeError::Malformed(reason) | DecodeError::Unavailable(reason)) = error;
-                    DriverError::Undecodable {
-                        source_partition: partition.clone(),
-                        offset: record.offset,
-                        reason,
-                    }
+                let value = decoded.map_err(|error| DriverError::Undecodable {
+                    source_partition: partition.clone(),
+                    offset: record.offset,
+                    reason: error.to_string(),
                 })?;
                 messages.push(Message {
                     key: record.key,

@@ -1,9 +1,9 @@
 //! The model's worker, call by call. Anything else may happen between two calls, including a crash.
 
-use super::clause::Clause;
 use super::kafka::{ASIDE, Committed, Output, after};
 use super::store::{Ledger, Lineage};
 use super::{DOCUMENTS, Protocol, World};
+use interlock_streams::mutation::Clause;
 
 /// The next call of a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

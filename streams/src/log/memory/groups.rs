@@ -54,6 +54,13 @@ struct Member {
 }
 
 impl Group {
+    pub(super) fn set_offset(&mut self, source: &TopicPartition, committed: Option<CommittedOffset>) {
+        match committed {
+            Some(committed) => self.offsets.insert(source.clone(), committed),
+            None => self.offsets.remove(source),
+        };
+    }
+
     pub(super) fn expiries(&self) -> impl Iterator<Item = Duration> {
         self.members.values().filter_map(|member| member.expiry)
     }

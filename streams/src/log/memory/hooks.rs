@@ -1,6 +1,7 @@
 //! Controls for tests, to reach states that a real broker passes through too quickly to be met on purpose.
 
 use super::MemoryLog;
+use crate::log::CommittedOffset;
 use crate::record::TopicPartition;
 
 impl MemoryLog {
@@ -59,6 +60,16 @@ impl MemoryLog {
         let mut state = self.shared.lock();
         state.producers.entry(transactional_id.to_owned()).or_default();
         state.doom(transactional_id, "a test refuses this commit".to_owned());
+    }
+
+    /// Sets a group's committed offset, or removes it, as a tool of the log's operator does.
+    pub fn set_offset(&self, group: &str, source: &TopicPartition, committed: Option<CommittedOffset>) {
+        let mut state = self.shared.lock();
+        state
+            .groups
+            .entry(group.to_owned())
+            .or_default()
+            .set_offset(source, committed);
     }
 
     /// Asks the group's members for all their partitions back, as in a rebalance whose newcomer dies before it gets any:

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::Mutex;
-
 use super::stages::Stages;
 use crate::dsl::topology::Topology;
 use crate::log::Log;
@@ -26,15 +24,14 @@ pub(crate) struct TaskConfig {
     /// Source topic → number of partitions.
     pub(crate) partitions: Arc<BTreeMap<String, i32>>,
     pub(crate) stages: Arc<Stages>,
-    /// Whose turn it is to decide ([`LedgerSession::turns`](super::task::session::LedgerSession::turns)).
-    pub(crate) turns: Arc<Mutex<()>>,
 }
 
 impl TaskConfig {
     /// The task that reads a partition.
     pub(crate) fn task_id(&self, source: &TopicPartition) -> Result<TaskId, TaskError> {
-        let part = self.topology.part_of(&source.topic);
-        part.map(|part| (part, source.partition))
+        let subtopology = self.topology.subtopology_of(&source.topic);
+        subtopology
+            .map(|subtopology| (subtopology, source.partition))
             .ok_or_else(|| TaskError::Fatal(format!("{source} is not read by topology {}", self.topology.name())))
     }
 

@@ -1,4 +1,4 @@
-//! The node that decides: it loads the documents that a batch needs, lets the processor decide and numbers the events.
+//! The node that decides: it loads the documents that a batch needs, runs the processor and numbers the events.
 
 use std::any::Any;
 use std::marker::PhantomData;
@@ -7,16 +7,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rustc_hash::FxHashSet;
 
-use super::node::{AnyBatch, Context, Node, ProcessError, downcast};
+use super::node::{AnyBatch, Context, downcast, other_type};
 use super::session::LedgerSession;
-use super::stages::Stage;
 use crate::dsl::message::{Message, trace_context};
 use crate::dsl::processor::{CommandContext, Corrupt, LedgerEvent, LedgerProcessor};
-use crate::dsl::serde::{DecodeError, Deserializer, decode};
+use crate::dsl::serde::{DeserializeError, Deserializer, decode};
 use crate::ledger::{FieldName, FieldWrite, Token};
 use crate::mutation::{Clause, left_out};
 use crate::record::Record;
-use crate::runtime::Layouts;
+use crate::runtime::error::{Reason, TaskError};
+use crate::runtime::layout::Layouts;
 
 /// An event that was read back from the log.
 pub(crate) struct PastEvent {
@@ -28,38 +28,52 @@ pub(crate) struct PastEvent {
 }
 
 impl PastEvent {
-    /// Does its key belong to this ledger now?
+    pub(crate) fn key(&self) -> Option<&[u8]> {
+        self.key.as_deref()
+    }
+
+    /// Returns whether its key belongs to this ledger now.
     pub(crate) fn is_of(&self, ledger: i32, layouts: &Layouts) -> bool {
         self.key.as_deref().is_some_and(|key| layouts.ledger_of(key) == ledger)
     }
 }
 
-/// What the protocol asks of a ledger's node, with the types erased.
+/// The node of a subtopology that keeps a ledger.
 #[async_trait]
-pub(crate) trait LedgerSide: Send {
+pub(crate) trait LedgerNode: Send {
+    /// Loads the documents that these commands need.
+    async fn load(&mut self, commands: &mut AnyBatch, session: &LedgerSession) -> Result<(), TaskError>;
+    /// Decides commands whose documents are loaded, numbers the events and forwards them. Waits for nothing.
+    fn decide(
+        &mut self,
+        commands: AnyBatch,
+        session: &mut LedgerSession,
+        ctx: &mut Context<'_>,
+    ) -> Result<(), TaskError>;
     /// Decodes an event of the log.
-    async fn decode_event(&mut self, record: &Record) -> Result<PastEvent, ProcessError>;
-    /// Folds an event of the log into the cached documents, loading them first where `load` says so.
-    async fn fold(&mut self, event: PastEvent, session: &LedgerSession, load: bool) -> Result<(), ProcessError>;
-    /// What ledgers number together goes on from here.
+    async fn decode_event(&mut self, record: &Record) -> Result<PastEvent, TaskError>;
+    /// Folds an event of the log into the cached documents; loads them first if `load` is set.
+    async fn fold(&mut self, event: PastEvent, session: &LedgerSession, load: bool) -> Result<(), TaskError>;
+    /// Sets the count from which ledgers go on with what they number together.
     fn renumber(&mut self, first: i64);
-    /// What changed in the documents since the last call.
+    /// Returns the changes of the documents since the last call.
     fn take_changes(&mut self) -> Vec<FieldWrite>;
-    /// Lets go of documents beyond the cache's budget.
+    /// Drops documents beyond the cache's budget.
     fn shrink(&mut self);
     /// Drops the cache.
     fn clear(&mut self);
 }
 
-pub(crate) struct LedgerNode<P, D> {
+/// Runs a user's [`LedgerProcessor`].
+pub(crate) struct ProcessorLedger<P, D> {
     pub(crate) processor: P,
     pub(crate) events: D,
     pub(crate) types: PhantomData<fn() -> P>,
 }
 
-impl<P: LedgerProcessor, D> LedgerNode<P, D> {
+impl<P: LedgerProcessor, D> ProcessorLedger<P, D> {
     /// Loads those of the documents that aren't cached.
-    async fn load(&mut self, documents: Vec<Bytes>, session: &LedgerSession) -> Result<(), ProcessError> {
+    async fn load_documents(&mut self, documents: Vec<Bytes>, session: &LedgerSession) -> Result<(), TaskError> {
         if documents.is_empty() {
             return Ok(());
         }
@@ -74,7 +88,7 @@ impl<P: LedgerProcessor, D> LedgerNode<P, D> {
     }
 
     /// Loads lazy fields; false if there were none to load.
-    async fn load_fields(&mut self, missing: Vec<FieldName>, session: &LedgerSession) -> Result<bool, ProcessError> {
+    async fn load_fields(&mut self, missing: Vec<FieldName>, session: &LedgerSession) -> Result<bool, TaskError> {
         if missing.is_empty() {
             return Ok(false);
         }
@@ -98,38 +112,42 @@ impl<P: LedgerProcessor, D> LedgerNode<P, D> {
     }
 }
 
-async fn cannot_be_read(session: &LedgerSession, document: &[u8], corrupt: &Corrupt) -> ProcessError {
+async fn cannot_be_read(session: &LedgerSession, document: &[u8], corrupt: &Corrupt) -> TaskError {
     // If another owner took the ledger meanwhile, this may be a document that the other is about to rebuild.
     if let Err(lost) = session.confirm().await {
         return lost.into();
     }
     let (ledger, name) = (session.holder.ledger, String::from_utf8_lossy(document));
-    ProcessError::Fatal(format!("ledger {ledger}, document {name:?}: {corrupt}"))
+    TaskError::Fatal(format!("ledger {ledger}, document {name:?}: {corrupt}"))
 }
 
 #[async_trait]
-impl<P, D> Node for LedgerNode<P, D>
+impl<P, D> LedgerNode for ProcessorLedger<P, D>
 where
     P: LedgerProcessor,
     D: Deserializer<P::Event>,
 {
-    async fn process(&mut self, input: AnyBatch, ctx: &mut Context<'_>) -> Result<(), ProcessError> {
-        let commands = downcast::<P::Command>(input)?;
-        let Some(session) = ctx.ledger.as_deref_mut() else {
-            return Err(ProcessError::Fatal(
-                "a ledger's node runs in a task without a ledger".into(),
-            ));
-        };
+    async fn load(&mut self, commands: &mut AnyBatch, session: &LedgerSession) -> Result<(), TaskError> {
+        let commands = commands
+            .downcast_mut::<Vec<Message<P::Command>>>()
+            .ok_or_else(other_type)?;
         let missing = self.missing(commands.iter().flat_map(|command| self.processor.documents(command)));
-        self.load(missing, session).await?;
+        self.load_documents(missing, session).await?;
         let mut missing = Vec::new();
-        for command in &commands {
+        for command in commands.iter() {
             self.processor.fields(command, &mut missing);
         }
         self.load_fields(missing, session).await?;
-        ctx.turn = Some(session.turns.clone().lock_owned().await);
-        ctx.watch.lap(Stage::Load);
+        Ok(())
+    }
 
+    fn decide(
+        &mut self,
+        commands: AnyBatch,
+        session: &mut LedgerSession,
+        ctx: &mut Context<'_>,
+    ) -> Result<(), TaskError> {
+        let commands = downcast::<P::Command>(commands)?;
         // Most commands cause one event, some a few: room for these, so that a batch is not moved when it is almost full.
         let mut messages = Vec::with_capacity(commands.len() + commands.len() / 8);
         let mut events = Vec::new();
@@ -146,7 +164,7 @@ where
             };
             self.processor.decide(command, &context, &mut events);
             for event in events.drain(..) {
-                session.number(event.sequence()).map_err(ProcessError::Fatal)?;
+                session.number(event.sequence()).map_err(TaskError::Fatal)?;
                 messages.push(Message {
                     key: key.clone(),
                     value: event,
@@ -160,25 +178,10 @@ where
         Ok(())
     }
 
-    fn stage(&self) -> Stage {
-        Stage::Decide
-    }
-
-    fn ledger(&mut self) -> Option<&mut dyn LedgerSide> {
-        Some(self)
-    }
-}
-
-#[async_trait]
-impl<P, D> LedgerSide for LedgerNode<P, D>
-where
-    P: LedgerProcessor,
-    D: Deserializer<P::Event>,
-{
-    async fn decode_event(&mut self, record: &Record) -> Result<PastEvent, ProcessError> {
+    async fn decode_event(&mut self, record: &Record) -> Result<PastEvent, TaskError> {
         let event = decode(&mut self.events, record).await.map_err(|error| match error {
-            DecodeError::Malformed(reason) => ProcessError::Fatal(reason),
-            DecodeError::Unavailable(reason) => ProcessError::Unavailable(reason),
+            DeserializeError::Unavailable(detail) => TaskError::restart(Reason::RegistryUnavailable, detail),
+            malformed => TaskError::Fatal(malformed.to_string()),
         })?;
         Ok(PastEvent {
             sequence: event.sequence(),
@@ -189,15 +192,15 @@ where
         })
     }
 
-    async fn fold(&mut self, past: PastEvent, session: &LedgerSession, load: bool) -> Result<(), ProcessError> {
+    async fn fold(&mut self, past: PastEvent, session: &LedgerSession, load: bool) -> Result<(), TaskError> {
         let event = past
             .event
             .downcast::<P::Event>()
-            .map_err(|_| ProcessError::Fatal("an event of another ledger's type was folded".into()))?;
+            .map_err(|_| TaskError::Fatal("an event of another ledger's type was folded".into()))?;
         let missing = self.missing(self.processor.event_documents(&event));
         if load {
             let mut loaded = !missing.is_empty();
-            self.load(missing, session).await?;
+            self.load_documents(missing, session).await?;
             let mut missing = Vec::new();
             self.processor.event_fields(&event, &mut missing);
             loaded |= self.load_fields(missing, session).await?;
@@ -210,11 +213,11 @@ where
             for document in &missing {
                 self.processor
                     .insert(document, Vec::new())
-                    .map_err(|corrupt| ProcessError::Fatal(corrupt.0))?;
+                    .map_err(|corrupt| TaskError::Fatal(corrupt.0))?;
             }
         }
         self.processor.evolve(&event).map_err(|corrupt| {
-            ProcessError::Fatal(format!(
+            TaskError::Fatal(format!(
                 "ledger {}, event {}: {corrupt}",
                 session.holder.ledger, past.sequence
             ))

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::Mutex;
 
 use crate::ledger::{
     FieldWrite, Holder, LedgerCommit, LedgerError, LedgerState, LedgerStore, Lineage, OutboxEntry, Token,
@@ -18,9 +17,6 @@ const LOST_REPLIES_MAX: usize = 3;
 /// The right to a ledger, and where it stands.
 pub(crate) struct LedgerSession {
     pub(crate) store: Arc<dyn LedgerStore>,
-    /// Held by the one ledger of a stream thread that decides. So what one has decided is on its way to the store while the
-    /// next one decides: a thread that decided for all that have their documents would write only after the last of them.
-    pub(crate) turns: Arc<Mutex<()>>,
     pub(crate) holder: Holder,
     /// Number of ledgers: the partitions of the input topic.
     pub(crate) ledgers: i32,
@@ -40,7 +36,6 @@ pub(crate) struct LedgerSession {
 impl LedgerSession {
     pub(crate) fn new(
         store: Arc<dyn LedgerStore>,
-        turns: Arc<Mutex<()>>,
         holder: Holder,
         ledgers: i32,
         state: LedgerState,
@@ -48,7 +43,6 @@ impl LedgerSession {
     ) -> Self {
         Self {
             store,
-            turns,
             holder,
             ledgers,
             applied: state.applied,

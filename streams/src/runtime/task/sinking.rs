@@ -6,9 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 
-use super::Task;
-use super::TaskConfig;
 use super::tasks::Tasks;
+use super::{Task, TaskConfig};
 use crate::ledger::Token;
 use crate::log::Consumer;
 use crate::record::{PartitionRecords, TopicPartition};
@@ -30,7 +29,7 @@ pub(crate) struct Sinking {
     config: TaskConfig,
     sink: Arc<dyn Sink>,
     sources: BTreeMap<TopicPartition, Source>,
-    /// By part of the topology: all sources of a part share its windows, since they are written together.
+    /// By subtopology: all its sources share its windows, since they are written together.
     tasks: BTreeMap<usize, Task>,
     uncommitted: usize,
     /// A write is under way.
@@ -68,7 +67,7 @@ impl Tasks for Sinking {
     ) -> Result<Vec<(TopicPartition, i64)>, TaskError> {
         let mut positions = Vec::with_capacity(partitions.len());
         for source in partitions {
-            let (part, _) = self.config.task_id(source)?;
+            let (subtopology, _) = self.config.task_id(source)?;
             let low = self.config.log.watermarks(source).await?.0;
             let token = (self.config.tokens)();
             let task = name(&self.config.group, source);
@@ -79,8 +78,8 @@ impl Tasks for Sinking {
                 .map_or(low, |(_, offset)| *offset);
             positions.push((source.clone(), stored));
             self.tasks
-                .entry(part)
-                .or_insert_with(|| Task::new(&self.config, part, None));
+                .entry(subtopology)
+                .or_insert_with(|| Task::new(&self.config, subtopology, None));
             let reached = stored;
             self.sources.insert(source.clone(), Source { token, stored, reached });
         }
@@ -89,15 +88,14 @@ impl Tasks for Sinking {
 
     async fn apply(&mut self, batches: Vec<PartitionRecords>) -> Result<(), TaskError> {
         for batch in batches {
-            let (part, _) = self.config.task_id(&batch.source)?;
-            let (Some(source), Some(task)) = (self.sources.get_mut(&batch.source), self.tasks.get_mut(&part)) else {
+            let (subtopology, _) = self.config.task_id(&batch.source)?;
+            let (Some(source), Some(task)) = (self.sources.get_mut(&batch.source), self.tasks.get_mut(&subtopology))
+            else {
                 continue;
             };
-            task.process(&batch).await?;
-            if let Some(last) = batch.records.last() {
-                source.reached = last.offset + 1;
-            }
-            self.uncommitted += batch.records.len();
+            let (_, outcome) = task.read(batch).await?.decide()?.commit().await?;
+            source.reached = outcome.last_offset + 1;
+            self.uncommitted += outcome.records;
         }
         Ok(())
     }
@@ -114,7 +112,7 @@ impl Tasks for Sinking {
         self.writing = true;
         let mut partials = Vec::new();
         for task in self.tasks.values_mut() {
-            partials.extend(task.collected().await?);
+            partials.extend(task.partials().await?);
         }
         let partials = merge(partials)?;
         let mut advanced = Vec::new();

@@ -35,6 +35,12 @@ pub(crate) trait Tasks: Send {
         consumer: &mut dyn Consumer,
     ) -> Result<BoxFuture<'static, Result<(), TaskError>>, TaskError>;
 
+    /// Adds the committed positions of idle partitions to the next commit, so that the log does not forget them. Returns
+    /// whether there are any.
+    fn renew(&mut self) -> bool {
+        false
+    }
+
     /// The commit under way succeeded.
     fn committed(&mut self);
 

@@ -1,21 +1,21 @@
 //! The tasks of a stream thread whose outputs go to the log, with or without ledgers: one transaction for all of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::future::{BoxFuture, join_all, try_join_all};
+use futures::future::{BoxFuture, try_join_all};
 
-use super::TaskConfig;
+use super::rounds::Rounds;
 use super::session::LedgerSession;
 use super::stages::Stage;
 use super::tasks::Tasks;
-use super::{Task, TaskId};
+use super::{Outcome, Task, TaskConfig, TaskId};
 use crate::ledger::{Holder, LedgerStore, Release};
 use crate::log::{CommittedOffset, Consumer, OffsetCommit, Producer};
 use crate::metric_definitions::{ACQUISITIONS, OUTBOX_BATCHES, RECORDS_WRITTEN};
 use crate::mutation::{Clause, left_out};
-use crate::record::{OutputRecord, PartitionRecords, TopicPartition};
+use crate::record::{PartitionRecords, TopicPartition};
 use crate::runtime::acquire::{self, Acquisition};
 use crate::runtime::compare::{Verdict, compare};
 use crate::runtime::error::TaskError;
@@ -55,6 +55,8 @@ pub(crate) struct Transactional {
     open: Positions,
     /// In the transaction that is being committed.
     in_flight: Positions,
+    /// Committed last, of each partition.
+    committed: Positions,
     uncommitted: usize,
 }
 
@@ -68,6 +70,7 @@ impl Transactional {
             abandoned: BTreeMap::new(),
             open: Positions::new(),
             in_flight: Positions::new(),
+            committed: Positions::new(),
             uncommitted: 0,
         }
     }
@@ -88,7 +91,7 @@ impl Transactional {
         Ok(commit.await?)
     }
 
-    /// Parts without a ledger go on from the committed offset.
+    /// Opens the tasks of subtopologies without a ledger: they continue at the committed offset.
     async fn acquire_plain(
         &mut self,
         consumer: &mut dyn Consumer,
@@ -139,12 +142,13 @@ impl Transactional {
         let signed: Positions = signed.collect();
         if !left_out(Clause::SignOffset) {
             self.commit_now(consumer, &signed).await?;
+            self.committed.extend(signed);
         }
         let mut acquired = Vec::with_capacity(ledgers.len());
         let mut resent = Positions::new();
         for ledger in ledgers {
             let (source, committed) = (ledger.source.clone(), ledger.committed);
-            let task = self.compare(store, ledger, &mut resent).await?;
+            let task = self.open_task(store, ledger, &mut resent).await?;
             let position = task
                 .session
                 .as_ref()
@@ -159,93 +163,94 @@ impl Transactional {
         Ok(acquired)
     }
 
-    /// Compares a ledger with the log and does what the verdict asks for. What is sent again is added to `resent`.
-    async fn compare(
+    /// Opens the task of a ledger: continues where the ledger is, sends its outbox again, or rebuilds it.
+    async fn open_task(
         &mut self,
         store: &Arc<dyn LedgerStore>,
         ledger: Acquisition,
         resent: &mut Positions,
     ) -> Result<Task, TaskError> {
-        let Acquisition {
-            source,
-            part,
-            holder,
-            state,
-            committed,
-            metadata,
-        } = ledger;
-        let verdict = compare(&state, committed, &metadata);
+        let verdict = compare(&ledger.state, ledger.committed, &ledger.metadata);
         tracing::info!(
-            ledger = holder.ledger, epoch = holder.epoch, token = %holder.token, applied = state.applied,
-            sequence = state.sequence, committed, ?verdict, "ledger acquired"
+            ledger = ledger.holder.ledger, epoch = ledger.holder.epoch, token = %ledger.holder.token,
+            applied = ledger.state.applied, sequence = ledger.state.sequence, committed = ledger.committed, ?verdict,
+            "ledger acquired"
         );
-        let ledgers = self.config.partitions_of(&source.topic)?;
         let session = LedgerSession::new(
             store.clone(),
-            self.config.turns.clone(),
-            holder,
-            ledgers,
-            state,
-            metadata.clone(),
+            ledger.holder,
+            self.config.partitions_of(&ledger.source.topic)?,
+            ledger.state,
+            ledger.metadata,
         );
-        let mut task = Task::new(&self.config, part, Some(session));
-        let Some((session, side)) = task.ledger() else {
-            return Err(TaskError::Fatal(format!("{source} is read by a part without a ledger")));
+        let mut task = Task::new(&self.config, ledger.subtopology, Some(session));
+        let Some((session, node)) = task.ledger() else {
+            return Err(TaskError::Fatal(format!(
+                "{} is read by a subtopology without a ledger",
+                ledger.source
+            )));
         };
-        let verdict = match verdict {
-            Verdict::Continue => "continue",
-            Verdict::Resend => {
-                let entries = store.outbox(session.holder.ledger).await?;
-                let applied = session.applied.unwrap_or(-1);
-                let (batches, trim) = match outbox::unsent(&entries, committed, applied) {
-                    Ok(unsent) => unsent,
-                    Err(error) => {
-                        // Who lost the ledger meanwhile has read another's outbox, or none.
-                        if !left_out(Clause::JudgeAsHolder) {
-                            session.confirm().await?;
-                        }
-                        return Err(TaskError::Fatal(format!(
-                            "ledger {}: {error}; the log committed {source} up to {committed}, the ledger applied \
-                             {applied}: answers would be lost, so nothing is decided. Empty the ledger to rebuild it \
-                             from its events",
-                            session.holder.ledger
-                        )));
-                    }
-                };
-                session.trim_later(trim);
-                session.sent_again(&entries, committed);
-                let position = Position {
-                    offset: applied + 1,
-                    metadata: Some(session.metadata(&self.config.transactional_id)),
-                };
-                resent.insert(source, position);
-                let producer = self.producer().await?;
-                for batch in batches.into_iter().filter(|_| !left_out(Clause::Resend)) {
-                    producer.send(batch.outputs);
-                }
-                "resend"
-            }
+        match verdict {
+            Verdict::Continue => {}
+            Verdict::Resend => self.resend(session, ledger.source, ledger.committed, resent).await?,
             Verdict::Rebuild { keep } => {
+                let log = &*self.config.log;
                 let rebuild = Rebuild {
-                    log: &*self.config.log,
-                    event_topics: self.config.topology.event_topics(part),
+                    log,
+                    event_topics: self.config.topology.event_topics(ledger.subtopology),
                     group: &self.config.group,
-                    source: &source,
-                    committed,
-                    metadata: &metadata,
+                    source: &ledger.source,
+                    committed: ledger.committed,
+                    metadata: session.committed.clone(),
                     keep,
                     token: (self.config.tokens)(),
                 };
-                rebuild.run(session, side).await?;
-                "rebuild"
+                rebuild.run(session, node).await?;
+            }
+        }
+        metrics::counter!(ACQUISITIONS, "verdict" => verdict.name()).increment(1);
+        Ok(task)
+    }
+
+    /// Sends the outputs of the records from C to W again, and adds the position after them to `resent`.
+    async fn resend(
+        &mut self,
+        session: &mut LedgerSession,
+        source: TopicPartition,
+        committed: i64,
+        resent: &mut Positions,
+    ) -> Result<(), TaskError> {
+        let ledger = session.holder.ledger;
+        let entries = session.store.outbox(ledger).await?;
+        let applied = session.applied.unwrap_or(-1);
+        let (batches, trim) = match outbox::unsent(&entries, committed, applied) {
+            Ok(unsent) => unsent,
+            Err(error) => {
+                // If another owner took the ledger meanwhile, this was the other's outbox, or none.
+                if !left_out(Clause::JudgeAsHolder) {
+                    session.confirm().await?;
+                }
+                return Err(TaskError::Fatal(format!(
+                    "ledger {ledger}: {error}; the log committed {source} up to {committed}, the ledger applied {applied}: \
+                     answers would be lost, so nothing is decided. Empty the ledger to rebuild it from its events"
+                )));
             }
         };
-        metrics::counter!(ACQUISITIONS, "verdict" => verdict).increment(1);
-        Ok(task)
+        session.trim_later(trim);
+        session.sent_again(&entries, committed);
+        let metadata = Some(session.metadata(&self.config.transactional_id));
+        let offset = applied + 1;
+        resent.insert(source, Position { offset, metadata });
+        let producer = self.producer().await?;
+        for batch in batches.into_iter().filter(|_| !left_out(Clause::Resend)) {
+            producer.send(batch.outputs);
+        }
+        Ok(())
     }
 
     /// Acknowledges to the ledgers what the log has committed.
     fn acknowledge(&mut self, positions: Positions) {
+        self.committed.extend(positions.clone());
         for (source, position) in positions {
             let Ok(id) = self.config.task_id(&source) else { continue };
             let session = self.tasks.get_mut(&id).and_then(|task| task.session.as_mut());
@@ -264,13 +269,13 @@ impl Transactional {
         }
     }
 
-    fn send(
-        &mut self,
-        source: &TopicPartition,
-        id: TaskId,
-        last: i64,
-        outputs: Vec<OutputRecord>,
-    ) -> Result<(), TaskError> {
+    fn send(&mut self, id: TaskId, outcome: Outcome) -> Result<(), TaskError> {
+        let Outcome {
+            source,
+            last_offset,
+            outputs,
+            ..
+        } = outcome;
         let count = outputs.len() as u64;
         if count > 0 {
             let producer = self
@@ -285,13 +290,8 @@ impl Transactional {
             outbox_batches(source.partition, session.unacknowledged());
         }
         let metadata = session.map(|session| session.metadata(&self.config.transactional_id));
-        self.open.insert(
-            source.clone(),
-            Position {
-                offset: last + 1,
-                metadata,
-            },
-        );
+        let offset = last_offset + 1;
+        self.open.insert(source, Position { offset, metadata });
         Ok(())
     }
 }
@@ -327,8 +327,8 @@ impl Tasks for Transactional {
         let topology = self.config.topology.clone();
         let has_ledger = |source: &&TopicPartition| {
             topology
-                .part_of(&source.topic)
-                .is_some_and(|part| topology.parts[part].ledger.is_some())
+                .subtopology_of(&source.topic)
+                .is_some_and(|subtopology| topology.subtopologies[subtopology].ledger.is_some())
         };
         let ledgers: Vec<TopicPartition> = partitions.iter().filter(has_ledger).cloned().collect();
         let plain: Vec<TopicPartition> = partitions
@@ -354,33 +354,22 @@ impl Tasks for Transactional {
     }
 
     async fn apply(&mut self, batches: Vec<PartitionRecords>) -> Result<(), TaskError> {
-        let mut work: BTreeMap<TaskId, Vec<PartitionRecords>> = BTreeMap::new();
+        let mut queues: BTreeMap<TaskId, VecDeque<PartitionRecords>> = BTreeMap::new();
         for batch in batches {
             let id = self.config.task_id(&batch.source)?;
-            if self.tasks.contains_key(&id) {
-                work.entry(id).or_default().push(batch);
+            queues.entry(id).or_default().push_back(batch);
+        }
+        let mut rounds = Rounds::default();
+        for (id, task) in &mut self.tasks {
+            if let Some(queue) = queues.remove(id) {
+                rounds.read(*id, task, queue);
             }
         }
-        // The ledgers wait for their store at the same time; each decides while the others wait.
-        let turns = self.tasks.iter_mut().filter_map(|(id, task)| {
-            let batches = work.remove(id)?;
-            Some(async move {
-                let mut done = Vec::with_capacity(batches.len());
-                for batch in batches {
-                    let last = batch.records.last().map_or(-1, |record| record.offset);
-                    let outputs = task.process(&batch).await?;
-                    done.push((*id, batch.source, last, batch.records.len(), outputs));
-                }
-                Ok::<_, TaskError>(done)
-            })
-        });
-        let turns = join_all(turns).await;
+        let outcomes = rounds.run().await?;
         let mut watch = self.config.stages.watch();
-        for done in turns {
-            for (id, source, last, records, outputs) in done? {
-                self.uncommitted += records;
-                self.send(&source, id, last, outputs)?;
-            }
+        for (id, outcome) in outcomes {
+            self.uncommitted += outcome.records;
+            self.send(id, outcome)?;
         }
         watch.lap(Stage::Produce);
         Ok(())
@@ -400,6 +389,15 @@ impl Tasks for Transactional {
         let commit = self.producer().await?.commit(offset_commits(&positions), group);
         self.in_flight = positions;
         Ok(Box::pin(async move { Ok(commit.await?) }))
+    }
+
+    fn renew(&mut self) -> bool {
+        for (source, position) in &self.committed {
+            if !self.in_flight.contains_key(source) && !self.open.contains_key(source) {
+                self.open.insert(source.clone(), position.clone());
+            }
+        }
+        !self.open.is_empty()
     }
 
     fn committed(&mut self) {
@@ -439,6 +437,7 @@ impl Tasks for Transactional {
                 self.open.remove(source);
                 self.in_flight.remove(source);
             }
+            self.committed.remove(source);
             if let Ok(id) = self.config.task_id(source) {
                 self.tasks.remove(&id);
                 self.abandoned.remove(&id);
@@ -450,6 +449,7 @@ impl Tasks for Transactional {
     async fn abandon(&mut self, producer_lost: bool) {
         self.open.clear();
         self.in_flight.clear();
+        self.committed.clear();
         self.uncommitted = 0;
         for (id, task) in std::mem::take(&mut self.tasks) {
             if let Some(session) = task.session {

@@ -1,4 +1,4 @@
-//! The nodes that aggregate what was read between two commits and hand the partials to the sink.
+//! The node that aggregates the messages read between two commits into partials for the sink.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,9 +6,9 @@ use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 
-use super::node::{AnyBatch, Context, Node, ProcessError, downcast};
-use super::stages::Stage;
+use super::node::{AnyBatch, downcast};
 use crate::dsl::message::Message;
+use crate::runtime::error::TaskError;
 use crate::sink::Partials;
 use crate::window::{WindowError, WindowQuery};
 
@@ -59,24 +59,34 @@ impl<T> WindowNode<T> {
     }
 }
 
+/// The edge at which messages leave a task for the sink.
 #[async_trait]
-impl<T: Send + 'static> Node for WindowNode<T> {
-    async fn process(&mut self, input: AnyBatch, _ctx: &mut Context<'_>) -> Result<(), ProcessError> {
-        let messages = downcast::<T>(input)?;
-        let rows = (self.rows)(&messages).map_err(ProcessError::Fatal)?;
+pub(crate) trait Window: Send {
+    /// Keeps messages until the next commit.
+    fn collect(&mut self, messages: AnyBatch) -> Result<(), TaskError>;
+
+    /// Runs the queries over the messages collected since the last call.
+    async fn partials(&mut self) -> Result<Vec<Partials>, TaskError>;
+}
+
+#[async_trait]
+impl<T: Send + 'static> Window for WindowNode<T> {
+    fn collect(&mut self, messages: AnyBatch) -> Result<(), TaskError> {
+        let messages = downcast::<T>(messages)?;
+        let rows = (self.rows)(&messages).map_err(TaskError::Fatal)?;
         if rows.num_rows() > 0 {
             self.collected.push(rows);
         }
         Ok(())
     }
 
-    async fn collected(&mut self) -> Result<Vec<Partials>, ProcessError> {
+    async fn partials(&mut self) -> Result<Vec<Partials>, TaskError> {
         let collected = std::mem::take(&mut self.collected);
         let Some(first) = collected.first() else {
             return Ok(Vec::new());
         };
-        let rows = concat_batches(&first.schema(), &collected).map_err(|e| ProcessError::Fatal(e.to_string()))?;
-        let failed = |error: WindowError| ProcessError::Fatal(error.to_string());
+        let rows = concat_batches(&first.schema(), &collected).map_err(|e| TaskError::Fatal(e.to_string()))?;
+        let failed = |error: WindowError| TaskError::Fatal(error.to_string());
         let mut queries = self.queries.take().map_err(failed)?;
         let mut all = Vec::with_capacity(queries.len());
         for query in &mut queries {
@@ -90,19 +100,5 @@ impl<T: Send + 'static> Node for WindowNode<T> {
         }
         self.queries.give_back(queries);
         Ok(all)
-    }
-
-    fn stage(&self) -> Stage {
-        Stage::Window
-    }
-}
-
-/// Stands for the sink in the graph; what it is given was collected by the window before it.
-pub(crate) struct SinkNode;
-
-#[async_trait]
-impl Node for SinkNode {
-    async fn process(&mut self, _input: AnyBatch, _ctx: &mut Context<'_>) -> Result<(), ProcessError> {
-        Ok(())
     }
 }

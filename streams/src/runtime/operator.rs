@@ -1,0 +1,175 @@
+//! An operator's access to all ledgers of a topology: alone in the group, as a worker that has every partition.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::config::RuntimeConfig;
+use super::error::TaskError;
+use super::task::TaskConfig;
+use super::task::stages::Stages;
+use crate::dsl::topology::Topology;
+use crate::ledger::{LedgerError, LedgerStore};
+use crate::log::{Consumer, ConsumerConfig, Log, LogError, Polled};
+use crate::record::TopicPartition;
+
+/// Longest wait of one poll of the group.
+const POLL_WAIT: Duration = Duration::from_millis(100);
+
+/// The reason why an operator's work on the ledgers failed. The ledgers are unchanged, and it can be repeated.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RepartitionError {
+    /// Somebody else has partitions.
+    #[error(
+        "{missing} of {partitions} partitions of {topic} are with others of group {group}, or not given out yet: stop all workers \
+         of it, wait until they have left, and try again"
+    )]
+    NotAlone {
+        /// Topic of the commands.
+        topic: String,
+        /// Group of the workers.
+        group: String,
+        /// Partitions that the group didn't give.
+        missing: usize,
+        /// Partitions in all.
+        partitions: usize,
+    },
+    /// There are commands that nobody has decided.
+    #[error(
+        "{source_partition} has records that are not decided, from offset {committed} on: stop what produces them, start workers, and \
+         let them finish (`lag` 0) before they are stopped"
+    )]
+    Undecided {
+        /// Partition of the commands.
+        source_partition: TopicPartition,
+        /// The committed offset.
+        committed: i64,
+    },
+    /// The contents of a ledger are not those that the log has committed.
+    #[error("ledger {ledger} {problem}; start workers, which settle this, and stop them again")]
+    Unsettled {
+        /// The ledger.
+        ledger: i32,
+        /// The difference.
+        problem: &'static str,
+    },
+    /// A ledger beyond the last one.
+    #[error(
+        "there is a ledger {ledger} already, and only {ledgers} were laid out: it is another installation's, or one's before the \
+         topics were made anew; remove it if nobody needs it"
+    )]
+    Foreign {
+        /// The ledger.
+        ledger: i32,
+        /// Ledgers laid out.
+        ledgers: i32,
+    },
+    /// There are more.
+    #[error("there are {ledgers} ledgers: their number can only grow, and {wanted} was asked for")]
+    Shrinks {
+        /// Ledgers laid out.
+        ledgers: i32,
+        /// Ledgers asked for.
+        wanted: i32,
+    },
+    /// As [`TaskError`].
+    #[error(transparent)]
+    Task(#[from] TaskError),
+}
+
+impl From<LogError> for RepartitionError {
+    fn from(error: LogError) -> Self {
+        Self::Task(error.into())
+    }
+}
+
+impl From<LedgerError> for RepartitionError {
+    fn from(error: LedgerError) -> Self {
+        Self::Task(error.into())
+    }
+}
+
+/// The ledgers of a topology, and the services to reach them.
+pub(crate) struct Operator {
+    pub(crate) tasks: TaskConfig,
+    pub(crate) store: Arc<dyn LedgerStore>,
+    /// Topic of the commands.
+    pub(crate) topic: String,
+    /// Longest time until the group has given every partition.
+    wait: Duration,
+}
+
+impl Operator {
+    /// `name` tells the operator's `transactional.id` from those of workers.
+    pub(crate) fn new(
+        name: &str,
+        config: &RuntimeConfig,
+        topology: &Arc<Topology>,
+        log: Arc<dyn Log>,
+        store: Arc<dyn LedgerStore>,
+        wait: Duration,
+    ) -> Self {
+        let mut subtopologies = topology.subtopologies.iter();
+        let subtopology = subtopologies.find(|subtopology| subtopology.ledger.is_some());
+        let topic = subtopology.and_then(|subtopology| subtopology.sources.keys().next().cloned());
+        let group = config.group(topology.name());
+        let tasks = TaskConfig {
+            topology: topology.clone(),
+            log,
+            transactional_id: format!("{group}-{name}"),
+            group,
+            tokens: config.tokens.clone(),
+            partitions: Arc::default(),
+            stages: Stages::new(topology.name()),
+        };
+        Self {
+            tasks,
+            store,
+            topic: topic.unwrap_or_default(),
+            wait,
+        }
+    }
+
+    /// Returns the number of partitions of the commands' topic.
+    pub(crate) async fn partitions(&self) -> Result<i32, RepartitionError> {
+        Ok(self.tasks.log.partitions(&self.topic).await?.unwrap_or(0))
+    }
+
+    /// Joins the group and waits until it has given every partition.
+    pub(crate) async fn join(&self, partitions: i32) -> Result<Box<dyn Consumer>, RepartitionError> {
+        let config = ConsumerConfig {
+            group: self.tasks.group.clone(),
+            topics: vec![self.topic.clone()],
+            client_id: self.tasks.transactional_id.clone(),
+            instance_id: None,
+        };
+        let mut consumer = self.tasks.log.consumer(&config).await?;
+        let until = Instant::now() + self.wait;
+        let mut given: BTreeSet<TopicPartition> = BTreeSet::new();
+        let partitions = usize::try_from(partitions).unwrap_or(0);
+        while given.len() < partitions {
+            if Instant::now() >= until {
+                consumer.close().await?;
+                return Err(RepartitionError::NotAlone {
+                    topic: self.topic.clone(),
+                    group: self.tasks.group.clone(),
+                    missing: partitions - given.len(),
+                    partitions,
+                });
+            }
+            match consumer.poll(1, POLL_WAIT).await? {
+                Polled::Assigned(sources) => given.extend(sources),
+                Polled::Revoked(sources) => {
+                    given.retain(|source| !sources.contains(source));
+                    consumer.complete_revocation().await?;
+                }
+                Polled::Lost(sources) => given.retain(|source| !sources.contains(source)),
+                Polled::Records(_) | Polled::Nothing => {}
+            }
+        }
+        Ok(consumer)
+    }
+}
