@@ -8,11 +8,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use interlock_operate::replay::{Growth, Ledgers, Outcome, Windows};
 use interlock_operate::topics::{of_ledgers, require};
 use interlock_redis::RedisLedgerStore;
-use interlock_schemas::topics::BOOKING_REQUESTS;
+use interlock_schemas::registry::{Registry, register_all};
+use interlock_schemas::topics::{BOOKING_REQUESTS, contract};
 use interlock_sinks::timescale::{TimescaleOptions, TimescaleSink};
 use interlock_streams::ledger::Token;
 use interlock_streams::runtime::{Repartition, RestoredOffset, RuntimeConfig, restore_offsets};
-use interlock_topologies::{all, shapes};
+use interlock_topologies::{BOOKING, Context, all, choose, shapes};
 
 use crate::Status;
 use crate::cli::Replay as Arguments;
@@ -40,12 +41,16 @@ pub(crate) fn call(arguments: &Arguments, config: &Config) -> anyhow::Result<Sta
     }
 }
 
+async fn ledger_store(config: &Config) -> anyhow::Result<RedisLedgerStore> {
+    let redis = services::redis(config)?;
+    let connect = async || Ok(RedisLedgerStore::connect(redis.clone()).await?);
+    patiently(Some(PATIENCE), say_waiting, connect).await
+}
+
 async fn ledgers(arguments: &Arguments, config: &Config) -> anyhow::Result<Outcome> {
     let log = services::log_once_up(config).await?;
     let ledgers = require(&*log).await?;
-    let redis = services::redis(config)?;
-    let connect = async || Ok(RedisLedgerStore::connect(redis.clone()).await?);
-    let store = patiently(Some(PATIENCE), say_waiting, connect).await?;
+    let store = ledger_store(config).await?;
     let chosen = match arguments.partitions.is_empty() {
         true => (0..ledgers).collect(),
         false => arguments.partitions.iter().flat_map(|range| range.0.clone()).collect(),
@@ -53,7 +58,7 @@ async fn ledgers(arguments: &Arguments, config: &Config) -> anyhow::Result<Outco
     let ledgers = Ledgers {
         log: &*log,
         store: &store,
-        group: &group(config, interlock_topologies::BOOKING),
+        group: &group(config, BOOKING),
         source: BOOKING_REQUESTS,
         partitions: ledgers,
         wait: Duration::from_secs(arguments.wait),
@@ -65,9 +70,7 @@ async fn ledgers(arguments: &Arguments, config: &Config) -> anyhow::Result<Outco
 
 async fn repartition(arguments: &Arguments, config: &Config, partitions: i32) -> anyhow::Result<Outcome> {
     let log = services::log_once_up(config).await?;
-    let redis = services::redis(config)?;
-    let connect = async || Ok(RedisLedgerStore::connect(redis.clone()).await?);
-    let store = Arc::new(patiently(Some(PATIENCE), say_waiting, connect).await?);
+    let store = Arc::new(ledger_store(config).await?);
     let booking = shapes(all())?.into_iter().find(|topology| topology.has_ledger());
     let booking = Arc::new(booking.context("no topology has ledgers")?);
     let runtime = RuntimeConfig::new(config.application.id.clone(), "");
@@ -84,11 +87,14 @@ async fn repartition(arguments: &Arguments, config: &Config, partitions: i32) ->
 async fn offsets(arguments: &Arguments, config: &Config) -> anyhow::Result<Outcome> {
     let log = services::log_once_up(config).await?;
     require(&*log).await?;
-    let redis = services::redis(config)?;
-    let connect = async || Ok(RedisLedgerStore::connect(redis.clone()).await?);
-    let store = Arc::new(patiently(Some(PATIENCE), say_waiting, connect).await?);
-    let booking = shapes(all())?.into_iter().find(|topology| topology.has_ledger());
-    let booking = Arc::new(booking.context("no topology has ledgers")?);
+    let store = Arc::new(ledger_store(config).await?);
+    // Events are read with the schemas of their writers.
+    let registry: Arc<dyn Registry> = Arc::new(services::registry(config)?);
+    let register = async || Ok(register_all(&*registry, &contract()).await?);
+    let ids = patiently(Some(PATIENCE), say_waiting, register).await?;
+    let booking = choose(&[BOOKING.to_owned()])?;
+    let booking = booking.first().context("no topology has ledgers")?;
+    let booking = Arc::new((booking.build)(&Context { registry, ids })?);
     let runtime = RuntimeConfig::new(config.application.id.clone(), "");
     let wait = Duration::from_secs(arguments.wait);
     let restored = restore_offsets(&runtime, &booking, log, store, wait).await?;

@@ -1,13 +1,13 @@
-//! Tests the number of records in a round: records that arrive during a commit are taken together, and a backlog
-//! doesn't wait for it.
+//! Tests the rounds and commits of a stream thread: records that arrive during a commit are taken together, a backlog
+//! doesn't wait for it, and offsets of idle partitions are committed again.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use interlock_streams::log::memory::{MemoryLog, MemoryLogConfig, TokioClock};
-use interlock_streams::log::{Log, TopicSpec};
-use interlock_streams::record::OutputRecord;
+use interlock_streams::log::{CommittedOffset, Log, TopicSpec};
+use interlock_streams::record::{OutputRecord, TopicPartition};
 use interlock_streams::runtime::{Health, RuntimeConfig, Services, run_here};
 use interlock_streams::serde::Utf8;
 use interlock_streams::{Collector, Message, Processor, StreamsBuilder, Topology};
@@ -16,6 +16,9 @@ use tokio::sync::watch;
 const BATCH_MAX: usize = 8;
 /// Of the only thread of the only worker.
 const TRANSACTIONAL_ID: &str = "rounds-numbers-worker-0";
+const GROUP: &str = "rounds-numbers";
+/// Within this time an offset is committed again.
+const RENEWAL_MAX: Duration = Duration::from_secs(2 * 3_600);
 /// Longer than anything takes that can go on; time stands still while something can.
 const LONG: Duration = Duration::from_millis(500);
 
@@ -66,8 +69,8 @@ impl Worker {
     }
 }
 
-/// Runs a worker whose first record is decided and in a commit that goes on until it is released.
-async fn during_a_commit(test: impl AsyncFnOnce(&Worker)) {
+/// Runs a worker beside a test.
+async fn with_worker(test: impl AsyncFnOnce(&Worker)) {
     let clock = Arc::new(TokioClock::new(0));
     let log = MemoryLog::with(MemoryLogConfig {
         clock,
@@ -91,16 +94,21 @@ async fn during_a_commit(test: impl AsyncFnOnce(&Worker)) {
         sink: None,
     };
     let (health, (_running, shutdown)) = (Health::default(), watch::channel(false));
-    let ended = async {
+    tokio::select! {
+        result = run_here(&config, &topology, &services, &health, shutdown) => panic!("the worker ended: {result:?}"),
+        () = test(&worker) => {}
+    }
+}
+
+/// Runs a worker whose first record is decided and in a commit that goes on until it is released.
+async fn during_a_commit(test: impl AsyncFnOnce(&Worker)) {
+    with_worker(async |worker| {
         worker.log.hold_commits(TRANSACTIONAL_ID);
         worker.append(1);
         assert_eq!(worker.rounds().await, [1]);
-        test(&worker).await;
-    };
-    tokio::select! {
-        result = run_here(&config, &topology, &services, &health, shutdown) => panic!("the worker ended: {result:?}"),
-        () = ended => {}
-    }
+        test(worker).await;
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,6 +137,32 @@ async fn a_backlog_is_worked_off_during_a_commit() {
         );
         worker.log.release_commits(TRANSACTIONAL_ID);
         assert_eq!(worker.rounds().await, [BATCH_MAX, 1]);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn offsets_of_idle_partitions_are_committed_again() {
+    with_worker(async |worker| {
+        let source = TopicPartition::new("numbers", 0);
+        let committed = async || {
+            let read = worker.log.committed_unstable(GROUP, std::slice::from_ref(&source));
+            let committed = read.await.expect("offsets").remove(0);
+            committed.map(|committed| committed.offset)
+        };
+        // The offset that the worker finds when it begins, and one that it commits itself.
+        let found = CommittedOffset {
+            offset: 0,
+            metadata: String::new(),
+        };
+        worker.log.set_offset(GROUP, &source, Some(found));
+        for (count, offset) in [(0, 0), (3, 3)] {
+            worker.append(count);
+            worker.rounds().await;
+            worker.log.set_offset(GROUP, &source, None);
+            tokio::time::sleep(RENEWAL_MAX).await;
+            assert_eq!(committed().await, Some(offset));
+        }
     })
     .await;
 }

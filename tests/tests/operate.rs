@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, bail, ensure};
 use interlock_schemas::topics;
 use interlock_tests::real::{Finished, Installation, PATIENCE, Raw, Sums, in_installation, wait_for};
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
 
 /// Runs a command that must end with this status.
@@ -279,6 +280,109 @@ async fn more_ledgers_know_what_was_sold() -> Result<()> {
         grow(2 * (before + 3), 0).await?;
         let worker = installation.worker().await?;
         installation.load(3_000).await?;
+        all_holds(installation).await?;
+        pnrs_are_unique(installation).await?;
+        worker.stop().await?;
+        Ok(())
+    })
+    .await
+}
+
+/// How an operator loses the offsets of the workers' group.
+#[derive(Clone, Copy, Debug)]
+enum Loss {
+    /// The group is deleted.
+    Deleted,
+    /// Kafka's tools set offsets without metadata.
+    SetToEarliest,
+}
+
+/// Loses the offsets of the workers' group as soon as it has no members any more.
+async fn lose_offsets(installation: &Installation, partitions: i32, loss: Loss) -> Result<()> {
+    let group = format!("{}-booking", installation.application_id());
+    let mut client = ClientConfig::new();
+    client.set("bootstrap.servers", installation.bootstrap_servers());
+    wait_for("the group has no members", PATIENCE, async || {
+        let is_lost = match loss {
+            Loss::Deleted => {
+                let admin: AdminClient<DefaultClientContext> = client.create()?;
+                let deleted = admin.delete_groups(&[&group], &AdminOptions::new()).await?;
+                deleted.iter().all(Result::is_ok)
+            }
+            Loss::SetToEarliest => {
+                let consumer: BaseConsumer = client.clone().set("group.id", &group).create()?;
+                let mut offsets = TopicPartitionList::new();
+                for partition in 0..partitions {
+                    offsets.add_partition_offset(topics::BOOKING_REQUESTS, partition, Offset::Offset(0))?;
+                }
+                consumer.commit(&offsets, CommitMode::Sync).is_ok()
+            }
+        };
+        Ok(is_lost.then_some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn lost_offsets_are_restored_from_the_events() -> Result<()> {
+    in_installation("offsets", async |installation| {
+        installation.seed(3).await?;
+        let restore = async |status| call(installation, &["replay", "--offsets", "--wait", "15"], status).await;
+        let lose_and_restore = async |partitions, loss| {
+            lose_offsets(installation, partitions, loss).await?;
+            let refused = call(installation, &["run", "--metrics-listen", "127.0.0.1:0"], 1).await?;
+            ensure!(
+                refused.error.contains("interlock replay --offsets"),
+                "{loss:?}: {refused:?}"
+            );
+            let restored = restore(0).await?;
+            let all = format!("{partitions} offsets are restored");
+            ensure!(restored.error.contains(&all), "{loss:?}: {restored:?}");
+            let intact = restore(0).await?;
+            ensure!(intact.error.contains("no offset is lost"), "{loss:?}: {intact:?}");
+            Ok(())
+        };
+        let before = installation.partitions();
+        let mut worker = installation.worker().await?;
+        installation.load(2_000).await?;
+        let refused = restore(1).await?;
+        ensure!(refused.error.contains("stop all workers"), "{refused:?}");
+
+        // A worker that is killed has applied requests that it has not answered.
+        let load = installation.start_load(2_000, Some(1_000))?;
+        wait_for("something is decided", PATIENCE, async || {
+            Ok((worker.applied().await? > 2_500.0).then_some(()))
+        })
+        .await?;
+        worker.kill()?;
+        lose_and_restore(before, Loss::Deleted).await?;
+        let worker = installation.worker().await?;
+        load.finish().await?;
+        all_holds(installation).await?;
+        worker.stop().await?;
+
+        lose_and_restore(before, Loss::SetToEarliest).await?;
+        let after = before + 3;
+        call(installation, &["replay", "--repartition", &after.to_string()], 1).await?;
+        let worker = installation.worker().await?;
+        all_holds(installation).await?;
+        worker.stop().await?;
+
+        call(installation, &["replay", "--repartition", &after.to_string()], 0).await?;
+        let worker = installation.worker().await?;
+        installation.load(2_000).await?;
+        worker.stop().await?;
+        lose_and_restore(after, Loss::Deleted).await?;
+        let worker = installation.worker().await?;
+        installation.load(2_000).await?;
+        all_holds(installation).await?;
+        worker.stop().await?;
+
+        // Nothing is left but the events.
+        installation.flush_redis().await?;
+        lose_and_restore(after, Loss::Deleted).await?;
+        let worker = installation.worker().await?;
+        installation.load(2_000).await?;
         all_holds(installation).await?;
         pnrs_are_unique(installation).await?;
         worker.stop().await?;

@@ -23,7 +23,7 @@ use crate::runtime::metadata::OffsetMetadata;
 use crate::runtime::outbox;
 use crate::runtime::rebuild::Rebuild;
 
-/// A position in a transaction, and what it tells the ledger once it is acknowledged.
+/// A position in a transaction, with the metadata that its ledger gets once it is acknowledged.
 #[derive(Clone)]
 struct Position {
     offset: i64,
@@ -45,11 +45,11 @@ type Positions = BTreeMap<TopicPartition, Position>;
 pub(crate) struct Transactional {
     config: TaskConfig,
     store: Option<Arc<dyn LedgerStore>>,
-    /// None after it was lost; the next acquisition makes a new one, whose initialisation settles what was left open.
+    /// None after it was lost. The next acquisition makes a new one, whose initialisation settles the open transaction.
     producer: Option<Box<dyn Producer>>,
     tasks: BTreeMap<TaskId, Task>,
-    /// Ledgers whose tasks were abandoned while nothing of them was left open in the log: until they are acquired again
-    /// they can be released, so that nobody has to fence this producer for them.
+    /// Ledgers whose tasks were abandoned while nothing of them was open in the log. Until they are acquired again they
+    /// can be released, so that their next owner need not fence this producer.
     abandoned: BTreeMap<TaskId, (Holder, Release)>,
     /// Applied and sent in the open transaction.
     open: Positions,
@@ -75,7 +75,7 @@ impl Transactional {
         }
     }
 
-    /// The producer; made anew where it was lost.
+    /// Returns the producer, a new one if it was lost.
     async fn producer(&mut self) -> Result<&mut Box<dyn Producer>, TaskError> {
         let producer = match self.producer.take() {
             Some(producer) => producer,
@@ -101,7 +101,11 @@ impl Transactional {
         let mut positions = Vec::with_capacity(partitions.len());
         for (source, committed) in partitions.iter().zip(committed) {
             let offset = match committed {
-                Some(committed) => committed.offset,
+                Some(CommittedOffset { offset, .. }) => {
+                    let position = Position { offset, metadata: None };
+                    self.committed.insert(source.clone(), position);
+                    offset
+                }
                 None => self.config.log.watermarks(source).await?.0,
             };
             let id = self.config.task_id(source)?;
@@ -248,7 +252,7 @@ impl Transactional {
         Ok(())
     }
 
-    /// Acknowledges to the ledgers what the log has committed.
+    /// Acknowledges committed positions to the ledgers.
     fn acknowledge(&mut self, positions: Positions) {
         self.committed.extend(positions.clone());
         for (source, position) in positions {
@@ -416,7 +420,7 @@ impl Tasks for Transactional {
                 releases.push((holder, release, true));
             }
         }
-        // All at once: the group waits for us, and the store may be what is down.
+        // All at once: the group waits for this member, and the store may be down.
         let releases = releases.iter().map(|(holder, release, is_abandoned)| async {
             match store.release(holder, release).await {
                 // It may have been abandoned for just this. The next owner fences where nothing is released.
