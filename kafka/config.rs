@@ -150,10 +150,11 @@ impl KafkaConfig {
         override_with(config, &[&self.settings])
     }
 
-    /// Returns the settings of a group member.
+    /// Returns the settings of a group member, which gets an event at the end of a partition.
     pub(crate) fn consumer(&self, consumer: &ConsumerConfig) -> ClientConfig {
         let mut config = self.fetching_client(&consumer.client_id);
         config.set("group.id", &consumer.group);
+        config.set("enable.partition.eof", "true");
         config.set("max.poll.interval.ms", millis(self.max_poll_interval));
         match self.group_protocol {
             GroupProtocol::Classic => {

@@ -28,6 +28,7 @@ use tokio::sync::{mpsc as async_mpsc, oneshot};
 use crate::config::KafkaConfig;
 use crate::errors::{fatal, retriable};
 use crate::ffi::Waker;
+use crate::gaps::Gaps;
 use crate::member;
 
 /// Time after the deadline by which the thread must have answered; its own calls end at the deadline.
@@ -101,6 +102,9 @@ pub(crate) struct KafkaConsumer {
     /// Number of the last `start` or `stop`, of all and of each partition.
     number: u64,
     numbers: FxHashMap<TopicPartition, u64>,
+    /// Offset after the last delivered record of each started partition.
+    positions: FxHashMap<TopicPartition, i64>,
+    gaps: Gaps,
 }
 
 impl KafkaConsumer {
@@ -115,7 +119,7 @@ impl KafkaConsumer {
         let (commands, received) = mpsc::channel();
         let (sender, items) = async_mpsc::unbounded_channel();
         let (ready, joined) = oneshot::channel();
-        let waker = Waker::none();
+        let (waker, gaps) = (Waker::none(), Gaps::default());
         let start = member::Start {
             name: name.clone(),
             client: config.consumer(consumer),
@@ -124,6 +128,7 @@ impl KafkaConsumer {
             overslept_after: config.max_poll_interval.saturating_sub(OVERSLEPT_MARGIN),
             protocol: config.group_protocol,
             waker: waker.clone(),
+            gaps: gaps.clone(),
         };
         thread::Builder::new()
             .name(format!("consume {}", consumer.client_id))
@@ -144,6 +149,8 @@ impl KafkaConsumer {
             rest: VecDeque::new(),
             number: 0,
             numbers,
+            positions: FxHashMap::default(),
+            gaps,
         })
     }
 
@@ -201,7 +208,14 @@ impl KafkaConsumer {
         } = item;
         let mut parts = match polled? {
             Polled::Records(parts) => parts,
-            event => return Ok(Some(event)),
+            event => {
+                if let Polled::Assigned(partitions) | Polled::Revoked(partitions) | Polled::Lost(partitions) = &event {
+                    for partition in partitions {
+                        self.positions.remove(partition);
+                    }
+                }
+                return Ok(Some(event));
+            }
         };
         parts.retain(|part| self.numbers.get(&part.source).is_none_or(|latest| number >= *latest));
         let rest = split(&mut parts, max_records.max(1));
@@ -211,6 +225,11 @@ impl KafkaConsumer {
                 number,
                 polled: Ok(Polled::Records(rest)),
             });
+        }
+        for part in &parts {
+            if let (Some(position), Some(last)) = (self.positions.get_mut(&part.source), part.records.last()) {
+                *position = last.offset + 1;
+            }
         }
         Ok((!parts.is_empty()).then_some(Polled::Records(parts)))
     }
@@ -267,6 +286,7 @@ impl Consumer for KafkaConsumer {
 
     async fn start(&mut self, positions: &[(TopicPartition, i64)]) -> Result<(), LogError> {
         let number = self.renumber(positions.iter().map(|(partition, _)| partition));
+        self.positions.extend(positions.iter().cloned());
         let positions = positions.to_vec();
         self.ask("start partitions", |reply| Command::Start {
             number,
@@ -276,8 +296,16 @@ impl Consumer for KafkaConsumer {
         .await
     }
 
+    fn position(&self, partition: &TopicPartition) -> Option<i64> {
+        let position = *self.positions.get(partition)?;
+        Some(self.gaps.after(partition, position))
+    }
+
     async fn stop(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
         let number = self.renumber(partitions.iter());
+        for partition in partitions {
+            self.positions.remove(partition);
+        }
         let partitions = partitions.to_vec();
         self.ask("stop partitions", |reply| Command::Stop {
             number,

@@ -26,6 +26,7 @@ mod context;
 mod errors;
 mod fetch_buffer;
 mod ffi;
+mod gaps;
 mod member;
 mod membership;
 mod positions;

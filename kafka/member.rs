@@ -20,6 +20,7 @@ use crate::context::Context;
 use crate::errors::{fatal, from_kafka, is_hopeless, retriable};
 use crate::fetch_buffer::FetchBuffer;
 use crate::ffi::{Event, EventQueue, Message, Waker};
+use crate::gaps::Gaps;
 use crate::membership::Partition;
 use crate::record_arena::RecordArena;
 
@@ -36,6 +37,7 @@ pub(crate) struct Start {
     pub(crate) overslept_after: Duration,
     pub(crate) protocol: GroupProtocol,
     pub(crate) waker: Waker,
+    pub(crate) gaps: Gaps,
 }
 
 /// Subscribes, reports success or failure, and serves the consumer until it is closed or its handle is dropped.
@@ -229,7 +231,15 @@ impl Member<'_> {
                 rdkafka::ClientContext::log(&**self.consumer.context(), level, &facility, &text);
                 Ok(None)
             }
-            Event::PartitionEnd { .. } | Event::Other => Ok(None),
+            Event::PartitionEnd {
+                topic,
+                partition,
+                offset,
+            } => {
+                self.ended(&topic, partition, offset);
+                Ok(None)
+            }
+            Event::Other => Ok(None),
         }
     }
 
@@ -264,8 +274,21 @@ impl Member<'_> {
             topic,
             partition: message.partition(),
         };
-        let partition = self.partitions.get(&source)?;
-        (partition.active && message.offset() >= partition.from).then_some(source)
+        let partition = self.partitions.get_mut(&source)?;
+        if !partition.active || message.offset() < partition.from {
+            return None;
+        }
+        partition.next = message.offset() + 1;
+        Some(source)
+    }
+
+    /// Notes that there are no records from the last collected one up to `offset`.
+    fn ended(&mut self, topic: &str, partition: i32, offset: i64) {
+        let topic = self.topic(topic.as_bytes());
+        let source = TopicPartition { topic, partition };
+        if let Some(partition) = self.partitions.get(&source).filter(|partition| partition.active) {
+            self.start.gaps.insert(source, partition.next..offset);
+        }
     }
 
     pub(crate) fn topic(&mut self, name: &[u8]) -> Arc<str> {

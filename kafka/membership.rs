@@ -45,6 +45,8 @@ pub(crate) struct Partition {
     pub(crate) active: bool,
     /// Offset of the last start; records before it are stale.
     pub(crate) from: i64,
+    /// Offset after the last collected record.
+    pub(crate) next: i64,
     /// Generation in which it may have been lost.
     pub(crate) doubted: Option<i32>,
 }

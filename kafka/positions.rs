@@ -29,7 +29,8 @@ impl Member<'_> {
             let list = if partition.started { &mut seek } else { &mut assign };
             let added = list.add_partition_offset(&name.topic, name.partition, Offset::Offset(*offset));
             added.map_err(|error| from_kafka(format!("start {name} at {offset} in {}", self.start.name), &error))?;
-            (partition.started, partition.active, partition.from) = (true, true, *offset);
+            (partition.started, partition.active) = (true, true);
+            (partition.from, partition.next) = (*offset, *offset);
             self.buffer.drop_partition(name);
         }
         let failed = |error: KafkaError| from_kafka(format!("start partitions of {}", self.start.name), &error);

@@ -223,7 +223,7 @@ impl Fetcher<'_> {
         };
         match event {
             Event::Message(message) => Ok(Some(self.batch(message, max_records))),
-            Event::PartitionEnd { offset } => Ok(Some(Step {
+            Event::PartitionEnd { offset, .. } => Ok(Some(Step {
                 records: Vec::new(),
                 position: offset,
             })),

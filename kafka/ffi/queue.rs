@@ -92,6 +92,8 @@ pub(crate) enum Event {
     /// The end of the partition: everything up to this offset was read, including transaction markers and aborted
     /// records.
     PartitionEnd {
+        topic: String,
+        partition: i32,
         offset: i64,
     },
     Error {
@@ -157,9 +159,14 @@ impl OwnedEvent {
             if partition.is_null() {
                 return Event::Other;
             }
-            let offset = unsafe { (*partition).offset };
+            let end = unsafe { &*partition };
+            let event = Event::PartitionEnd {
+                topic: unsafe { to_string(end.topic) },
+                partition: end.partition,
+                offset: end.offset,
+            };
             unsafe { sys::rd_kafka_topic_partition_destroy(partition) };
-            return Event::PartitionEnd { offset };
+            return event;
         }
         Event::Error {
             code,

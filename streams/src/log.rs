@@ -60,12 +60,12 @@ pub enum LogError {
 
 /// A topic as it must exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "plain fields")]
 pub struct TopicSpec {
     /// Name.
     pub name: String,
     /// Number of partitions.
     pub partitions: i32,
-    /// Replication factor.
     pub replication: i32,
     /// Topic settings, such as `cleanup.policy`.
     pub settings: Vec<(String, String)>,
@@ -94,8 +94,8 @@ pub struct CommittedOffset {
 
 /// A position to commit.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "plain fields")]
 pub struct OffsetCommit {
-    /// The partition.
     pub source: TopicPartition,
     /// Offset of the next record to apply, and its metadata.
     pub committed: CommittedOffset,
@@ -114,8 +114,8 @@ impl fmt::Debug for GroupMetadata {
 
 /// Parameters for joining a consumer group.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "plain fields")]
 pub struct ConsumerConfig {
-    /// Group.
     pub group: String,
     /// Topics to subscribe to.
     pub topics: Vec<String>,
@@ -151,6 +151,10 @@ pub trait Consumer: Send {
 
     /// Starts or restarts fetching from assigned partitions at these offsets. Records fetched earlier are dropped.
     async fn start(&mut self, positions: &[(TopicPartition, i64)]) -> Result<(), LogError>;
+
+    /// Returns the position of a started partition: [`Consumer::poll`] has returned all records below it. As
+    /// [`Reader::position`], it also moves past transaction markers and aborted records, when `poll` has met them.
+    fn position(&self, partition: &TopicPartition) -> Option<i64>;
 
     /// Stops fetching from assigned partitions until the next [`Consumer::start`]. Fetched records are dropped.
     async fn stop(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError>;

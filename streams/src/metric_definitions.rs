@@ -18,14 +18,14 @@ pub const COMMITS: &str = "interlock_commits_total";
 pub const COMMIT_SECONDS: &str = "interlock_commit_seconds";
 /// Histogram, seconds: one round of loading, deciding and committing to the ledgers, by topology.
 pub const ROUND_SECONDS: &str = "interlock_round_seconds";
-/// Histogram, seconds: what a stream thread spent on a stage of a batch (poll, blocked, decode, load, decide, changes,
-/// ledger_commit, process, window, encode, produce, transaction), by topology and stage. What waits for others (poll,
-/// blocked, load, ledger_commit, transaction) overlaps with other work: its sum may exceed what passed.
+/// Histogram, seconds: time of a stream thread in a stage of a batch (poll, blocked, decode, load, decide, changes,
+/// ledger_commit, process, window, encode, produce, transaction), by topology and stage. Waits (poll,
+/// blocked, load, ledger_commit, transaction) overlap with other work, so their sum may exceed the time that passed.
 pub const STAGE_SECONDS: &str = "interlock_stage_seconds";
 /// Histogram, seconds: age of a record (by its timestamp) when its outcome was committed, by topology.
 pub const OUTCOME_SECONDS: &str = "interlock_outcome_seconds";
-/// Gauge: offsets between what was read and the high watermark, by topology, topic and partition. Transaction markers
-/// are offsets too: a partition that was read to its end may show 1.
+/// Gauge: offsets from the consumer's position to the high watermark, by topology, topic and partition. The position also
+/// moves past transaction markers, so that this is 0 when a partition was read to its end.
 pub const LAG: &str = "interlock_lag_records";
 /// Gauge: batches in the outbox whose commit in the log is not yet known, by ledger.
 pub const OUTBOX_BATCHES: &str = "interlock_outbox_batches";
@@ -63,7 +63,7 @@ pub const HISTOGRAMS: &[&str] = &[
     REBUILD_SECONDS,
 ];
 
-/// Tells the recorder what each metric means.
+/// Describes each metric to the recorder.
 pub fn describe() {
     describe_counter!(RECORDS_READ, "Records read, by topology");
     describe_counter!(

@@ -156,6 +156,10 @@ impl Consumer for FaultyConsumer {
         result
     }
 
+    fn position(&self, partition: &TopicPartition) -> Option<i64> {
+        self.inner.position(partition)
+    }
+
     async fn stop(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
         let passage = self.site.enter("stop", Fair::Delay).await;
         let result = self.inner.stop(partitions).await;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use interlock_schemas::topics;
-use interlock_tests::real::{Finished, Installation, PATIENCE, Raw, Sums, in_installation, wait_for};
+use interlock_tests::real::{Finished, Installation, PATIENCE, Raw, Sums, Worker, in_installation, wait_for};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
@@ -148,6 +148,20 @@ async fn all_holds(installation: &Installation) -> Result<()> {
     Ok(())
 }
 
+/// Waits until no worker lags. The topics are written in transactions, whose markers are offsets, too.
+async fn no_lag(worker: &Worker) -> Result<()> {
+    wait_for("the lag is 0", PATIENCE, async || {
+        let metrics = worker.metrics().await?;
+        let lags: Vec<&str> = metrics
+            .lines()
+            .filter(|line| line.starts_with("interlock_lag_records{"))
+            .collect();
+        let is_none = |line: &&str| line.ends_with(" 0");
+        Ok((!lags.is_empty() && lags.iter().all(is_none)).then_some(()))
+    })
+    .await
+}
+
 #[tokio::test]
 async fn ledgers_and_windows_are_derived_once_more_while_others_go_on() -> Result<()> {
     in_installation("replay", async |installation| {
@@ -155,6 +169,9 @@ async fn ledgers_and_windows_are_derived_once_more_while_others_go_on() -> Resul
         let workers = [installation.worker().await?, installation.worker().await?];
         installation.load(3_000).await?;
         all_holds(installation).await?;
+        for worker in &workers {
+            no_lag(worker).await?;
+        }
 
         // Idle: the workers notice by themselves.
         call(installation, &["replay", "--windows"], 0).await?;

@@ -9,7 +9,7 @@
 //!                                       (acquire all again)
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ use crate::metric_definitions::{
 use crate::mutation::{Clause, left_out};
 use crate::record::{PartitionRecords, TopicPartition, listed};
 
-/// Everything that can happen to a stream thread.
+/// The inputs of a stream thread.
 enum Input {
     Polled(Result<Polled, LogError>),
     Committed(Result<(), TaskError>),
@@ -77,14 +77,12 @@ pub(crate) struct StreamThread<'a> {
     commit: Option<Commit>,
     backing_off: Option<BackingOff>,
     backoff: Backoff,
-    /// When the first record of the uncommitted ones was applied, and its timestamp.
+    /// Time at which the first uncommitted record was applied, and its timestamp.
     uncommitted_since: Option<Instant>,
     oldest: Option<i64>,
-    /// The last poll brought more than half of what a round takes: there is more. Else it brought all that there was.
+    /// The last poll returned more than half of a round's records, so there are more. Otherwise it returned all.
     backlog: bool,
     check_at: Instant,
-    /// Next offset to read of each assigned partition, for the lag.
-    positions: BTreeMap<TopicPartition, i64>,
     lag_at: Instant,
     renewal_at: Instant,
     stages: Arc<Stages>,
@@ -92,8 +90,9 @@ pub(crate) struct StreamThread<'a> {
 
 /// Interval at which the lag is measured.
 const LAG_INTERVAL: Duration = Duration::from_secs(2);
-/// Interval at which the positions of idle partitions are committed again: Kafka forgets offsets that nobody commits, after
-/// seven days by default.
+/// Interval at which the offsets of idle partitions are committed again, so that they never grow old: Kafka removes old
+/// offsets, after seven days by default. It spares those of a group that has members, but the last commit may be as old
+/// as that when the last member leaves.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(3_600);
 
 impl<'a> StreamThread<'a> {
@@ -130,14 +129,13 @@ impl<'a> StreamThread<'a> {
             oldest: None,
             backlog: false,
             check_at,
-            positions: BTreeMap::new(),
             lag_at: Instant::now(),
             renewal_at: Instant::now() + RENEWAL_INTERVAL,
             stages,
         }
     }
 
-    /// Runs until a shutdown, or until an error that another attempt can't mend.
+    /// Runs until a shutdown or a fatal error.
     pub(crate) async fn run(mut self) -> Result<(), TaskError> {
         self.health.set(&self.name, Some("waiting for partitions".into()));
         loop {
@@ -179,8 +177,9 @@ impl<'a> StreamThread<'a> {
             return Input::CheckDue;
         }
         let wait = self.wait(now);
-        // What comes during a commit can't be committed before that has ended. A backlog is worked off meanwhile; without one
-        // what comes is taken together afterwards, as many small rounds would keep the store and the log busy for nothing.
+        // Records that arrive during a commit can't be committed before it has ended. A backlog is worked off
+        // meanwhile. Without one they are taken together afterwards: many small rounds would only load the store and
+        // the log.
         let full = self.tasks.uncommitted() >= self.config.commit_records_max;
         let blocked = self.commit.is_some() && (full || !self.backlog);
         let commit = async {
@@ -259,10 +258,7 @@ impl<'a> StreamThread<'a> {
             .filter_map(|batch| Some(batch.records.first()?.timestamp))
             .min();
         metrics::counter!(RECORDS_READ, "topology" => self.topology.clone()).increment(records as u64);
-        let last = |batch: &PartitionRecords| Some((batch.source.clone(), batch.records.last()?.offset + 1));
-        let reached: Vec<(TopicPartition, i64)> = batches.iter().filter_map(last).collect();
         self.tasks.apply(batches).await?;
-        self.positions.extend(reached);
         metrics::counter!(RECORDS_APPLIED, "topology" => self.topology.clone()).increment(records as u64);
         metrics::histogram!(ROUND_SECONDS, "topology" => self.topology.clone()).record(began.elapsed().as_secs_f64());
         if self.tasks.uncommitted() > 0 {
@@ -282,7 +278,7 @@ impl<'a> StreamThread<'a> {
         metrics::gauge!(TASKS, "topology" => self.topology.clone(), "thread" => self.name.clone())
             .set(self.assigned.len() as f64);
         if self.backing_off.is_some() {
-            // All that is assigned is acquired together when the pause is over.
+            // All assigned partitions are acquired together when the pause is over.
             return Ok(());
         }
         self.settle().await?;
@@ -314,8 +310,7 @@ impl<'a> StreamThread<'a> {
     fn remove(&mut self, partitions: &[TopicPartition]) {
         self.tasks.forget(partitions);
         for partition in partitions {
-            self.assigned.remove(partition);
-            if self.positions.remove(partition).is_some() {
+            if self.assigned.remove(partition) {
                 lag(&self.topology, partition).set(0.0);
             }
         }
@@ -323,7 +318,7 @@ impl<'a> StreamThread<'a> {
             .set(self.assigned.len() as f64);
     }
 
-    /// Ends the transaction: what is under way and what is still open is committed.
+    /// Commits the transaction that is open, after the commit under way.
     async fn settle(&mut self) -> Result<(), TaskError> {
         self.finish_commit().await?;
         if self.uncommitted_since.is_some() {
@@ -387,7 +382,6 @@ impl<'a> StreamThread<'a> {
         if !partitions.is_empty() {
             let positions = self.tasks.acquire(self.consumer.as_mut(), partitions).await?;
             self.consumer.start(&positions).await?;
-            self.positions.extend(positions);
             self.health.set(&self.name, None);
         }
         Ok(())
@@ -404,7 +398,8 @@ impl<'a> StreamThread<'a> {
     /// Asks for the high watermarks beside the work and sets the lag when they come.
     fn measure_lag(&self) {
         let (log, topology) = (self.log.clone(), self.topology.clone());
-        let positions: Vec<(TopicPartition, i64)> = self.positions.iter().map(|(p, at)| (p.clone(), *at)).collect();
+        let position = |partition: &TopicPartition| Some((partition.clone(), self.consumer.position(partition)?));
+        let positions: Vec<(TopicPartition, i64)> = self.assigned.iter().filter_map(position).collect();
         tokio::spawn(async move {
             for (partition, position) in positions {
                 // While the log can't be asked the lag is unknown, and the last one stays.
@@ -427,7 +422,7 @@ impl<'a> StreamThread<'a> {
         self.tasks.check().await
     }
 
-    /// Drops everything that is not committed; what is lasting is read back when the pause is over.
+    /// Drops everything that is not committed; the committed state is read back when the pause is over.
     async fn on_trouble(&mut self, error: TaskError) -> Result<(), TaskError> {
         let producer_lost = error.loses_producer();
         let TaskError::Restart { reason, detail } = error else {
@@ -455,7 +450,7 @@ impl<'a> StreamThread<'a> {
         Ok(())
     }
 
-    /// Ends what is under way, whichever way it ends, and aborts what is open.
+    /// Waits for the commit under way, whether it succeeds or fails, and aborts the open transaction.
     async fn abandon(&mut self, mut producer_lost: bool) {
         if let Some(commit) = self.commit.take() {
             producer_lost |= commit.result.await.is_err_and(|error| error.loses_producer());
@@ -465,7 +460,7 @@ impl<'a> StreamThread<'a> {
         self.tasks.abandon(producer_lost).await;
     }
 
-    /// Commits what is applied, gives the partitions up and leaves the group.
+    /// Commits applied records, gives the partitions up and leaves the group.
     async fn shut_down(mut self) -> Result<(), TaskError> {
         let partitions: Vec<TopicPartition> = self.assigned.iter().cloned().collect();
         let result = self.give_up(&partitions).await;

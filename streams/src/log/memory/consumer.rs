@@ -25,7 +25,7 @@ pub(super) struct MemoryConsumer {
     known: BTreeSet<TopicPartition>,
     /// The revoked partitions that are not acknowledged yet.
     revoked: BTreeSet<TopicPartition>,
-    /// Where each started partition is read next.
+    /// Next offset to read of each started partition.
     positions: BTreeMap<TopicPartition, i64>,
     /// Which partition has its turn first, so that a busy one doesn't starve the others.
     turn: usize,
@@ -75,7 +75,7 @@ impl MemoryConsumer {
         }
     }
 
-    /// The group gave us up: tells what is lost, and joins again.
+    /// Reports the lost partitions after the group has removed this member, and joins again.
     fn lose(&mut self, state: &mut State) -> Result<Option<Polled>, LogError> {
         if state.is_superseded(&self.config.group, self.member, self.config.instance_id.as_ref()) {
             return Err(LogError::Fatal {
@@ -183,6 +183,10 @@ impl Consumer for MemoryConsumer {
             }
         }
         Ok(())
+    }
+
+    fn position(&self, partition: &TopicPartition) -> Option<i64> {
+        self.positions.get(partition).copied()
     }
 
     async fn stop(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {

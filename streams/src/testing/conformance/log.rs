@@ -50,6 +50,7 @@ macro_rules! log_conformance {
             gives_everything_to_a_single_member,
             is_silent_until_started,
             restarts_backwards_and_stops,
+            moves_a_members_position_past_markers,
             moves_nothing_before_the_revocation_is_complete,
             reads_nothing_of_a_revoked_partition,
             gives_back_what_a_member_leaves,

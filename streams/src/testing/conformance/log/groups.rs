@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::support::{DEADLINE, LOOKS, Member, offset, output, outputs, producer, topic, within, write};
+use super::support::{
+    DEADLINE, LOOKS, Member, high_watermark, offset, output, outputs, producer, topic, within, write,
+};
 use crate::log::{Log, LogError, Polled};
 use crate::record::TopicPartition;
 
@@ -161,6 +163,48 @@ pub async fn restarts_backwards_and_stops(log: &dyn Log, name: &str) {
     member.consumer.start(&[(partition, third)]).await.expect("starts");
     member.reads(9).await;
     assert_eq!(member.values()[7..], ["c", "d"]);
+}
+
+/// A member's position moves past markers and aborted records, so that it reaches the high watermark.
+pub async fn moves_a_members_position_past_markers(log: &dyn Log, name: &str) {
+    topic(log, name, 1).await;
+    let partition = TopicPartition::new(name, 0);
+    let mut member = Member::join(log, name, &[name]).await;
+    member.gets(1).await;
+    assert_eq!(member.consumer.position(&partition), None, "it is not started");
+    member.start_all().await;
+    for count in 1..=2 {
+        write(log, name, name, 0, &["a"]).await;
+        let high = high_watermark(log, &partition, 1).await;
+        let position = member.consumer.position(&partition);
+        assert!(
+            position.is_some_and(|position| position < high),
+            "{position:?} of {high}"
+        );
+        member.reads(count).await;
+        reaches_the_high_watermark(log, &mut member, &partition).await;
+    }
+    let mut producer = producer(log, name).await;
+    producer.send(outputs(name, 0, &["b"]));
+    within("abort", producer.abort()).await.expect("aborts");
+    reaches_the_high_watermark(log, &mut member, &partition).await;
+    assert_eq!(member.read.len(), 2, "{:?}", member.values());
+    let stopped = member.consumer.stop(std::slice::from_ref(&partition)).await;
+    stopped.expect("stops");
+    assert_eq!(member.consumer.position(&partition), None, "it is stopped");
+}
+
+async fn reaches_the_high_watermark(log: &dyn Log, member: &mut Member, partition: &TopicPartition) {
+    within("the position at the high watermark", async {
+        loop {
+            let (_, high) = log.watermarks(partition).await.expect("has watermarks");
+            if member.consumer.position(partition) == Some(high) {
+                return;
+            }
+            member.poll().await;
+        }
+    })
+    .await;
 }
 
 /// A second member gets a share, but only what the first let go of, and only then.

@@ -1,4 +1,4 @@
-//! What the cases are told with.
+//! The vocabulary of the cases.
 
 use std::future::Future;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use crate::log::{
 };
 use crate::record::{OutputRecord, Record, TopicPartition};
 
-/// How long a case waits for what must come. Generous: a real group needs seconds to rebalance.
+/// Longest wait for something that must come. A real group needs seconds to rebalance.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How long one call waits; the cases call again.
+/// Longest wait of one call; the cases call again.
 pub(super) const STEP: Duration = Duration::from_millis(50);
 
-/// How often a case looks again for something that must not come. It proves little about a slow log, but nothing false.
+/// Number of checks for something that must not come. They prove little about a slow log, but nothing false.
 pub(super) const LOOKS: usize = 5;
 
 /// A name that no other run uses.
