@@ -6,12 +6,12 @@
 //! ```
 //!
 //! A micro-batch has no respect for windows: the same minute may be seen by many batches, in any order and hours late.
-//! So a query never yields finished rows but *mergeable partials*, and whoever keeps the table adds them to the row that
-//! is there. Nothing waits for a window to close, nothing is dropped for being late, and nothing depends on more input
-//! coming. It holds only if the query is a sum over its input rows; [`WindowQuery::new`] refuses those that are not
-//! ([`mergeable`] has the rules).
+//! So a query never yields finished rows but *mergeable partials*, and the sink adds them to the row that is there.
+//! Nothing waits for a window to close, nothing is dropped for being late, and nothing depends on more input coming. It
+//! holds only if the query is a sum over its input rows; [`WindowQuery::new`] refuses those that are not ([`mergeable`]
+//! has the rules).
 //!
-//! Windows are told by event time with `date_bin`, tumbling or hopping:
+//! Windows are assigned by event time with `date_bin`, tumbling or hopping:
 //!
 //! ```sql
 //! -- tumbling, one minute
@@ -30,12 +30,14 @@ mod partials;
 mod physical;
 mod planner;
 mod query;
+mod slot;
 #[cfg(test)]
 mod tests;
 
 pub use memory::MemorySink;
 pub use partials::merge_partials;
-pub use query::{INPUT, WindowQuery};
+pub use planner::INPUT;
+pub use query::WindowQuery;
 
 /// A fault of a window query, its table or its data. Another attempt can't mend it.
 #[derive(Debug, thiserror::Error)]
@@ -51,10 +53,10 @@ pub enum WindowError {
     },
     /// The columns that the query yields are not the table's.
     #[error("{query}: column {column}: expected {expected}, got {got}")]
+    #[allow(missing_docs, reason = "plain fields")]
     Column {
         /// The query's name: its file; or the table, where partials don't fit it.
         query: String,
-        /// The column.
         column: String,
         /// The type that the table needs.
         expected: String,
@@ -66,13 +68,13 @@ pub enum WindowError {
     NotMergeable {
         /// The query's name: its file.
         query: String,
-        /// Which part, and what to write instead.
+        /// The refused part, and a remedy.
         reason: String,
     },
     /// The table is no table of windows.
     #[error("window table {table}: {reason}")]
+    #[allow(missing_docs, reason = "plain fields")]
     Table {
-        /// The table.
         table: String,
         /// The fault.
         reason: String,
@@ -99,8 +101,8 @@ pub enum WindowError {
     },
     /// A sum left the range of 64 bits.
     #[error("window table {table}: the sum of {column} exceeds 64 bits")]
+    #[allow(missing_docs, reason = "plain fields")]
     Overflow {
-        /// The table.
         table: String,
         /// The measure.
         column: String,

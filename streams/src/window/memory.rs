@@ -1,4 +1,4 @@
-//! A [`Sink`] in memory: for tests, the test driver and trying out. What it holds is gone with the process.
+//! A [`Sink`] in memory: for tests, the test driver and trying out. Its contents end with the process.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};

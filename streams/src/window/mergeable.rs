@@ -1,5 +1,5 @@
-//! Which queries can be computed batch by batch: those where, for any two batches, the query over both together is the
-//! merge of the query over each. The rules are sufficient, not necessary; what they refuse can be written otherwise.
+//! Checks that a query can be computed batch by batch: for any two batches, the query over both together must be the
+//! merge of the query over each. The rules are sufficient, not necessary; a refused query can be written differently.
 //!
 //! 1. The outermost SELECT groups: its keys are exactly the GROUP BY expressions, its measures are made of `SUM`,
 //!    `COUNT`, `MIN`, `MAX` (without DISTINCT; FILTER is welcome).
@@ -19,7 +19,7 @@ use datafusion_expr::{Aggregate, Expr, ExprSchemable, JoinType, LogicalPlan, Ope
 use super::WindowError;
 use crate::sink::{Merge, WindowTable};
 
-/// Refuses a plan that breaks one of the rules, with a reason that says which and what to write instead.
+/// Refuses a plan that breaks one of the rules. The error names the rule and a remedy.
 ///
 /// # Errors
 /// [`WindowError::NotMergeable`].
@@ -71,7 +71,7 @@ fn mergeable(table: &WindowTable, plan: &LogicalPlan) -> Result<(), String> {
 enum Source {
     /// Each row of the batch contributes on its own.
     Rows,
-    /// The same for every batch.
+    /// The batch does not matter: the result is constant.
     Constant,
 }
 

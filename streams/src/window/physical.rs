@@ -1,4 +1,4 @@
-//! From an optimized logical plan to operators, for the plans that [`mergeable`](super::mergeable) lets through.
+//! Turns an optimized logical plan into operators, for plans that [`mergeable`](super::mergeable) accepts.
 //!
 //! Every operator has one partition, since a stream thread is one thread.
 
@@ -23,7 +23,7 @@ use datafusion_physical_plan::projection::{ProjectionExec, ProjectionExpr};
 use datafusion_physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion_physical_plan::union::UnionExec;
 
-use super::query::Slot;
+use super::slot::Slot;
 
 type Plan = Arc<dyn ExecutionPlan>;
 

@@ -1,4 +1,4 @@
-//! From SQL to a plan that runs: parser, analyser and optimizer are DataFusion's.
+//! Turns SQL into a plan that runs; parser, analyser and optimizer are DataFusion's.
 //!
 //! The crate `datafusion` would do all of this in one call. It also brings catalogs, file formats and object stores,
 //! which take a third of the whole build's time, so the parts are put together here.
@@ -15,7 +15,8 @@ use datafusion_optimizer::{Analyzer, Optimizer, OptimizerContext};
 use datafusion_sql::parser::DFParserBuilder;
 use datafusion_sql::planner::SqlToRel;
 
-use super::query::INPUT;
+/// Name under which a query reads its micro-batch.
+pub const INPUT: &str = "input";
 
 /// Plans one statement that reads the table [`INPUT`], without optimizing it.
 ///

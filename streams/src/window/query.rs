@@ -1,26 +1,22 @@
 //! A `.sql` file, planned once and run for each micro-batch.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use datafusion_common::DataFusionError;
+use datafusion_execution::TaskContext;
 use datafusion_execution::config::SessionConfig;
-use datafusion_execution::{SendableRecordBatchStream, TaskContext};
 use datafusion_physical_plan::execution_plan::reset_plan_states;
-use datafusion_physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion_physical_plan::streaming::PartitionStream;
 use datafusion_physical_plan::{ExecutionPlan, collect};
-use futures::stream;
 
 use super::columns::{check_table, partials_schema};
 use super::partials::conform;
+use super::slot::Slot;
 use super::{WindowError, mergeable, physical, planner};
 use crate::sink::WindowTable;
-
-/// Name under which a query reads its micro-batch.
-pub const INPUT: &str = "input";
 
 /// A window query.
 ///
@@ -37,7 +33,7 @@ pub struct WindowQuery {
 }
 
 impl WindowQuery {
-    /// Plans a query. `name` is its file, for errors; `sql` reads the table [`INPUT`], which has `input_schema`, and
+    /// Plans a query. `name` is its file, for errors; `sql` reads the table [`INPUT`](super::INPUT), which has `input_schema`, and
     /// yields exactly the columns of `table`.
     ///
     /// # Errors
@@ -51,10 +47,7 @@ impl WindowQuery {
     ) -> Result<Self, WindowError> {
         let name = name.into();
         check_table(&table)?;
-        let slot = Arc::new(Slot {
-            schema: input_schema.clone(),
-            batch: Mutex::default(),
-        });
+        let slot = Arc::new(Slot::new(input_schema.clone()));
         let plan = plan(&name, sql, &slot, &table)?;
         // One partition: a stream thread is one thread.
         let config = SessionConfig::new().with_target_partitions(1);
@@ -129,42 +122,9 @@ fn plan(name: &str, sql: &str, slot: &Arc<Slot>, table: &WindowTable) -> Result<
         query: name.to_owned(),
         reason: e.strip_backtrace(),
     };
-    let logical = planner::logical_plan(sql, slot.schema.clone()).map_err(problem)?;
+    let logical = planner::logical_plan(sql, slot.schema().clone()).map_err(problem)?;
     partials_schema(name, table, logical.schema().as_arrow())?;
     mergeable::check(name, table, &logical)?;
     let optimized = planner::optimize(logical).map_err(problem)?;
     physical::plan(&optimized, slot).map_err(problem)
-}
-
-/// The place where a planned scan finds its rows: the micro-batch, or the constants of a join.
-#[derive(Debug)]
-pub(super) struct Slot {
-    schema: SchemaRef,
-    batch: Mutex<Option<RecordBatch>>,
-}
-
-impl Slot {
-    /// Returns a slot that always has the same rows.
-    pub(super) fn holding(rows: RecordBatch) -> Self {
-        Self {
-            schema: rows.schema(),
-            batch: Mutex::new(Some(rows)),
-        }
-    }
-
-    fn put(&self, batch: Option<RecordBatch>) {
-        *self.batch.lock().unwrap_or_else(PoisonError::into_inner) = batch;
-    }
-}
-
-impl PartitionStream for Slot {
-    fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
-    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let batch = self.batch.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let rows = stream::iter(batch.map(Ok));
-        Box::pin(RecordBatchStreamAdapter::new(self.schema.clone(), rows))
-    }
 }
