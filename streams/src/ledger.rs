@@ -39,8 +39,8 @@ impl fmt::Display for Token {
 pub enum LedgerError {
     /// Another acquisition holds the ledger: drop the cache, confirm ownership, acquire again.
     #[error("ledger {ledger}: held by epoch {epoch}, token {token}, not by us")]
+    #[allow(missing_docs, reason = "plain fields")]
     Fenced {
-        /// The ledger.
         ledger: i32,
         /// The epoch that holds it.
         epoch: i64,
@@ -50,8 +50,8 @@ pub enum LedgerError {
     /// The applied offset is not the one that was decided from, or a finished rebuild is unfinished, because another
     /// master answered: acquire again and compare.
     #[error("ledger {ledger}: the applied offset is {found:?}, the batch was decided from {expected:?}")]
+    #[allow(missing_docs, reason = "plain fields")]
     Behind {
-        /// The ledger.
         ledger: i32,
         /// The stored applied offset.
         found: Option<i64>,
@@ -113,8 +113,8 @@ pub struct LedgerState {
 
 /// The holder of a ledger, which every write states.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "plain fields")]
 pub struct Holder {
-    /// The ledger.
     pub ledger: i32,
     /// Epoch of the acquisition.
     pub epoch: i64,
@@ -124,10 +124,9 @@ pub struct Holder {
 
 /// A write of a field of a document.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "plain fields")]
 pub struct FieldWrite {
-    /// The document.
     pub document: Bytes,
-    /// The field.
     pub field: Bytes,
     /// The new value; `None` deletes the field.
     pub value: Option<Bytes>,
@@ -135,10 +134,9 @@ pub struct FieldWrite {
 
 /// A field of a document.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "plain fields")]
 pub struct FieldName {
-    /// The document.
     pub document: Bytes,
-    /// The field.
     pub field: Bytes,
 }
 

@@ -1,8 +1,8 @@
 //! A stream processor in the spirit of Kafka Streams whose state lives in an external ledger, exactly once together
 //! with the log.
 //!
-//! Records are commands; what is decided about them are events; the state is the fold of the events. This counts words,
-//! and goes on counting right when the worker is killed or the ledger's store has lost everything:
+//! Records are commands, decisions about them are events, and the state is the fold of the events. This example counts
+//! words, and still counts correctly after the worker is killed or the ledger store has lost everything:
 //!
 //! ```
 //! use interlock_streams::serde::{Json, Utf8};
@@ -48,7 +48,7 @@
 //! # }
 //! ```
 //!
-//! | what | where |
+//! | subject | item |
 //! | --- | --- |
 //! | streams, operators, outputs | [`StreamsBuilder`], [`Stream`] |
 //! | a value for each key | [`Decider`] |

@@ -24,8 +24,8 @@ pub const ROUND_SECONDS: &str = "interlock_round_seconds";
 pub const STAGE_SECONDS: &str = "interlock_stage_seconds";
 /// Histogram, seconds: age of a record (by its timestamp) when its outcome was committed, by topology.
 pub const OUTCOME_SECONDS: &str = "interlock_outcome_seconds";
-/// Gauge: offsets from the consumer's position to the high watermark, by topology, topic and partition. The position also
-/// moves past transaction markers, so that this is 0 when a partition was read to its end.
+/// Gauge: offsets from the consumer's position to the high watermark, by topology, topic and partition. The position
+/// also moves past transaction markers, so that this is 0 when a partition was read to its end.
 pub const LAG: &str = "interlock_lag_records";
 /// Gauge: batches in the outbox whose commit in the log is not yet known, by ledger.
 pub const OUTBOX_BATCHES: &str = "interlock_outbox_batches";

@@ -54,12 +54,12 @@ pub type Header = (Arc<str>, Option<Bytes>);
 
 /// A record as it was read from a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "plain fields")]
 pub struct Record {
     /// Its offset. Offsets ascend but are not consecutive: transaction markers and compaction leave gaps.
     pub offset: i64,
     /// Milliseconds since the Unix epoch, as the topic's `message.timestamp.type` has it.
     pub timestamp: i64,
-    /// Its key.
     pub key: Option<Bytes>,
     /// Its value; none is a tombstone.
     pub value: Option<Bytes>,
@@ -69,15 +69,16 @@ pub struct Record {
 
 /// Consecutive records of one partition, ascending by offset; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "plain fields")]
 pub struct PartitionRecords {
-    /// Where they were read.
+    /// Their partition.
     pub source: TopicPartition,
-    /// The records.
     pub records: Vec<Record>,
 }
 
 /// A record to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "plain fields")]
 pub struct OutputRecord {
     /// The topic it goes to.
     pub topic: Arc<str>,
@@ -85,11 +86,8 @@ pub struct OutputRecord {
     pub partition: Option<i32>,
     /// Its timestamp in milliseconds; none lets the clock decide.
     pub timestamp: Option<i64>,
-    /// Its key.
     pub key: Option<Bytes>,
-    /// Its value.
     pub value: Option<Bytes>,
-    /// Its headers.
     pub headers: Vec<Header>,
 }
 

@@ -1,8 +1,9 @@
 //! Runs topologies: stream threads, tasks, and the protocol that makes ledgers, log and sinks move together.
 //!
 //! A stream thread (`thread`) is an OS thread with a current-thread tokio runtime, its own consumer and its own
-//! transactional producer (KIP-447); stream threads share no lock. What it does with records is up to its `tasks`:
-//! `transactional` ones write to the log and may keep ledgers, `sinking` ones write windows to a database.
+//! transactional producer (KIP-447); stream threads share no lock. Its tasks
+//! process the records: `transactional` tasks write to the log and may keep ledgers, `sinking` tasks write windows to a
+//! database.
 //!
 //! The ledger protocol, clause by clause:
 //!
@@ -11,10 +12,11 @@
 //! | acquire, fence, read | `acquire` |
 //! | settle, sign the offset, send again | `task::transactional` |
 //! | compare | `compare`, `metadata`, [`Lineage`](crate::ledger::Lineage) |
-//! | what is sent again | `outbox` |
+//! | the outbox | `outbox` |
 //! | rebuild | `rebuild`, `history` |
-//! | lay out again | `layout`, `repartition` |
-//! | decide, commit to the ledger, lost replies, trim | `task`, `task::session` |
+//! | repartition | `layout`, `repartition` |
+//! | restore offsets | `restore` |
+//! | decide, commit to the ledger, lost replies, trim | `task`, `task::rounds`, `task::session` |
 //! | send, commit, revoke, back off, idle check | `thread` |
 
 mod acquire;

@@ -21,8 +21,8 @@ use crate::record::TopicPartition;
 pub enum SinkError {
     /// Another writer holds this task, or the positions are not the stated ones: drop the partials and start over.
     #[error("sink task {task}: {reason}")]
+    #[allow(missing_docs, reason = "plain fields")]
     Fenced {
-        /// The task.
         task: String,
         /// The stored and the stated value.
         reason: String,
@@ -30,16 +30,16 @@ pub enum SinkError {
     /// The database can't be reached, or the answer of the commit was lost, so its effect is unknown: start over from
     /// the stored positions.
     #[error("sink task {task}: {reason}")]
+    #[allow(missing_docs, reason = "plain fields")]
     Unavailable {
-        /// The task.
         task: String,
         /// Message of the database.
         reason: String,
     },
     /// Trying again does not help: a schema that does not fit, a missing right.
     #[error("sink task {task}: {reason}")]
+    #[allow(missing_docs, reason = "plain fields")]
     Fatal {
-        /// The task.
         task: String,
         /// The problem and the remedy.
         reason: String,
@@ -59,8 +59,8 @@ pub enum Merge {
 
 /// A table of windows: `keys` identify a row, and the other columns are merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "plain fields")]
 pub struct WindowTable {
-    /// Name of the table.
     pub name: String,
     /// Key columns.
     pub keys: Vec<String>,
@@ -70,17 +70,16 @@ pub struct WindowTable {
 
 /// Rows to merge into a table: one column per key and measure, by name. Each key occurs once.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "plain fields")]
 pub struct Partials {
-    /// The table.
     pub table: WindowTable,
-    /// The rows.
     pub rows: RecordBatch,
 }
 
 /// An advance of the positions of one task.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "plain fields")]
 pub struct Advance {
-    /// The partition.
     pub source: TopicPartition,
     /// Offset of the next record to apply before this write.
     pub from: i64,
@@ -90,8 +89,8 @@ pub struct Advance {
 
 /// The part of a task in a write: its token and its positions.
 #[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "plain fields")]
 pub struct Writer<'a> {
-    /// The task.
     pub task: &'a str,
     /// Token of the acquisition.
     pub token: &'a Token,

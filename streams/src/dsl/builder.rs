@@ -34,7 +34,7 @@ struct Graph {
     globals: Vec<Arc<dyn Follow>>,
 }
 
-/// Builds a topology. Streams are consumed by what is done to them: what should go two ways is [`Stream::fork`]ed.
+/// Builds a topology. Each operator consumes its stream; [`Stream::fork`] divides one for several operators.
 pub struct StreamsBuilder {
     name: String,
     on_error: OnError,
@@ -51,8 +51,8 @@ impl StreamsBuilder {
         }
     }
 
-    /// What is done with records that can't be decoded or processed, or whose results can't be written, for what is added
-    /// after.
+    /// Sets the policy for records that can't be decoded or processed, or whose results can't be written. It holds for
+    /// nodes that are added afterwards.
     pub fn on_error(mut self, policy: OnError) -> Self {
         self.on_error = policy;
         self
@@ -265,7 +265,7 @@ impl<T: Send + 'static> Stream<T> {
         })
     }
 
-    /// Runs a processor whose state lives in a ledger. Its events must all be written to the topics that the
+    /// Runs a processor whose state is in a ledger. Its events must all be written to the topics that the
     /// specification names, by [`Stream::to_ledger_topics`].
     pub fn process_ledger<P, D>(
         self,

@@ -6,8 +6,8 @@
 //!   in[5]              └──────────────> the record as it was
 //! ```
 //!
-//! The mark lies in the letter's own partition and comes after it, so whoever keeps the letter keeps its mark; to know what
-//! was sent again, that one partition is read.
+//! The mark is in the letter's own partition, after the letter. So retention that keeps the letter keeps its mark, and
+//! one partition tells which of its letters were sent again.
 
 use std::sync::Arc;
 
@@ -29,13 +29,13 @@ const NOT_COPIED: &str = "__streams.errors.not_copied";
 
 /// All of the above.
 const OF_THE_LETTER: &str = "__streams.errors.";
-/// Of a record that was sent again: the letter that it comes from, as `topic[partition]@offset`.
+/// Header of a record that was sent again: the letter that it comes from, as `topic[partition]@offset`.
 const RESENT_FROM: &str = "__streams.resent.from";
-/// Of a mark: the offset of the letter that was sent again.
+/// Header of a mark: the offset of the letter that was sent again.
 const RESENT: &str = "__streams.resent.offset";
 
-/// Longest dead letter, in bytes of key, value and headers: what a broker takes at its defaults, and why. A longer record, which
-/// can come in well compressed, is not copied: its letter says where it is.
+/// Longest dead letter, in bytes of key, value and headers: a broker with default settings accepts it. A longer record,
+/// which can arrive if it compresses well, is not copied: its letter names its place.
 pub const DEAD_LETTER_BYTES_MAX: usize = 2_000_000;
 
 /// The headers of a dead letter.
@@ -45,7 +45,7 @@ pub struct DeadLetter {
     pub reason: String,
     /// Description of the error.
     pub message: String,
-    /// Where the record was read.
+    /// Partition of the record.
     pub source: TopicPartition,
     /// Its offset there.
     pub offset: i64,
@@ -58,7 +58,7 @@ pub struct DeadLetter {
 impl DeadLetter {
     /// Reads the headers; none if they don't say where the record comes from.
     pub fn of(letter: &Record) -> Option<Self> {
-        // The last of a name: what the letter says comes after what the record brought along.
+        // The last of a name: the letter's own headers come after those of the record.
         let text = |name: &str| {
             letter
                 .header(name)
@@ -120,14 +120,15 @@ pub fn is_copied(record: &Record) -> bool {
     record.bytes() <= DEAD_LETTER_BYTES_MAX
 }
 
-/// The headers that the record had: without what the letter says, and without the count of its hops, which begins anew.
+/// Returns the record's own headers: without those of the letter, and without the count of its hops, which starts
+/// again.
 pub fn original_headers(letter: &Record) -> Vec<Header> {
     let of_the_record = |(name, _): &&Header| !name.starts_with(OF_THE_LETTER) && **name != *HOPS_HEADER;
     letter.headers.iter().filter(of_the_record).cloned().collect()
 }
 
-/// A record that is sent again says from which letter it comes. What it said of an earlier one is forgotten: that
-/// letter is this one's record.
+/// Returns a record to be sent again, with a header that names its letter. It replaces the name of an earlier letter,
+/// whose record this letter holds.
 pub fn resent(from: &TopicPartition, offset: i64, mut record: OutputRecord) -> OutputRecord {
     record.headers.retain(|(name, _)| **name != *RESENT_FROM);
     let place = Bytes::from(format!("{from}@{offset}"));
@@ -147,7 +148,8 @@ pub fn mark(letters: &TopicPartition, offset: i64) -> OutputRecord {
     }
 }
 
-/// Which letter a mark is about; none if the record isn't one. A letter is none, whatever headers its record brought along.
+/// Which letter a mark is about; none if the record isn't one. A letter is none, whatever headers its record brought
+/// along.
 pub fn marked(record: &Record) -> Option<i64> {
     if record.header(TOPIC).is_some() {
         return None;
@@ -159,7 +161,7 @@ pub fn marked(record: &Record) -> Option<i64> {
 mod tests {
     use super::*;
 
-    /// As it is read after it was written.
+    /// Returns a written record as it is read.
     fn read(written: OutputRecord) -> Record {
         Record {
             offset: 17,

@@ -1,8 +1,8 @@
 //! State by key without the bookkeeping: a value for each key, kept in the ledger as one JSON document.
 //!
-//! A [`Decider`] says what a command causes and how an event changes the value; this module keeps the cache, tracks
-//! what changed, numbers and encodes the events. Values that are large and change in small parts, or commands that
-//! concern several keys, are for a [`LedgerProcessor`] of one's own.
+//! A [`Decider`] decides commands and applies events to the value. This module keeps the cache, tracks changes, and
+//! numbers and encodes the events. Values that are large and change in small parts, or commands that concern several
+//! keys, need a [`LedgerProcessor`].
 
 use bytes::Bytes;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -27,8 +27,8 @@ pub trait Decider: Default + Serialize + DeserializeOwned + Send + 'static {
     /// A change of the value; written to the event topic as JSON, within an [`Event`].
     type Event: Serialize + DeserializeOwned + Send + 'static;
 
-    /// Returns the events of a command; at least one, which is its answer. This is a function of the value and the command
-    /// alone: no clock, no randomness.
+    /// Returns the events of a command; at least one, which is its answer. This is a function of the value and the
+    /// command alone: no clock, no randomness.
     fn decide(&self, command: &Message<Self::Command>) -> Vec<Self::Event>;
 
     /// Applies an event. Decides nothing: it is called again when the ledger is rebuilt.
@@ -37,6 +37,7 @@ pub trait Decider: Default + Serialize + DeserializeOwned + Send + 'static {
 
 /// An event as it is written: numbered within its ledger, with the command that caused it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "plain fields")]
 pub struct Event<E> {
     /// Its number within its ledger, from 1.
     pub sequence: i64,
@@ -44,7 +45,6 @@ pub struct Event<E> {
     pub source_offset: i64,
     /// Token of the acquisition that decided it.
     pub token: String,
-    /// The change.
     pub event: E,
     /// The key, which is the record's own.
     #[serde(skip)]
@@ -97,7 +97,7 @@ impl<T: Send + 'static> Processor<T> for KeyCheck {
     }
 }
 
-/// The values of a task's ledger, as far as they are cached: what [`Stream::decide`](crate::Stream::decide) runs,
+/// The cached values of a task's ledger. [`Stream::decide`](crate::Stream::decide) runs this processor. It is public
 /// for a [`LedgerSpec`](crate::LedgerSpec) whose events go to several topics or in another encoding.
 #[derive(Debug)]
 pub struct Deciders<A> {

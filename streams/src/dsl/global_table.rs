@@ -1,7 +1,7 @@
 //! A compacted topic kept whole in memory by every process, such as plans or prices.
 //!
-//! It is read to its end before the first decision and followed after. Readers take a snapshot without a lock; what is
-//! decided from it must be recorded in the ledger, since another worker may be ahead or behind.
+//! It is read to its end before the first decision and followed after. Readers take a snapshot without a lock. A value
+//! that a decision depends on must be recorded in the ledger, because another worker's table may be ahead or behind.
 
 use std::convert::Infallible;
 use std::sync::Arc;

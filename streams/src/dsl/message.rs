@@ -6,14 +6,12 @@ use crate::record::Header;
 
 /// A record whose value has been decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "plain fields")]
 pub struct Message<T> {
-    /// Its key.
     pub key: Option<Bytes>,
-    /// Its value.
     pub value: T,
     /// Event time, in milliseconds since the Unix epoch: the record's own timestamp.
     pub timestamp: i64,
-    /// Its headers.
     pub headers: Vec<Header>,
     /// Offset of the input record that it comes from.
     pub offset: i64,

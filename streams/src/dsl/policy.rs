@@ -10,13 +10,14 @@ use crate::record::{Header, OutputRecord, Record, TopicPartition};
 /// defaults (`max.message.bytes`, 1 MiB). A longer one is an error of the record that it came from.
 pub const RECORD_BYTES_MAX: usize = 1_000_000;
 
-/// What is done with a record that can't be decoded or processed, or whose results can't be written. Each choice states
-/// its price.
+/// The policy for a record that can't be decoded or processed, or whose results can't be written. Each choice has its
+/// price.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnError {
-    /// The topology stops at this record until somebody mends it: nothing is lost, everything behind it waits.
+    /// The topology stops at this record until an operator repairs it: nothing is lost, everything behind it waits.
     Fail,
-    /// The record goes to `<topic>.dlq`, byte for byte, in the same transaction: nothing is lost, somebody must look.
+    /// The record goes to `<topic>.dlq`, byte for byte, in the same transaction: nothing is lost, an operator must
+    /// look.
     #[default]
     SendToDlq,
     /// The record is counted and dropped: it is lost.

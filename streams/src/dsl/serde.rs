@@ -103,7 +103,7 @@ impl<T: DeserializeOwned> Deserializer<T> for Json {
 
 impl<T: Serialize> Serializer<T> for Json {
     /// # Panics
-    /// Where the type can't be JSON, such as a map whose keys aren't text: a mistake of the program, not of its input.
+    /// If the type can't be JSON, such as a map whose keys aren't text: a bug of the program, not of its input.
     fn serialize(&self, value: &T, out: &mut Vec<u8>) {
         serde_json::to_writer(out, value).expect("a type that can be written as JSON");
     }

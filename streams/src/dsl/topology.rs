@@ -71,12 +71,8 @@ pub enum BuildError {
     NoSource(String),
     /// Two sources read the same topic.
     #[error("topology {topology}: topic {topic} has two sources; read it once and fork the stream")]
-    SourceTwice {
-        /// The topology.
-        topology: String,
-        /// The topic.
-        topic: String,
-    },
+    #[allow(missing_docs, reason = "plain fields")]
+    SourceTwice { topology: String, topic: String },
     /// A window or its sink can't be mixed with outputs to the log: the two could not be committed together.
     #[error("topology {0} writes both to a sink and to the log: make it two topologies")]
     MixedOutputs(String),
@@ -85,8 +81,8 @@ pub enum BuildError {
     TwoLedgers(String),
     /// A ledger's input must be read from exactly one topic, whose offsets are its applied offset.
     #[error("topology {topology}: the ledger's subtopology reads {topics:?}; it must read exactly one topic")]
+    #[allow(missing_docs, reason = "plain fields")]
     LedgerSources {
-        /// The topology.
         topology: String,
         /// The topics that it reads.
         topics: Vec<String>,
@@ -96,8 +92,8 @@ pub enum BuildError {
         "topology {topology}: the ledger is rebuilt from {topic}, but its events are not written there; \
          name the same topics in LedgerSpec::event_topics and Stream::to_ledger_topics"
     )]
+    #[allow(missing_docs, reason = "plain fields")]
     EventsNotWritten {
-        /// The topology.
         topology: String,
         /// The event topic.
         topic: String,

@@ -10,9 +10,9 @@ const ATTEMPTS_MAX: u32 = 10;
 ///
 /// This acquires the ledger as a worker does (`by` names the caller, `token` makes fresh tokens), removes its documents
 /// and its outbox, and marks the rebuild as unfinished. The owner finds itself fenced at its next write or idle check,
-/// and does what it does about any such ledger: it ends its transaction, acquires the ledger, reads the committed
-/// offset, and rebuilds from the first event. Nothing is thus written beside the owner, and uncommitted commands are
-/// decided again. If the call is interrupted, the next owner rebuilds the ledger.
+/// and handles it as any such ledger: it ends its transaction, acquires the ledger, reads the committed offset, and
+/// rebuilds from the first event. So nobody writes beside the owner, and uncommitted commands are decided again. If the
+/// call is interrupted, the next owner rebuilds the ledger.
 ///
 /// # Errors
 /// The error of the store; [`LedgerError::Fenced`] if the owner was faster each time.

@@ -1,4 +1,4 @@
-//! The view of a ledger store from outside: what an auditor reads and a worker does not need.
+//! The view of a ledger store from outside: reads that an auditor needs and a worker does not.
 
 use async_trait::async_trait;
 use bytes::Bytes;

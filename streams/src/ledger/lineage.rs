@@ -1,10 +1,10 @@
-//! Which token decided from which sequence on, and what that tells about agreement.
+//! The lineage of a ledger: the token that decided each range of sequences.
 
 use super::Token;
 
-/// Which token decided from which sequence on, ascending: `[(first sequence, token)]`.
+/// The token that decided each range of sequences, ascending: `[(first sequence, token)]`.
 ///
-/// Only as much of it is kept as a comparison can ask for: the entry in force at the last committed sequence and those
+/// Only the entries that a comparison can need are kept: the one in force at the last committed sequence and those
 /// after it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lineage(pub Vec<(i64, Token)>);
@@ -24,15 +24,15 @@ impl Lineage {
         self.0.last().map(|(_, token)| token)
     }
 
-    /// Records that `token` decided `first` and what follows.
+    /// Records that `token` decided `first` and the sequences after it.
     pub(crate) fn extend(&mut self, first: i64, token: &Token) {
         if self.last() != Some(token) {
             self.0.push((first, token.clone()));
         }
     }
 
-    /// Forgets what no comparison can ask for once `committed` is known to be committed in the log: a later read of the
-    /// log's metadata never names an earlier sequence.
+    /// Removes entries that no comparison needs once `committed` is known to be committed in the log: a later read of
+    /// the log's metadata never names an earlier sequence.
     pub(crate) fn prune(&mut self, committed: i64) {
         let in_force = self.0.iter().rposition(|(first, _)| *first <= committed).unwrap_or(0);
         self.0.drain(..in_force);

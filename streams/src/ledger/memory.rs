@@ -1,7 +1,7 @@
 //! Ledgers in memory: for tests, the simulator and `interlock dev`, where everything is lost with the process.
 //!
 //! It is written to be obviously right, since the Redis store is compared with it. All workers of a process share one
-//! store by cloning it. What a real store does to its users is done by hand: [`MemoryLedgerStore::snapshot`] and
+//! store by cloning it. Tests cause the failures of a real store: [`MemoryLedgerStore::snapshot`] and
 //! [`MemoryLedgerStore::restore`] are a fail-over to a replica that lacks the last writes, [`MemoryLedgerStore::flush`]
 //! is the loss of everything, [`MemoryLedgerStore::lose_reply`] a connection that breaks before the answer.
 
@@ -46,7 +46,7 @@ impl MemoryLedgerStore {
         LedgerSnapshot(self.lock().get(&ledger).cloned().unwrap_or_default())
     }
 
-    /// Makes a ledger what it was: a fail-over that lost every write since the snapshot, acknowledged ones too.
+    /// Restores a ledger: a fail-over that lost every write since the snapshot, acknowledged ones too.
     pub fn restore(&self, ledger: i32, snapshot: LedgerSnapshot) {
         self.lock().insert(ledger, snapshot.0);
     }
@@ -190,8 +190,7 @@ impl Ledger {
         for write in writes {
             let fields = self.documents.entry(write.document.clone()).or_default();
             match &write.value {
-                // Of their own: what is handed in may be a slice of a whole batch, which would be kept as long as any
-                // of it.
+                // Copies: the given value may be a slice of a whole batch, and would keep all of it in memory.
                 Some(value) => fields.insert(Bytes::copy_from_slice(&write.field), Bytes::copy_from_slice(value)),
                 None => fields.remove(&write.field),
             };

@@ -1,9 +1,10 @@
 //! The in-process log, kept in a file so that it outlives the process.
 //!
-//! In memory it is the log of [`super::memory`]. Whatever is committed is written to an embedded database (redb) first,
-//! and seen and acknowledged only then. All that waits is written in one go, which ends with the file system's promise
-//! that it is on the disk (`fsync`): a few milliseconds, during which the next goes together. So what was ever seen is
-//! there after a crash or a power cut, transactions and their offsets together or not at all, and what was open is not.
+//! In memory it is the log of [`super::memory`]. A commit is first written to an embedded database (redb). Only then
+//! can readers see it and is it acknowledged. The writer writes all waiting commits together and calls `fsync`, which
+//! takes a few milliseconds; commits that arrive meanwhile form the next write. After a crash or a power cut, all
+//! records that a reader has seen are there, transactions and their offsets are whole or absent, and open transactions
+//! are absent.
 //!
 //! | table | key | value |
 //! | --- | --- | --- |
@@ -42,30 +43,28 @@ const LOW: TableDefinition<'_, (&str, i32), i64> = TableDefinition::new("low");
 pub enum DiskError {
     /// Another process has it.
     #[error("{} is in use by another process", file.display())]
-    InUse {
-        /// The file.
-        file: PathBuf,
-    },
+    #[allow(missing_docs, reason = "plain fields")]
+    InUse { file: PathBuf },
     /// It is something else than a log.
     #[error("{} is no log of this program: {reason}", file.display())]
+    #[allow(missing_docs, reason = "plain fields")]
     Foreign {
-        /// The file.
         file: PathBuf,
         /// The kind of file that it seems to be.
         reason: String,
     },
     /// Another version wrote it.
     #[error("{} has format {found}, this program reads {FORMAT}", file.display())]
+    #[allow(missing_docs, reason = "plain fields")]
     Version {
-        /// The file.
         file: PathBuf,
         /// Its format.
         found: u64,
     },
     /// It can't be created, read or written.
     #[error("{} can't be used: {reason}", file.display())]
+    #[allow(missing_docs, reason = "plain fields")]
     Unusable {
-        /// The file.
         file: PathBuf,
         /// The message of the system or the database.
         reason: String,
@@ -75,7 +74,7 @@ pub enum DiskError {
 /// Opens a log, or creates it where there is no such file. One process at a time may have it.
 ///
 /// # Errors
-/// Where the file can't be used; each says why.
+/// The file can't be used; each error names the reason.
 pub fn open(file: &Path, config: MemoryLogConfig) -> Result<MemoryLog, DiskError> {
     let at = || file.to_owned();
     let unusable = |error: redb::Error| DiskError::Unusable {
@@ -144,7 +143,7 @@ fn format(database: &Database) -> Result<Option<u64>, redb::Error> {
     Ok(about.get("format")?.map(|format| format.value()))
 }
 
-/// Everything that the file holds.
+/// The whole contents of the file.
 fn read(database: &Database) -> Result<Change, String> {
     let said = |error: &dyn std::fmt::Display| error.to_string();
     let storage = |error: StorageError| said(&error);

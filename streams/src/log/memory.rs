@@ -54,10 +54,11 @@ pub struct MemoryLogConfig {
     pub session_timeout: Duration,
     /// A transaction open for so long is aborted, and its producer fenced.
     pub transaction_timeout: Duration,
-    /// How long a call waits for what a test holds back or another transaction keeps open, before it reports an error.
+    /// Longest wait of a call for markers that a test holds back or for another transaction, before it reports an
+    /// error.
     pub request_timeout: Duration,
-    /// Records outside of transactions are refused once so many bytes are held: what transactions make of those that
-    /// were taken still fits, so this bounds the log without losing anything.
+    /// Bytes from which records outside of transactions are refused. Transactions are still accepted, so the records
+    /// that were accepted can be processed.
     pub bytes_max: usize,
 }
 
@@ -92,7 +93,7 @@ impl MemoryLog {
         }
     }
 
-    /// A log that begins with what a journal has kept, and keeps what comes there.
+    /// Restores a log from a journal, and writes further changes to the journal.
     pub(super) fn restore(
         config: MemoryLogConfig,
         history: Change,

@@ -31,8 +31,8 @@ pub enum ReadError {
         "{partition} can't be read past offset {position}, its high watermark is {end}: a transaction has been open for \
          longer than {patience:?}; Kafka's tool `kafka-transactions.sh find-hanging` shows whose it is"
     )]
+    #[allow(missing_docs, reason = "plain fields")]
     HeldBack {
-        /// The partition.
         partition: TopicPartition,
         /// The offset at which reading has stopped.
         position: i64,

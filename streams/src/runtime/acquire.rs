@@ -1,4 +1,4 @@
-//! Takes ledgers: acquire, fence, read. What follows (sign the offset, compare, send again or rebuild) is done by the thread's tasks.
+//! Takes ledgers: acquire, fence, read. The thread's tasks then sign the offset, compare, and send again or rebuild.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -59,8 +59,8 @@ pub(crate) async fn acquire(
     try_join_all(acquisitions).await
 }
 
-/// Fences every other `transactional.id` that may have something open for these ledgers, then forgets it: only
-/// then, or whoever dies in between would leave nobody who knows of it.
+/// Fences every other `transactional.id` that may have a transaction open for these ledgers, and removes it from the
+/// owners afterwards: if it were removed first, a crash in between would leave it unfenced and unknown.
 pub(crate) async fn fence(
     config: &TaskConfig,
     store: &Arc<dyn LedgerStore>,
@@ -106,7 +106,7 @@ pub(crate) async fn fence(
     Ok(())
 }
 
-/// Reads C with stable offsets, and what its metadata says.
+/// Reads C with stable offsets, and its metadata.
 pub(crate) async fn read_committed(
     config: &TaskConfig,
     consumer: &mut dyn Consumer,
@@ -142,8 +142,8 @@ pub(crate) async fn read_committed(
     Ok(())
 }
 
-/// Refuses partitions that there weren't when the worker started: it would keep ledgers for them in a layout that nobody
-/// wrote down.
+/// Refuses partitions that did not exist when the worker started: it would keep ledgers for them under a layout that is
+/// not in the metadata.
 pub(crate) fn check_partitions(config: &TaskConfig, partitions: &[TopicPartition]) -> Result<(), TaskError> {
     partitions.iter().try_for_each(|source| {
         let count = config.partitions_of(&source.topic)?;
@@ -151,8 +151,8 @@ pub(crate) fn check_partitions(config: &TaskConfig, partitions: &[TopicPartition
     })
 }
 
-/// Refuses ledgers of another layout: keys would be decided in them that belong to others. A layout that is not written down
-/// yet is the present one, unless another partition knows better.
+/// Refuses ledgers of another layout: keys would be decided in them that belong to others. A layout that is not written
+/// down yet is the present one, unless another partition knows better.
 pub(crate) async fn check_layouts(config: &TaskConfig, ledgers: &mut [Acquisition]) -> Result<(), TaskError> {
     for ledger in ledgers {
         let source = &ledger.source;

@@ -1,7 +1,7 @@
-//! Where a ledger stands against what the log committed: the question that every acquisition answers first.
+//! Compares a ledger with the log's committed offset. Every acquisition does this first.
 //!
-//! `C` is the committed offset, `W` the ledger's applied offset (−1 where there is none); the offset's metadata says which
-//! sequence the records below C reached and which token decided it.
+//! `C` is the committed offset, `W` the ledger's applied offset (−1 where there is none). The offset's metadata
+//! names the sequence that the records below C reached and the token that decided it.
 //!
 //! | ledger | lineage agrees | verdict |
 //! | --- | --- | --- |
@@ -20,9 +20,9 @@ use crate::mutation::{Clause, left_out};
 pub(crate) enum Verdict {
     /// The ledger is where the log is.
     Continue,
-    /// The ledger is ahead: the log's transaction was not committed, and the outbox holds what it would have written.
+    /// The ledger is ahead: the log's transaction was not committed, and the outbox holds its records.
     Resend,
-    /// The ledger lost acknowledged writes. `keep`: what it has is a prefix of what the log has.
+    /// The ledger lost acknowledged writes. `keep`: its documents are a prefix of the log's events.
     Rebuild { keep: bool },
 }
 
@@ -51,8 +51,8 @@ pub(crate) fn compare(state: &LedgerState, committed: i64, metadata: &OffsetMeta
     } else if applied == committed - 1 && state.sequence == metadata.sequence {
         Verdict::Continue
     } else {
-        // With the sequences crossed (such as W ≥ C with fewer events) nothing of the ledger can be trusted. One without
-        // events has nothing to keep, and may lack what other ledgers decided of its keys under an earlier layout.
+        // With the sequences crossed (such as W ≥ C with fewer events) nothing of the ledger can be trusted. One
+        // without events has nothing to keep, and may lack the events of its keys under an earlier layout.
         Verdict::Rebuild {
             keep: applied < committed - 1 && (1..=metadata.sequence).contains(&state.sequence),
         }
@@ -62,8 +62,8 @@ pub(crate) fn compare(state: &LedgerState, committed: i64, metadata: &OffsetMeta
 /// Did the same acquisitions decide both, as far as both reach?
 fn agrees(state: &LedgerState, metadata: &OffsetMetadata) -> bool {
     if state.sequence >= metadata.sequence {
-        // Nothing was ever committed: there is nothing that the ledger could disagree with. A new layout names its token
-        // before the first event, and only a ledger that was rebuilt since knows it.
+        // Nothing was ever committed: there is nothing that the ledger could disagree with. A new layout names its
+        // token before the first event, and only a ledger that was rebuilt since knows it.
         let is_first = metadata.sequence == 0 && metadata.token.0.is_empty();
         is_first || state.lineage.token_at(metadata.sequence) == Some(&metadata.token)
     } else {
@@ -176,7 +176,7 @@ mod tests {
             compare(&state(12, 14, &[(10, "switch"), (11, "b")]), 10, &switched),
             Verdict::Resend
         );
-        // A ledger that there wasn't before.
+        // A new ledger.
         let switched = metadata(0, "switch");
         assert_eq!(compare(&state(-1, 0, &[]), 0, &switched), rebuild);
         assert_eq!(

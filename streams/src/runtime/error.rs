@@ -9,8 +9,8 @@ use crate::sink::SinkError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TaskError {
-    /// Drop the cache and everything uncommitted, confirm ownership by a poll, back off, acquire again. Nothing is lost:
-    /// what the ledgers hold is sent again, what they don't hold is read again.
+    /// Drop the cache and everything uncommitted, confirm ownership by a poll, back off, acquire again. Nothing is
+    /// lost: outputs in the ledgers are sent again, records that are not applied are read again.
     #[error("{detail}")]
     Restart {
         /// The cause.
@@ -18,7 +18,7 @@ pub enum TaskError {
         /// A description, with coordinates.
         detail: String,
     },
-    /// Trying again can't help, or would risk what is promised: stop loudly.
+    /// Another attempt can't help, or would risk a guarantee: stop loudly.
     #[error("{0}")]
     Fatal(String),
 }
@@ -30,7 +30,7 @@ pub enum TaskError {
 pub enum Reason {
     LogUnavailable,
     TransactionAborted,
-    /// The producer can't be used any more: a new one settles what it left open.
+    /// The producer can't be used any more: a new one settles its open transaction.
     ProducerFenced,
     PartitionsLost,
     LedgerFenced,

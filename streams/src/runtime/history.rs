@@ -11,10 +11,10 @@ use crate::runtime::task::ledger_node::{LedgerNode, PastEvent};
 
 /// Events taken from a topic at once.
 const READ_RECORDS_MAX: usize = 5_000;
-/// Longest wait of one read before a message says what it waits for.
+/// Longest wait of one read before a message names the partition that it waits for.
 const READ_WAIT: Duration = Duration::from_secs(5);
 
-/// A ledger's events, up to the high watermarks that there were at the beginning.
+/// A ledger's events, up to the high watermarks at its opening.
 pub(crate) struct History {
     ledger: i32,
     /// Each holds its own in ascending order.
@@ -34,7 +34,7 @@ struct EventTopic {
 }
 
 impl History {
-    /// From the first event kept; those up to `after` are passed over.
+    /// Opens at the first event kept, and skips events up to the sequence `after`.
     pub(crate) async fn open(
         log: &dyn Log,
         event_topics: &[String],
@@ -42,7 +42,7 @@ impl History {
         after: i64,
     ) -> Result<Self, TaskError> {
         let mut marks = Vec::with_capacity(event_topics.len());
-        // All marks are taken before the first read: what comes after them was not committed below C.
+        // All marks are taken before the first read: later events were not committed below C.
         for topic in event_topics {
             let source = TopicPartition::new(topic.as_str(), ledger);
             let (low, high) = log.watermarks(&source).await?;

@@ -1,11 +1,11 @@
 //! The layouts of keys over ledgers: the present one and earlier ones.
 //!
-//! A key's ledger follows from how many ledgers there are. When there become more, keys move to other ledgers. Their events
-//! so far stay where they are, so every sequence keeps its place and no consumer sees an event twice: instead, each
-//! partition says up to where it was decided under which layout. A ledger's state is then the fold of its keys' events under
-//! the first layout, wherever they lie, then under the second, and so on.
+//! The number of ledgers decides which ledger a key belongs to. When it grows, keys move to other ledgers. Their events
+//! stay in their partitions, so sequences have no gaps and no consumer sees an event twice. Instead, each partition
+//! records up to which offset each layout held. A ledger's state is the fold of its keys' events under the first
+//! layout, in whichever partitions they are, then under the second, and so on.
 //!
-//! This is kept in the metadata of the committed offsets, which [`super::repartition`] writes for all partitions in one
+//! The layouts are in the metadata of the committed offsets. [`super::repartition`] writes it for all partitions in one
 //! transaction: a layout begins for all ledgers or for none, and it is known even if the store is lost.
 
 use std::fmt;
@@ -19,7 +19,7 @@ pub struct Layouts {
     pub past: Vec<PastLayout>,
     /// Ledgers now.
     pub ledgers: i32,
-    /// From which number on ledgers count what they number together (`LedgerProcessor::renumber`).
+    /// First count of the numbers that all ledgers give together (`LedgerProcessor::renumber`).
     pub first_number: i64,
 }
 
@@ -87,8 +87,8 @@ impl Layouts {
         self.past.last().map_or(0, |past| past.end_sequence)
     }
 
-    /// Ledgers of a past layout that may hold events of this ledger's keys: those that leave the same remainder by the greatest
-    /// common divisor of both numbers.
+    /// Ledgers of a past layout that may hold events of this ledger's keys: those that leave the same remainder by the
+    /// greatest common divisor of both numbers.
     pub fn holders(&self, past: &PastLayout, ledger: i32) -> impl Iterator<Item = i32> + use<> {
         let divisor = greatest_common_divisor(past.ledgers, self.ledgers);
         (0..past.ledgers).filter(move |holder| holder % divisor == ledger % divisor)

@@ -1,4 +1,4 @@
-//! The metadata of a committed offset: one read returns what the log committed and who committed it.
+//! The metadata of a committed offset: one read returns the committed state and its committer.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,8 +9,8 @@ use crate::ledger::Token;
 use crate::log::{CommittedOffset, Log, LogError};
 use crate::record::TopicPartition;
 
-/// Metadata of a ledger's committed offset. Written as `il1 <sequence> <token> <layouts> <transactional.id>`, with `-` for a
-/// token or layouts that are not there yet.
+/// Metadata of a ledger's committed offset. Written as `il1 <sequence> <token> <layouts> <transactional.id>`, with `-`
+/// for a token or layouts that are not there yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OffsetMetadata {
     /// Sequence of the last event of the records below the offset; 0 before the first.
@@ -24,7 +24,8 @@ pub struct OffsetMetadata {
 }
 
 impl OffsetMetadata {
-    /// Returns the layouts that the first partition with a committed offset names; none where nothing was ever committed.
+    /// Returns the layouts that the first partition with a committed offset names; none where nothing was ever
+    /// committed.
     pub async fn layouts_of(
         log: &dyn Log,
         group: &str,

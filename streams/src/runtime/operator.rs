@@ -22,7 +22,7 @@ const POLL_WAIT: Duration = Duration::from_millis(100);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RepartitionError {
-    /// Somebody else has partitions.
+    /// Another member of the group has partitions.
     #[error(
         "{missing} of {partitions} partitions of {topic} are with others of group {group}, or not given out yet: stop all workers \
          of it, wait until they have left, and try again"
@@ -37,21 +37,21 @@ pub enum RepartitionError {
         /// Partitions in all.
         partitions: usize,
     },
-    /// There are commands that nobody has decided.
+    /// There are undecided commands.
     #[error(
         "{source_partition} has records that are not decided, from offset {committed} on: stop what produces them, start workers, and \
          let them finish (`lag` 0) before they are stopped"
     )]
+    #[allow(missing_docs, reason = "plain fields")]
     Undecided {
         /// Partition of the commands.
         source_partition: TopicPartition,
-        /// The committed offset.
         committed: i64,
     },
     /// The contents of a ledger are not those that the log has committed.
     #[error("ledger {ledger} {problem}; start workers, which settle this, and stop them again")]
+    #[allow(missing_docs, reason = "plain fields")]
     Unsettled {
-        /// The ledger.
         ledger: i32,
         /// The difference.
         problem: &'static str,
@@ -61,13 +61,13 @@ pub enum RepartitionError {
         "there is a ledger {ledger} already, and only {ledgers} were laid out: it is another installation's, or one's before the \
          topics were made anew; remove it if nobody needs it"
     )]
+    #[allow(missing_docs, reason = "plain fields")]
     Foreign {
-        /// The ledger.
         ledger: i32,
         /// Ledgers laid out.
         ledgers: i32,
     },
-    /// There are more.
+    /// The number of ledgers would shrink.
     #[error("there are {ledgers} ledgers: their number can only grow, and {wanted} was asked for")]
     Shrinks {
         /// Ledgers laid out.
@@ -75,7 +75,7 @@ pub enum RepartitionError {
         /// Ledgers asked for.
         wanted: i32,
     },
-    /// As [`TaskError`].
+    /// The error of a step that workers take, too.
     #[error(transparent)]
     Task(#[from] TaskError),
 }

@@ -108,8 +108,8 @@ pub(crate) fn encode(previous: Option<i64>, outputs: &[OutputRecord]) -> Bytes {
     compress(&content.expect("memory is all that it needs"))
 }
 
-/// Compresses the content. Events repeat much of one another: to halve them here costs less than the store's only thread
-/// spends on the other half.
+/// Compresses the content. Events repeat much of one another: to halve them here costs less than the store's only
+/// thread spends on the other half.
 fn compress(content: &[u8]) -> Bytes {
     let room = lz4_flex::block::get_maximum_output_size(content.len());
     let mut out = BytesMut::zeroed(HEAD_BYTES + room);
@@ -170,8 +170,8 @@ fn read(entry: &[u8]) -> Result<Batch, &'static str> {
     })
 }
 
-/// Returns the batches of the records from `committed` (C) to `applied` (W), all of them, and the entries below C, which
-/// are committed and can be trimmed.
+/// Returns the batches of the records from `committed` (C) to `applied` (W), all of them, and the entries below C,
+/// which are committed and can be trimmed.
 pub(crate) fn unsent(
     entries: &[OutboxEntry],
     committed: i64,
@@ -186,7 +186,8 @@ pub(crate) fn unsent(
             continue;
         }
         let batch = decode(entry)?;
-        // Before the very first batch there is no applied offset; C was then committed unchanged at the start of the log.
+        // Before the very first batch there is no applied offset; C was then committed unchanged at the start of the
+        // log.
         if batch.previous.unwrap_or(reached) != reached {
             return Err(OutboxError::Gap {
                 found: batch.previous,

@@ -31,7 +31,7 @@ impl<'a> Pause<'a> {
         }
     }
 
-    /// Waits before the next attempt; returns an error that another attempt can't mend.
+    /// Waits before the next attempt; returns a fatal error.
     pub(crate) async fn after(&mut self, error: TaskError) -> Result<(), TaskError> {
         let TaskError::Restart { reason, detail } = error else {
             return Err(error);

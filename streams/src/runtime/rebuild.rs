@@ -1,12 +1,12 @@
 //! Rebuilds a ledger from its events, when the store lost acknowledged writes.
 //!
 //! The rebuild takes the high watermarks first. Then it reads committed records of the event topics until its position
-//! has passed them. A transaction that hangs, or whose marker has reached the offsets but not yet the event topics, holds
-//! the position back until it ends. Only events of input records below C are folded. W becomes C − 1, not the offset of
-//! the last event, because dead letters and forwarded records leave no event.
+//! has passed them. A transaction that hangs, or whose marker has reached the offsets but not yet the event topics,
+//! holds the position back until it ends. Only events of input records below C are folded. W becomes C − 1, not the
+//! offset of the last event, because dead letters and forwarded records leave no event.
 //!
-//! After a repartitioning (`layout`), the events that other ledgers decided for this ledger's keys come first, layout by
-//! layout. Of the ledger's own events, those of keys that went to other ledgers are counted and not folded.
+//! After a repartitioning (`layout`), the events that other ledgers decided for this ledger's keys come first, layout
+//! by layout. Of the ledger's own events, those of keys that went to other ledgers are counted and not folded.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -80,8 +80,8 @@ impl Rebuild<'_> {
         Ok(())
     }
 
-    /// Folds the events in order of their sequence; returns the last sequence, the lineage, and the offset of the record
-    /// that caused the last event.
+    /// Folds the events in order of their sequence; returns the last sequence, the lineage, and the offset of the
+    /// record that caused the last event.
     async fn fold(
         &self,
         session: &LedgerSession,
@@ -122,7 +122,7 @@ impl Rebuild<'_> {
         Ok((history.sequence, lineage, last_offset))
     }
 
-    /// Folds what was decided of this ledger's keys before the present layout, by whichever ledger.
+    /// Folds the events of this ledger's keys from before the present layout, whichever ledger decided them.
     async fn fold_past(
         &self,
         layouts: &Layouts,

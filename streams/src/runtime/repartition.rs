@@ -1,13 +1,15 @@
 //! Repartitions ledgers: more partitions, and so more ledgers, for the same keys.
 //!
 //! No event moves. The topics grow. Then one transaction commits every input offset unchanged, with metadata that names
-//! the end of the old layout in each partition and the token that ended it (see [`Layouts`]). Before the transaction only
-//! empty partitions were added, which no worker reads. After it no ledger agrees with the log: its next owner rebuilds it
-//! from the events of its keys, in whichever partitions they are. The procedure can be interrupted and repeated.
+//! the end of the old layout in each partition and the token that ended it (see [`Layouts`]). Before the transaction
+//! only empty partitions were added, which no worker reads. After it no ledger agrees with the log: its next owner
+//! rebuilds it from the events of its keys, in whichever partitions they are. The procedure can be interrupted and
+//! repeated.
 //!
-//! All workers must have stopped, and every record must be decided. Otherwise a key's records would be in two partitions
-//! and be decided out of order. So the operator joins the group, alone, and takes every ledger as a worker does (settle,
-//! acquire, fence, read). This ends a worker's open transaction, and a worker that wakes up late can't write.
+//! All workers must have stopped, and every record must be decided. Otherwise a key's records would be in two
+//! partitions and be decided out of order. So the operator joins the group, alone, and takes every ledger as a worker
+//! does (settle, acquire, fence, read). This ends a worker's open transaction, and a worker that wakes up late can't
+//! write.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,8 +48,8 @@ impl Repartition {
         }
     }
 
-    /// Returns the number of ledgers: by the metadata of their offsets, or else by how many offsets were ever committed.
-    /// It is 0 before the first worker.
+    /// Returns the number of ledgers: by the metadata of their offsets, or else by how many offsets were ever
+    /// committed. It is 0 before the first worker.
     pub async fn ledgers(&self) -> Result<i32, RepartitionError> {
         let partitions = self.operator.partitions().await?;
         let TaskConfig { log, group, .. } = &self.operator.tasks;
@@ -61,9 +63,9 @@ impl Repartition {
         Ok(last.map_or(0, |last| last as i32 + 1))
     }
 
-    /// Grows these topics, in this order, to so many partitions (the commands last: nothing is asked of a ledger before it has a
-    /// partition in every topic), and takes all ledgers so that they can be laid out. None where they are laid out so already, or
-    /// there never was one.
+    /// Grows these topics, in this order, to this number of partitions, and takes all ledgers so that they can be laid
+    /// out. The commands come last, so that a ledger has a partition in every topic before it gets commands. Returns
+    /// none if the ledgers are laid out so already, or if there never was one.
     pub async fn grow(&self, topics: &[String], partitions: i32) -> Result<Option<HeldLedgers<'_>>, RepartitionError> {
         let ledgers = self.ledgers().await?;
         if ledgers > partitions {
@@ -74,7 +76,7 @@ impl Repartition {
         }
         let is_to_be_laid_out = (1..partitions).contains(&ledgers);
         if is_to_be_laid_out {
-            // Before anything is changed; and once more when nobody can come in between.
+            // Checks before anything is changed. The check is repeated below, when no worker can interfere.
             self.take().await?.give_back().await?;
         }
         for topic in topics {
@@ -86,7 +88,7 @@ impl Repartition {
         }
     }
 
-    /// Takes all ledgers, and makes sure that nothing is left to be decided or sent.
+    /// Takes all ledgers, and checks that all records are decided and all outputs sent.
     async fn take(&self) -> Result<HeldLedgers<'_>, RepartitionError> {
         let (ledgers, partitions) = (self.ledgers().await?, self.operator.partitions().await?);
         // The initialisation ends a transaction that an earlier attempt left open, before anything is acquired.
@@ -142,7 +144,7 @@ impl Repartition {
     }
 }
 
-/// All ledgers, held by nobody else.
+/// All ledgers, acquired by this operator.
 pub struct HeldLedgers<'a> {
     producer: Box<dyn Producer>,
     consumer: Box<dyn Consumer>,
@@ -162,7 +164,7 @@ impl HeldLedgers<'_> {
         Ok(self.consumer.close().await?)
     }
 
-    /// Lays out one ledger for each partition that there is now. What ledgers number together goes on from `first_number`
+    /// Lays out one ledger for each partition. The numbers that all ledgers give together continue from `first_number`
     /// (`LedgerProcessor::renumber`).
     pub async fn lay_out(mut self, first_number: i64) -> Result<(), RepartitionError> {
         let now = i32::try_from(self.acquired.len()).unwrap_or(i32::MAX);

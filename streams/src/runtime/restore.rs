@@ -9,10 +9,10 @@
 //! decides, and it does not matter what the store holds.
 //!
 //! **Earlier layouts** ([`Layouts`]) are in the metadata too. A partition whose offset is not lost still names them.
-//! Otherwise they follow from the events: an event lies where its key belonged when it was decided. In each partition the
-//! present layout begins after the last event whose key belongs elsewhere now; events before it are explained by an
-//! earlier number of ledgers. That layout may have begun a little later in truth; a fold over the layouts gives the same
-//! state, since the events between them stay in their order.
+//! Otherwise they follow from the events: an event lies where its key belonged when it was decided. In each partition
+//! the present layout begins after the last event whose key belongs elsewhere now; events before it are explained by an
+//! earlier number of ledgers. That layout may have begun a little later in truth; a fold over the layouts gives the
+//! same state, since the events between them stay in their order.
 
 use std::sync::Arc;
 use std::time::Duration;

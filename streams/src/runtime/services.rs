@@ -17,8 +17,8 @@ pub type ConnectSink = Arc<dyn Fn() -> BoxFuture<'static, Result<Arc<dyn Sink>, 
 
 /// The services that topologies run on.
 #[derive(Clone)]
+#[allow(missing_docs, reason = "plain fields")]
 pub struct Services {
-    /// The log.
     pub log: Arc<dyn Log>,
     /// The ledger store, for topologies with ledgers.
     pub ledgers: Option<ConnectLedgers>,

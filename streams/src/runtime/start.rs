@@ -58,8 +58,8 @@ impl StreamThreads {
 
 /// Starts the stream threads of some topologies.
 ///
-/// A fatal error of a topology that writes to a sink stops that topology only, if there are others: nobody waits for
-/// windows. The error is logged at once, stays in `health`, and is what [`StreamThreads::wait`] returns in the end. A fatal
+/// A fatal error of a topology that writes to a sink stops that topology only, if there are others: no client waits for
+/// windows. The error is logged at once, stays in `health`, and [`StreamThreads::wait`] returns it in the end. A fatal
 /// error of any other topology stops all of them.
 pub fn start(
     config: &RuntimeConfig,
@@ -135,8 +135,8 @@ fn spawn(
     })
 }
 
-/// Runs one stream thread of a topology, and what follows its global tables, on the present runtime: what [`start`] gives
-/// a thread each. For simulators, which want everything on one thread and in one order.
+/// Runs one stream thread of a topology and the followers of its global tables on the present runtime; [`start`] gives
+/// each a thread. For simulators, which run everything on one thread and in one order.
 #[doc(hidden)]
 pub async fn run_here(
     config: &RuntimeConfig,
@@ -239,7 +239,7 @@ async fn prepare(
     })
 }
 
-/// Connects to what the topology's results go to.
+/// Connects to the sink or the ledger store of a topology.
 async fn connect(config: TaskConfig, services: &Services) -> Result<Box<dyn Tasks>, TaskError> {
     let topology = config.topology.clone();
     #[cfg(feature = "windows")]

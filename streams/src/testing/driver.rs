@@ -33,7 +33,7 @@ use crate::window::MemorySink;
 
 /// Time at which every test begins: 2024-01-01T00:00:00Z, in milliseconds since the Unix epoch.
 pub(super) const START_MS: i64 = 1_704_067_200_000;
-/// After this time, everything that needs no waiting has happened, because time passes only when no task can run.
+/// Time after which all work without waits is done, because time passes only when no task can run.
 const TICK: Duration = Duration::from_millis(1);
 /// Time after which a worker that is not ready counts as stuck: longer than every session and time-out.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -59,10 +59,9 @@ pub enum DriverError {
     Ledger(#[from] LedgerError),
     /// An output does not have the type that the test expects.
     #[error("{source_partition}@{offset} can't be decoded: {reason}")]
+    #[allow(missing_docs, reason = "plain fields")]
     Undecodable {
-        /// The partition.
         source_partition: TopicPartition,
-        /// The offset.
         offset: i64,
         /// Message of the deserializer.
         reason: String,
@@ -187,7 +186,7 @@ impl TopologyTestDriver {
         Ok(self.runtime.block_on(self.ledgers.state(ledger))?)
     }
 
-    /// Lets time pass, for idle checks, intervals and time-outs.
+    /// Advances the time, for idle checks, intervals and time-outs.
     pub fn advance_wall_clock(&self, by: Duration) -> Result<(), DriverError> {
         self.sleep(by);
         self.settle()

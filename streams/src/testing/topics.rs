@@ -33,7 +33,7 @@ impl<'a, T, S> TestInput<'a, T, S> {
         }
     }
 
-    /// Lets the time of the records to come advance (event time, which may stand still while the wall clock goes on).
+    /// Advances the timestamp of further records (event time, which is independent of the wall clock).
     pub fn advance_time(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
         self.time.set(self.time.get().saturating_add(by));
@@ -95,7 +95,7 @@ impl<'a, T, D> TestOutput<'a, T, D> {
 }
 
 impl<T, D: Deserializer<T>> TestOutput<'_, T, D> {
-    /// All that came since the last call; [`Message::offset`] is the offset in this topic.
+    /// Returns the messages since the last call; [`Message::offset`] is the offset in this topic.
     pub fn read_all(&self) -> Result<Vec<Message<T>>, DriverError> {
         let mut messages = Vec::new();
         for partition in self.driver.partitions_of(&self.topic)? {

@@ -33,8 +33,8 @@ pub struct WindowQuery {
 }
 
 impl WindowQuery {
-    /// Plans a query. `name` is its file, for errors; `sql` reads the table [`INPUT`](super::INPUT), which has `input_schema`, and
-    /// yields exactly the columns of `table`.
+    /// Plans a query. `name` is its file, for errors; `sql` reads the table [`INPUT`](super::INPUT), which has
+    /// `input_schema`, and yields exactly the columns of `table`.
     ///
     /// # Errors
     /// [`WindowError::Plan`], [`WindowError::Column`] and [`WindowError::Table`] for what doesn't fit;

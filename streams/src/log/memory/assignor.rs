@@ -15,8 +15,8 @@ pub(super) struct Candidate {
 
 type Assignment = BTreeMap<u64, BTreeSet<TopicPartition>>;
 
-/// Assigns each partition to a member that is subscribed to its topic. Nobody ends up with two more than another who
-/// could take one of them; apart from that everybody keeps what he has, and the partitions of a topic are spread.
+/// Assigns each partition to a member that is subscribed to its topic. No member gets two more than another that could
+/// take one of them. Otherwise members keep their partitions, and the partitions of a topic are spread.
 pub(super) fn assign(partitions: &BTreeSet<TopicPartition>, members: &BTreeMap<u64, Candidate>) -> Assignment {
     let mut assignment: Assignment = members
         .iter()

@@ -1,7 +1,7 @@
-//! The broker's state, behind one lock: topics, transactional producers, groups, and what time brings about.
+//! The broker's state, behind one lock: topics, transactional producers, groups, and their time-outs.
 //!
-//! Nothing here waits. Whatever has to wait (a reader for records, a commit for a held marker) sleeps outside the lock
-//! and looks again when it is woken. All maps are ordered, so that the same calls have the same outcome.
+//! Nothing here waits. A reader that waits for records, or a commit that waits for a held marker, sleeps outside the
+//! lock and checks again when it is woken. All maps are ordered, so that the same calls have the same outcome.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(super) struct Timeouts {
     pub(super) transaction: Duration,
 }
 
-/// Everything that a test holds back.
+/// The operations that a test holds back.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     /// Transaction markers of these partitions.
@@ -47,7 +47,7 @@ pub(super) struct State {
     pub(super) producers: BTreeMap<String, Coordinated>,
     pub(super) groups: BTreeMap<String, Group>,
     pub(super) held: Held,
-    /// Where changes are kept; none where they end with the process.
+    /// The journal that keeps changes; none if they end with the process.
     pub(super) journal: Option<Queue>,
     /// The reason why nothing can be kept any more.
     pub(super) broken: Option<String>,
@@ -65,13 +65,13 @@ pub(super) struct State {
 /// A topic and the settings that matter here.
 pub(super) struct Topic {
     pub(super) name: Arc<str>,
-    /// As it was asked for, with the present number of partitions: what a journal keeps.
+    /// Its specification with the present number of partitions, as the journal keeps it.
     spec: TopicSpec,
     pub(super) partitions: Vec<Partition>,
     pub(super) retention: Retention,
     log_append_time: bool,
     message_bytes_max: usize,
-    /// Where the next record without a key goes.
+    /// Partition of the next record without a key.
     next_keyless: usize,
 }
 
@@ -108,7 +108,7 @@ impl State {
         self.last_id
     }
 
-    /// Takes note of the time and lets expire what is due: transactions, then members.
+    /// Sets the time and expires transactions, then members, whose time-out has passed.
     pub(super) fn advance(&mut self, now: Duration, timestamp: i64) {
         self.now = self.now.max(now);
         self.timestamp = timestamp;
@@ -171,7 +171,7 @@ impl State {
         }
     }
 
-    /// Takes over what a journal has kept.
+    /// Restores the contents of a journal.
     pub(super) fn restore(&mut self, history: Change) -> Result<(), LogError> {
         for spec in &history.topics {
             self.create_topic(spec)?;

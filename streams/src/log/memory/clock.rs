@@ -1,4 +1,4 @@
-//! Time, as the in-memory log sees it: injected, so that a simulator or a test decides what passes.
+//! The clock of the in-memory log. A simulator or a test can inject its own.
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Where the log takes timestamps, time-outs and waits from.
+/// The source of timestamps, time-outs and waits.
 pub trait Clock: Send + Sync {
     /// Milliseconds since the Unix epoch, for timestamps of records.
     fn timestamp(&self) -> i64;
@@ -60,11 +60,11 @@ impl Clock for SystemClock {
     }
 }
 
-/// Tokio's clock for timestamps, too: under tokio's paused time nothing happens but what a test lets happen.
+/// Takes timestamps from tokio's clock, too. Under tokio's paused time a test controls all of them.
 pub struct TokioClock {
     start: i64,
     origin: Instant,
-    /// The runtime whose time it is, also when the log is used from outside of it.
+    /// The runtime whose clock this is, also when the log is used from outside of it.
     runtime: tokio::runtime::Handle,
 }
 
@@ -113,7 +113,7 @@ impl ManualClock {
         }
     }
 
-    /// Lets time pass. Whoever sleeps until then is woken.
+    /// Advances the time, and wakes sleepers whose time has come.
     pub fn advance(&self, by: Duration) {
         self.elapsed.send_modify(|elapsed| *elapsed += by);
     }

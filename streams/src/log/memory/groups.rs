@@ -49,7 +49,7 @@ struct Member {
     revoked: BTreeSet<TopicPartition>,
     events: VecDeque<Event>,
     notify: Arc<Notify>,
-    /// When its session ends; none while one of its calls is waiting.
+    /// End of its session; none while one of its calls is waiting.
     expiry: Option<Duration>,
 }
 
@@ -93,7 +93,7 @@ impl Group {
 }
 
 impl State {
-    /// Adds a member. A static one takes over what an earlier member of the same identity has, without a rebalance.
+    /// Adds a member. A static one takes over the partitions of the former member of its identity, without a rebalance.
     pub(super) fn join(&mut self, config: &ConsumerConfig, notify: &Arc<Notify>) -> u64 {
         let id = self.next_id();
         let expiry = self.now() + self.timeouts.session;
@@ -129,7 +129,7 @@ impl State {
         id
     }
 
-    /// Removes a member and gives away what it has.
+    /// Removes a member and assigns its partitions to others.
     pub(super) fn leave(&mut self, group: &str, member: u64) {
         let removed = self
             .groups
@@ -171,7 +171,7 @@ impl State {
         group.members.get_mut(&member)?.events.pop_front()
     }
 
-    /// A member lets go of partitions that it was told are revoked.
+    /// Completes the revocation of a member's partitions.
     pub(super) fn let_go(&mut self, group: &str, member: u64, partitions: &BTreeSet<TopicPartition>) {
         let found = self
             .groups
@@ -224,7 +224,7 @@ impl State {
         partitions.iter().map(offset).collect()
     }
 
-    /// Begins a generation: hands out what nobody has, and asks back what should move.
+    /// Begins a generation: assigns free partitions, and revokes those that should move.
     pub(super) fn rebalance(&mut self, name: &str) {
         let Some(group) = self.groups.get_mut(name) else {
             return;
@@ -291,7 +291,7 @@ impl State {
 }
 
 impl Member {
-    /// Tells the member about the part of its target that can be had now: what nobody owns, and what it has to give.
+    /// Brings a member closer to its target: assigns partitions that are free now, and revokes those it must give up.
     fn approach(&mut self, target: &BTreeSet<TopicPartition>, owned_by_anyone: &BTreeSet<TopicPartition>) {
         let moving = |partition: &&TopicPartition| !target.contains(*partition) && !self.revoked.contains(*partition);
         let revoked: Vec<TopicPartition> = self.owned.iter().filter(moving).cloned().collect();

@@ -1,4 +1,4 @@
-//! Changes that must outlive the process: they are written before anybody sees them.
+//! Changes that must outlive the process: they are written before any reader sees them.
 //!
 //! ```text
 //!  commit, append ─> State ──queue──> writer thread ─> Journal::write, one for all that waits
@@ -6,8 +6,9 @@
 //!                      └─── markers, records seen, answers <┘
 //! ```
 //!
-//! So no reader, and nothing that a reader keeps elsewhere, is ever ahead of what a restart brings back. What was not
-//! written at the end of the process was neither seen nor acknowledged: an open transaction is aborted by being forgotten.
+//! So no reader, and no copy that a reader keeps, is ever ahead of the state that a restart restores. A change that was
+//! not written when the process ended was neither seen nor acknowledged. An open transaction is simply not restored,
+//! which aborts it.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, mpsc};
@@ -25,7 +26,7 @@ use crate::record::{OutputRecord, Record, TopicPartition};
 /// Changes written at once, at most: bounds the memory of one write.
 const CHANGES_MAX: usize = 1_000;
 
-/// A change of what the log holds, all or nothing; or all that it holds.
+/// An atomic change of the log's contents, or its whole contents.
 #[derive(Debug, Default)]
 pub(in crate::log) struct Change {
     /// New topics.
@@ -65,7 +66,7 @@ pub(super) fn start(mut journal: Box<dyn Journal>, log: Arc<Core>) -> std::io::R
         while let Ok(first) = waiting.recv() {
             let all = std::iter::once(first).chain(waiting.try_iter().take(CHANGES_MAX));
             let (changes, thens): (Vec<_>, Vec<_>) = all.unzip();
-            // After a failure never again: a later change without an earlier one would be a hole in history.
+            // After a failure nothing is written any more: a later change without an earlier one would leave a gap.
             if written.is_ok() {
                 written = journal.write(&changes);
             }
@@ -112,7 +113,7 @@ impl State {
         Ok(Appended { places, answer })
     }
 
-    /// Hands what a transaction has written to the journal.
+    /// Hands the records of a transaction to the journal.
     pub(super) fn keep<'a>(
         &self,
         id: TransactionId,
@@ -137,7 +138,7 @@ impl State {
         let _ = journal.send((change, then));
     }
 
-    /// After the journal has written, or failed to: then nothing can be written any more.
+    /// Applies a change that the journal has written. After a failure no change can be written any more.
     fn written(&mut self, thens: Vec<Then>, written: &Result<(), String>) {
         if let Err(reason) = written {
             self.broken.get_or_insert_with(|| reason.clone());
@@ -164,7 +165,7 @@ impl State {
         }
     }
 
-    /// Refuses what the journal could not keep.
+    /// Refuses changes that the journal could not write.
     pub(super) fn check_journal(&self, action: impl Fn() -> String) -> Result<(), LogError> {
         match &self.broken {
             Some(reason) => Err(LogError::Fatal {

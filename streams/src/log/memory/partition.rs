@@ -1,4 +1,4 @@
-//! One partition: records, what transactions did to them, and how far they may be read.
+//! One partition: its records, the state of their transactions, and the last stable offset.
 //!
 //! ```text
 //!  low                     stable (LSO)                    next (high watermark)
@@ -69,7 +69,8 @@ impl Partition {
         self.next
     }
 
-    /// Appends a record (its offset is set here), inside a transaction or on its own. [`Partition::settle`] must follow.
+    /// Appends a record (its offset is set here), inside a transaction or on its own. [`Partition::settle`] must
+    /// follow.
     pub(super) fn append(&mut self, mut record: Record, transaction: Option<TransactionId>) -> i64 {
         let offset = self.next;
         self.next += 1;
@@ -104,7 +105,7 @@ impl Partition {
         self.settle(retention);
     }
 
-    /// Shows what was written under an id of its own, as records of no transaction: without a marker.
+    /// Makes records that were written under an id of their own readable, without a marker: no transaction wrote them.
     pub(super) fn release(&mut self, id: TransactionId, retention: Retention) {
         self.open.remove(&id);
         self.settle(retention);
@@ -125,7 +126,8 @@ impl Partition {
         (self.low, self.stable, self.next) = (low, low, low);
     }
 
-    /// Takes over committed records of an earlier process, in order of their offsets; older ones than are kept don't count.
+    /// Takes over committed records of an earlier process, in order of their offsets; older ones than are kept don't
+    /// count.
     pub(super) fn restore(&mut self, records: Vec<Record>) {
         for record in records.into_iter().filter(|record| record.offset >= self.low) {
             self.next = record.offset + 1;
@@ -140,7 +142,7 @@ impl Partition {
         self.bytes
     }
 
-    /// Moves the last stable offset, wakes those who wait for it, and drops what needs not be kept.
+    /// Moves the last stable offset, wakes its readers, and drops records that retention no longer keeps.
     pub(super) fn settle(&mut self, retention: Retention) {
         let stable = self.open.values().map(|ranges| ranges[0].start).min();
         let stable = stable.unwrap_or(self.next);
@@ -162,8 +164,8 @@ impl Partition {
         self.low = self.low.max(before);
     }
 
-    /// The committed records from this position on, at most so many, and the position after them, which also passes
-    /// markers and aborted records.
+    /// Returns up to `max_records` committed records from this position on, and the position after them, which also
+    /// passes markers and aborted records.
     pub(super) fn fetch(&self, from: i64, max_records: usize) -> Result<(Vec<Record>, i64), OutOfRange> {
         if from < self.low || from > self.next {
             return Err(OutOfRange {
@@ -220,7 +222,7 @@ impl Partition {
     }
 }
 
-/// About what a record costs: its content and the record itself.
+/// Returns the approximate memory of a record: its content and its structure.
 fn size(record: &Record) -> usize {
     record.bytes() + size_of::<Entry>()
 }

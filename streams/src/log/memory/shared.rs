@@ -36,7 +36,7 @@ impl Shared {
         Self { core, writer: None }
     }
 
-    /// A log that begins with what a journal has kept, and keeps what comes there.
+    /// Restores a log from a journal, and writes further changes to the journal.
     pub(super) fn restore(
         config: MemoryLogConfig,
         history: Change,
@@ -67,7 +67,7 @@ impl Drop for Shared {
         if let Some(writer) = self.writer.take()
             && let Some(mut state) = self.try_lock()
         {
-            // The thread ends when the queue is empty and nobody can add to it.
+            // The thread ends when the queue is empty and has no sender any more.
             state.journal = None;
             drop(state);
             // If it panicked, its own message is above.
@@ -93,12 +93,12 @@ impl Core {
         }
     }
 
-    /// The state as of now: what is due has expired.
+    /// Locks the state as of now, after time-outs have been applied.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.try_lock().expect("a panic inside the log left its state unusable")
     }
 
-    /// As [`Core::lock`], for destructors: none after a panic inside the log.
+    /// Locks like [`Core::lock`], for destructors; returns none after a panic inside the log.
     pub(super) fn try_lock(&self) -> Option<MutexGuard<'_, State>> {
         let mut state = self.state.lock().ok()?;
         state.advance(self.config.clock.elapsed(), self.config.clock.timestamp());
@@ -114,8 +114,8 @@ impl Core {
         self.config.clock.elapsed() >= deadline
     }
 
-    /// Waits for the event, the deadline, or the next thing that time brings about (an open transaction that times out
-    /// frees the records behind it, although nobody does anything). The caller looks again and decides.
+    /// Waits for the event, the deadline, or the next time-out (an open transaction that times out releases the records
+    /// behind it). The caller then checks again.
     pub(super) async fn wait(&self, event: impl Future<Output = ()>, deadline: Duration) {
         let rearmed = self.rearmed.notified();
         tokio::pin!(rearmed);

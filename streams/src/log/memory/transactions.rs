@@ -38,7 +38,7 @@ pub(super) enum Operation {
 /// All about one `transactional.id`.
 #[derive(Default)]
 pub(super) struct Coordinated {
-    /// Of the newest producer; any other is fenced.
+    /// Epoch of the newest producer; any other is fenced.
     epoch: i32,
     transaction: Option<Transaction>,
     completing: Option<(Outcome, Transaction)>,
@@ -64,8 +64,8 @@ impl Coordinated {
 }
 
 impl State {
-    /// Supersedes whoever wrote under this id: fences it and aborts what it left open. The new producer may be used
-    /// once [`State::is_settled`].
+    /// Supersedes the former producer of this id: fences it and aborts its open transaction. The new producer may be
+    /// used once [`State::is_settled`].
     pub(super) fn supersede(&mut self, transactional_id: &str) -> i32 {
         let producer = self.producers.entry(transactional_id.to_owned()).or_default();
         producer.epoch += 1;
@@ -97,7 +97,7 @@ impl State {
         }
     }
 
-    /// Executes what is queued, as far as nothing is held back.
+    /// Executes the queued operations up to the first that is held back.
     pub(super) fn proceed(&mut self, transactional_id: &str) {
         while let Some(operation) = self.next_operation(transactional_id) {
             match operation {
@@ -304,7 +304,7 @@ impl State {
         self.settled.notify_waiters();
     }
 
-    /// After something was released: writes the markers and executes the operations that waited for it.
+    /// Writes markers that are no longer held back, and executes the operations that waited for them.
     pub(super) fn release(&mut self) {
         let ids: Vec<String> = self.producers.keys().cloned().collect();
         for id in ids {
@@ -342,7 +342,7 @@ fn refuse(operation: Operation, transactional_id: &str) {
     }
 }
 
-/// Nobody waits for the answer where the call's future was dropped.
+/// Sends the answer, unless the future of the call was dropped.
 pub(super) fn answer(reply: Reply, result: Result<(), LogError>) {
     let _ = reply.send(result);
 }

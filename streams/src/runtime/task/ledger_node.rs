@@ -54,7 +54,7 @@ pub(crate) trait LedgerNode: Send {
     async fn decode_event(&mut self, record: &Record) -> Result<PastEvent, TaskError>;
     /// Folds an event of the log into the cached documents; loads them first if `load` is set.
     async fn fold(&mut self, event: PastEvent, session: &LedgerSession, load: bool) -> Result<(), TaskError>;
-    /// Sets the count from which ledgers go on with what they number together.
+    /// Sets the first count of the numbers that all ledgers give together.
     fn renumber(&mut self, first: i64);
     /// Returns the changes of the documents since the last call.
     fn take_changes(&mut self) -> Vec<FieldWrite>;
@@ -148,7 +148,8 @@ where
         ctx: &mut Context<'_>,
     ) -> Result<(), TaskError> {
         let commands = downcast::<P::Command>(commands)?;
-        // Most commands cause one event, some a few: room for these, so that a batch is not moved when it is almost full.
+        // Most commands cause one event, some a few: room for these, so that a batch is not moved when it is almost
+        // full.
         let mut messages = Vec::with_capacity(commands.len() + commands.len() / 8);
         let mut events = Vec::new();
         for command in commands {
@@ -209,7 +210,7 @@ where
                 session.confirm().await?;
             }
         } else {
-            // The fold began at the first event: what is not cached doesn't exist yet.
+            // The fold began at the first event: a document that is not cached doesn't exist yet.
             for document in &missing {
                 self.processor
                     .insert(document, Vec::new())

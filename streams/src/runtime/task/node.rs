@@ -1,5 +1,5 @@
-//! The nodes of a running task. Messages enter at a source and pass from node to node; what leaves the task is collected
-//! in the [`Flow`] and takes effect only when the whole batch has been processed.
+//! The nodes of a running task. Messages enter at a source and pass from node to node. The [`Flow`] collects the
+//! records that leave the task; they take effect only when the whole batch has been processed.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -25,7 +25,7 @@ pub(crate) type Children = Vec<Option<NodeId>>;
 /// A `Vec<Message<T>>`.
 pub(crate) type AnyBatch = Box<dyn Any + Send>;
 
-/// Says whether a message belongs to a branch.
+/// Returns whether a message belongs to a branch.
 pub type Predicate<T> = Box<dyn Fn(&Message<T>) -> bool + Send + Sync>;
 /// Chooses the topic of a message.
 pub(crate) type Chooser<T> = Arc<dyn Fn(&T) -> Arc<str> + Send + Sync>;
@@ -169,7 +169,7 @@ where
     }
 }
 
-/// Gives each message to the first branch whose predicate holds; a message that none wants is dropped.
+/// Gives each message to the first branch whose predicate holds; drops it if there is none.
 pub(crate) struct SplitNode<T> {
     pub(crate) predicates: Arc<Vec<Predicate<T>>>,
 }
@@ -233,7 +233,7 @@ pub(crate) struct ToNode<T, S> {
     pub(crate) policy: OnError,
     /// Write to the task's own partition rather than to the one that the key belongs to.
     pub(crate) keep_partition: bool,
-    /// Bytes of the last batch's values: about what the next will need.
+    /// Bytes of the last batch's values: an estimate for the next.
     pub(crate) capacity: usize,
 }
 

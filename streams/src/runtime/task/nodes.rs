@@ -11,7 +11,7 @@ use super::window_node::Window;
 /// Fresh nodes of a subtopology.
 #[derive(Default)]
 pub(crate) struct Nodes {
-    /// By topic.
+    /// Sources by topic.
     pub(crate) sources: BTreeMap<String, (NodeId, Box<dyn Source>)>,
     /// Operators and outputs.
     pub(crate) operators: BTreeMap<NodeId, Box<dyn Node>>,

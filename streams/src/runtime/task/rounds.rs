@@ -52,8 +52,8 @@ impl<'a> Rounds<'a> {
         }
     }
 
-    /// Processes all batches; returns the outcomes in order of the tasks. After an error no ledger decides any more, but
-    /// commits under way are waited for.
+    /// Processes all batches; returns the outcomes in order of the tasks. After an error no ledger decides any more,
+    /// but commits under way are waited for.
     pub(crate) async fn run(mut self) -> Result<Vec<(TaskId, Outcome)>, TaskError> {
         while !(self.loading.is_empty() && self.committing.is_empty()) {
             tokio::select! {

@@ -158,8 +158,8 @@ impl LedgerSession {
         self.confirm().await
     }
 
-    /// Fails where what was just read of the ledger need not have been this owner's: another took it meanwhile, or
-    /// another master answered.
+    /// Fails if the state just read may not have been this owner's: another owner took the ledger meanwhile, or another
+    /// master answered.
     pub(crate) async fn confirm(&self) -> Result<(), LedgerError> {
         let state = self.store.state(self.holder.ledger).await?;
         self.check_holder(&state)?;

@@ -146,7 +146,7 @@ impl Tasks for Sinking {
         Ok(())
     }
 
-    /// Nothing is collected of them: what they gave was written before, or all tasks are about to be abandoned.
+    /// Nothing of them is collected any more: it was written before, or all tasks are about to be abandoned.
     fn forget(&mut self, partitions: &[TopicPartition]) {
         for source in partitions {
             self.sources.remove(source);
@@ -160,9 +160,9 @@ impl Tasks for Sinking {
         self.writing = false;
     }
 
-    /// A write of nothing compares the token, so that an idle thread notices too when somebody begins the windows anew. One
-    /// task stands for all: that takes every task of a group, and trouble with one starts the thread over for all. A busy
-    /// thread writes anyway, and isn't to wait for what it has under way.
+    /// Writes nothing, which compares the token: so an idle thread also notices when an operator starts the windows
+    /// over. One task is enough, because that replaces the tokens of all tasks of a group, and an error of one task
+    /// starts the thread over for all. A busy thread writes anyway.
     async fn check(&mut self) -> Result<(), TaskError> {
         if self.writing || self.uncommitted > 0 {
             return Ok(());

@@ -1,5 +1,5 @@
-//! Where a stream thread's time goes. Measured for each batch: to look at the clock for each record would cost as much as
-//! to decode it.
+//! Measures the time of a stream thread by stage, for each batch: reading the clock for each record would cost as much
+//! as decoding it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use tokio::time::Instant;
 
 use crate::metric_definitions::STAGE_SECONDS;
 
-/// A part of a stream thread's work. What waits (`Poll`, `Blocked`, `Load`, `LedgerCommit`, `Transaction`) is time that passed,
-/// during which the thread decides other ledgers' batches or reads on; the rest is the thread's own work.
+/// A part of a stream thread's work. The stages `Poll`, `Blocked`, `Load`, `LedgerCommit` and `Transaction` are waits,
+/// during which the thread decides other ledgers' batches or reads on. The others are the thread's own work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
     /// Waiting for records.
@@ -20,7 +20,7 @@ pub(crate) enum Stage {
     Decode,
     /// Documents that the ledger's store has, then the turn to decide.
     Load,
-    /// Deciding commands and folding what was decided.
+    /// Deciding commands and folding their events.
     Decide,
     /// Collecting the changed fields for the ledger's store.
     Changes,
@@ -33,7 +33,7 @@ pub(crate) enum Stage {
     Encode,
     /// Handing records to the producer.
     Produce,
-    /// From the request of a commit, to the log or to a database, to its acknowledgement.
+    /// A commit to the log or to a database, from its request to its acknowledgement.
     Transaction,
 }
 

@@ -35,8 +35,8 @@ pub(crate) trait Tasks: Send {
         consumer: &mut dyn Consumer,
     ) -> Result<BoxFuture<'static, Result<(), TaskError>>, TaskError>;
 
-    /// Adds the committed positions of idle partitions to the next commit, so that the log does not forget them. Returns
-    /// whether there are any.
+    /// Adds the committed positions of idle partitions to the next commit, so that the log does not forget them.
+    /// Returns whether there are any.
     fn renew(&mut self) -> bool {
         false
     }
@@ -47,10 +47,10 @@ pub(crate) trait Tasks: Send {
     /// Gives partitions up cleanly: everything of them is committed, or was abandoned.
     async fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), TaskError>;
 
-    /// Drops the tasks of partitions that are ours no more.
+    /// Drops the tasks of partitions that were given up.
     fn forget(&mut self, partitions: &[TopicPartition]);
 
-    /// Drops all tasks and aborts what is open.
+    /// Drops all tasks and aborts the open transaction.
     async fn abandon(&mut self, producer_lost: bool);
 
     /// Checks that the ledgers or the sink are as the tasks left them.

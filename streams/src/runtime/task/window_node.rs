@@ -18,15 +18,15 @@ pub(crate) type Rows<T> = Box<dyn Fn(&[Message<T>]) -> Result<RecordBatch, Strin
 /// Plans the queries of a window node.
 type Plan = Box<dyn Fn() -> Result<Vec<WindowQuery>, WindowError> + Send + Sync>;
 
-/// Planned queries. To plan them takes milliseconds and a stream thread runs one task at a time, so that all tasks share
-/// as many sets of them as there are threads.
+/// Planned queries. To plan them takes milliseconds and a stream thread runs one task at a time, so that all tasks
+/// share as many sets of them as there are threads.
 pub(crate) struct Queries {
     plan: Plan,
     idle: Mutex<Vec<Vec<WindowQuery>>>,
 }
 
 impl Queries {
-    /// With a first set, and how to plan more.
+    /// Begins with a first set; `plan` makes more.
     pub(crate) fn new(first: Vec<WindowQuery>, plan: Plan) -> Self {
         let idle = Mutex::new(vec![first]);
         Self { plan, idle }
