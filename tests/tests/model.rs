@@ -1,40 +1,10 @@
 //! Searches the models of the protocols completely. With all clauses every property holds; without any one of them, a
 //! shortest run shows the violation. The bounds are stated here; larger ones only take longer.
 
-use std::time::Instant;
-
 use interlock_tests::model::forwarding::{self, Forwarding};
 use interlock_tests::model::protocol::{Beginning, Budget, Clause, Protocol};
 use interlock_tests::model::sink::{self, Sink};
-use interlock_tests::model::{Model, explore};
-
-/// Largest number of states in a search: far fewer than fit in memory.
-const STATES_MAX: usize = 1_000_000;
-
-/// Searches a model that must hold.
-fn holds(name: &str, model: &impl Model) {
-    let began = Instant::now();
-    let explored = explore(model, STATES_MAX);
-    println!(
-        "{name}: {} states, {} steps, {:?}",
-        explored.states,
-        explored.depth,
-        began.elapsed()
-    );
-    if let Some(violation) = explored.violation {
-        panic!("{name}: {violation}");
-    }
-}
-
-/// Searches a model that must not hold, and prints how it breaks.
-fn breaks(name: &str, model: &impl Model, expected: &str) {
-    let explored = explore(model, STATES_MAX);
-    let violation = explored
-        .violation
-        .unwrap_or_else(|| panic!("{name}: holds in {} states", explored.states));
-    println!("{name}: {violation}");
-    assert!(violation.what.contains(expected), "{name}: {}", violation.what);
-}
+use interlock_tests::model::{breaks, holds};
 
 /// The faults that may happen together in one search.
 const NOTHING: Budget = Budget {
