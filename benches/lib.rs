@@ -34,6 +34,7 @@ pub fn train() -> TrainService {
                 distance_m: i64::from(number) * 100_000,
             })
             .collect(),
+        other_timetables: vec![],
         layouts: vec![Layout {
             name: "sleeper".into(),
             seats: 72,

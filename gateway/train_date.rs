@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use interlock_inventory::{Answer, Booking, Outcome, Place, Plan, SeatView, TrainDate};
-use interlock_schemas::Berth;
+use interlock_schemas::{Berth, Date};
 use serde::Serialize;
 
 use crate::json::date_text;
@@ -21,13 +21,26 @@ pub(crate) struct Stop {
     pub name: String,
 }
 
-/// Returns the route of a plan.
-pub(crate) fn stops(plan: &Plan) -> Vec<Stop> {
+/// Returns the stops of a route.
+pub(crate) fn stops(route: &[interlock_schemas::Stop]) -> Vec<Stop> {
     let stop = |stop: &interlock_schemas::Stop| Stop {
         code: stop.code.to_string(),
         name: stop.name.to_string(),
     };
-    plan.service().route.iter().map(stop).collect()
+    route.iter().map(stop).collect()
+}
+
+fn texts(dates: &[Date]) -> Vec<String> {
+    dates.iter().copied().filter_map(date_text).collect()
+}
+
+/// A route of a train and the dates on which it runs by it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Timetable {
+    /// The dates.
+    pub running_dates: Vec<String>,
+    /// The route.
+    pub stops: Vec<Stop>,
 }
 
 /// A train in the list of trains.
@@ -37,28 +50,36 @@ pub(crate) struct Train {
     pub train_id: String,
     /// Its name.
     pub name: String,
-    /// Its route.
+    /// Its route, by its first timetable.
     pub stops: Vec<Stop>,
     /// Its classes.
     pub classes: Vec<String>,
-    /// Dates on which the train runs.
+    /// Dates on which the train runs, by any timetable.
     pub running_dates: Vec<String>,
+    /// All timetables of a train that has several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub timetables: Vec<Timetable>,
 }
 
 impl Train {
     /// Creates the entry from a plan.
     pub(crate) fn new(plan: &Plan) -> Self {
         let service = plan.service();
+        let timetable = |(dates, route): (&[Date], &[interlock_schemas::Stop])| Timetable {
+            running_dates: texts(dates),
+            stops: stops(route),
+        };
+        let timetables = match service.other_timetables.is_empty() {
+            true => Vec::new(),
+            false => service.timetables().map(timetable).collect(),
+        };
         Self {
             train_id: service.train_id.to_string(),
             name: service.name.to_string(),
-            stops: stops(plan),
+            stops: stops(&service.route),
             classes: service.fares.iter().map(|fare| fare.travel_class.to_string()).collect(),
-            running_dates: service
-                .running_dates
-                .iter()
-                .filter_map(|date| date_text(*date))
-                .collect(),
+            running_dates: texts(&service.dates()),
+            timetables,
         }
     }
 }
@@ -168,7 +189,7 @@ impl Snapshot {
             name: service.name.to_string(),
             travel_date: travel_date.to_owned(),
             currency: service.currency.to_string(),
-            stops: stops(plan),
+            stops: stops(&service.route),
             classes: service.fares.iter().map(class).collect(),
             coaches: coaches(train_date, plan),
             waitlists: lists.collect(),

@@ -28,6 +28,7 @@ fn plan(number: usize, stops: usize, coaches: usize) -> TrainService {
         time_zone: "UTC".into(),
         running_dates: (20_000..20_030).collect(),
         route: (0..stops).map(stop).collect(),
+        other_timetables: vec![],
         layouts: vec![Layout {
             name: "flat".into(),
             seats: 64,

@@ -1,6 +1,6 @@
 //! Plans as a load sees them: what can be asked for, and how much of it there is.
 
-use interlock_schemas::{Berth, BerthPreference, Date, Text, TrainService};
+use interlock_schemas::{Berth, BerthPreference, Date, Stop, Text, TrainService};
 
 /// The quota that every class has, and the one that opens the day before.
 const GENERAL: &str = "GN";
@@ -9,15 +9,23 @@ const TATKAL: &str = "TQ";
 /// the forecast that uses it may err on the low side).
 const WAITERS_PER_SEAT: f64 = 0.3;
 
-/// The plans without the dates before `first`, and without trains that then have none: a load must not ask for trains
-/// that have left.
+/// Returns the plans without the dates before `first`, and without trains that then have none: a load must not ask for
+/// trains that have left. Where the first timetable has no date left, the next one takes its place.
 pub fn running_from(plans: &[TrainService], first: Date) -> Vec<TrainService> {
-    let later = plans.iter().map(|plan| {
+    let later = plans.iter().filter_map(|plan| {
         let mut plan = plan.clone();
         plan.running_dates.retain(|date| *date >= first);
-        plan
+        for other in &mut plan.other_timetables {
+            other.running_dates.retain(|date| *date >= first);
+        }
+        plan.other_timetables.retain(|other| !other.running_dates.is_empty());
+        if plan.running_dates.is_empty() {
+            let next = (!plan.other_timetables.is_empty()).then(|| plan.other_timetables.remove(0))?;
+            (plan.running_dates, plan.route) = (next.running_dates, next.route);
+        }
+        Some(plan)
     });
-    later.filter(|plan| !plan.running_dates.is_empty()).collect()
+    later.collect()
 }
 
 /// A train that can be asked for.
@@ -50,12 +58,17 @@ impl Pool {
 }
 
 impl Train {
-    /// None if nothing of it can be sold: no dates, no seats, or fewer than two stops.
+    /// Returns a train for each timetable of which something can be sold: dates, seats, and at least two stops.
     ///
     /// `tatkal` is the share of requests for TQ; none: as its share of the seats.
-    pub(crate) fn new(plan: &TrainService, tatkal: Option<f64>) -> Option<Train> {
+    pub(crate) fn of_plan(plan: &TrainService, tatkal: Option<f64>) -> impl Iterator<Item = Train> {
+        let timetables = plan.timetables();
+        timetables.filter_map(move |(dates, route)| Train::new(plan, dates, route, tatkal))
+    }
+
+    fn new(plan: &TrainService, dates: &[Date], route: &[Stop], tatkal: Option<f64>) -> Option<Train> {
         let pools = pools(plan);
-        if plan.running_dates.is_empty() || plan.route.len() < 2 || pools.is_empty() {
+        if dates.is_empty() || route.len() < 2 || pools.is_empty() {
             return None;
         }
         let seats = |wanted: bool| -> f64 {
@@ -76,8 +89,8 @@ impl Train {
         });
         Some(Train {
             id: plan.train_id.clone(),
-            dates: plan.running_dates.clone(),
-            stops: plan.route.iter().map(|stop| stop.code.clone()).collect(),
+            dates: dates.to_vec(),
+            stops: route.iter().map(|stop| stop.code.clone()).collect(),
             pool_sums: crate::random::running_sums(shares),
             pools,
         })

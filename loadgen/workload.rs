@@ -116,7 +116,7 @@ impl Workload {
             return Err(WorkloadError::Rate { rate });
         }
         let tatkal = profile.wishes.tatkal;
-        let mut trains: Vec<Train> = plans.iter().filter_map(|plan| Train::new(plan, tatkal)).collect();
+        let mut trains: Vec<Train> = plans.iter().flat_map(|plan| Train::of_plan(plan, tatkal)).collect();
         if trains.is_empty() {
             return Err(WorkloadError::NothingOnSale { plans: plans.len() });
         }

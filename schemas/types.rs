@@ -7,8 +7,12 @@
 //! milliseconds since the Unix epoch; dates are days since the Unix epoch; times of day are seconds since midnight
 //! **of the train's service day, in the train's time zone**, and may exceed 86,400 (GTFS writes 24:40:00).
 
+mod timetable;
+
 use serde::{Deserialize, Serialize};
 use smol_str::{SmolStr, SmolStrBuilder};
+
+pub use timetable::Timetable;
 
 /// A text of a record. Up to 23 bytes are stored in place; longer texts are shared, so that events and state can hold a
 /// command's texts without copying them.
@@ -522,6 +526,8 @@ pub struct TrainService {
     pub running_dates: Vec<Date>,
     /// Ordered stops, 2 to 128.
     pub route: Vec<Stop>,
+    /// Further timetables, for dates of their own.
+    pub other_timetables: Vec<Timetable>,
     /// The layouts that coaches refer to.
     pub layouts: Vec<Layout>,
     /// Coaches in order.

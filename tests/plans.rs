@@ -29,6 +29,7 @@ pub fn sleeper(train_id: &str, running_dates: Vec<i32>) -> TrainService {
         time_zone: "Asia/Kolkata".into(),
         running_dates,
         route: ["A", "B", "C", "D", "E"].into_iter().zip(0..).map(stop).collect(),
+        other_timetables: vec![],
         layouts: vec![Layout {
             name: "SL72".into(),
             seats: 72,

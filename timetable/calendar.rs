@@ -118,6 +118,9 @@ impl Calendars {
             );
             return (projection, Some(note));
         }
+        if self.is_empty() {
+            return (projection, None);
+        }
         let outside: Vec<Date> = projection.dates().filter(|date| !projection.is_inside(*date)).collect();
         let Some((from, to)) = outside.first().zip(outside.last()) else {
             return (projection, None);

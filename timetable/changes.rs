@@ -44,7 +44,7 @@ impl Changes {
             place.is_ok() || seed.idle.contains(id)
         };
         let is_gone = |(id, held): &(&String, &OnSale)| {
-            let runs_later = held.plan.running_dates.last().is_some_and(|last| *last >= from);
+            let runs_later = held.plan.dates().last().is_some_and(|last| *last >= from);
             held.feed.as_deref() == Some(seed.feed.as_str()) && runs_later && !is_in_feed(id)
         };
         let gone: Vec<(&String, &OnSale)> = on_sale.iter().filter(is_gone).collect();
@@ -75,28 +75,32 @@ fn changed(seed: &Seed, on_sale: &BTreeMap<String, OnSale>) -> Vec<TrainService>
 /// A run: its stops with their times.
 type Run<'a> = Vec<(&'a str, i32, i32)>;
 
-fn run(plan: &TrainService) -> Run<'_> {
-    let stops = plan.route.iter();
-    stops
-        .map(|stop| (stop.code.as_str(), stop.arrival_s, stop.departure_s))
-        .collect()
+/// Returns the runs of a train, each with its dates.
+fn runs(plan: &TrainService) -> impl Iterator<Item = (Run<'_>, &[Date])> {
+    plan.timetables().map(|(dates, route)| {
+        let run = route
+            .iter()
+            .map(|stop| (stop.code.as_str(), stop.arrival_s, stop.departure_s));
+        (run.collect(), dates)
+    })
 }
 
 fn renamed(seed: &Seed, on_sale: &BTreeMap<String, OnSale>, gone: &[(&String, &OnSale)]) -> Vec<Renamed> {
-    let mut new_by_run: HashMap<Run<'_>, Vec<&TrainService>> = HashMap::new();
-    for train in seed
-        .trains
-        .iter()
-        .filter(|train| !on_sale.contains_key(train.train_id.as_str()))
-    {
-        new_by_run.entry(run(train)).or_default().push(train);
+    let mut new_by_run: HashMap<Run<'_>, Vec<(&TrainService, &[Date])>> = HashMap::new();
+    let is_new = |train: &&TrainService| !on_sale.contains_key(train.train_id.as_str());
+    for train in seed.trains.iter().filter(is_new) {
+        for (run, dates) in runs(train) {
+            new_by_run.entry(run).or_default().push((train, dates));
+        }
     }
     let pairs = gone.iter().filter_map(|(id, held)| {
-        let shares_a_date = |train: &&&TrainService| {
-            let mut dates = train.running_dates.iter();
-            dates.any(|date| held.plan.running_dates.binary_search(date).is_ok())
-        };
-        let new = new_by_run.get(&run(&held.plan))?.iter().find(shares_a_date)?;
+        let new = runs(&held.plan).find_map(|(run, held_dates)| {
+            let shares_a_date = |(_, dates): &&(&TrainService, &[Date])| {
+                dates.iter().any(|date| held_dates.binary_search(date).is_ok())
+            };
+            new_by_run.get(&run)?.iter().find(shares_a_date)
+        });
+        let (new, _) = new?;
         Some(Renamed {
             old: (*id).clone(),
             new: new.train_id.to_string(),

@@ -221,6 +221,7 @@ pub fn demo(window: Window) -> Result<Seed, SeedError> {
                 } else {
                     line.route(minute)
                 },
+                other_timetables: vec![],
             })
         }));
     }

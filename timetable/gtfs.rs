@@ -1,19 +1,18 @@
 //! A timetable in GTFS as plans.
 //!
-//! A trip becomes a train; trips with one number become one train if they differ in their dates only. Only rail is
-//! sold: trams, metros and trains (route types 0, 1, 2, 12 and the extended 100–117, 400–405,
-//! 900–906); replacement buses and the like are counted and left out. GTFS has no coaches and no fares by distance:
-//! those
-//! come from a template.
+//! A trip becomes a train; trips with one number that never run on the same date become one train, with a timetable
+//! for each of its runs. Only rail is sold: trams, metros and trains (route types 0, 1, 2, 12 and the extended 100–117,
+//! 400–405, 900–906); replacement buses and the like are counted and left out. GTFS has no coaches and no fares by
+//! distance: those come from a template.
 //!
 //! Times count from noon minus twelve hours of the *service* day. A trip that sets out at 24:00 or later is dated by
-//! the
-//! calendar, so that a travel date is always the date at the train's origin, and keeps its times.
+//! the calendar, so that a travel date is always the date at the train's origin, and keeps its times.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use interlock_schemas::{Date, Stop, TrainService};
+use interlock_inventory::TIMETABLES_MAX;
+use interlock_schemas::{Date, Stop, Timetable, TrainService};
 
 use crate::calendar::Projection;
 use crate::feed::{self, Feed, Trip};
@@ -59,12 +58,11 @@ pub fn gtfs(path: &Path, window: Option<Window>, templates: &Templates) -> Resul
     for (index, trip) in trips.iter().enumerate() {
         maker.add(index, trip);
     }
-    let trains = maker.trains.into_iter().map(|(id, parts)| parts.train(id)).collect();
-    Seed::new(maker.feed.name, trains, maker.idle, maker.notes)
+    let mut notes = maker.notes;
+    let trains = maker.trains.into_iter();
+    let trains = trains.filter_map(|(id, parts)| parts.train(id, &mut notes)).collect();
+    Seed::new(maker.feed.name, trains, maker.idle, notes)
 }
-
-/// Most trips that are one train on different dates.
-const TRIPS_MAX: usize = 64;
 
 /// Makes trains from trips.
 struct Maker<'a> {
@@ -84,8 +82,7 @@ struct Parts<'a> {
     template: &'a Template,
     name: String,
     time_zone: &'static str,
-    running_dates: Vec<Date>,
-    route: Vec<Stop>,
+    timetables: Vec<Timetable>,
 }
 
 impl<'a> Maker<'a> {
@@ -140,29 +137,37 @@ impl<'a> Maker<'a> {
                 template,
                 name: format!("{} {headsign}", trip.line),
                 time_zone,
+                timetables: Vec::new(),
+            };
+            let timetable = Timetable {
                 running_dates,
                 route: shifted(&stops, start - first),
             };
-            self.add_dates(id, trip, parts);
+            self.add_timetable(id, trip, parts, timetable);
         }
         self.notes.count(distance_note(by), &trip.id);
         Ok(())
     }
 
-    /// Adds a train, or further dates of one.
-    fn add_dates(&mut self, id: String, trip: &Trip, parts: Parts<'a>) {
-        let Some(train) = self.trains.get_mut(&id) else {
-            self.trains.insert(id, parts);
-            return;
+    /// Adds a timetable to its train, or further dates to one that the train has.
+    fn add_timetable(&mut self, id: String, trip: &Trip, parts: Parts<'a>, timetable: Timetable) {
+        let train = self.trains.entry(id).or_insert(parts);
+        let is_taken = |date: &Date| {
+            let mut timetables = train.timetables.iter();
+            timetables.any(|known| known.running_dates.binary_search(date).is_ok())
         };
-        let is_taken = |date: &Date| train.running_dates.binary_search(date).is_ok();
-        if parts.route != train.route || parts.running_dates.iter().any(is_taken) {
+        if timetable.running_dates.iter().any(is_taken) {
             self.notes
                 .count("trips left out, another trip has the id of their train", &trip.id);
             return;
         }
-        train.running_dates.extend(parts.running_dates);
-        train.running_dates.sort_unstable();
+        let known = train.timetables.iter_mut().find(|known| known.route == timetable.route);
+        let Some(known) = known else {
+            train.timetables.push(timetable);
+            return;
+        };
+        known.running_dates.extend(timetable.running_dates);
+        known.running_dates.sort_unstable();
     }
 
     /// Returns the departures from the first stop, in seconds of the service day.
@@ -196,19 +201,28 @@ impl<'a> Maker<'a> {
 }
 
 impl Parts<'_> {
-    fn train(self, id: String) -> TrainService {
-        self.template.dress(Timetabled {
+    /// Returns the plan, with the timetables in the order of their first dates.
+    fn train(mut self, id: String, notes: &mut Notes) -> Option<TrainService> {
+        self.timetables
+            .sort_by_key(|timetable| timetable.running_dates.first().copied());
+        if self.timetables.len() > 1 {
+            notes.count("trains have several timetables, each on dates of its own", &id);
+        }
+        let mut timetables = self.timetables.into_iter();
+        let first = timetables.next()?;
+        Some(self.template.dress(Timetabled {
             train_id: id,
             name: self.name,
             time_zone: self.time_zone.to_owned(),
-            running_dates: self.running_dates,
-            route: self.route,
-        })
+            running_dates: first.running_dates,
+            route: first.route,
+            other_timetables: timetables.collect(),
+        }))
     }
 }
 
-/// Returns for each trip whether its number is the train's id: all its trips are one run that never sets out twice on a
-/// date. The dates wanted don't matter, so that a train keeps its id whatever dates are put on sale.
+/// Returns for each trip whether its number is the train's id: its trips are of one agency, and no two of them set out on
+/// one date. The dates wanted don't matter, so that a train keeps its id whatever dates are put on sale.
 fn named_by_number(trips: &[Trip], feed: &Feed, notes: &mut Notes) -> Vec<bool> {
     let mut by_number: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, trip) in trips.iter().enumerate() {
@@ -221,13 +235,16 @@ fn named_by_number(trips: &[Trip], feed: &Feed, notes: &mut Notes) -> Vec<bool> 
     for (number, sharing) in by_number {
         let run = |trip: &usize| (trips[*trip].service.as_str(), days_late(&trips[*trip]));
         let runs: Vec<(&str, i32)> = sharing.iter().map(run).collect();
-        let is_one_run = sharing
+        let are_alike = sharing
             .windows(2)
-            .all(|pair| is_one_run(&trips[pair[0]], &trips[pair[1]]));
+            .all(|pair| are_alike(&trips[pair[0]], &trips[pair[1]]));
         let has_frequencies = || sharing.iter().any(|trip| feed.frequencies.contains_key(trip));
         let meets_another = |at: usize| runs[..at].iter().any(|other| calendars.meet(*other, runs[at]));
         let is_one_train = sharing.len() == 1
-            || (is_one_run && sharing.len() <= TRIPS_MAX && !has_frequencies() && !(1..runs.len()).any(meets_another));
+            || (are_alike
+                && sharing.len() <= TIMETABLES_MAX
+                && !has_frequencies()
+                && !(1..runs.len()).any(meets_another));
         if is_one_train {
             sharing.iter().for_each(|trip| named[*trip] = true);
         } else {
@@ -237,13 +254,9 @@ fn named_by_number(trips: &[Trip], feed: &Feed, notes: &mut Notes) -> Vec<bool> 
     named
 }
 
-/// Returns whether two trips call at the same stops at the same times.
-fn is_one_run(a: &Trip, b: &Trip) -> bool {
-    let calls = |trip: &'_ Trip| -> Vec<_> {
-        let calls = trip.calls.iter().filter(|call| call.is_for_passengers);
-        calls.map(|call| (call.stop, call.arrival, call.departure)).collect()
-    };
-    a.agency == b.agency && a.route_type == b.route_type && calls(a) == calls(b)
+/// Returns whether two trips can be one train's: it has one operator, and coaches of one kind.
+fn are_alike(a: &Trip, b: &Trip) -> bool {
+    (a.agency, a.route_type, a.zone) == (b.agency, b.route_type, b.zone)
 }
 
 /// Returns the days from a trip's service day to its departure.

@@ -221,21 +221,18 @@ impl Seed {
     /// Returns the seed in figures.
     pub fn summary(&self) -> Summary {
         let trains = &self.trains;
-        let dates = || trains.iter().flat_map(|train| &train.running_dates);
+        let timetables = || trains.iter().flat_map(TrainService::timetables);
+        let dates = || timetables().flat_map(|(dates, _)| dates);
         let first_and_last = dates().min().zip(dates().max());
         Summary {
             trains: trains.len(),
-            stations: trains
-                .iter()
-                .flat_map(|train| &train.route)
+            stations: timetables()
+                .flat_map(|(_, route)| route)
                 .map(|stop| &stop.code)
                 .collect::<BTreeSet<_>>()
                 .len(),
             train_dates: dates().count(),
-            seats: trains
-                .iter()
-                .map(|train| train.running_dates.len() * seats(train))
-                .sum(),
+            seats: trains.iter().map(|train| train.dates().len() * seats(train)).sum(),
             dates: first_and_last.map(|(first, last)| (date_text(*first), date_text(*last))),
             classes: trains
                 .iter()

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use interlock_inventory::Plan;
 use interlock_schemas::{
-    Allocation, Coach, Date, Fare, Layout, PromotionPolicy, Quota, RefundBand, SaleWindow, Stop, TrainService,
-    WaitlistCap,
+    Allocation, Coach, Date, Fare, Layout, PromotionPolicy, Quota, RefundBand, SaleWindow, Stop, Timetable,
+    TrainService, WaitlistCap,
 };
 use serde::Deserialize;
 
@@ -70,6 +70,7 @@ pub(crate) struct Timetabled {
     pub(crate) time_zone: String,
     pub(crate) running_dates: Vec<Date>,
     pub(crate) route: Vec<Stop>,
+    pub(crate) other_timetables: Vec<Timetable>,
 }
 
 impl Templates {
@@ -135,6 +136,7 @@ impl Template {
             time_zone: train.time_zone.into(),
             running_dates: train.running_dates,
             route: train.route,
+            other_timetables: train.other_timetables,
             layouts: self.layouts.clone(),
             coaches: self.coaches.iter().flat_map(CoachGroup::coaches).collect(),
             quotas: self.quotas.clone(),
@@ -184,6 +186,7 @@ fn probe() -> Timetabled {
         time_zone: "UTC".into(),
         running_dates: vec![],
         route: [("A", 0), ("B", 1_000)].map(stop).into(),
+        other_timetables: vec![],
     }
 }
 

@@ -134,6 +134,18 @@ fn a_small_feed_loads_with_byte_order_mark_and_rows_out_of_order() {
 }
 
 #[test]
+fn a_feed_without_dates_says_so_and_nothing_of_other_dates() {
+    let dates = "service_id,monday,tuesday,wednesday,thursday,friday,saturday,sunday,start_date,end_date\n\
+                 W,1,1,1,1,1,0,0,2026-11-01,2026-12-31\n";
+    let error = seed_of(&[("calendar.txt", dates)]).unwrap_err().to_string();
+    assert!(error.contains("start_date is not a date: 1 (line 2:"), "{error}");
+    assert!(
+        error.contains("the feed has no running dates") && !error.contains("1970"),
+        "{error}"
+    );
+}
+
+#[test]
 fn exceptions_alone_make_a_calendar() {
     let dates = "service_id,date,exception_type\nW,20261205,1\nW,20261206,1\nW,20261206,2\n";
     let seed = seed_of(&[("calendar.txt", ""), ("calendar_dates.txt", dates)]).unwrap();

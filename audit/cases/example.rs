@@ -76,6 +76,7 @@ pub(super) fn train() -> TrainService {
         time_zone: "Asia/Kolkata".to_owned().into(),
         running_dates: vec![TRAVEL_DATE],
         route: ["A", "B", "C"].into_iter().zip(0..).map(stop).collect(),
+        other_timetables: vec![],
         layouts: vec![Layout {
             name: "CC2".to_owned().into(),
             seats: 2,

@@ -50,17 +50,16 @@ pub(super) async fn find(gateway: &Gateway, train: &str, date: &str) -> Result<T
         true => Problem::not_found(format!("there is no train {train}; /trains lists all trains")),
         false => still_reading(),
     })?;
-    if !plan.runs_on(travel_date) {
-        return Err(not_running(&plan, date, travel_date));
-    }
+    let sold = plan.sold_on(travel_date);
+    let sold = sold.ok_or_else(|| not_running(&plan, date, travel_date))?;
     // It may hold answers to requests from before the sale opened, but no seats.
-    Ok(found.opened(plan, travel_date))
+    Ok(found.opened(Arc::clone(sold), travel_date))
 }
 
 fn not_running(plan: &Plan, date: &str, travel_date: Date) -> Problem {
     let service = plan.service();
-    let next = service.running_dates.iter().find(|running| **running > travel_date);
-    let hint = match next.and_then(|next| crate::json::date_text(*next)) {
+    let next = service.dates().into_iter().find(|running| *running > travel_date);
+    let hint = match next.and_then(crate::json::date_text) {
         Some(next) => format!("it runs next on {next}"),
         None => "it doesn't run later either".to_owned(),
     };

@@ -107,12 +107,11 @@ fn open_now(step: &Step<'_>, plan: Option<&Arc<Plan>>) -> Result<Open, Refusal> 
                 clip(train_id, TRAIN_ID_CHARS_MAX)
             ))
         })?;
-    if !known.runs_on(travel_date) {
-        let message = format!(
+    let sold = known.sold_on(travel_date).ok_or_else(|| {
+        RejectionCode::NotRunningOnDate.because(format!(
             "train {train_id} does not run on {}; choose another date",
             date_text(travel_date)
-        );
-        return Err(RejectionCode::NotRunningOnDate.because(message));
-    }
-    Ok(Open::new(Arc::clone(known.as_sold()), travel_date))
+        ))
+    })?;
+    Ok(Open::new(Arc::clone(sold), travel_date))
 }

@@ -27,6 +27,7 @@ pub(crate) fn sleeper_train() -> TrainService {
         time_zone: "Asia/Kolkata".into(),
         running_dates: vec![20_000],
         route: ["A", "B", "C", "D", "E"].into_iter().zip(0..).map(stop).collect(),
+        other_timetables: vec![],
         layouts: vec![Layout {
             name: "SL72".into(),
             seats: 72,

@@ -73,7 +73,7 @@ pub use outcome::{Answer, Booking, Cancellation, GivenBack, Outcome, Place, Reje
 pub use plan::Plan;
 pub use plan_check::{
     AMOUNT_MAX_MINOR, BASIS_POINTS_MAX, COACH_SEATS_MAX, COACHES_MAX, CODE_CHARS_MAX, DISTANCE_MAX_M, PlanError,
-    TIME_OF_DAY_MAX_S,
+    TIME_OF_DAY_MAX_S, TIMETABLES_MAX,
 };
 pub use pnr::{Pnr, first_booking};
 pub use rejection::RejectionCode;

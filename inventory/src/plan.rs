@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use chrono_tz::Tz;
-use interlock_schemas::{Berth, Fare, Stop, Text, TimestampMs, TrainService};
+use interlock_schemas::{Berth, Date, Fare, Stop, Text, TimestampMs, TrainService};
 use rustc_hash::FxHashMap;
 
 use crate::GENERAL;
@@ -23,6 +23,9 @@ use crate::times::start_of_day;
 /// Classes with a waitlist of 60 % of the seats (R14): the air-conditioned ones of India and Europe's first class. All
 /// others, Europe's `SECOND` too, have 30 %.
 const LONG_WAITLIST_CLASSES: [&str; 7] = ["1A", "2A", "3A", "3E", "CC", "EC", "FIRST"];
+
+/// Most plans of a train that are kept compiled: timetables and versions by which its dates were opened.
+const PLANS_OF_TRAIN_MAX: usize = 8;
 
 /// Number of kinds of berth.
 pub(crate) const BERTHS: usize = 7;
@@ -40,8 +43,16 @@ pub struct Plan {
     coach_runs: Vec<Vec<(usize, Range<usize>)>>,
     seats: Vec<Seat>,
     allotments: Vec<Allotment>,
-    /// The same plan without running dates, if it has any.
-    sold: Option<Arc<Plan>>,
+    /// The plans that train-dates are sold by: one for each timetable.
+    sold: Vec<Sold>,
+}
+
+/// A plan with one timetable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sold {
+    dates: Vec<Date>,
+    /// The plan without dates. All dates of all ledgers share it.
+    plan: Arc<Plan>,
 }
 
 /// A seat of the train.
@@ -80,32 +91,63 @@ pub(crate) struct Allotment {
     pub(crate) coaches: Vec<Range<usize>>,
 }
 
-/// Compiled plans by train. All dates of a train share one, and so do all ledgers that know it, because compiling a
+/// Compiled plans by train. All dates of a timetable share one, and so do all ledgers that know it, because compiling a
 /// plan takes longer than many decisions, and a plan is larger than the seats of a date.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Plans(FxHashMap<Text, Arc<Plan>>);
+pub(crate) struct Plans(FxHashMap<Text, Vec<Arc<Plan>>>);
 
 impl Plans {
-    /// Returns the compiled plan: the train's last one if it is equal.
+    /// Returns the compiled plan: a known one if it is equal.
     pub(crate) fn compile(&mut self, service: &TrainService) -> Result<Arc<Plan>, PlanError> {
-        if let Some(plan) = self.0.get(&service.train_id).filter(|plan| plan.service == *service) {
+        let known = self.0.entry(service.train_id.clone()).or_default();
+        if let Some(plan) = known.iter().find(|plan| plan.service == *service) {
             return Ok(Arc::clone(plan));
         }
         let plan = Arc::new(Plan::compile(service.clone())?);
-        self.0.insert(service.train_id.clone(), Arc::clone(&plan));
+        if known.len() >= PLANS_OF_TRAIN_MAX {
+            known.remove(0);
+        }
+        known.push(Arc::clone(&plan));
         Ok(plan)
     }
 
-    /// Adds a plan that was compiled elsewhere.
-    pub(crate) fn know(&mut self, plan: &Arc<Plan>) {
-        let sold = plan.as_sold();
-        self.0.insert(sold.service.train_id.clone(), Arc::clone(sold));
+    /// Takes a plan that was compiled elsewhere in place of the train's former ones.
+    pub(crate) fn know(&mut self, plan: &Plan) {
+        let sold = plan.sold.iter().map(|sold| Arc::clone(&sold.plan));
+        self.0.insert(plan.service.train_id.clone(), sold.collect());
     }
 }
 
 impl Plan {
     /// Checks and indexes a plan. The error names the field and the problem.
     pub fn compile(service: TrainService) -> Result<Plan, PlanError> {
+        let mut plan = Plan::index(service)?;
+        let sold_by = |plan: Plan, dates: &[Date]| Sold {
+            dates: dates.to_vec(),
+            plan: Arc::new(plan),
+        };
+        let dates = &plan.service.running_dates;
+        if !dates.is_empty() {
+            let mut first = plan.clone();
+            first.service.running_dates.clear();
+            first.service.other_timetables.clear();
+            plan.sold.push(sold_by(first, dates));
+        }
+        for (i, timetable) in plan.service.other_timetables.iter().enumerate() {
+            let mut service = plan.service.clone();
+            service.route.clone_from(&timetable.route);
+            service.running_dates.clear();
+            service.other_timetables.clear();
+            let other = Plan::index(service).map_err(|error| PlanError {
+                place: format!("other_timetables[{i}].{}", error.place),
+                ..error
+            })?;
+            plan.sold.push(sold_by(other, &timetable.running_dates));
+        }
+        Ok(plan)
+    }
+
+    fn index(service: TrainService) -> Result<Plan, PlanError> {
         let zone = check(&service)?;
         let stops = service
             .route
@@ -129,7 +171,7 @@ impl Plan {
             coach_runs: Vec::new(),
             seats,
             allotments: Vec::new(),
-            sold: None,
+            sold: Vec::new(),
         };
         plan.cut_into_allotments();
         plan.coach_runs = plan
@@ -138,17 +180,14 @@ impl Plan {
             .cloned()
             .map(|seats| plan.runs_of(seats))
             .collect();
-        if !plan.service.running_dates.is_empty() {
-            let mut sold = plan.clone();
-            sold.service.running_dates.clear();
-            plan.sold = Some(Arc::new(sold));
-        }
         Ok(plan)
     }
 
-    /// Returns the plan without running dates, as train-dates are sold by it. All dates of all ledgers share it.
-    pub(crate) fn as_sold(self: &Arc<Plan>) -> &Arc<Plan> {
-        self.sold.as_ref().unwrap_or(self)
+    /// Returns the plan that the train-date is sold by: without dates, and with the timetable of this date. `None` if the
+    /// train doesn't run on it.
+    pub fn sold_on(&self, date: Date) -> Option<&Arc<Plan>> {
+        let runs = |sold: &&Sold| sold.dates.binary_search(&date).is_ok();
+        self.sold.iter().find(runs).map(|sold| &sold.plan)
     }
 
     /// Returns the record that the plan was made from.
@@ -163,7 +202,7 @@ impl Plan {
 
     /// Returns the instant from which the times of a run count: noon minus twelve hours of its service day. The travel date is
     /// that of the departure at the origin; if this is at 24:00 or later, the service day is an earlier one.
-    pub fn times_start(&self, travel_date: interlock_schemas::Date) -> TimestampMs {
+    pub fn times_start(&self, travel_date: Date) -> TimestampMs {
         let late = self.service.route[0].departure_s.div_euclid(86_400);
         start_of_day(self.zone, travel_date.saturating_sub(late))
     }
@@ -174,8 +213,8 @@ impl Plan {
     }
 
     /// Returns whether the train runs on a date.
-    pub fn runs_on(&self, date: interlock_schemas::Date) -> bool {
-        self.service.running_dates.binary_search(&date).is_ok()
+    pub fn runs_on(&self, date: Date) -> bool {
+        self.sold_on(date).is_some()
     }
 
     /// Returns the index of a station on the route, from 0.

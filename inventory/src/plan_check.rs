@@ -3,15 +3,17 @@
 use std::collections::HashSet;
 
 use chrono_tz::Tz;
-use interlock_schemas::{Fare, TrainService};
+use interlock_schemas::{Date, Fare, TrainService};
 
 use crate::GENERAL;
-use crate::key::{TRAVEL_DATE_MAX, is_train_id};
+use crate::key::{TRAVEL_DATE_MAX, date_text, is_train_id};
 use crate::seats::LEGS_MAX;
 use crate::text::text_problem;
 
 /// Longest station code, class, quota, coach or layout name, in characters.
 pub const CODE_CHARS_MAX: usize = 32;
+/// Most timetables of a train.
+pub const TIMETABLES_MAX: usize = 64;
 /// Most coaches of a train.
 pub const COACHES_MAX: usize = 100;
 /// Most seats of a coach.
@@ -104,17 +106,41 @@ impl Check<'_> {
             "currency",
             format!("`{}` must be an ISO 4217 code, such as INR", service.currency),
         )?;
-        let dates = &service.running_dates;
-        self.require(
-            dates.is_sorted_by(|a, b| a < b),
-            "running_dates",
-            "must ascend without repeats",
-        )?;
-        let ends = [dates.first(), dates.last()];
-        let in_range = ends.iter().flatten().all(|date| (0..=TRAVEL_DATE_MAX).contains(*date));
-        self.require(in_range, "running_dates", "must lie between 1970-01-01 and 9999-12-31")?;
+        self.dates(&service.running_dates, "running_dates")?;
+        self.other_timetables()?;
         let unknown = |_| self.error("time_zone", format!("`{}` is no IANA time zone", service.time_zone));
         service.time_zone.parse().map_err(unknown)
+    }
+
+    fn dates(&self, dates: &[Date], place: &str) -> Checked {
+        let ascend = dates.is_sorted_by(|a, b| a < b);
+        self.require(ascend, place, "must ascend without repeats")?;
+        let ends = [dates.first(), dates.last()];
+        let in_range = ends.iter().flatten().all(|date| (0..=TRAVEL_DATE_MAX).contains(*date));
+        self.require(in_range, place, "must lie between 1970-01-01 and 9999-12-31")
+    }
+
+    /// Checks the dates of the other timetables; the compiler checks their routes.
+    fn other_timetables(&self) -> Checked {
+        let others = &self.service.other_timetables;
+        self.require(
+            others.len() < TIMETABLES_MAX,
+            "other_timetables",
+            format!(
+                "has {} beside the first; a train has up to {TIMETABLES_MAX}",
+                others.len()
+            ),
+        )?;
+        let mut taken: HashSet<Date> = self.service.running_dates.iter().copied().collect();
+        for (i, timetable) in others.iter().enumerate() {
+            let place = format!("other_timetables[{i}].running_dates");
+            self.require(!timetable.running_dates.is_empty(), &place, "is empty")?;
+            self.dates(&timetable.running_dates, &place)?;
+            let twice = timetable.running_dates.iter().find(|date| !taken.insert(**date));
+            let problem = twice.map(|date| format!("{} is in another timetable, too", date_text(*date)));
+            self.require(problem.is_none(), place, problem.unwrap_or_default())?;
+        }
+        Ok(())
     }
 
     fn route(&self) -> Checked {

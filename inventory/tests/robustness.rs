@@ -211,15 +211,35 @@ fn a_long_list_that_moves_makes_no_event_long() {
     assert_eq!((found, auditor.finish()), (vec![], vec![]));
 }
 
+fn other_timetable(plan: &TrainService, date: Date) -> Timetable {
+    Timetable {
+        running_dates: vec![date],
+        route: plan.route.clone(),
+    }
+}
+
 #[test]
 fn an_invalid_plan_says_where() {
     type Damage = fn(&mut TrainService);
-    let broken: [(&str, Damage); 12] = [
+    let broken: [(&str, Damage); 16] = [
         ("train_id", |plan| plan.train_id = "a|b".into()),
         ("version", |plan| plan.version = 0),
         ("time_zone", |plan| plan.time_zone = "Mars/Base".into()),
         ("currency", |plan| plan.currency = "rupees".into()),
         ("running_dates", |plan| plan.running_dates = vec![2, 1]),
+        ("other_timetables[0].running_dates", |plan| {
+            plan.other_timetables = vec![other_timetable(plan, ORIGIN_DATE)];
+        }),
+        ("other_timetables[1].running_dates", |plan| {
+            plan.other_timetables = [1, 1].map(|day| other_timetable(plan, ORIGIN_DATE + day)).into();
+        }),
+        ("other_timetables[0].route[3]", |plan| {
+            plan.other_timetables = vec![other_timetable(plan, ORIGIN_DATE + 1)];
+            plan.other_timetables[0].route[3].arrival_s = 0;
+        }),
+        ("other_timetables", |plan| {
+            plan.other_timetables = (1..65).map(|day| other_timetable(plan, ORIGIN_DATE + day)).collect();
+        }),
         ("route", |plan| plan.route.truncate(1)),
         ("route[2].code", |plan| plan.route[2].code = "A".into()),
         ("route[3]", |plan| plan.route[3].arrival_s = 0),

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! case <name>
-//! plan  [coaches=S1,S2] [seats=2] [pattern=LU] [quota=TQ:2] [cap=21] [policy=strict] [allocation=first] [night] [sale=60]
+//! plan  [coaches=S1,S2] [seats=2] [pattern=LU] [quota=TQ:2] [cap=21] [policy=strict] [allocation=first] [night] [other] [sale=60]
 //! at    <hours before departure from A>
 //! book  <id> <from>-<to> [n=3] [partial] [prefer=L] [hard] [quota=TQ] [class=SL] [user=u2] [name=Ada] [date=+1] [later] = <events>
 //! cancel <id> <booking> [pax=0,2] [user=u2] = <events>
@@ -150,6 +150,18 @@ fn plan(options: &[&str]) -> Result<TrainService, String> {
                 for (stop, time_s) in plan.route.iter_mut().zip([84_600, 86_400, 88_800, 95_000, 99_000]) {
                     (stop.arrival_s, stop.departure_s) = (time_s, time_s);
                 }
+            }
+            // On the day after it leaves two hours later, and doesn't stop at C.
+            ("other", _) => {
+                let mut route = plan.route.clone();
+                route.remove(2);
+                for stop in &mut route {
+                    (stop.arrival_s, stop.departure_s) = (stop.arrival_s + 7_200, stop.departure_s + 7_200);
+                }
+                plan.other_timetables = vec![Timetable {
+                    running_dates: vec![ORIGIN_DATE + 1],
+                    route,
+                }];
             }
             _ => return Err(format!("unknown option {option}")),
         }

@@ -2,7 +2,7 @@
 
 use crate::avro::{record, symbols};
 use crate::types::{
-    Allocation, Berth, Coach, Fare, FareSlab, Layout, PromotionPolicy, Quota, RefundBand, SaleWindow, Stop,
+    Allocation, Berth, Coach, Fare, FareSlab, Layout, PromotionPolicy, Quota, RefundBand, SaleWindow, Stop, Timetable,
     TrainService, WaitlistCap,
 };
 
@@ -13,6 +13,7 @@ record!(TrainService {
     time_zone,
     running_dates,
     route,
+    other_timetables,
     layouts,
     coaches,
     quotas,
@@ -32,6 +33,8 @@ record!(Stop {
     departure_s,
     distance_m
 });
+
+record!(Timetable { running_dates, route });
 
 record!(Layout { name, seats, pattern });
 

@@ -64,6 +64,51 @@ fn one_number_on_different_dates_is_one_train() {
     );
 }
 
+/// A feed whose train N1 runs at 8:00 until 9 December and at 8:05 from then on, to another station.
+fn two_seasons() -> [(&'static str, String); 3] {
+    let calendar = "service_id,monday,tuesday,wednesday,thursday,friday,saturday,sunday,start_date,end_date\n\
+                    W,1,1,1,1,1,0,0,20261101,20261209\nE,1,1,1,1,1,0,0,20261210,20261231\n";
+    let trips = "route_id,service_id,trip_id,trip_short_name\nR,E,t2,N1\nR,W,t1,N1\n";
+    let times = format!(
+        "{TIMES}t1,08:00:00,08:00:00,A,1\nt1,08:30:00,08:30:00,B,2\nt2,08:05:00,08:05:00,A,1\nt2,08:40:00,08:40:00,C,2\n"
+    );
+    [
+        ("calendar.txt", calendar.to_owned()),
+        ("trips.txt", trips.to_owned()),
+        ("stop_times.txt", times),
+    ]
+}
+
+#[test]
+fn a_number_with_a_timetable_for_each_season_is_one_train() {
+    let files = two_seasons();
+    let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
+    let seed = seed_of(&files).unwrap();
+    assert_eq!(seed.trains.len(), 1, "{:?}", seed.notes);
+    let train = &seed.trains[0];
+    let timetables = train.timetables().map(|(dates, route)| {
+        let stops = route.iter().map(|stop| (stop.code.as_str(), stop.departure_s / 60));
+        ((dates[0] - FROM, dates.len()), stops.collect::<Vec<_>>())
+    });
+    assert_eq!(
+        (train.train_id.as_str(), timetables.collect::<Vec<_>>()),
+        (
+            "N1",
+            vec![
+                ((0, 7), vec![("A", 480), ("B", 510)]),
+                ((9, 15), vec![("A", 485), ("C", 520)]),
+            ]
+        )
+    );
+    let summary = seed.summary();
+    assert_eq!((summary.trains, summary.train_dates, summary.stations), (1, 22, 3));
+    let notes = summary.notes.join("\n");
+    assert!(
+        notes.contains("several timetables, each on dates of its own: 1 (N1)"),
+        "{notes}"
+    );
+}
+
 #[test]
 fn a_number_that_names_two_trains_on_one_date_is_given_up() {
     let trips = "route_id,service_id,trip_id,trip_short_name\nR,W,t1,N1\nR,W,t2,N1\nR,W,t3,N2\n";

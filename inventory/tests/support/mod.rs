@@ -189,6 +189,7 @@ pub fn service() -> TrainService {
         time_zone: "Asia/Kolkata".into(),
         running_dates: vec![ORIGIN_DATE],
         route: ["A", "B", "C", "D", "E"].into_iter().zip(0..).map(stop).collect(),
+        other_timetables: vec![],
         layouts: vec![Layout {
             name: "layout".into(),
             seats: 1,

@@ -298,6 +298,7 @@ mirror_record!(SaleWindow {
     opens_days_before,
     opens_at_s
 });
+mirror_record!(Timetable { running_dates, route });
 mirror_record!(TrainService {
     train_id,
     name,
@@ -305,6 +306,7 @@ mirror_record!(TrainService {
     time_zone,
     running_dates,
     route,
+    other_timetables,
     layouts,
     coaches,
     quotas,

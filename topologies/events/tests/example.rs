@@ -190,6 +190,7 @@ pub(super) fn opened() -> Event {
             time_zone: "Asia/Kolkata".into(),
             running_dates: vec![],
             route: vec![stop("A", 0), stop("B", 400_000), stop("C", 1_384_000)],
+            other_timetables: vec![],
             layouts: vec![layout("SL72", 72), layout("3A64", 64)],
             coaches: vec![
                 coach("S1", "SL", "SL72"),
