@@ -6,6 +6,7 @@
 
 mod rows;
 mod sqlite;
+#[cfg(feature = "timescale")]
 mod timescale;
 
 use std::collections::BTreeSet;
@@ -29,6 +30,7 @@ use interlock_inventory::invariants::Invariant;
 use interlock_streams::log::partition_reader::PartitionReader;
 use rows::WindowRow;
 use sqlite::SqliteTables;
+#[cfg(feature = "timescale")]
 use timescale::TimescaleTables;
 
 /// Pause between two looks at the positions.
@@ -55,6 +57,7 @@ pub struct Tables<'a>(pub(crate) Box<dyn WindowTables + 'a>);
 
 impl<'a> Tables<'a> {
     /// Connects to the tables in TimescaleDB. An error names the server and the setting, and no password.
+    #[cfg(feature = "timescale")]
     pub async fn timescale(url: &str) -> crate::Result<Tables<'static>> {
         Ok(Tables(Box::new(TimescaleTables::connect(url).await?)))
     }

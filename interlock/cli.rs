@@ -64,6 +64,19 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Dev(Dev),
+    #[cfg(feature = "servers")]
+    #[command(flatten)]
+    Servers(Servers),
+    Topology(Topology),
+    Config(Config),
+    Completions(Completions),
+    Man(Man),
+}
+
+/// The subcommands that talk to servers.
+#[cfg(feature = "servers")]
+#[derive(Debug, Subcommand)]
+pub(crate) enum Servers {
     Run(Run),
     Seed(Seed),
     /// Create the window tables, or bring them up to date
@@ -76,11 +89,7 @@ pub(crate) enum Command {
     Audit(Audit),
     Replay(Replay),
     Dlq(Dlq),
-    Topology(Topology),
     Schemas(Schemas),
-    Config(Config),
-    Completions(Completions),
-    Man(Man),
 }
 
 const MIGRATE_HELP: &str = "\
@@ -414,29 +423,37 @@ impl Cli {
             key: key.into(),
             value: value.into(),
         };
-        let mut flags: Vec<Flag> = self.set.iter().map(|(key, value)| flag("--set", key, value)).collect();
-        if let Command::Run(run) = &self.command {
-            let given = [
-                ("--topology", "run.topologies", &run.topology),
-                ("--threads", "run.threads", &run.threads),
-                ("--metrics-listen", "metrics.listen", &run.metrics_listen),
-                ("--log-format", "log.format", &run.log_format),
-            ];
-            flags.extend(
-                given
-                    .into_iter()
-                    .filter_map(|(name, key, value)| Some(flag(name, key, value.as_deref()?))),
-            );
-        }
-        if let Command::Gateway(Gateway { listen: Some(listen) }) = &self.command {
-            flags.push(flag("--listen", "gateway.listen", listen));
-        }
+        let set = self.set.iter().map(|(key, value)| flag("--set", key, value));
+        let given = self.command.settings();
+        let given = given.iter().map(|(name, key, value)| flag(name, key, value));
         Sources {
             file: self.config.clone(),
             directory: config::directory(),
             variables: config::environment(),
-            flags,
+            flags: set.chain(given).collect(),
         }
+    }
+}
+
+impl Command {
+    /// Returns the given flags that are settings: name, key of the setting, value.
+    fn settings(&self) -> Vec<(&'static str, &'static str, String)> {
+        let given: Vec<(_, _, Option<String>)> = match self {
+            #[cfg(feature = "servers")]
+            Self::Servers(Servers::Run(run)) => vec![
+                ("--topology", "run.topologies", run.topology.clone()),
+                ("--threads", "run.threads", run.threads.clone()),
+                ("--metrics-listen", "metrics.listen", run.metrics_listen.clone()),
+                ("--log-format", "log.format", run.log_format.clone()),
+            ],
+            #[cfg(feature = "servers")]
+            Self::Servers(Servers::Gateway(gateway)) => vec![("--listen", "gateway.listen", gateway.listen.clone())],
+            _ => Vec::new(),
+        };
+        let given = given.into_iter();
+        given
+            .filter_map(|(name, key, value)| Some((name, key, value?)))
+            .collect()
     }
 }
 
@@ -453,7 +470,7 @@ fn key_value(text: &str) -> Result<(String, String), String> {
     Ok((key.trim().to_owned(), value.to_owned()))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "servers"))]
 mod tests {
     use clap::CommandFactory as _;
 
@@ -548,7 +565,7 @@ mod tests {
 
     #[test]
     fn the_canonical_load_needs_no_flags() {
-        let Command::Loadgen(load) = parse("interlock loadgen").unwrap().command else {
+        let Command::Servers(Servers::Loadgen(load)) = parse("interlock loadgen").unwrap().command else {
             panic!("another command")
         };
         assert_eq!(

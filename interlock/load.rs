@@ -1,5 +1,6 @@
 //! The clients that a load runs through, its progress bar, and its problems on standard error.
 
+#[cfg(feature = "servers")]
 pub(crate) mod kafka;
 
 use std::time::Duration;

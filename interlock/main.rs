@@ -19,6 +19,14 @@
     clippy::disallowed_methods,
     reason = "only the binary reads the clock and draws random numbers; the libraries receive them"
 )]
+#![cfg_attr(
+    not(feature = "servers"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "the arguments and settings of the commands that talk to servers remain"
+    )
+)]
 
 mod cli;
 mod commands;
@@ -26,14 +34,18 @@ mod config;
 mod embedded;
 mod load;
 mod observe;
+#[cfg(feature = "servers")]
 mod services;
 mod stop;
+#[cfg(feature = "servers")]
 mod topic_access;
+#[cfg(feature = "servers")]
 mod topics;
 
 use std::io::{self, IsTerminal as _};
 
 use clap::Parser as _;
+#[cfg(feature = "servers")]
 use interlock_kafka::exit;
 
 use crate::commands::print;
@@ -60,6 +72,11 @@ pub(crate) enum Status {
 
 fn main() {
     exit(run());
+}
+
+#[cfg(not(feature = "servers"))]
+fn exit(status: u8) -> ! {
+    std::process::exit(status.into())
 }
 
 /// Returns the exit status.
@@ -105,6 +122,11 @@ fn complaint(error: &anyhow::Error, is_terminal: bool) -> String {
         true => print::wrapped("error: ", print::COLUMNS, &format!("{error:#}")),
         false => format!("error: {error:#}"),
     }
+}
+
+/// Prints a warning in one line.
+pub(crate) fn warn(warning: &str) {
+    eprintln!("warning: {warning}");
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -15,6 +15,8 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 use tokio::net::TcpListener;
 
+use crate::config::{Log, LogFormat};
+
 /// Renders the metrics.
 pub(crate) type Handle = PrometheusHandle;
 
@@ -26,6 +28,26 @@ const SECONDS: [f64; 17] = [
 const UPKEEP: Duration = Duration::from_secs(5);
 /// The content type that Prometheus expects.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Writes log lines to standard error from now on.
+pub(crate) fn log_to_stderr(log: &Log) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_new(&log.filter).with_context(|| {
+        format!(
+            "log.filter: `{}` is not a filter such as info,interlock_streams=debug",
+            log.filter
+        )
+    })?;
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(is_terminal);
+    let started = match log.format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| anyhow!("log lines can't be written: {error}"))
+}
 
 /// Collects the metrics of this process from now on.
 pub(crate) fn install_recorder() -> anyhow::Result<Handle> {

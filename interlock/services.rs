@@ -201,11 +201,6 @@ async fn hint(patience: Option<Duration>) {
     eprintln!("{HINT}");
 }
 
-/// Writes a warning to standard error.
-pub(crate) fn warn(warning: &str) {
-    eprintln!("warning: {warning}");
-}
-
 /// For [`patiently`]: prints a line on standard error.
 pub(crate) fn say_waiting(why: &str, pause: Duration) {
     eprintln!("waiting: {why}; again in {pause:.1?}");

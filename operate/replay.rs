@@ -7,6 +7,7 @@
 
 mod ledgers;
 mod repartition;
+#[cfg(feature = "timescale")]
 mod windows;
 
 use std::ops::RangeInclusive;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 pub use ledgers::Ledgers;
 pub use repartition::Growth;
+#[cfg(feature = "timescale")]
 pub use windows::Windows;
 
 /// Pause between two checks of the workers' progress.

@@ -13,6 +13,7 @@ type File = (i64, &'static str, &'static str);
 pub(crate) const SQLITE: &[File] = &[(1, "windows", include_str!("sqlite/migrations/0001_windows.sql"))];
 
 /// The files of `timescale/migrations`.
+#[cfg(feature = "timescale")]
 pub(crate) const TIMESCALE: &[File] = &[
     (1, "windows", include_str!("timescale/migrations/0001_windows.sql")),
     (2, "views", include_str!("timescale/migrations/0002_views.sql")),
@@ -31,6 +32,7 @@ pub(crate) fn migrator(files: &[File]) -> Migrator {
 mod tests {
     use super::*;
 
+    #[cfg(feature = "timescale")]
     #[test]
     fn every_file_of_the_folders_is_listed() {
         for (folder, files) in [("sqlite", SQLITE), ("timescale", TIMESCALE)] {

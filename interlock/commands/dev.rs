@@ -25,11 +25,10 @@ use self::opening::Opening;
 use self::summary::Summary;
 use crate::cli::Dev as Arguments;
 use crate::commands::print;
-use crate::commands::run::log_to_stderr;
 use crate::config::{Log, LogFormat};
 use crate::embedded::{APPLICATION, Embedded, LEDGERS, Workers};
 use crate::stop::Stop;
-use crate::{Status, complain, load, services};
+use crate::{Status, complain, load, observe};
 
 /// Without a rate, so many requests wait for an answer at most: enough to keep the stream threads busy while their commits
 /// are under way.
@@ -46,7 +45,7 @@ const THREAD_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// Demonstrates, and stays up unless it is to end.
 pub(crate) fn call(arguments: &Arguments) -> anyhow::Result<Status> {
     let born = Instant::now();
-    log_to_stderr(&Log {
+    observe::log_to_stderr(&Log {
         filter: LOG_FILTER.to_owned(),
         format: LogFormat::Text,
     })?;
@@ -95,7 +94,7 @@ async fn dev(arguments: &Arguments, folder: Option<Folder>, opening: Opening, bo
     let (log, windows) = services(folder.as_ref()).await?;
     let embedded = Embedded::new(log, windows).await?;
     let trains = opening.trains()?;
-    if plans::read(&embedded.log, embedded.registry.clone(), services::warn)
+    if plans::read(&embedded.log, embedded.registry.clone(), crate::warn)
         .await?
         .is_empty()
     {

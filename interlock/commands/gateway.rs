@@ -10,14 +10,13 @@ use interlock_schemas::topics::contract;
 use interlock_streams::runtime::Health;
 use interlock_topologies::BOOKING;
 
-use super::run::log_to_stderr;
 use crate::config::{Config, PATIENCE};
 use crate::stop::Stop;
 use crate::{Status, observe, services};
 
 /// Serves until a signal stops it.
 pub(crate) fn call(config: &Config) -> anyhow::Result<Status> {
-    log_to_stderr(&config.log)?;
+    observe::log_to_stderr(&config.log)?;
     let metrics = observe::install_recorder()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(serve(config, metrics));

@@ -50,7 +50,7 @@ async fn load(arguments: &Arguments, config: &Config) -> anyhow::Result<Status> 
     let plans = services::patiently(patience, say, async || {
         services::reach_kafka(config).await?;
         topics::require(&*log).await?;
-        Ok(plans::read(&*log, registry.clone(), services::warn).await?)
+        Ok(plans::read(&*log, registry.clone(), crate::warn).await?)
     });
     let plans: Vec<_> = plans.await?.into_values().collect();
     // Today's trains may have left.

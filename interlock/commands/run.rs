@@ -4,12 +4,12 @@ mod start;
 
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use interlock_kafka::exit;
 use interlock_streams::runtime::Health;
 use interlock_topologies::choose;
 
-use crate::config::{Config, Log, LogFormat};
+use crate::config::Config;
 use crate::stop::{Stop, leave};
 use crate::{Status, observe};
 
@@ -20,7 +20,7 @@ const STOPPED_AT_ONCE: u8 = 130;
 
 /// Works until told to stop.
 pub(crate) fn call(config: &Config) -> anyhow::Result<Status> {
-    log_to_stderr(&config.log)?;
+    observe::log_to_stderr(&config.log)?;
     let metrics = observe::install_recorder()?;
     // For signals, health and metrics only: each stream thread has a runtime of its own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -69,23 +69,4 @@ async fn work(config: &Config, metrics: observe::Handle) -> anyhow::Result<()> {
     }
     tracing::info!("stopped");
     Ok(())
-}
-
-pub(crate) fn log_to_stderr(log: &Log) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&log.filter).with_context(|| {
-        format!(
-            "log.filter: `{}` is not a filter such as info,interlock_streams=debug",
-            log.filter
-        )
-    })?;
-    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(is_terminal);
-    let started = match log.format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
-    };
-    started.map_err(|error| anyhow!("log lines can't be written: {error}"))
 }

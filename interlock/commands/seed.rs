@@ -99,7 +99,7 @@ async fn publish(seed: &Seed, first: i32, withdraw: bool, config: &Config) -> an
     let on_sale = services::patiently(patience, services::say_waiting, async || {
         services::reach_kafka(config).await?;
         ensure(&*log, &topics::settings(&config.topics)).await?;
-        Ok(plans::read_published(&*log, registry.clone(), services::warn).await?)
+        Ok(plans::read_published(&*log, registry.clone(), crate::warn).await?)
     });
     let on_sale = on_sale.await?.into_iter();
     for warning in topics::check_settings(&log).await? {

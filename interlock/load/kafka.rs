@@ -6,8 +6,6 @@ use interlock_kafka::{BulkProducer, KafkaConfig, KafkaLog, TailConsumer, TailRec
 use interlock_loadgen::run::{ClientError, Inlet, OUTCOME_TOPICS, Outcome, Outlet, Refused};
 use interlock_schemas::topics::BOOKING_REQUESTS;
 
-use crate::services;
-
 /// Name of both clients.
 const CLIENT: &str = "interlock-loadgen";
 
@@ -16,7 +14,7 @@ pub(crate) struct KafkaOutlet(BulkProducer);
 
 impl KafkaOutlet {
     pub(crate) async fn connect(kafka: &KafkaConfig) -> anyhow::Result<Self> {
-        Ok(Self(BulkProducer::connect(kafka, CLIENT, services::warn).await?))
+        Ok(Self(BulkProducer::connect(kafka, CLIENT, crate::warn).await?))
     }
 }
 
