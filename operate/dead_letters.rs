@@ -2,11 +2,13 @@
 //!
 //! | file | is |
 //! | --- | --- |
+//! | `dump` | bytes as `hexdump -C` shows them |
 //! | `resend` | letters go back to the topic that they came from, each once |
 //!
 //! Nothing is ever removed from a dead-letter topic, which is a record of failures. A letter that was sent again is
 //! followed by a mark ([`interlock_streams::dead_letter`]).
 
+mod dump;
 mod resend;
 #[cfg(test)]
 mod tests;
@@ -25,6 +27,7 @@ use serde::Serialize;
 
 use crate::{Result, ensure, refused};
 
+pub use dump::dump;
 pub use resend::{Choice, Mended, Order, Resent, resend};
 
 /// The place of a letter in its topic, written as `3:17`.
