@@ -86,7 +86,6 @@ pub(crate) struct LedgerCheck {
     pub(crate) windows: WindowSums,
     /// Counts.
     pub(crate) totals: Totals,
-    /// The findings.
     pub(crate) findings: Findings,
     /// The last event.
     pub(crate) last: LastEvent,

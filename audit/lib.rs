@@ -54,7 +54,7 @@ use requests::Copies;
 use run_ledger::{Audited, audit_ledger};
 pub use totals::{Money, Totals};
 
-/// How long a committed offset may lag behind the events of its transaction: markers reach the partitions of a
+/// Longest time that a committed offset may lag behind the events of its transaction: markers reach the partitions of a
 /// transaction one after the other.
 const MARKERS_MAX: Duration = Duration::from_secs(5);
 

@@ -104,9 +104,7 @@ pub(crate) struct LedgerEvents {
 /// The extent to which a partition of an event topic was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reached {
-    /// The topic.
     pub(crate) topic: &'static str,
-    /// The partition.
     pub(crate) partition: i32,
     /// First offset kept when reading began.
     pub(crate) low: i64,

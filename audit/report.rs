@@ -62,8 +62,8 @@ const fn unit(invariant: Invariant) -> &'static str {
 
 /// One line of the table.
 #[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct Line {
-    /// The invariant.
     pub invariant: Invariant,
     /// The invariant in one line.
     pub title: &'static str,
@@ -73,7 +73,6 @@ pub struct Line {
     pub unit: &'static str,
     /// Number of violations.
     pub violations: u64,
-    /// The verdict.
     pub verdict: Verdict,
 }
 

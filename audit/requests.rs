@@ -129,20 +129,17 @@ impl DeadLetter {
 /// The records of one partition of `booking-requests`, ascending by offset.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
-    /// The partition.
     pub(crate) partition: i32,
     /// First offset kept by the log.
     pub(crate) low: i64,
     /// Offset up to which the partition was read.
     pub(crate) end: i64,
-    /// The records.
     pub(crate) records: Vec<Request>,
 }
 
 /// Numbers of records by fate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fates {
-    /// Answered.
     pub(crate) answered: u64,
     /// In the DLQ.
     pub(crate) dead: u64,

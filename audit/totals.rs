@@ -21,6 +21,7 @@ pub struct Money {
 
 /// Counts. Those of passengers leave repeated answers out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct Totals {
     /// Partitions of the requests.
     pub ledgers: u64,
@@ -34,7 +35,6 @@ pub struct Totals {
     pub forwarded: u64,
     /// Records that the workers have not come to.
     pub pending: u64,
-    /// Events.
     pub events: u64,
     /// Bookings that hold seats or wait.
     pub bookings: u64,

@@ -24,8 +24,8 @@ pub use write::Shown;
 
 /// A record's header as JSON. Names may repeat, and a value may be null.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct HeaderJson {
-    /// Its name.
     pub name: String,
     /// Its value as text; none if it is null or no text.
     pub value: Option<String>,

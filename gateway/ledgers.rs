@@ -20,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::problem::Problem;
 
-/// How long the positions are cached: a repartitioning changes their number while the gateway runs.
+/// Time for which the positions are cached: a repartitioning changes their number while the gateway runs.
 const POSITIONS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Read access to the ledgers of an installation.

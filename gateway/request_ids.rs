@@ -19,7 +19,6 @@ const REQUESTS_MAX: usize = 100_000;
 pub(crate) struct RequestName {
     /// The train-date's key.
     pub(crate) key: String,
-    /// The request id.
     pub(crate) request_id: String,
 }
 

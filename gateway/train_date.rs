@@ -15,9 +15,7 @@ const WAITERS_SHOWN_MAX: usize = 50;
 /// A stop of a route.
 #[derive(Debug, Serialize)]
 pub(crate) struct Stop {
-    /// Its code.
     pub code: String,
-    /// Its name.
     pub name: String,
 }
 
@@ -46,13 +44,10 @@ pub(crate) struct Timetable {
 /// A train in the list of trains.
 #[derive(Debug, Serialize)]
 pub(crate) struct Train {
-    /// The train.
     pub train_id: String,
-    /// Its name.
     pub name: String,
     /// Its route, by its first timetable.
     pub stops: Vec<Stop>,
-    /// Its classes.
     pub classes: Vec<String>,
     /// Dates on which the train runs, by any timetable.
     pub running_dates: Vec<String>,
@@ -87,9 +82,7 @@ impl Train {
 /// The content of a seat map.
 #[derive(Debug, Serialize)]
 pub(crate) struct Snapshot {
-    /// The train.
     pub train_id: String,
-    /// Its name.
     pub name: String,
     /// The date at its origin.
     pub travel_date: String,
@@ -110,9 +103,7 @@ pub(crate) struct Snapshot {
 /// A class and how full it is.
 #[derive(Debug, Serialize)]
 pub(crate) struct Class {
-    /// The class.
     pub travel_class: String,
-    /// Seat-metres sold.
     pub seat_metres_sold: i64,
     /// Seat-metres offered; the load factor is sold divided by offered.
     pub seat_metres_offered: i64,
@@ -123,7 +114,6 @@ pub(crate) struct Class {
 pub(crate) struct Coach {
     /// Its name.
     pub coach: String,
-    /// Its class.
     pub travel_class: String,
     /// Its seats in order.
     pub seats: Vec<Seat>,
@@ -145,9 +135,7 @@ pub(crate) struct Seat {
 /// The waitlist of a class and quota.
 #[derive(Debug, Serialize)]
 pub(crate) struct List {
-    /// The class.
     pub travel_class: String,
-    /// The quota.
     pub quota: String,
     /// Number of waiting passengers.
     pub waiting: usize,
@@ -245,9 +233,7 @@ fn list(train_date: &TrainDate, plan: &Plan, class: &str, quota: &str) -> List {
 /// Seats that fit a segment, and the waitlist, of a class and quota.
 #[derive(Debug, Serialize)]
 pub(crate) struct Availability {
-    /// The class.
     pub travel_class: String,
-    /// The quota.
     pub quota: String,
     /// Seats that are free on all legs of the segment.
     pub available: usize,
@@ -280,9 +266,7 @@ pub(crate) enum Became {
 /// A booking.
 #[derive(Debug, Serialize)]
 pub(crate) struct BookingView {
-    /// The PNR.
     pub pnr: String,
-    /// The train.
     pub train_id: String,
     /// The date at the train's origin.
     pub travel_date: String,
@@ -294,9 +278,7 @@ pub(crate) struct BookingView {
     pub from_station: String,
     /// Station code of the last stop.
     pub to_station: String,
-    /// Its class.
     pub travel_class: String,
-    /// Its quota.
     pub quota: String,
     /// The travellers.
     pub passengers: Vec<Passenger>,

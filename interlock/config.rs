@@ -26,7 +26,7 @@ pub(crate) use document::{example, reference};
 pub(crate) use layers::{Flag, Loaded, Origin, Sources, directory, environment, load};
 pub(crate) use settings::{SETTINGS, Setting};
 
-/// How long a one-shot command waits for a service that is down, as containers start in any order.
+/// Longest wait of a one-shot command for a service that is down, as containers start in any order.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// All settings.

@@ -18,6 +18,7 @@ pub struct Latencies {
 
 /// Latencies in microseconds; all 0 where nothing was answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct Percentiles {
     /// Half of the answers were at least this fast.
     pub p50_us: u64,
@@ -27,7 +28,6 @@ pub struct Percentiles {
     pub p999_us: u64,
     /// The slowest.
     pub max_us: u64,
-    /// The mean.
     pub mean_us: f64,
 }
 

@@ -12,6 +12,7 @@ const BUILT_IN: [(&str, &str); 4] = [
 /// A kind of load. All shares lie between 0 and 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct Profile {
     /// Name, as on the command line.
     pub name: String,
@@ -33,7 +34,6 @@ pub struct Profile {
     /// The behaviour of clients.
     #[serde(default)]
     pub clients: Clients,
-    /// The cancellations.
     #[serde(default)]
     pub cancellations: Cancellations,
     /// Preferences and other wishes.

@@ -1,12 +1,12 @@
 //! Whether topics, positions and ledgers belong together: what a worker refuses to start with, because seats would be sold
 //! twice and it could only be noticed afterwards.
 //!
-//! | found | so |
+//! | found | cause and consequence |
 //! | --- | --- |
 //! | another number of partitions than of ledgers | the number of partitions was changed by hand after the first booking: requests would go to ledgers that don't know their train-dates |
-//! | events, and no committed offset | another application decided them, or the group's offsets were lost: all requests would be decided anew |
+//! | events, and no committed offset | another application decided them, or the group's offsets were lost: all requests would be decided again |
 //! | a ledger of another application | two applications share a namespace |
-//! | a ledger beyond the last partition | the topics were made anew, with fewer partitions |
+//! | a ledger beyond the last partition | the topics were created again, with fewer partitions |
 //!
 //! A worker's protocol refuses most of this as well, ledger by ledger; here it is said before the worker joins its group.
 

@@ -25,8 +25,8 @@ const FEED: &str = "interlock.feed";
 
 /// A plan on sale.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct Published {
-    /// The plan.
     pub plan: TrainService,
     /// Name of the feed that it came from; none if something else than a seed put it on sale.
     pub feed: Option<String>,

@@ -80,10 +80,10 @@ pub struct Passenger {
 
 /// A request to book: a command on `booking-requests`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct BookingRequest {
     /// The client's idempotency key, unique within the train-date (R3).
     pub request_id: Text,
-    /// The train.
     pub train_id: Text,
     /// The date at the train's origin.
     pub travel_date: Date,
@@ -107,10 +107,10 @@ pub struct BookingRequest {
 
 /// A request to cancel a booking, whole or in part: a command on `booking-requests`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct CancellationRequest {
     /// The client's idempotency key, unique within the train-date (R3).
     pub request_id: Text,
-    /// The train.
     pub train_id: Text,
     /// The date at the train's origin.
     pub travel_date: Date,
@@ -148,6 +148,7 @@ pub enum EventKind {
 
 /// The fields that every event of a ledger shares.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct EventHeader {
     /// The ledger: the partition of `booking-requests`.
     pub ledger: i32,
@@ -169,7 +170,6 @@ pub struct EventHeader {
     pub request_digest: Text,
     /// PNR of the booking; empty if there is none.
     pub pnr: Text,
-    /// The train.
     pub train_id: Text,
     /// The date at the train's origin.
     pub travel_date: Date,
@@ -193,7 +193,7 @@ pub struct EventHeader {
     pub currency: Text,
 }
 
-/// How close together the passengers of a booking were placed (R7).
+/// The degree to which the passengers of a booking sit together (R7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Tier {
     /// All passengers in one bay; also a single passenger.
@@ -230,7 +230,7 @@ pub struct BookingConfirmed {
     pub header: EventHeader,
     /// The passengers and their seats.
     pub passengers: Vec<SeatedPassenger>,
-    /// How close together the passengers sit.
+    /// The degree to which the passengers sit together.
     pub tier: Tier,
     /// Length of the segment, in metres.
     pub distance_m: i64,
@@ -310,10 +310,10 @@ pub struct CancelledPassenger {
 
 /// Passengers were cancelled. Topic `cancelled`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct BookingCancelled {
     /// The shared fields; `amount_minor` is minus the sum of the refunds.
     pub header: EventHeader,
-    /// The cancelled passengers.
     pub passengers: Vec<CancelledPassenger>,
     /// Length of the segment, in metres.
     pub distance_m: i64,
@@ -408,10 +408,10 @@ pub struct Layout {
 
 /// A coach in the order of the train.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct Coach {
     /// Name, such as `S3`.
     pub name: Text,
-    /// Travel class.
     pub travel_class: Text,
     /// Name of its [`Layout`].
     pub layout: Text,
@@ -419,10 +419,10 @@ pub struct Coach {
 
 /// Seats of a class that are set aside (R11). `GN` is the rest and is never listed with seats.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct Quota {
     /// Quota, such as `TQ`.
     pub quota: Text,
-    /// Travel class.
     pub travel_class: Text,
     /// Number of seats; they are taken from the last seat of the class backwards, in the order of the list.
     pub seats: i32,
@@ -439,8 +439,8 @@ pub struct FareSlab {
 
 /// Fares (R23) and refunds (R21) of one passenger of a class.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct Fare {
-    /// Travel class.
     pub travel_class: Text,
     /// Base fare by distance, ascending.
     pub slabs: Vec<FareSlab>,
@@ -471,10 +471,9 @@ pub struct RefundBand {
 
 /// The cap of waitlists (R14).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct WaitlistCap {
-    /// Travel class.
     pub travel_class: Text,
-    /// Quota.
     pub quota: Text,
     /// Maximum number of waiting passengers.
     pub passengers: i32,

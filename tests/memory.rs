@@ -18,14 +18,13 @@ use interlock_streams::window::MemorySink;
 use interlock_topologies::Context;
 
 /// In-process services that several workers share.
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct World {
-    /// The log.
     pub log: MemoryLog,
     /// The ledger store.
     pub store: MemoryLedgerStore,
     /// The sink of the windows.
     pub sink: Arc<MemorySink>,
-    /// The registry.
     pub registry: Arc<dyn Registry>,
     /// Ids of the registered schemas.
     pub ids: Ids,

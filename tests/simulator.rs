@@ -33,8 +33,8 @@ pub use shrink::shrink;
 
 /// A run with its trace.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct Report {
-    /// Its trace.
     pub trace: Vec<String>,
     /// Hash of the trace.
     pub hash: u64,

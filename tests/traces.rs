@@ -103,8 +103,8 @@ pub fn judge(log: &MemoryLog, ledgers: &MemoryLedgerStore, partition: i32) -> Re
 
 /// Several workers over one log, each connected to a ledger store that the test chooses. The workers run only while
 /// [`Workers::pass`] lets time pass.
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct Workers {
-    /// The log.
     pub log: MemoryLog,
     /// For workers started from now on, each command is a round and two are a commit, so the third is decided during
     /// the commit.

@@ -9,8 +9,8 @@ use crate::Seed;
 
 /// A plan on sale.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct OnSale {
-    /// The plan.
     pub plan: TrainService,
     /// Name of the feed that it came from; none if it was put on sale in another way.
     pub feed: Option<String>,

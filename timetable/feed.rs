@@ -49,7 +49,7 @@ pub(crate) struct Trip {
     pub(crate) route_type: i16,
     /// In the order of `stop_sequence`.
     pub(crate) calls: Vec<Call>,
-    /// Why it can't be sold, as far as is known from the files alone.
+    /// The reason why it can't be sold, as far as the files alone show it.
     pub(crate) fault: Option<&'static str>,
 }
 

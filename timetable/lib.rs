@@ -73,8 +73,8 @@ pub struct Seed {
 
 /// A seed in figures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct Summary {
-    /// Trains.
     pub trains: usize,
     /// Stations that they call at, told apart by code.
     pub stations: usize,
@@ -92,7 +92,7 @@ pub struct Summary {
     pub notes: Vec<String>,
 }
 
-/// Why there is no seed. Each message says what is wrong, where, and what to do.
+/// The reason why there is no seed. Each message states the problem, its place and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum SeedError {
     /// Nothing is there.

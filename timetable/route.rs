@@ -62,7 +62,7 @@ struct Station {
     place: Option<(f64, f64)>,
 }
 
-/// Why a trip can't be sold.
+/// The reason why a trip can't be sold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NoRoute {
     #[error("they have fewer than two stops")]

@@ -1,6 +1,7 @@
 -- Takes seats for one or more passengers, all in Redis: the lowest that are free on every leg of the segment.
 -- KEYS: the train-date's bookings, a scratch key, then for each leg of the segment the bits of its taken seats.
--- ARGV: request (and passenger), number of seats, number of passengers. Answers: the seats; 'full'; what was answered before.
+-- ARGV: request (and passenger), number of seats, number of passengers. Answers: the seats; 'full'; what was answered
+-- before.
 local told = redis.call('HGET', KEYS[1], ARGV[1])
 if told then return told end
 redis.call('BITOP', 'OR', KEYS[2], unpack(KEYS, 3))

@@ -37,9 +37,9 @@ const WAITING_MAX: u64 = 20_000;
 const LOG_BYTES_MAX: usize = 2 << 30;
 /// Ledgers in memory are rebuilt at every start, which elsewhere deserves a warning.
 const LOG_FILTER: &str = "warn,interlock_streams::runtime::rebuild=error";
-/// How long outcomes, and then the window tables, are waited for.
+/// Longest wait for outcomes, and then for the window tables.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often it is looked whether a stream thread has ended by itself.
+/// Interval between checks whether a stream thread has ended by itself.
 const THREAD_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Demonstrates, and stays up unless it is to end.

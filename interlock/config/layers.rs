@@ -22,7 +22,6 @@ pub(crate) struct Flag {
     pub(crate) name: String,
     /// The setting.
     pub(crate) key: String,
-    /// Its value.
     pub(crate) value: String,
 }
 

@@ -321,7 +321,7 @@ fn the_file_in_the_repository_holds_every_setting_with_its_default() {
     let text = std::fs::read_to_string(path).unwrap();
     assert!(
         text == example(),
-        "write it anew: `cargo run -q -p interlock -- config --example > interlock.toml`"
+        "write it again: `cargo run -q -p interlock -- config --example > interlock.toml`"
     );
     let loaded = loaded(Some(&text), &[], &[]).unwrap();
     for setting in SETTINGS {
@@ -334,7 +334,7 @@ fn the_reference_in_the_documentation_is_the_one_that_is_printed() {
     let path: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/configuration.md");
     assert!(
         std::fs::read_to_string(path).unwrap() == reference(),
-        "write it anew: `cargo run -q -p interlock -- config --reference > docs/configuration.md`"
+        "write it again: `cargo run -q -p interlock -- config --reference > docs/configuration.md`"
     );
 }
 

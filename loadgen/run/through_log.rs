@@ -20,7 +20,7 @@ const BATCH: usize = 500;
 /// Records in one read, at most.
 const RECORDS_PER_POLL: usize = 2_000;
 
-/// How long one read waits for further records.
+/// Longest wait of one read for further records.
 const READ: Duration = Duration::from_millis(100);
 
 /// Header that tells a load's requests from others; its value is the load's name.

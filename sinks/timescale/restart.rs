@@ -24,8 +24,8 @@ const ALL_TASKS: &str = "(all)";
 
 /// The position of a task in one of its partitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct TaskPosition {
-    /// The task.
     pub task: String,
     /// The partition.
     pub source: TopicPartition,
@@ -35,8 +35,8 @@ pub struct TaskPosition {
 
 /// The windows to restart.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct Restart<'a> {
-    /// The tables.
     pub tables: &'a [String],
     /// The groups whose tasks write into them.
     pub groups: &'a [String],

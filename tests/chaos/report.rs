@@ -17,7 +17,7 @@ pub(super) struct Happened {
     pub(super) place: usize,
     pub(super) on: &'static str,
     pub(super) round: u32,
-    /// How long the harness kept the fault up.
+    /// Duration for which the harness kept the fault up.
     pub(super) lasted_s: f64,
     pub(super) from_fault_s: f64,
     pub(super) from_end_s: f64,

@@ -38,7 +38,7 @@ impl Moment {
 /// The durations that were measured.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
-    /// How long the harness kept the fault up.
+    /// Duration for which the harness kept the fault up.
     pub(super) lasted: Duration,
     /// From the fault until every ledger has decided a request that came after it.
     pub(super) from_fault: Duration,

@@ -70,7 +70,7 @@ impl<S: Debug> fmt::Display for Violation<S> {
     }
 }
 
-/// How a state was reached. The state itself is kept only until its steps have been explored.
+/// The step by which a state was reached. The state itself is kept only until its steps have been explored.
 #[derive(Clone, Copy)]
 struct Reached {
     /// Number of the state before.

@@ -33,7 +33,7 @@ fn document(record: u8) -> usize {
     usize::from(record / 2) % DOCUMENTS
 }
 
-/// How often each fault may happen.
+/// Most occurrences of each fault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Budget {
     /// A worker dies.
@@ -85,12 +85,12 @@ pub struct Protocol {
 
 /// The complete state at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct World {
     /// The log.
     pub kafka: Kafka,
     /// The ledger.
     pub store: Store,
-    /// The workers.
     pub workers: [Worker; WORKERS],
     /// The owner of the partition.
     pub owner: usize,

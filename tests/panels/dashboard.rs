@@ -8,12 +8,12 @@ use serde_json::Value;
 
 /// A dashboard.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct Dashboard {
     /// File name.
     pub file: String,
     /// Unique among the dashboards.
     pub uid: String,
-    /// Title.
     pub title: String,
     /// Template variables, in their order.
     pub variables: Vec<Variable>,
@@ -25,8 +25,8 @@ pub struct Dashboard {
 
 /// A template variable.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct Variable {
-    /// Name.
     pub name: String,
     /// The source of its values.
     pub query: Query,
@@ -36,8 +36,8 @@ pub struct Variable {
 
 /// A panel.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct Panel {
-    /// Title.
     pub title: String,
     /// The question it answers.
     pub description: String,
@@ -54,8 +54,8 @@ impl Panel {
 
 /// One query of a panel.
 #[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct Target {
-    /// The query.
     pub query: Query,
     /// True for a query of a single instant instead of a range (PromQL).
     pub instant: bool,

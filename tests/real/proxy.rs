@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! client ──> Proxy ──> server          Mode::Pass      at once
-//!                                      Mode::Slow      each byte so much later, in order, both ways
+//!                                      Mode::Slow      each byte is delayed, in order, both ways
 //!                                      Mode::Cut       connections are closed, new ones too
 //!                                      Mode::HalfOpen  connections stay and nothing passes; those that were open then are
 //!                                                      dead from then on, as behind a router that has forgotten them

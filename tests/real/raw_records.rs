@@ -21,14 +21,12 @@ use super::{PATIENCE, wait_for};
 
 /// A record to write, as bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct Raw {
     /// The partition; by the key's hash if there is none.
     pub partition: Option<i32>,
-    /// Its key.
     pub key: Option<Vec<u8>>,
-    /// Its value.
     pub value: Option<Vec<u8>>,
-    /// Its headers.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The time of the producer's clock, in milliseconds since the Unix epoch.
     pub timestamp: Option<i64>,
@@ -36,16 +34,13 @@ pub struct Raw {
 
 /// A record that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct Read {
     /// The partition that it was read from.
     pub partition: i32,
-    /// Its offset.
     pub offset: i64,
-    /// Its key.
     pub key: Option<Vec<u8>>,
-    /// Its value.
     pub value: Option<Vec<u8>>,
-    /// Its headers.
     pub headers: BTreeMap<String, Vec<u8>>,
 }
 

@@ -194,6 +194,6 @@ impl Cluster {
         tokio::time::timeout(PATIENCE, whole).await.context("the cluster")?
     }
 
-    /// How long a master must be unreachable before its replica takes over.
+    /// Time for which a master must be unreachable before its replica takes over.
     pub(crate) const NODE_TIMEOUT: Duration = Duration::from_secs(2);
 }

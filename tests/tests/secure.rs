@@ -7,7 +7,7 @@ use interlock_schemas::topics;
 use interlock_tests::real::secured::{Secured, Settings, in_secured_installation};
 use interlock_tests::real::{Finished, Installation, PATIENCE, Worker, wait_for};
 
-/// How often to run a command that ends while its clients do: one in seven crashed when they freed shared state.
+/// Number of times to run a command that ends while its clients do: one in seven crashed when they freed shared state.
 const ENDINGS: usize = 20;
 
 /// Runs a command with a user's settings.

@@ -34,7 +34,7 @@ pub(crate) struct Row<'a> {
     line: u64,
 }
 
-/// Why a row, or one of its values, can't be used.
+/// The reason why a row, or one of its values, can't be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Bad {
     column: &'static str,

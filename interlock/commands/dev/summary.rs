@@ -20,7 +20,6 @@ const PACE_POINTS: usize = 60;
 /// The results of the demonstration.
 #[derive(Serialize)]
 pub(super) struct Summary {
-    /// The opening.
     pub(super) opening: Opening,
     /// Number of requests sent before this process began.
     pub(super) sent_before: u64,

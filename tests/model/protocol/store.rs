@@ -27,6 +27,7 @@ impl Lineage {
 
 /// A ledger as it is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names of the fields say it")]
 pub struct Ledger {
     /// The token; 0 if the ledger was never acquired.
     pub token: u8,
@@ -34,7 +35,6 @@ pub struct Ledger {
     pub next: u8,
     /// Last sequence.
     pub sequence: u8,
-    /// The lineage.
     pub lineage: Lineage,
     /// The documents: see [`super::kafka::after`].
     pub documents: [u32; DOCUMENTS],
