@@ -20,8 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{env, fs, process};
 
-use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
+use interlock_random::Random;
 
 /// Longest time for one input: one that takes longer could be used to stop a worker. The limit is generous, as machines
 /// that build at the same time are slow.
@@ -58,9 +57,9 @@ impl Target<'_> {
             attempt(&check, input, place);
         }
         let (runs, seed) = (number("RUNS").unwrap_or(self.runs), number("SEED").unwrap_or(1));
-        let mut chance = StdRng::seed_from_u64(seed);
+        let mut chance = Random::new(seed, 0);
         for run in 0..runs {
-            let mut pick = || corpus[chance.random_range(0..corpus.len())].1.as_slice();
+            let mut pick = || chance.pick(&corpus).1.as_slice();
             let (first, second) = (pick(), pick());
             let input = mutate::mutate(first, second, self, &mut chance);
             let place = || format!("{} (seed {seed}, run {run})", self.keep(&input, seed, run).display());

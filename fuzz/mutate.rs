@@ -1,12 +1,11 @@
 //! Makes one input of two, with a few small changes of the kinds that break parsers.
 
-use rand::Rng as _;
-use rand::rngs::StdRng;
+use interlock_random::Random;
 
 use super::Target;
 
 /// Largest number of changes to one input.
-const DAMAGES_MAX: u32 = 8;
+const DAMAGES_MAX: usize = 8;
 
 /// Bytes at the limits of numbers, lengths and texts.
 const EDGES: &[u8] = &[
@@ -22,25 +21,25 @@ const NUMBERS: &[&[u8]] = &[
     &[0xff, 0xff, 0xff, 0xff, 0x0f],
 ];
 
-pub(super) fn mutate(input: &[u8], other: &[u8], target: &Target<'_>, chance: &mut StdRng) -> Vec<u8> {
+pub(super) fn mutate(input: &[u8], other: &[u8], target: &Target<'_>, chance: &mut Random) -> Vec<u8> {
     let mut bytes = input.to_vec();
-    for _ in 0..chance.random_range(1..=DAMAGES_MAX) {
+    for _ in 0..=chance.below(DAMAGES_MAX) {
         damage(&mut bytes, other, target.words, chance);
     }
     bytes.truncate(target.bytes_max);
     bytes
 }
 
-fn damage(bytes: &mut Vec<u8>, other: &[u8], words: &[&[u8]], chance: &mut StdRng) {
-    let at = chance.random_range(0..=bytes.len());
+fn damage(bytes: &mut Vec<u8>, other: &[u8], words: &[&[u8]], chance: &mut Random) {
+    let at = chance.below(bytes.len() + 1);
     let range = {
-        let end = chance.random_range(at..=bytes.len().min(at + 64));
+        let end = at + chance.below(bytes.len().min(at + 64) - at + 1);
         at..end
     };
-    match chance.random_range(0..8) {
-        0 if at < bytes.len() => bytes[at] ^= 1 << chance.random_range(0..8),
-        1 if at < bytes.len() => bytes[at] = EDGES[chance.random_range(0..EDGES.len())],
-        2 => drop(bytes.splice(at..at, [chance.random()])),
+    match chance.below(8) {
+        0 if at < bytes.len() => bytes[at] ^= 1 << chance.below(8),
+        1 if at < bytes.len() => bytes[at] = *chance.pick(EDGES),
+        2 => drop(bytes.splice(at..at, [chance.next() as u8])),
         3 => drop(bytes.drain(range)),
         4 => {
             let copy = bytes[range].to_vec();
@@ -50,17 +49,17 @@ fn damage(bytes: &mut Vec<u8>, other: &[u8], words: &[&[u8]], chance: &mut StdRn
         6 => put(bytes, at, words, chance),
         _ => {
             // The start of one input is joined to the end of the other.
-            let from = chance.random_range(0..=other.len());
+            let from = chance.below(other.len() + 1);
             bytes.truncate(at);
             bytes.extend_from_slice(&other[from..]);
         }
     }
 }
 
-fn put(bytes: &mut Vec<u8>, at: usize, pieces: &[&[u8]], chance: &mut StdRng) {
-    if let Some(last) = pieces.len().checked_sub(1) {
-        let piece = pieces[chance.random_range(0..=last)];
-        let replaced = if chance.random() { piece.len() } else { 0 };
+fn put(bytes: &mut Vec<u8>, at: usize, pieces: &[&[u8]], chance: &mut Random) {
+    if !pieces.is_empty() {
+        let piece = *chance.pick(pieces);
+        let replaced = if chance.chance(0.5) { piece.len() } else { 0 };
         let end = bytes.len().min(at + replaced);
         bytes.splice(at..end, piece.iter().copied());
     }

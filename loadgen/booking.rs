@@ -1,11 +1,11 @@
 //! The n-th booking as a pure function of seed and number, so that a repetition or a cancellation, long after, needs
 //! nothing but the number.
 
+use interlock_random::{Random, running_sums};
 use interlock_schemas::{BerthPreference, BookingRequest, CancellationRequest, Date, Passenger, Text};
 
 use crate::identity::{self, Request};
 use crate::profile::{Profile, Segments};
-use crate::random::{Random, running_sums};
 use crate::spread::Spreading;
 use crate::timetable::{Pool, Train};
 

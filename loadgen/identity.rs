@@ -1,6 +1,6 @@
 //! Names, users and idempotency keys of travellers who don't exist.
 
-use crate::random::{Random, scatter};
+use interlock_random::{Random, scatter};
 
 const GIVEN: [&str; 16] = [
     "Aarav",

@@ -45,7 +45,6 @@ mod latency;
 mod outcomes;
 mod pacing;
 mod profile;
-mod random;
 mod report;
 pub mod run;
 mod spread;

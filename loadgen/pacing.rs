@@ -4,10 +4,10 @@
 //! stalls and the sender with it, the requests that could not go out still count from when they were meant to
 //! (otherwise the stall would be measured once instead of once for each request: "coordinated omission").
 
+use interlock_random::Random;
 use std::time::Duration;
 
 use crate::profile::Arrivals;
-use crate::random::Random;
 
 /// Returns the wait before a request meant for `intended_at`, with `elapsed` since the start; `None` if it is due.
 pub fn wait(intended_at: Duration, elapsed: Duration) -> Option<Duration> {

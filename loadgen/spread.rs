@@ -5,13 +5,13 @@
 //! date, until the profile's [`Spread`] holds. The estimate behind it is that of a fluid: a train-date's pool of seats
 //! carries `seats × reuse` passengers and no more, where reuse says how many segments share a seat.
 
+use interlock_random::running_sums;
 use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::profile::{Profile, Segments, Spread};
-use crate::random::running_sums;
 use crate::timetable::Train;
 
 /// The share of seat-legs that is sold before requests no longer fit; the rest are gaps that no request matches.

@@ -91,7 +91,7 @@ impl Train {
             id: plan.train_id.clone(),
             dates: dates.to_vec(),
             stops: route.iter().map(|stop| stop.code.clone()).collect(),
-            pool_sums: crate::random::running_sums(shares),
+            pool_sums: interlock_random::running_sums(shares),
             pools,
         })
     }

@@ -12,13 +12,13 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
+use interlock_random::Random;
 use interlock_schemas::{Command, TrainService};
 use serde::{Deserialize, Serialize};
 
 use crate::booking::{Booker, Draft};
 use crate::pacing::Pacer;
 use crate::profile::{Cancellations, Clients, Profile, ProfileError};
-use crate::random::Random;
 use crate::spread::{Shape, Spreading, rank};
 use crate::timetable::Train;
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use interlock_inventory::invariants::EventAuditor;
 use interlock_inventory::{CommandContext, Ledger, Plan, TrainDate, decide, evolve};
+use interlock_random::Random;
 use interlock_schemas::*;
 use support::{DEPARTURE, ORIGIN_DATE};
 
@@ -31,27 +32,14 @@ fn train() -> TrainService {
     plan
 }
 
-/// A fixed sequence of numbers that looks random.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, end: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % end
-    }
-}
-
-fn command(numbers: &mut Numbers, number: usize) -> Command {
-    if number > 50 && numbers.below(5) == 0 {
-        let booking = format!("2f6b1c1e-request-{}", numbers.below(number as u64));
+fn command(random: &mut Random, number: usize) -> Command {
+    if number > 50 && random.below(5) == 0 {
+        let booking = format!("2f6b1c1e-request-{}", random.below(number));
         return Command::Cancel(support::cancellation(&format!("c{number}"), &booking, &[]));
     }
-    let from = numbers.below(STOPS as u64 - 1);
-    let to = from + 1 + numbers.below(STOPS as u64 - 1 - from);
-    let size = [1, 1, 1, 1, 1, 2, 2, 2, 3, 4][numbers.below(10) as usize];
+    let from = random.below(STOPS - 1);
+    let to = from + 1 + random.below(STOPS - 1 - from);
+    let size = [1, 1, 1, 1, 1, 2, 2, 2, 3, 4][random.below(10)];
     let id = format!("2f6b1c1e-request-{number}");
     Command::Book(support::booking(&id, &format!("ST{from}"), &format!("ST{to}"), size))
 }
@@ -61,8 +49,8 @@ fn command(numbers: &mut Numbers, number: usize) -> Command {
 fn decisions() {
     let plan = Arc::new(Plan::compile(train()).unwrap());
     let mut ledger = Ledger::new(0, 1);
-    let mut numbers = Numbers(1);
-    let commands: Vec<Command> = (0..6_000).map(|number| command(&mut numbers, number)).collect();
+    let mut random = Random::new(1, 0);
+    let commands: Vec<Command> = (0..6_000).map(|number| command(&mut random, number)).collect();
     let mut events: Vec<Event> = Vec::new();
     let (mut booking, mut cancelling, mut evolving) = (vec![], vec![], vec![]);
     for (offset, command) in commands.iter().enumerate() {

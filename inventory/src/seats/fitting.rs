@@ -91,6 +91,8 @@ fn retain(seats: &mut [u64], others: &[u64]) {
 
 #[cfg(test)]
 mod tests {
+    use interlock_random::Random;
+
     use super::*;
 
     fn segment(from: u8, to: u8) -> Segment {
@@ -109,18 +111,14 @@ mod tests {
 
     #[test]
     fn the_tightest_is_the_first_of_those_with_the_smallest_gap() {
-        let mut state = 1_u64;
-        let mut below = move |end: u64| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (state >> 33) % end
-        };
+        let mut random = Random::new(1, 0);
         for (seats, legs) in [(1, 1), (5, 3), (70, 9), (130, 20), (90, 127)] {
             let mut block = SeatBlock::new(seats, legs);
             for _ in 0..seats * 3 {
-                let from = below(legs as u64) as u8;
-                let to = from + 1 + below((legs - usize::from(from)).min(4) as u64) as u8;
-                block.take(below(seats as u64) as usize, segment(from, to));
-                let wanted = below(legs as u64) as u8;
+                let from = random.below(legs) as u8;
+                let to = from + 1 + random.below((legs - usize::from(from)).min(4)) as u8;
+                block.take(random.below(seats), segment(from, to));
+                let wanted = random.below(legs) as u8;
                 let fitting = Fitting::new(&block, segment(wanted, wanted + 1));
                 let by_looking = members(&fitting.seats).min_by_key(|seat| (fitting.gap_around(*seat), *seat));
                 assert_eq!(fitting.tightest(&fitting.seats), by_looking);

@@ -1,11 +1,12 @@
-//! Randomness that never changes: a seed must give the same bytes with every version of every dependency, so the
-//! generator (SplitMix64: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014) is written out
-//! here.
+//! Provides seeded random numbers that never change. A seed has to give the same load, schedule or fuzz input with every
+//! version of every dependency. The generator, SplitMix64, is therefore written out here (Steele, Lea and Flood, "Fast
+//! Splittable Pseudorandom Number Generators", 2014).
 
-const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+/// The step between two states: 2⁶⁴ divided by the golden ratio.
+pub const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// SplitMix64's finaliser: a bijection that scatters neighbouring numbers.
-pub(crate) fn scatter(mut z: u64) -> u64 {
+/// Scatters neighbouring numbers; this is SplitMix64's finaliser, a bijection.
+pub fn scatter(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
@@ -13,44 +14,55 @@ pub(crate) fn scatter(mut z: u64) -> u64 {
 
 /// A stream of random numbers.
 #[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    /// Stream number `stream` of a seed. Streams are independent, so the n-th booking is drawn without its
+    /// Returns the stream with this number of a seed. Streams are independent, so the n-th booking is drawn without its
     /// predecessors.
-    pub(crate) fn new(seed: u64, stream: u64) -> Random {
+    pub fn new(seed: u64, stream: u64) -> Random {
         Random(scatter(
             scatter(seed.wrapping_add(GOLDEN)) ^ stream.wrapping_mul(GOLDEN),
         ))
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    /// Continues from a state of the generator.
+    pub fn from_state(state: u64) -> Random {
+        Random(state)
+    }
+
+    /// Returns the next number.
+    #[allow(clippy::should_implement_trait, reason = "the sequence has no end")]
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(GOLDEN);
         scatter(self.0)
     }
 
-    /// Uniform in [0, 1).
-    pub(crate) fn unit(&mut self) -> f64 {
+    /// Returns a number between 0, included, and 1, excluded.
+    pub fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// True with this probability.
-    pub(crate) fn chance(&mut self, probability: f64) -> bool {
+    /// Returns true with this probability.
+    pub fn chance(&mut self, probability: f64) -> bool {
         self.unit() < probability
     }
 
-    /// Uniform in 0..n; 0 if n is 0. (The bias of at most n/2⁶⁴ is far below what any test could see.)
-    pub(crate) fn below(&mut self, n: usize) -> usize {
+    /// Returns a number below `n`; 0 if `n` is 0. (No test could see the bias of at most n/2⁶⁴.)
+    pub fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.next()) * n as u128) >> 64) as usize
     }
 
-    /// One of several; the slice must not be empty.
-    pub(crate) fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+    /// Returns one of several items.
+    ///
+    /// # Panics
+    /// If there are none.
+    pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
         &items[self.below(items.len())]
     }
 
-    /// An index, drawn by weights of which the running sums are given (the last is their total); 0 if there are none.
-    pub(crate) fn weighted(&mut self, running_sums: &[f64]) -> usize {
+    /// Returns an index, drawn by weights. `running_sums` are the sums of the weights, so the last is their total; without
+    /// any, the index is 0.
+    pub fn weighted(&mut self, running_sums: &[f64]) -> usize {
         let total = running_sums.last().copied().unwrap_or(0.0);
         let point = self.unit() * total;
         let index = running_sums.partition_point(|sum| *sum <= point);
@@ -58,8 +70,8 @@ impl Random {
     }
 }
 
-/// Running sums of weights, for [`Random::weighted`].
-pub(crate) fn running_sums(weights: impl IntoIterator<Item = f64>) -> Vec<f64> {
+/// Returns the running sums of weights, for [`Random::weighted`].
+pub fn running_sums(weights: impl IntoIterator<Item = f64>) -> Vec<f64> {
     let add = |sum: &mut f64, weight: f64| {
         *sum += weight;
         Some(*sum)
