@@ -216,7 +216,7 @@ impl Findings {
         }
     }
 
-    /// So many were looked at.
+    /// Adds to the number of checked items.
     pub(crate) fn checked(&mut self, invariant: Invariant, count: u64) {
         self.counts.entry(invariant).or_default().0 += count;
     }

@@ -1,7 +1,7 @@
 //! I6: the rows that the window tables must have, computed from the events alone.
 //!
-//! What each measure counts is stated in the tables' migration; this is a second, plain reading of it that shares nothing
-//! with the queries. A row that isn't there counts as one of zeros.
+//! The tables' migration states what each measure counts. This file is a second, plain reading of it that shares
+//! nothing with the queries. A missing row counts as one of zeros.
 
 use interlock_schemas::{Date, Event, EventHeader, EventKind, TrainService, topics};
 use rustc_hash::FxHashMap;
@@ -23,11 +23,11 @@ pub(crate) type Measures = [i64; MEASURES_MAX];
 pub(crate) enum Table {
     /// Places taken, given back and waited for.
     Occupancy,
-    /// What was refused.
+    /// Refused requests.
     Rejections,
     /// Money.
     Revenue,
-    /// What a train-date offers.
+    /// Seats that a train-date offers.
     Capacity,
 }
 
@@ -85,7 +85,7 @@ impl Table {
         }
     }
 
-    /// Whether its rows are of one minute each.
+    /// Returns whether each of its rows covers one minute.
     pub(crate) const fn by_minute(self) -> bool {
         !matches!(self, Table::Capacity)
     }
@@ -120,7 +120,8 @@ pub(crate) struct Dimensions {
 }
 
 impl Dimensions {
-    /// Makes the text of a row's key comparable: PostgreSQL's text has every character but NUL, so the sinks write U+FFFD.
+    /// Makes the text of a row's key comparable: PostgreSQL's text has every character but NUL, so the sinks write
+    /// U+FFFD.
     fn presentable(mut self) -> Self {
         let Dimensions {
             train_id,
@@ -137,7 +138,8 @@ impl Dimensions {
     }
 }
 
-/// Key of a row: table, minute (in milliseconds; 0 where rows are of no minute) and the number of its interned dimensions.
+/// Key of a row: table, minute (in milliseconds; 0 where rows are of no minute) and the number of its interned
+/// dimensions.
 type RowKey = (Table, i64, u32);
 
 /// Rows, summed up event by event.
@@ -378,8 +380,8 @@ fn row_name(table: Table, minute: i64, dimensions: &Dimensions) -> String {
     }
 }
 
-/// Returns the time at which the train leaves its origin, counted as in GTFS from noon minus twelve hours of the service day;
-/// this is before the travel date if the train leaves at 24:00 or later.
+/// Returns the time at which the train leaves its origin. Times count as in GTFS, from noon minus twelve hours of the
+/// service day, which is before the travel date if the train leaves at 24:00 or later.
 fn departure_time(plan: &TrainService, travel_date: Date) -> Option<i64> {
     use chrono::TimeZone;
     let zone: chrono_tz::Tz = plan.time_zone.parse().ok()?;

@@ -1,8 +1,8 @@
 //! Reads train-dates from the ledger store.
 //!
-//! A ledger may lack what was decided: Redis lost it, or a repartitioning gave it keys, and no worker has rebuilt it yet.
-//! An answer from such a ledger would show booked seats as free. The committed offsets of the workers' group tell what a
-//! ledger must contain, so each answer is compared with them.
+//! A ledger may lack decisions: Redis lost it, or a repartitioning gave it keys, and no worker has rebuilt it yet. An
+//! answer from such a ledger would show booked seats as free. Each answer is therefore compared with the committed
+//! offsets of the workers' group, which tell up to where a ledger must reach.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,14 +31,14 @@ pub(crate) struct Ledgers {
     positions: Mutex<Option<Positions>>,
 }
 
-/// What the workers' group has committed.
+/// The offsets that the workers' group has committed.
 struct Positions {
     /// One for each ledger.
     committed: Vec<Arc<Position>>,
     read_at: Instant,
 }
 
-/// What the group has committed of one partition.
+/// The group's committed offset of one partition.
 #[derive(Default)]
 struct Position {
     offset: i64,

@@ -1,8 +1,8 @@
 //! Request ids that clients use again: with the same body that is a repetition, with another one it is a mistake.
 //!
-//! A worker refuses such a request (`IDEMPOTENCY_KEY_REUSED`) but stores no outcome for it: the outcome of its id is that
-//! of the first request. So the gateway refuses it before it is appended. It compares the request with the ledger, and
-//! with the requests that it appended itself, which the ledger may not have seen yet.
+//! A worker refuses such a request (`IDEMPOTENCY_KEY_REUSED`) but stores no outcome for it, because the id's outcome
+//! is that of the first request. So the gateway refuses it before it is appended. It compares the request with the
+//! ledger, and with the requests that it appended itself, which the ledger may not have seen yet.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

@@ -84,7 +84,7 @@ impl Embedded {
 /// The running topologies.
 pub(crate) struct Workers {
     running: Vec<StreamThreads>,
-    /// Whether they are ready, and if not, why.
+    /// Their readiness, with the reason if they are not ready.
     pub(crate) health: Health,
 }
 

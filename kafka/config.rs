@@ -212,7 +212,8 @@ impl KafkaConfig {
     pub(crate) fn bulk_producer(&self, client_id: &str) -> ClientConfig {
         let mut config = self.producing_client(client_id);
         config.set("linger.ms", "5");
-        // The client sends nothing before it has a producer id, which it requests twice a second; its statistics show it.
+        // The client sends nothing before it has a producer id, which it requests twice a second and which its
+        // statistics show.
         config.set("statistics.interval.ms", "100");
         // Less than a consumer's fetch per partition: a broker sends a longer batch alone or not at all.
         config.set("batch.size", "100000");

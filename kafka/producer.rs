@@ -2,8 +2,8 @@
 //!
 //! librdkafka's transactional calls block, and `send_offsets_to_transaction` even ignores its time-out
 //! (librdkafka#5456,
-//! #5511). A thread therefore owns the producer (`transaction_thread.rs`) and executes operations in order. A call without an
-//! answer by its deadline returns [`LogError::Fenced`], and abandons thread and producer.
+//! #5511). A thread therefore owns the producer (`transaction_thread.rs`) and executes operations in order. A call
+//! without an answer by its deadline returns [`LogError::Fenced`], and abandons thread and producer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -4,7 +4,7 @@
 //! a new booking; towards the end follow-ups come early rather than not at all. So there are exactly as many requests
 //! as asked for, at exactly the intended times.
 //!
-//! An open-loop load can't know what became of a booking. Whether it is cancelled is decided by a *forecast*: a pool of
+//! An open-loop load can't know what became of a booking. A *forecast* decides whether it is cancelled: a pool of
 //! seats is filled in the order of the requests, and a booking is expected to be confirmed, to wait, or to be refused.
 //! The shares of the profile hold for these, and so nearly for the real outcomes.
 

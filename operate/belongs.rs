@@ -1,5 +1,5 @@
-//! Whether topics, positions and ledgers belong together: what a worker refuses to start with, because seats would be sold
-//! twice and it could only be noticed afterwards.
+//! Checks that topics, positions and ledgers belong together. A worker does not start otherwise, because seats would be
+//! sold twice and nobody would notice before it is too late.
 //!
 //! | found | cause and consequence |
 //! | --- | --- |
@@ -8,7 +8,8 @@
 //! | a ledger of another application | two applications share a namespace |
 //! | a ledger beyond the last partition | the topics were created again, with fewer partitions |
 //!
-//! A worker's protocol refuses most of this as well, ledger by ledger; here it is said before the worker joins its group.
+//! A worker's protocol refuses most of this as well, ledger by ledger; these checks report it before the worker joins
+//! its group.
 
 use interlock_schemas::topics::{BOOKING_REQUESTS, EVENTS};
 use interlock_streams::ledger::LedgerStore;

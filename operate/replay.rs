@@ -1,8 +1,8 @@
 //! Has workers derive ledgers or windows from the events again.
 //!
 //! Only workers write. A procedure marks a ledger, or removes windows and positions together, in one step that fences
-//! the present owners; the workers then do the same as after a loss. The procedure is therefore as safe as the loss of a
-//! server, can be interrupted at any moment, and runs while everything else works. Only a change of the number of
+//! the present owners; the workers then do the same as after a loss. The procedure is therefore as safe as the loss of
+//! a server, can be interrupted at any moment, and runs while everything else works. Only a change of the number of
 //! ledgers requires that all workers have stopped.
 
 mod ledgers;

@@ -1,6 +1,6 @@
-//! Provides seeded random numbers that never change. A seed has to give the same load, schedule or fuzz input with every
-//! version of every dependency. The generator, SplitMix64, is therefore written out here (Steele, Lea and Flood, "Fast
-//! Splittable Pseudorandom Number Generators", 2014).
+//! Provides seeded random numbers that never change. A seed has to give the same load, schedule or fuzz input with
+//! every version of every dependency. The generator, SplitMix64, is therefore written out here (Steele, Lea and Flood,
+//! "Fast Splittable Pseudorandom Number Generators", 2014).
 
 /// The step between two states: 2⁶⁴ divided by the golden ratio.
 pub const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -60,8 +60,8 @@ impl Random {
         &items[self.below(items.len())]
     }
 
-    /// Returns an index, drawn by weights. `running_sums` are the sums of the weights, so the last is their total; without
-    /// any, the index is 0.
+    /// Returns an index, drawn by weights. `running_sums` are the sums of the weights, so the last is their total;
+    /// without any, the index is 0.
     pub fn weighted(&mut self, running_sums: &[f64]) -> usize {
         let total = running_sums.last().copied().unwrap_or(0.0);
         let point = self.unit() * total;

@@ -155,8 +155,8 @@ pub fn parse_value<'a>(value: &'a [u8], header: Option<&[u8]>) -> Result<(Schema
     }
 }
 
-/// Returns the text of a key: plain text, or text that a client wrote with the Avro schema `"string"`. Such a key begins
-/// with a frame, or its record has a header of the name [`KEY_SCHEMA_HEADER`]. Returns any other key as it is.
+/// Returns the text of a key: plain text, or text that a client wrote with the Avro schema `"string"`. Such a key
+/// begins with a frame, or its record has a header of the name [`KEY_SCHEMA_HEADER`]. Returns any other key as it is.
 pub fn parse_key(key: &[u8], has_header: bool) -> &[u8] {
     let datum = match key {
         datum if has_header => datum,
@@ -166,7 +166,8 @@ pub fn parse_key(key: &[u8], has_header: bool) -> &[u8] {
     string_datum(datum).unwrap_or(key)
 }
 
-/// Returns the text of an Avro string: its length as a zigzag varint, then its bytes. A key has at most 63 bytes or 8,191.
+/// Returns the text of an Avro string: its length as a zigzag varint, then its bytes. A key has at most 63 bytes or
+/// 8,191.
 fn string_datum(datum: &[u8]) -> Option<&[u8]> {
     let (length, text) = match datum {
         [low, text @ ..] if low & 0x80 == 0 => (usize::from(*low), text),

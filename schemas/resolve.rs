@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Then the hand-written decoder reads the datum, so that only one decoder produces the Rust types. The canonical form
-//! holds everything that determines the bytes. What it omits (defaults, docs, logical types) is checked where it
-//! matters.
+//! holds everything that determines the bytes. It omits defaults, docs and logical types, which are
+//! checked where they matter.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

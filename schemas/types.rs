@@ -300,9 +300,9 @@ pub struct CancelledPassenger {
     pub coach: Text,
     /// The seat given back; 0 for a waiter.
     pub seat_number: i32,
-    /// Whether the passenger had a seat; otherwise the passenger waited.
+    /// True if the passenger had a seat; otherwise the passenger waited.
     pub was_confirmed: bool,
-    /// Whether the passenger was cancelled before; if so, this event frees and refunds nothing.
+    /// True if the passenger was cancelled before; if so, this event frees and refunds nothing.
     pub already_cancelled: bool,
     /// Amount refunded, never negative.
     pub refund_minor: Minor,

@@ -1,7 +1,8 @@
 //! The migrations of both databases, compiled in.
 //!
 //! `sqlx::migrate!` would read the folders by itself. Its macro crate makes the build compile both database drivers a
-//! second time, for the compiler's own use, so the files are listed here and a test compares the lists with the folders.
+//! second time, for the compiler's own use. The files are therefore listed here, and a test compares the lists with the
+//! folders.
 
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};

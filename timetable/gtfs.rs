@@ -221,8 +221,8 @@ impl Parts<'_> {
     }
 }
 
-/// Returns for each trip whether its number is the train's id: its trips are of one agency, and no two of them set out on
-/// one date. The dates wanted don't matter, so that a train keeps its id whatever dates are put on sale.
+/// Returns for each trip whether its number is the train's id: its trips are of one agency, and no two of them set out
+/// on one date. The dates wanted don't matter, so that a train keeps its id whatever dates are put on sale.
 fn named_by_number(trips: &[Trip], feed: &Feed, notes: &mut Notes) -> Vec<bool> {
     let mut by_number: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, trip) in trips.iter().enumerate() {

@@ -67,7 +67,7 @@ pub struct Seed {
     pub trains: Vec<TrainService>,
     /// Ids of trains that the feed has, but that run on none of the dates or can't be sold.
     pub idle: BTreeSet<String>,
-    /// What was left out, projected or estimated.
+    /// Trains and rows that were left out, projected or estimated, in sentences.
     pub notes: Vec<String>,
 }
 
@@ -140,7 +140,7 @@ pub enum SeedError {
     Separator {
         /// The file.
         file: String,
-        /// What separates them.
+        /// The character that separates them.
         separator: &'static str,
     },
     /// A file can't be read at all.
@@ -164,7 +164,7 @@ pub enum SeedError {
     /// Nothing is left to sell.
     #[error("no train is left to sell:{}", list(notes))]
     NothingToSell {
-        /// What was left out.
+        /// The trains and rows that were left out, in sentences.
         notes: Vec<String>,
     },
     /// A template can't be used.
@@ -172,7 +172,7 @@ pub enum SeedError {
     Template {
         /// The file.
         file: String,
-        /// What is wrong, and where.
+        /// The error and its place.
         problem: String,
     },
     /// The number of days is out of range.

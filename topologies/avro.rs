@@ -76,8 +76,8 @@ fn train(record: &Record) -> Result<&str, DeserializeError> {
 
 #[async_trait]
 impl Deserializer<Command> for Avro<Command> {
-    /// A command must lie under the key of its train-date: the key decides which ledger it belongs to. And it must have an id
-    /// under which it can be answered.
+    /// Decodes a command. It must lie under the key of its train-date, which decides to which ledger it belongs, and it
+    /// must have an id under which it can be answered.
     fn deserialize(&mut self, record: &Record) -> Result<Command, DeserializeError> {
         let key = train_date(record)?;
         let command = self.decode(record)?;

@@ -211,7 +211,7 @@ impl LedgerProcessor for Seats {
 
     fn renumber(&mut self, first: i64) {
         self.ledger.renumber(first);
-        // What the store has of the ledger-wide document is what an earlier layout left.
+        // The store's ledger-wide document is that of the earlier layout.
         self.restored = true;
     }
 

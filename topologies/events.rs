@@ -257,8 +257,8 @@ fn offered(plan: &TrainService, travel_date: Date) -> Vec<Facts<'_>> {
     classes
 }
 
-/// Returns the time at which the train leaves its origin. Times count from noon minus twelve hours of the service day in the
-/// train's time zone (GTFS). A train that leaves at 24:00 or later has a service day before its travel date.
+/// Returns the time at which the train leaves its origin. Times count from noon minus twelve hours of the service day
+/// in the train's time zone (GTFS). A train that leaves at 24:00 or later has a service day before its travel date.
 fn departure_time(plan: &TrainService, travel_date: Date) -> Option<TimestampMs> {
     let zone: chrono_tz::Tz = plan.time_zone.parse().ok()?;
     let departure_s = plan.route.first()?.departure_s;

@@ -1,4 +1,5 @@
--- What a train-date offers in each class, from the plan that it was opened with: the denominator of the load factor.
+-- The seats that a train-date offers in each class, by the plan that it was opened with: the denominator of the load
+-- factor.
 SELECT
     train_id,
     travel_date,

@@ -1,4 +1,4 @@
--- What was refused, by reason: per minute of event time (UTC), train-date and class. A request may name no passengers
+-- Refused requests by reason: per minute of event time (UTC), train-date and class. A request may name no passengers
 -- (that is a reason), so requests are counted beside them.
 SELECT
     date_bin(INTERVAL '1 minute', event_time) AS minute,

@@ -26,7 +26,7 @@ pub(super) const LEDGERS: i32 = 2;
 const NOW: i64 = (TRAVEL_DATE as i64 - 7) * 86_400_000;
 const TOKEN: &str = "token-1";
 
-/// What the worker does to the events of a command before it writes them.
+/// Changes that the worker makes to the events of a command before it writes them.
 pub(super) type Edit<'a> = &'a mut dyn FnMut(&mut Vec<Event>);
 
 pub(super) struct World {
@@ -308,7 +308,8 @@ impl World {
         self.store.commit(&worked.holder, &commit).await.unwrap();
     }
 
-    /// Two passengers confirmed, one waits, the first is gone and the waiter promoted; a replay, a refusal and a waiter.
+    /// Confirms two passengers, lets one wait, cancels the first and promotes the waiter; adds a replay, a refusal and
+    /// a waiter.
     pub(super) async fn sell(&mut self) {
         for command in [
             book("b1", 1),

@@ -1,5 +1,6 @@
 -- Creates the roles for the database of the window tables. Run it once in that database, as a superuser, before
--- `interlock migrate`; running it again changes nothing. Set passwords separately: ALTER ROLE interlock_worker PASSWORD '…'.
+-- `interlock migrate`; running it again changes nothing. Set passwords separately:
+-- ALTER ROLE interlock_worker PASSWORD '…'.
 --
 --   interlock_owner   creates, alters and empties the tables: `interlock migrate`, `interlock replay --windows`
 --   interlock_worker  adds to rows: `interlock run`, with database.migrate = false

@@ -30,8 +30,7 @@ use crate::embedded::{APPLICATION, Embedded, LEDGERS, Workers};
 use crate::stop::Stop;
 use crate::{Status, complain, load, observe};
 
-/// Without a rate, so many requests wait for an answer at most: enough to keep the stream threads busy while their commits
-/// are under way.
+/// Most requests that wait for an answer if there is no rate: enough to keep the stream threads busy during commits.
 const WAITING_MAX: u64 = 20_000;
 /// The log, in memory and in the folder, takes no new requests beyond this.
 const LOG_BYTES_MAX: usize = 2 << 30;

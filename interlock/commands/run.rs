@@ -1,4 +1,4 @@
-//! `interlock run`: a worker. Connects, starts the topologies, says how it is, and stops gracefully.
+//! `interlock run`: a worker. Connects, starts the topologies, reports its state, and stops gracefully.
 
 mod start;
 

@@ -32,7 +32,7 @@ struct Report {
     published: Option<Difference>,
 }
 
-/// What was published, and what is still on sale.
+/// The plans that were published, and the trains that are still on sale.
 #[derive(Serialize)]
 struct Difference {
     /// Plans written, because they are new or differ from what the topic held.
@@ -41,7 +41,7 @@ struct Difference {
     unchanged: usize,
     /// Trains of the feed on sale that it no longer has.
     gone: Vec<String>,
-    /// Whether they were withdrawn.
+    /// True if they were withdrawn.
     withdrawn: bool,
     /// Trains of these that run on under a new id.
     renamed: Vec<Renamed>,

@@ -1,7 +1,7 @@
 //! The plan of a train, checked and indexed once, so that decisions need not look things up by name.
 //!
 //! ```text
-//! coaches  S1: 1 2 3 … 72   S2: 1 2 3 … 72   B1: 1 2 … 64        seats of the train, counted from 0 in the train's order
+//! coaches  S1: 1 2 3 … 72   S2: 1 2 3 … 72   B1: 1 2 … 64        seats of the train, counted from 0 in its order
 //!          └──────── GN of SL ───────┘└TQ SL┘ └── GN of 3A ──┘    allotments: the seats of one class and quota (R11)
 //! ```
 //!
@@ -183,8 +183,8 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Returns the plan that the train-date is sold by: without dates, and with the timetable of this date. `None` if the
-    /// train doesn't run on it.
+    /// Returns the plan that the train-date is sold by: without dates, and with the timetable of this date. `None` if
+    /// the train doesn't run on it.
     pub fn sold_on(&self, date: Date) -> Option<&Arc<Plan>> {
         let runs = |sold: &&Sold| sold.dates.binary_search(&date).is_ok();
         self.sold.iter().find(runs).map(|sold| &sold.plan)
@@ -200,8 +200,8 @@ impl Plan {
         self.zone
     }
 
-    /// Returns the instant from which the times of a run count: noon minus twelve hours of its service day. The travel date is
-    /// that of the departure at the origin; if this is at 24:00 or later, the service day is an earlier one.
+    /// Returns the instant from which the times of a run count: noon minus twelve hours of its service day. The travel
+    /// date is that of the departure at the origin; if this is at 24:00 or later, the service day is an earlier one.
     pub fn times_start(&self, travel_date: Date) -> TimestampMs {
         let late = self.service.route[0].departure_s.div_euclid(86_400);
         start_of_day(self.zone, travel_date.saturating_sub(late))

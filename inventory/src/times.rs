@@ -19,8 +19,8 @@ pub(crate) fn start_of_day(zone: Tz, date: Date) -> TimestampMs {
     noon.unwrap_or(i64::from(date) * DAY_MS + DAY_MS / 2) - DAY_MS / 2
 }
 
-/// Returns the instant at which the clocks show this many seconds after midnight of a date, or of a later one if they are
-/// more than a day. Of a time that the clocks show twice, the first; of one that they skip, an hour later.
+/// Returns the instant at which the clocks show this many seconds after midnight of a date, or of a later one if they
+/// are more than a day. If the clocks show the time twice, this is the first; if they skip it, an hour later.
 pub(crate) fn instant_of(zone: Tz, date: Date, seconds: i32) -> TimestampMs {
     let wall = i64::from(date) * DAY_MS + i64::from(seconds) * 1_000;
     let in_zone = |wall: TimestampMs| {

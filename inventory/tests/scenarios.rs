@@ -13,8 +13,8 @@
 //! restart | without-plan | with-plan
 //! ```
 //! Events: `CNF S1-1 S1-2 SAME_BAY`, `GNWL1..2/WL1..2`, `REJECTED CODE`, `CANCELLED 0:480 1:again`, `PROMOTED id S1-1`,
-//! `MOVED id GNWL3/WL1`; several are joined by `;`, a repeated answer ends in `(again)`. Texts may have `\s` (blank), `\t` and
-//! `\u{202e}`.
+//! `MOVED id GNWL3/WL1`; several are joined by `;`, a repeated answer ends in `(again)`. Texts may have `\s` (blank),
+//! `\t` and `\u{202e}`.
 
 mod support;
 

@@ -210,7 +210,7 @@ async fn retention_holds_over_a_restart_and_frees_the_file() {
     assert_eq!(before.1, ["7", "8", "9"]);
     drop(log);
     let log = open(folder.path()).unwrap();
-    // What was dropped with the last write is known with the next.
+    // The next write records which records the last one dropped.
     assert!(log.watermarks(&at(0)).await.unwrap().0 >= before.0.0 - 1);
     Log::append(&log, vec![record(0, "10")]).await.unwrap();
     assert_eq!(values(&log, 0).await, ["8", "9", "10"]);

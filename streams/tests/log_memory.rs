@@ -208,7 +208,7 @@ async fn the_next_transaction_and_the_next_producer_wait_for_the_markers() {
     assert!(is_waiting(&mut next).await);
     stage.log.release_markers(&out(0));
     next.await.unwrap();
-    // What was decided stays committed; what waited behind it is the fenced producer's.
+    // Decided records stay committed; those that waited behind them belong to the fenced producer.
     assert_eq!(stage.values(&out(0)), ["a", "b", "c"]);
 }
 

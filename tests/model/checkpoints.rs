@@ -12,7 +12,8 @@
 //! records and any checkpoints; a write may also have checkpoints only. Decisions differ between acquisitions. Digests
 //! of documents are the documents themselves, and those of log entries have 32 bits.
 //!
-//! The model of the protocol beside this one shows the clauses that don't change. Their omissions are not repeated here.
+//! The model of the protocol beside this one shows the clauses that don't change. Their omissions are not repeated
+//! here.
 
 mod clause;
 mod deciding;

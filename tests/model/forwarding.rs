@@ -288,7 +288,7 @@ impl Model for Forwarding {
             return Err("a record is decided in the wrong ledger");
         }
         if world.input.iter().any(|records| records.len() > RECORDS_MAX) {
-            return Err("a record is sent on for ever");
+            return Err("a record is forwarded without end");
         }
         Ok(())
     }

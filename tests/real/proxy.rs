@@ -4,8 +4,8 @@
 //! client ──> Proxy ──> server          Mode::Pass      at once
 //!                                      Mode::Slow      each byte is delayed, in order, both ways
 //!                                      Mode::Cut       connections are closed, new ones too
-//!                                      Mode::HalfOpen  connections stay and nothing passes; those that were open then are
-//!                                                      dead from then on, as behind a router that has forgotten them
+//!                                      Mode::HalfOpen  connections stay and nothing passes; those open then are dead
+//!                                                      from then on, as behind a router that has forgotten them
 //! ```
 //!
 //! The proxy has a thread of its own, so that it works while a test waits for something else.

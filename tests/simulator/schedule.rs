@@ -66,7 +66,7 @@ pub struct Rates {
 pub struct Action {
     /// The time, in virtual milliseconds.
     pub at_ms: u64,
-    /// What.
+    /// The kind of action.
     pub what: What,
 }
 

@@ -456,7 +456,7 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    /// Looks whether a worker ended that should not have.
+    /// Checks that no worker has ended that should not have.
     async fn look(&mut self) -> Result<(), Violation> {
         for worker in &mut self.workers {
             let Some(life) = &mut worker.life else { continue };

@@ -1,5 +1,6 @@
-//! Searches the model of the ledger with checkpoints completely (docs/LEDGER.md). With all clauses every property holds;
-//! without any one of them, a shortest run shows the violation. The bounds are stated here; larger ones only take longer.
+//! Searches the model of the ledger with checkpoints completely (docs/LEDGER.md). With all clauses every property
+//! holds; without any one of them, a shortest run shows the violation. The bounds are stated here; larger ones only
+//! take longer.
 
 use interlock_tests::model::checkpoints::{Budget, Checkpoints, Clause, Record};
 use interlock_tests::model::{breaks, holds};
@@ -355,8 +356,8 @@ fn each_clause_of_the_ledger_with_checkpoints_is_needed() {
     }
 }
 
-/// Two clauses are second lines of defence. An entry is trimmed only when its commit is acknowledged, so `floor` can't be
-/// beyond C. Who marks a ledger starts over under another token, so no batch meets the mark.
+/// Two clauses are second lines of defence. An entry is trimmed only when its commit is acknowledged, so `floor` can't
+/// be beyond C. A worker that marks a ledger starts over under another token, so no batch meets the mark.
 #[test]
 fn two_clauses_are_second_lines_of_defence() {
     for (without, name) in [

@@ -119,8 +119,8 @@ fn the_table_is_plain_in_a_pipe_and_the_pace_is_as_asked_for() -> Result<()> {
     Ok(())
 }
 
-/// Returns the one-line message about a folder that can't be used, after checking the exit status: 1 where somebody else
-/// uses the folder, 2 where the arguments are wrong.
+/// Returns the one-line message about a folder that can't be used, after checking the exit status: 1 if another process
+/// uses the folder, 2 if the arguments are wrong.
 fn refused(status: i32, folder: &Path, arguments: &[&str]) -> Result<String> {
     let folder = folder.to_str().context("a path in UTF-8")?;
     let output = dev(&[&["--exit", "--data-dir", folder], arguments].concat())?;

@@ -195,7 +195,7 @@ fn records_in_the_wrong_partition_are_sent_on_once() {
         (forwarding::Omission::KeepInOutbox, "lost"),
         (forwarding::Omission::OneTransaction, "twice"),
         (forwarding::Omission::AppliedBelowCommitted, "twice"),
-        (forwarding::Omission::CountHops, "for ever"),
+        (forwarding::Omission::CountHops, "without end"),
     ] {
         let without = Some(omission);
         breaks(

@@ -23,7 +23,7 @@ struct World {
     workers: Workers,
     store: MemoryLedgerStore,
     partitions: i32,
-    /// What was asked for by each key, in order.
+    /// The commands of each key, in order.
     asked: BTreeMap<String, Vec<String>>,
 }
 
@@ -115,7 +115,7 @@ impl World {
         Ok(self.workers.wait_for(restore)?)
     }
 
-    /// What an operator does.
+    /// Grows the topics as an operator does.
     async fn grow(&self, partitions: i32) -> Result<(), RepartitionError> {
         let repartition = self.repartition().expect("the topology is built");
         match repartition.grow(&TOPICS.map(str::to_owned), partitions).await? {
@@ -136,8 +136,8 @@ impl World {
             .collect::<Result<_, _>>()?)
     }
 
-    /// I2: each command has one answer. I4: no gap, no repeat. I5: a key's document lies in its ledger alone, and is what its
-    /// answers make it, in the order in which they were asked for.
+    /// Checks that each command has one answer (I2), that there is no gap and no repeat (I4), and that a key's document
+    /// lies in its ledger alone and is the fold of its answers in the order of the commands (I5).
     fn judge(&self) -> Result<()> {
         let mut answers = Vec::new();
         let mut documents = BTreeMap::new();
@@ -247,7 +247,7 @@ fn interrupted_anywhere_it_leaves_what_it_found_or_what_was_asked_for() -> Resul
             ensure!(steps > 20, "it was interrupted {steps} times only");
             return Ok(());
         }
-        // Whoever starts now works as before, or stops: it doesn't sell in a layout that isn't there.
+        // A worker that starts now works as before or stops: it doesn't sell in a layout that isn't there.
         world.partitions = world
             .workers
             .wait_for(world.workers.log.partitions("commands"))?

@@ -1,8 +1,8 @@
 //! Runs thousands of schedules of the simulator, each from a seed.
 //!
 //! Settings, for `scripts/simulate`: `SIMULATE_SEEDS` (how many), `SIMULATE_FIRST` (the first), `SIMULATE_COMMANDS`
-//! (of each), `SIMULATE_TRACE` (lines printed of a failing one). Besides, `SIMULATE_WINDOW_SEEDS` (how many in which the
-//! workers keep windows), `SIMULATE_GROWING_SEEDS` (how many in which there become more ledgers) and
+//! (of each), `SIMULATE_TRACE` (lines printed of a failing one). Besides, `SIMULATE_WINDOW_SEEDS` (how many in which
+//! the workers keep windows), `SIMULATE_GROWING_SEEDS` (how many in which there become more ledgers) and
 //! `SIMULATE_MUTATION_SEEDS` (how many for each clause that is left out).
 
 use std::collections::BTreeMap;
@@ -31,7 +31,7 @@ const MUTATION_SEEDS: u64 = 40;
 const MUTATION_COMMANDS: u64 = 150;
 /// Where the schedules above miss a clause: a seed that doesn't, and its commands. Found when the clause was missing.
 const CAUGHT_BY: &[(Clause, u64, u64)] = &[(Clause::JudgeAsHolder, 203, COMMANDS)];
-/// Clauses that schedules within the budget don't miss. They are tried here only where `SIMULATE_MUTATION_SEEDS` asks for
+/// Clauses that schedules within the budget don't miss. They are tried here only if `SIMULATE_MUTATION_SEEDS` asks for
 /// it: each is noticed by a trace of its own, in `protocol_traces.rs`.
 const NOT_CAUGHT: &[Clause] = &[
     Clause::SettleBeforeRevocation,

@@ -1,10 +1,12 @@
-//! House rules as tests: who may know whom, what every file must have, and that the documentation names what exists.
+//! House rules as tests: the edges between crates, the parts that every file has, and names in the documentation.
 //!
-//! Nothing here is built or run but `cargo metadata` and `cargo tree`. A rule that gets in the way is changed here, with
-//! its reason, not worked around.
+//! The tests run `cargo metadata` and `cargo tree` and build nothing. If a rule gets in the way, change it here and
+//! give the reason; do not work around it.
 
 #[path = "tidy/circles.rs"]
 mod circles;
+#[path = "tidy/comments.rs"]
+mod comments;
 #[path = "tidy/documentation.rs"]
 mod documentation;
 
@@ -73,10 +75,10 @@ const EVERYTHING: &[&str] = &[
     "interlock-operate",
 ];
 
-/// What only the engine's feature `windows` brings.
+/// Families of crates that only the engine's feature `windows` brings.
 const WINDOWS: &[&str] = &["arrow", "datafusion"];
 
-/// What a pure crate must not reach, not even through others.
+/// Crates that a pure crate must not reach, not even through others.
 const IMPURE: &[&str] = &["tokio", "redis", "rdkafka", "reqwest", "sqlx", "axum"];
 
 /// Words that the engine has no use for.
@@ -141,7 +143,7 @@ fn crates_know_only_whom_they_may() {
             }
         }
     }
-    report("who may know whom", &wrong);
+    report("edges between crates", &wrong);
 }
 
 #[test]
@@ -421,7 +423,7 @@ fn texts(endings: &[&str]) -> Vec<(String, String)> {
     tracked().into_iter().filter(has_ending).filter_map(read).collect()
 }
 
-/// What is written for readers and must be true now.
+/// Returns the pages that must be true now.
 fn documents() -> Vec<(String, String)> {
     let mut documents = texts(&["md"]);
     documents.retain(|(file, _)| !HISTORY.contains(&file.as_str()));
@@ -435,12 +437,12 @@ fn lines_with<'a>(text: &'a str, what: &'a str) -> impl Iterator<Item = usize> +
         .map(|(number, _)| number)
 }
 
-/// Whether a path that begins after `before` is the rest of a longer one.
+/// Returns whether a path that begins after `before` is the rest of a longer one.
 fn continues(before: &str) -> bool {
     before.ends_with(|c: char| c.is_alphanumeric() || "._-~}".contains(c))
 }
 
-/// The subcommands that clap is told of.
+/// Returns the subcommands that the enum in `cli.rs` declares.
 fn subcommands() -> BTreeSet<String> {
     let cli = fs::read_to_string(root().join("interlock/cli.rs")).expect("interlock/cli.rs");
     let (_, after) = cli.split_once("enum Command {").expect("the enum of subcommands");
@@ -463,7 +465,7 @@ fn codes(text: &str) -> Vec<String> {
         if line.trim_start().starts_with("```") {
             fenced = !fenced;
         } else if fenced {
-            // What follows a `#` is talk.
+            // A comment follows the `#`.
             codes.push(line.split(" #").next().unwrap_or_default().to_owned());
         } else {
             codes.extend(line.split('`').skip(1).step_by(2).map(str::to_owned));

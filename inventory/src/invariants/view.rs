@@ -382,7 +382,7 @@ impl View {
             let place = list.place(moved.first_position);
             if place != Some(moved.current_position) {
                 let (request_id, first, current) = (&moved.request_id, moved.first_position, moved.current_position);
-                let detail = format!("R15: {request_id} {first} is said to be at {current} and is at {place:?}");
+                let detail = format!("R15: {request_id} {first} is reported at {current} and is at {place:?}");
                 found.push(Found {
                     invariant: Invariant::Rules,
                     detail,

@@ -88,7 +88,7 @@ async fn rebalance_is_deferred(test: &str, protocol: GroupProtocol) {
             .all(|(partition, record)| b.contains(partition) && record.offset > 100)
     );
 
-    // Who leaves, leaves everything to the other.
+    // A member that leaves gives all its partitions to the other.
     second.close().await.unwrap();
     owned(&mut *first, &mut a, |a| a.len() == 4).await;
 }

@@ -138,7 +138,7 @@ async fn a_reader_passes_markers_and_aborted_records_up_to_the_high_watermark() 
     }
     assert_eq!((read.len(), reader.position()), (3, 10));
 
-    // What comes later is read as well.
+    // Records that come later are read as well.
     fixture.fill(&topic, 0, numbers(10..11)).await;
     while read.len() < 4 || reader.position() < 12 {
         read.extend(reader.next(100, TICK).await.unwrap());

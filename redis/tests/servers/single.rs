@@ -169,7 +169,7 @@ async fn batches_pass_by_lua_until_somebody_else_touches_the_ledger() {
     store.commit(&holder, &batch(Some(1), 2)).await.unwrap();
     assert_eq!(calls(&server, "exec").await, 2);
 
-    // What was read while watching is old: the transaction is refused, and the function says why.
+    // The state read while watching is old: Redis refuses the transaction, and the function reports why.
     let before = calls(&server, "fcall").await;
     let theirs = acquire(&other, 1, "b").await.unwrap();
     let late = store.commit(&holder, &batch(Some(2), 3)).await;

@@ -27,7 +27,8 @@ pub trait Deserializer<T>: Send + Sync + 'static {
     /// Decodes a record. Also the place to refuse a record whose key disagrees with its value.
     fn deserialize(&mut self, record: &Record) -> Result<T, DeserializeError>;
 
-    /// Returns the key that decides on the record's partition and that its message has: by default, its bytes as they are.
+    /// Returns the key that decides on the record's partition and that its message has; by default, its bytes as they
+    /// are.
     fn key(&self, record: &Record) -> Option<Bytes> {
         record.key.clone()
     }

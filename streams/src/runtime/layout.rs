@@ -35,7 +35,7 @@ pub struct PastLayout {
 }
 
 impl Layouts {
-    /// So many ledgers, from the beginning.
+    /// Returns the first layout, with this number of ledgers.
     pub fn first(ledgers: i32) -> Self {
         Self {
             past: Vec::new(),

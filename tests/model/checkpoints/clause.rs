@@ -1,4 +1,4 @@
-//! What can be left out of the model.
+//! The clauses that can be left out of the model.
 
 /// A clause of docs/LEDGER.md, named by what is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

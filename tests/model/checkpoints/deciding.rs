@@ -279,8 +279,8 @@ impl Checkpoints {
         }
     }
 
-    /// Writes the batch (L1). Returns false if it is refused, `None` if it is half written, which only happens without a
-    /// clause.
+    /// Writes the batch (L1). Returns false if it is refused, `None` if it is half written, which only happens without
+    /// a clause.
     fn write(&self, world: &mut World, id: usize) -> Option<bool> {
         let worker = edit(&mut world.workers[id]);
         let meta = &world.masters[worker.master].meta;

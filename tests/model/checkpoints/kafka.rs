@@ -25,7 +25,7 @@ pub(super) struct Committed {
     pub id: u8,
 }
 
-/// Whether an input record can be read.
+/// The visibility of an input record to those who read only committed ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Visibility {
     Committed,

@@ -97,7 +97,7 @@ pub(super) struct Ledger {
     pub documents: [Option<Stored>; DOCUMENTS],
 }
 
-/// What is lost by itself.
+/// The parts of a ledger that can be lost by themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Part {
     /// The key `meta`.
@@ -120,7 +120,8 @@ impl Ledger {
         self.log.insert(index, entry);
     }
 
-    /// Replaces a part by that of another ledger, which is an older one, or an empty one. Returns false if it is the same.
+    /// Replaces a part by that of another ledger, which is an older one, or an empty one. Returns false if it is the
+    /// same.
     pub(super) fn replace(&mut self, part: Part, by: &Ledger) -> bool {
         let before = self.clone();
         match part {

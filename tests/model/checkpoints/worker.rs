@@ -74,7 +74,7 @@ pub(super) struct Batch {
     pub is_halfway: bool,
 }
 
-/// What was folded from the events.
+/// The state that was folded from the events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Folded {
     /// The last sequence.

@@ -164,8 +164,8 @@ fn resolve<'a>(modules: &'a BTreeMap<Module, String>, from: &Module, path: &str)
     modules.get_key_value(&target).map(|(module, _)| module)
 }
 
-/// Returns the paths in a file's code that begin with `crate`, `super` or `self`. Passing a name on (`pub use`) does not
-/// count, and tests do not.
+/// Returns the paths in a file's code that begin with `crate`, `super` or `self`. Passing a name on (`pub use`) does
+/// not count, and tests do not.
 fn paths(text: &str) -> Vec<String> {
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
     let without_comment = |line: &str| line.split("//").next().unwrap_or_default().to_owned() + "\n";

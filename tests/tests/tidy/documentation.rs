@@ -1,5 +1,5 @@
-//! Rules for the documentation: it draws the edges between crates that are allowed, states the limits that the code has,
-//! leaves out no command and no topic, and is in plain English.
+//! Rules for the documentation: it draws the edges between crates that are allowed, states the limits that the code
+//! has, leaves out no command and no topic, and is in plain English.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -71,10 +71,10 @@ const DOCUMENTED: &[(&str, &str, &str, &str)] = &[
 ];
 
 /// The longest line of prose, in characters; rustfmt has the same for code.
-const COLUMNS_MAX: usize = 120;
+pub(super) const COLUMNS_MAX: usize = 120;
 
 /// Phrases that make a reader stop, in lower case; `CONTRIBUTING.md` has the rules, and what to write instead.
-const NOT_PLAIN: &[&str] = &[
+pub(super) const NOT_PLAIN: &[&str] = &[
     "in one go",
     "for ever",
     "so many",
@@ -204,7 +204,7 @@ fn prose_is_plain_and_fits_the_screen() {
 }
 
 /// Returns whether a text has these words, not as a part of longer ones.
-fn has_words(text: &str, words: &str) -> bool {
+pub(super) fn has_words(text: &str, words: &str) -> bool {
     let ends = |rest: Option<char>| !rest.is_some_and(char::is_alphanumeric);
     text.match_indices(words).any(|(at, _)| {
         let (before, after) = (text[..at].chars().next_back(), text[at + words.len()..].chars().next());
