@@ -18,6 +18,7 @@
 //! | `codec`, `json/` | one mapping between JSON and Avro, derived from the schemas |
 //! | `request_ids` | ids that are used again with another body |
 //! | `metric_definitions` | the gateway's metrics |
+//! | `observe` | metrics, health and readiness over HTTP, also for workers |
 //! | `ledgers` | train-dates from the ledger store |
 //! | `train_date` | the JSON form of a train-date |
 //! | `follower`, `view` | facts that no ledger holds, kept up to date from the events |
@@ -30,6 +31,7 @@ pub mod json;
 pub mod json_log;
 mod ledgers;
 pub mod metric_definitions;
+pub mod observe;
 mod problem;
 mod request_ids;
 mod train_date;

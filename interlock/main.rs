@@ -9,7 +9,7 @@
 //! | `services`, `topics` | clients of the real services, and the topics' settings |
 //! | `embedded` | the services in this process |
 //! | `load/` | the clients that a load runs through |
-//! | `observe`, `stop` | metrics and health over HTTP, and signals, for long-running processes |
+//! | `log_lines`, `stop` | log lines and signals, for long-running processes |
 //! | `topic_access` | records as JSON, directly or through a gateway |
 //!
 //! Results go to standard output; progress and diagnostics go to standard error. The exit status is 0 if everything
@@ -33,7 +33,7 @@ mod commands;
 mod config;
 mod embedded;
 mod load;
-mod observe;
+mod log_lines;
 #[cfg(feature = "servers")]
 mod services;
 mod stop;

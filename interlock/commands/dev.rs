@@ -27,8 +27,9 @@ use crate::cli::Dev as Arguments;
 use crate::commands::print;
 use crate::config::{Log, LogFormat};
 use crate::embedded::{APPLICATION, Embedded, LEDGERS, Workers};
+use crate::log_lines::log_to_stderr;
 use crate::stop::Stop;
-use crate::{Status, complain, load, observe};
+use crate::{Status, complain, load};
 
 /// Most requests that wait for an answer if there is no rate: enough to keep the stream threads busy during commits.
 const WAITING_MAX: u64 = 20_000;
@@ -44,7 +45,7 @@ const THREAD_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// Demonstrates, and stays up unless it is to end.
 pub(crate) fn call(arguments: &Arguments) -> anyhow::Result<Status> {
     let born = Instant::now();
-    observe::log_to_stderr(&Log {
+    log_to_stderr(&Log {
         filter: LOG_FILTER.to_owned(),
         format: LogFormat::Text,
     })?;

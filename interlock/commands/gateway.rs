@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use interlock_gateway::Parts;
+use interlock_gateway::{Parts, observe};
 use interlock_operate::topics;
 use interlock_redis::RedisLedgerStore;
 use interlock_schemas::registry::{Registry, register_all};
@@ -11,12 +11,13 @@ use interlock_streams::runtime::Health;
 use interlock_topologies::BOOKING;
 
 use crate::config::{Config, PATIENCE};
+use crate::log_lines::log_to_stderr;
 use crate::stop::Stop;
-use crate::{Status, observe, services};
+use crate::{Status, services};
 
 /// Serves until a signal stops it.
 pub(crate) fn call(config: &Config) -> anyhow::Result<Status> {
-    observe::log_to_stderr(&config.log)?;
+    log_to_stderr(&config.log)?;
     let metrics = observe::install_recorder()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(serve(config, metrics));

@@ -5,13 +5,15 @@ mod start;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use interlock_gateway::observe;
 use interlock_kafka::exit;
 use interlock_streams::runtime::Health;
 use interlock_topologies::choose;
 
+use crate::Status;
 use crate::config::Config;
+use crate::log_lines::log_to_stderr;
 use crate::stop::{Stop, leave};
-use crate::{Status, observe};
 
 /// Interval between two checks whether a stream thread has ended by itself.
 const THREAD_CHECK_INTERVAL: Duration = Duration::from_millis(100);
@@ -20,7 +22,7 @@ const STOPPED_AT_ONCE: u8 = 130;
 
 /// Works until told to stop.
 pub(crate) fn call(config: &Config) -> anyhow::Result<Status> {
-    observe::log_to_stderr(&config.log)?;
+    log_to_stderr(&config.log)?;
     let metrics = observe::install_recorder()?;
     // For signals, health and metrics only: each stream thread has a runtime of its own.
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -445,14 +445,19 @@ fn continues(before: &str) -> bool {
 /// Returns the subcommands that the enum in `cli.rs` declares.
 fn subcommands() -> BTreeSet<String> {
     let cli = fs::read_to_string(root().join("interlock/cli.rs")).expect("interlock/cli.rs");
-    let (_, after) = cli.split_once("enum Command {").expect("the enum of subcommands");
-    let (variants, _) = after.split_once('}').expect("the end of the enum");
+    let variants = ["enum Command {", "enum Servers {"].map(|declaration| {
+        let (_, after) = cli.split_once(declaration).expect(declaration);
+        let (variants, _) = after.split_once('}').expect("the end of the enum");
+        variants
+    });
     let name = |line: &str| {
         let line = line.trim();
         let is_variant = line.starts_with(|c: char| c.is_ascii_uppercase());
         is_variant.then(|| line.split(['(', ',', ' ']).next().unwrap_or_default().to_lowercase())
     };
-    let mut commands: BTreeSet<String> = variants.lines().filter_map(name).collect();
+    let mut commands: BTreeSet<String> = variants.iter().flat_map(|text| text.lines()).filter_map(name).collect();
+    // A group of commands, and not one.
+    commands.remove("servers");
     commands.insert("help".into());
     commands
 }

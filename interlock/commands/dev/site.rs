@@ -3,15 +3,14 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use interlock_gateway::Parts;
 use interlock_gateway::json::date_text;
+use interlock_gateway::{Parts, observe};
 use interlock_schemas::TrainService;
 use interlock_topologies::BOOKING;
 use tokio::net::TcpListener;
 
 use crate::cli::Dev as Arguments;
 use crate::embedded::{APPLICATION, Embedded, Workers};
-use crate::observe;
 
 /// Listens, unless the demonstration ends by itself. This comes first, so that a taken port is reported at once.
 pub(super) async fn listen(arguments: &Arguments) -> anyhow::Result<Option<TcpListener>> {

@@ -1,24 +1,24 @@
 //! Serves the state of a process over HTTP: `/metrics` for Prometheus, `/healthz` (the process is alive), `/readyz` (it
 //! works, or the reason why not).
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use interlock_streams::runtime::Health;
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use serde_json::json;
 use tokio::net::TcpListener;
 
-use crate::config::{Log, LogFormat};
+use crate::metric_definitions;
 
 /// Renders the metrics.
-pub(crate) type Handle = PrometheusHandle;
+pub type Handle = PrometheusHandle;
 
 /// Upper bounds of the histograms, in seconds: from a commit without a backlog to a rebuild.
 const SECONDS: [f64; 17] = [
@@ -29,32 +29,41 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// The content type that Prometheus expects.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Writes log lines to standard error from now on.
-pub(crate) fn log_to_stderr(log: &Log) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&log.filter).with_context(|| {
-        format!(
-            "log.filter: `{}` is not a filter such as info,interlock_streams=debug",
-            log.filter
-        )
-    })?;
-    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(is_terminal);
-    let started = match log.format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
-    };
-    started.map_err(|error| anyhow!("log lines can't be written: {error}"))
+/// Why a process can't be observed.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveError {
+    /// The buckets of the histograms are wrong.
+    #[error("no metrics")]
+    Recorder(#[from] BuildError),
+    /// Another recorder is installed.
+    #[error("metrics are collected already")]
+    Installed,
+    /// The address can't be listened on.
+    #[error(
+        "{setting}: {address} can't be listened on; give another address by {flag} (each process on a host needs a \
+         port of its own; port 0 takes a free one)"
+    )]
+    Listen {
+        /// The setting.
+        setting: String,
+        /// The flag for the same setting.
+        flag: String,
+        /// The address.
+        address: SocketAddr,
+        /// The reason.
+        source: io::Error,
+    },
 }
 
 /// Collects the metrics of this process from now on.
-pub(crate) fn install_recorder() -> anyhow::Result<Handle> {
+///
+/// # Errors
+/// A recorder is installed already.
+pub fn install_recorder() -> Result<Handle, ObserveError> {
     let builder = PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?;
     let recorder = builder.build_recorder();
     let handle = recorder.handle();
-    metrics::set_global_recorder(recorder).map_err(|_| anyhow!("metrics are collected already"))?;
+    metrics::set_global_recorder(recorder).map_err(|_| ObserveError::Installed)?;
     describe();
     Ok(handle)
 }
@@ -62,22 +71,29 @@ pub(crate) fn install_recorder() -> anyhow::Result<Handle> {
 /// Describes each metric to the recorder.
 fn describe() {
     interlock_streams::metric_definitions::describe();
-    interlock_gateway::metric_definitions::describe();
+    metric_definitions::describe();
 }
 
 /// Listens on the address of a setting that also has a flag.
-pub(crate) async fn listen(setting: &str, flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!(
-            "{setting}: {address} can't be listened on; give another address by {flag} (each process on a host needs a \
-             port of its own; port 0 takes a free one)"
-        )
+///
+/// # Errors
+/// The address is taken, or this host doesn't have it.
+pub async fn listen(setting: &str, flag: &str, address: SocketAddr) -> Result<TcpListener, ObserveError> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| ObserveError::Listen {
+        setting: setting.to_owned(),
+        flag: flag.to_owned(),
+        address,
+        source,
     })
 }
 
 /// Serves until the process ends; returns the address.
-pub(crate) fn serve(listener: TcpListener, app: Router) -> anyhow::Result<SocketAddr> {
-    let address = listener.local_addr().context("the address that is listened on")?;
+///
+/// # Errors
+/// The system does not tell the listener's address.
+pub fn serve(listener: TcpListener, app: Router) -> io::Result<SocketAddr> {
+    let address = listener.local_addr()?;
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, app).await {
             tracing::error!(%error, %address, "no longer served");
@@ -88,7 +104,7 @@ pub(crate) fn serve(listener: TcpListener, app: Router) -> anyhow::Result<Socket
 
 /// Returns the routes `/metrics`, `/healthz` and `/readyz`. Begins to drain the histograms, on the runtime of the
 /// caller.
-pub(crate) fn router(health: Health, metrics: Handle) -> Router {
+pub fn router(health: Health, metrics: Handle) -> Router {
     let upkeep = metrics.clone();
     tokio::spawn(async move {
         loop {
@@ -139,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_worker_says_how_it_is() {
+    async fn a_worker_reports_its_state() {
         let recorder = PrometheusBuilder::new().build_recorder();
         let health = Health::default();
         let any = "127.0.0.1:0".parse().unwrap();
@@ -163,7 +179,7 @@ mod tests {
         assert!(ask(address, "/metrics").await.contains("text/plain"));
 
         let taken = listen("metrics.listen", "--metrics-listen", address).await.unwrap_err();
-        assert!(format!("{taken:#}").contains("--metrics-listen"), "{taken:#}");
+        assert!(taken.to_string().contains("--metrics-listen"), "{taken}");
     }
 
     /// The metrics satisfy Prometheus's own check: a help text for each, base units, and names by type.
@@ -179,19 +195,13 @@ mod tests {
         let recorder = builder.unwrap().build_recorder();
         metrics::with_local_recorder(&recorder, || {
             describe();
-            for name in engine::COUNTERS
-                .iter()
-                .chain(interlock_gateway::metric_definitions::COUNTERS)
-            {
+            for name in engine::COUNTERS.iter().chain(metric_definitions::COUNTERS) {
                 counter!(*name).increment(1);
             }
             for name in engine::GAUGES {
                 gauge!(*name).set(1.0);
             }
-            for name in engine::HISTOGRAMS
-                .iter()
-                .chain(interlock_gateway::metric_definitions::HISTOGRAMS)
-            {
+            for name in engine::HISTOGRAMS.iter().chain(metric_definitions::HISTOGRAMS) {
                 histogram!(*name).record(1.0);
             }
         });
