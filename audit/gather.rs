@@ -151,10 +151,10 @@ impl RequestReader {
                 let has_header = record.header(KEY_SCHEMA_HEADER).is_some();
                 let key = record.key.as_deref().map(|key| parse_key(key, has_header));
                 let home = key.map(|key| self.layouts.ledger_at(record.offset, key));
-                let elsewhere = home.filter(|home| *home != self.requests.partition);
-                self.requests
-                    .records
-                    .push(Request::new(&record, command.as_ref(), elsewhere));
+                let partition = self.requests.partition;
+                let elsewhere = home.filter(|home| *home != partition);
+                let request = Request::new(partition, &record, command.as_ref(), elsewhere);
+                self.requests.records.push(request);
             }
         }
         self.requests.end = self.reader.end();

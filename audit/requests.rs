@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use interlock_inventory::Digest;
 use interlock_schemas::{Command, Event, EventKind, topics, train_date_key};
 use interlock_streams::dead_letter::{self, is_copied};
-use interlock_streams::policy::HOPS_HEADER;
+use interlock_streams::policy::was_sent_on_to;
 use interlock_streams::record::{Record, TopicPartition};
 use rustc_hash::FxHashMap;
 
@@ -49,8 +49,8 @@ pub(crate) struct Request {
     digest: u64,
     /// The partition that its key belongs to, if that is another one.
     home: Option<i32>,
-    /// True if the record lies where its key belongs and has the hop header, so it may be a copy. A client can set the
-    /// header, too.
+    /// True if the record lies where its key belongs and is marked as sent on to there, so it may be a copy. A client can
+    /// set the mark, too.
     may_be_copy: bool,
     answers: u8,
     /// Passengers named by its answers, as bits.
@@ -60,7 +60,7 @@ pub(crate) struct Request {
 
 impl Request {
     /// Extracts the needed parts of a record. `command` is `None` if the record can't be decoded.
-    pub(crate) fn new(record: &Record, command: Option<&Command>, home: Option<i32>) -> Request {
+    pub(crate) fn new(partition: i32, record: &Record, command: Option<&Command>, home: Option<i32>) -> Request {
         let (asked, request, digest) = match command {
             None => (Asked::Undecodable, 0, 0),
             Some(command) => {
@@ -88,7 +88,7 @@ impl Request {
             request,
             digest,
             home,
-            may_be_copy: home.is_none() && record.headers.iter().any(|(name, _)| &**name == HOPS_HEADER),
+            may_be_copy: home.is_none() && was_sent_on_to(partition, &record.headers),
             answers: 0,
             named: 0,
             dead: 0,

@@ -5,8 +5,7 @@ use interlock_schemas::{Event, topics};
 use super::example::book;
 use super::world::{LEDGERS, World};
 use interlock_inventory::invariants::Invariant::{I2, I4, Rules};
-
-const HOPS: &str = "__streams.hops";
+use interlock_streams::policy::SENT_ON_HEADER;
 
 fn letter(offset: i64, partition: i32) -> Vec<(&'static str, String)> {
     vec![
@@ -75,14 +74,14 @@ async fn a_record_in_the_wrong_partition_has_one_copy_in_the_right_one() {
     let value = world.waiting(wrong)[0].value.clone().unwrap().to_vec();
     world.apply(wrong, offset, &[]).await;
     World::expect(&world.audit().await, &[I2], "was not sent on");
-    let hops = [(HOPS, "1".to_owned())];
-    world.append(topics::BOOKING_REQUESTS, home, value.clone(), &hops);
+    let mark = [(SENT_ON_HEADER, home.to_string())];
+    world.append(topics::BOOKING_REQUESTS, home, value.clone(), &mark);
     world.work().await;
     let report = world.audit().await;
     assert!(report.holds(), "{report:#?}");
     assert_eq!((report.totals.forwarded, report.totals.pending), (1, 0));
     // A client's own header has no effect: the record is a request like any other.
-    world.append(topics::BOOKING_REQUESTS, home, value, &hops);
+    world.append(topics::BOOKING_REQUESTS, home, value, &mark);
     world.work().await;
     let report = world.audit().await;
     assert!(report.holds(), "{report:#?}");
@@ -90,22 +89,22 @@ async fn a_record_in_the_wrong_partition_has_one_copy_in_the_right_one() {
 }
 
 #[tokio::test]
-async fn a_client_s_header_that_counts_hops_breaks_nothing() {
+async fn a_client_s_mark_of_a_record_that_was_sent_on_breaks_nothing() {
     let mut world = World::new().await;
     world.sell().await;
     let (home, wrong) = (world.home(), LEDGERS - 1 - world.home());
-    let hops = [(HOPS, "7".to_owned())];
+    let mark = [(SENT_ON_HEADER, home.to_string())];
     let value = world.encoded(&book("b9", 1));
-    world.append(topics::BOOKING_REQUESTS, home, value.clone(), &hops);
+    world.append(topics::BOOKING_REQUESTS, home, value.clone(), &mark);
     world.work().await;
     let report = world.audit().await;
     assert!(report.holds(), "{report:#?}");
     assert_eq!((report.totals.forwarded, report.totals.answered), (0, 8));
 
     // In the wrong partition the record is forwarded, as one without the header is.
-    let misplaced = world.append(topics::BOOKING_REQUESTS, wrong, value.clone(), &hops);
+    let misplaced = world.append(topics::BOOKING_REQUESTS, wrong, value.clone(), &mark);
     world.apply(wrong, misplaced, &[]).await;
-    world.append(topics::BOOKING_REQUESTS, home, value, &[(HOPS, "1".to_owned())]);
+    world.append(topics::BOOKING_REQUESTS, home, value, &mark);
     world.work().await;
     let report = world.audit().await;
     assert!(report.holds(), "{report:#?}");

@@ -16,7 +16,7 @@ use interlock_streams::ledger::LedgerStore as _;
 use interlock_streams::ledger::memory::MemoryLedgerStore;
 use interlock_streams::log::memory::MemoryLog;
 use interlock_streams::log::murmur2::partition_for_key;
-use interlock_streams::policy::HOPS_HEADER;
+use interlock_streams::policy::was_sent_on_to;
 use interlock_streams::record::{Record, TopicPartition};
 use interlock_streams::window::MemorySink;
 
@@ -383,7 +383,7 @@ impl Remains<'_> {
                     .iter()
                     .find(|stage| stage.is_before_end(ledger, record.offset));
                 let Some(key) = record.key.clone() else { continue };
-                let is_copy = record.headers.iter().any(|(name, _)| &**name == HOPS_HEADER);
+                let is_copy = was_sent_on_to(ledger, &record.headers);
                 let is_home = stage.is_some_and(|stage| stage.ledger_of(&key) == ledger);
                 if decode(&mut decoder, &record).await.is_none() {
                     continue;

@@ -5,8 +5,12 @@ use std::time::Duration;
 use anyhow::Result;
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
+use bytes::Bytes;
+use interlock_inventory::command_key;
 use interlock_loadgen::{Profile, Workload};
-use interlock_schemas::{Command, Event, EventKind, TrainService};
+use interlock_schemas::{Command, Encoder, Event, EventKind, TrainService, topics};
+use interlock_streams::log::Log as _;
+use interlock_streams::record::{OutputRecord, TopicPartition};
 use interlock_tests::memory::World;
 use interlock_tests::plans::{coming_days, sleeper};
 
@@ -97,6 +101,45 @@ async fn a_record_in_the_wrong_partition_is_sent_on_once() -> Result<()> {
     worker.stop();
     tokio::task::spawn_blocking(move || worker.wait()).await??;
     world.audit().await?;
+    Ok(())
+}
+
+/// Clients copy headers from records that they have read, or use the prefix that is reserved.
+#[tokio::test]
+async fn a_client_s_own_headers_keep_no_request_from_being_answered() -> Result<()> {
+    let world = World::new(4).await?;
+    let plans = trains();
+    world.seed(&plans)?;
+    let commands = load(&plans, 200, 3)?;
+    let headers = [
+        ("__streams.hops", "1"),
+        ("__streams.sent_on.to", "1 of 4"),
+        ("__streams.errors.topic", "booking-requests"),
+        ("__streams.resent.offset", "0"),
+    ];
+    let headers = headers.map(|(name, value)| (name.into(), Some(Bytes::from_static(value.as_bytes()))));
+    let encoder = Encoder::new(world.ids);
+    for (index, command) in (0..).zip(&commands) {
+        let mut value = Vec::new();
+        encoder.encode(command, &mut value)?;
+        world.log.append(vec![OutputRecord {
+            topic: topics::BOOKING_REQUESTS.into(),
+            partition: Some(index % world.partitions),
+            timestamp: None,
+            key: Some(command_key(command).into()),
+            value: Some(value.into()),
+            headers: headers.to_vec(),
+        }])?;
+    }
+    let (worker, _) = world.worker("one")?;
+    world.wait_for_answers(commands.len(), PATIENCE).await?;
+    worker.stop();
+    tokio::task::spawn_blocking(move || worker.wait()).await??;
+    world.audit().await?;
+    for partition in 0..world.partitions {
+        let letters = TopicPartition::new(topics::dlq(topics::BOOKING_REQUESTS), partition);
+        assert_eq!(world.log.watermarks(&letters).await?.1, 0, "{letters}");
+    }
     Ok(())
 }
 

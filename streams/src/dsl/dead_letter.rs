@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::policy::{HOPS_HEADER, dlq_topic};
+use super::policy::{SENT_ON_HEADER, dlq_topic};
 use crate::record::{Header, OutputRecord, Record, TopicPartition};
 
 /// Headers of a dead letter: reason, record and writer (names after KIP-1034).
@@ -71,7 +71,12 @@ impl DeadLetter {
             source: TopicPartition::new(text(TOPIC)?, text(PARTITION)?.parse().ok()?),
             offset: number(OFFSET)?,
             version: text(VERSION).unwrap_or_default(),
-            not_copied: text(NOT_COPIED).and_then(|bytes| bytes.parse().ok()),
+            // It is the very last; another one was the record's.
+            not_copied: letter
+                .headers
+                .last()
+                .filter(|(name, _)| &**name == NOT_COPIED)
+                .and_then(|(_, bytes)| std::str::from_utf8(bytes.as_deref()?).ok()?.parse().ok()),
         })
     }
 }
@@ -120,10 +125,10 @@ pub fn is_copied(record: &Record) -> bool {
     record.bytes() <= DEAD_LETTER_BYTES_MAX
 }
 
-/// Returns the record's own headers: without those of the letter, and without the count of its hops, which starts
-/// again.
+/// Returns the headers that the record had: without those of the letter, and without the mark of a record that was sent
+/// on, which may be sent on again.
 pub fn original_headers(letter: &Record) -> Vec<Header> {
-    let of_the_record = |(name, _): &&Header| !name.starts_with(OF_THE_LETTER) && **name != *HOPS_HEADER;
+    let of_the_record = |(name, _): &&Header| !name.starts_with(OF_THE_LETTER) && **name != *SENT_ON_HEADER;
     letter.headers.iter().filter(of_the_record).cloned().collect()
 }
 
@@ -180,7 +185,7 @@ mod tests {
             headers: vec![
                 (Arc::from("theirs"), Some(Bytes::from_static(b"h"))),
                 (Arc::from("theirs"), None),
-                (Arc::from(HOPS_HEADER), Some(Bytes::from_static(b"1"))),
+                (Arc::from(SENT_ON_HEADER), Some(Bytes::from_static(b"1"))),
             ],
             ..Record::default()
         }
@@ -204,6 +209,15 @@ mod tests {
 
         let too_long = DeadLetter::of(&letter_of(&record(DEAD_LETTER_BYTES_MAX + 1))).expect("a letter");
         assert!(too_long.not_copied > Some(DEAD_LETTER_BYTES_MAX as u64));
+
+        // Headers of a client that look like those of a letter.
+        let mut impostor = record(10);
+        for name in [NOT_COPIED, REASON, TOPIC, OFFSET] {
+            impostor.headers.push((Arc::from(name), Some(Bytes::from_static(b"5"))));
+        }
+        let letter = DeadLetter::of(&letter_of(&impostor)).expect("a letter");
+        assert_eq!((letter.source, letter.offset), (TopicPartition::new("in", 3), 7));
+        assert_eq!((letter.reason.as_str(), letter.not_copied), ("undecodable", None));
     }
 
     #[test]

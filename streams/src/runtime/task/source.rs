@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::node::Context;
 use crate::dsl::message::Message;
-use crate::dsl::policy::{OnError, forwarded, hops};
+use crate::dsl::policy::{OnError, forwarded, was_sent_on_to};
 use crate::dsl::serde::{DeserializeError, Deserializer, decode};
 use crate::log::murmur2::partition_for_key;
 use crate::metric_definitions::RECORDS_FORWARDED;
@@ -64,7 +64,7 @@ impl<T: Send + 'static, D: Deserializer<T>> Source for TopicSource<T, D> {
 impl<T, D> TopicSource<T, D> {
     /// Writes a record to the partition that its key belongs to; refuses one that was forwarded before.
     fn forward(&self, ctx: &mut Context<'_>, record: &Record, partition: i32) -> Result<(), TaskError> {
-        if hops(&record.headers) > 0 {
+        if was_sent_on_to(ctx.source.partition, &record.headers) {
             let message = format!(
                 "the record was sent on once and still lies in the wrong partition: its key belongs to {partition}"
             );
