@@ -126,7 +126,7 @@ async fn a_client_s_own_headers_keep_no_request_from_being_answered() -> Result<
             topic: topics::BOOKING_REQUESTS.into(),
             partition: Some(index % world.partitions),
             timestamp: None,
-            key: Some(command_key(command).into()),
+            key: Some(Bytes::from(command_key(command).to_string())),
             value: Some(value.into()),
             headers: headers.to_vec(),
         }])?;
