@@ -49,8 +49,8 @@ pub(crate) struct Request {
     digest: u64,
     /// The partition that its key belongs to, if that is another one.
     home: Option<i32>,
-    /// True if the record lies where its key belongs and is marked as sent on to there, so it may be a copy. A client can
-    /// set the mark, too.
+    /// True if the record lies where its key belongs and is marked as sent on to there, so it may be a copy. A client
+    /// can set the mark, too.
     may_be_copy: bool,
     answers: u8,
     /// Passengers named by its answers, as bits.
