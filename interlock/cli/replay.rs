@@ -4,9 +4,15 @@ use clap::Args;
 
 use interlock_operate::replay::Partitions;
 
+const USAGE: &str = "\
+interlock replay --ledgers [OPTIONS]
+       interlock replay --windows [OPTIONS]
+       interlock replay --repartition <N> [OPTIONS]
+       interlock replay --offsets [OPTIONS]";
+
 /// Derive ledgers or window tables again from the events
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(override_usage = USAGE, after_help = "\
 Workers carry this out, as they do after a loss, while everything else
 continues. The command starts it in one step and waits; it can be interrupted
 at any moment. The exit status is 1 if it is not finished within --wait; the
