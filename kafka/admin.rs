@@ -101,7 +101,15 @@ impl AdminClient {
         let name = partition.clone();
         let action = format!("read the watermarks of {partition}");
         self.ask(self.client.clone(), action, move |client, timeout| {
-            client.fetch_watermarks(&name.topic, name.partition, timeout)
+            let watermarks = || client.fetch_watermarks(&name.topic, name.partition, timeout);
+            match watermarks() {
+                // The client remembers the topic as it was before it grew.
+                Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::UnknownPartition) => {
+                    client.fetch_metadata(Some(&name.topic), timeout)?;
+                    watermarks()
+                }
+                result => result,
+            }
         })
         .await
     }

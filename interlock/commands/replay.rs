@@ -135,7 +135,7 @@ async fn windows(arguments: &Arguments, config: &Config) -> anyhow::Result<Outco
     let windows = Windows {
         log: &*log,
         sink: &sink,
-        known: known.iter().map(|topology| group(config, topology.name())).collect(),
+        known: all().iter().map(|definition| group(config, definition.name)).collect(),
         groups: chosen.iter().map(|topology| group(config, topology.name())).collect(),
         tables: chosen.iter().flat_map(|topology| topology.window_tables()).collect(),
         topics: chosen.iter().flat_map(|topology| topology.source_topics()).collect(),

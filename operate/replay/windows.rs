@@ -19,7 +19,7 @@ pub struct Windows<'a> {
     pub log: &'a dyn Log,
     /// The sink that keeps the tables.
     pub sink: &'a TimescaleSink,
-    /// The groups of all topologies with windows.
+    /// All groups of the application.
     pub known: Vec<String>,
     /// The groups whose windows restart.
     pub groups: Vec<String>,
