@@ -190,7 +190,8 @@ pub trait Producer: Send {
 /// Reads the committed records of one partition, without a group.
 #[async_trait]
 pub trait Reader: Send {
-    /// Returns the next records, at most about `max_records`, or none within `wait`. Cancel-safe.
+    /// Returns the next records, at most about `max_records`. Returns none after `wait`, or earlier if the position has
+    /// only moved past transaction markers and aborted records. Cancel-safe.
     async fn next(&mut self, max_records: usize, wait: Duration) -> Result<Vec<Record>, LogError>;
 
     /// Returns the offset from which the next records will come. It also moves past transaction markers and aborted

@@ -46,8 +46,10 @@ impl Reader for MemoryReader {
         loop {
             let fetched = self.shared.lock().fetch(&self.partition, self.position, max_records);
             let (records, position) = fetched?;
+            // Aborted records and markers can be all that there was.
+            let has_moved = position > self.position;
             self.position = position;
-            if !records.is_empty() || self.shared.is_past(deadline) {
+            if has_moved || self.shared.is_past(deadline) {
                 return Ok(records);
             }
             self.shared.wait(self.notify.notified(), deadline).await;

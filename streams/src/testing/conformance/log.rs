@@ -35,6 +35,7 @@ macro_rules! log_conformance {
             appends_outside_of_transactions,
             shows_a_transaction_only_when_committed,
             hides_an_aborted_transaction,
+            passes_an_aborted_transaction_without_waiting,
             moves_the_position_to_the_high_watermark,
             counts_open_transactions_in_the_high_watermark,
             holds_back_what_follows_an_open_transaction,

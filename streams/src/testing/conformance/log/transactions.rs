@@ -1,8 +1,8 @@
 //! Transactions: atomic, isolated, fenced (KIP-98), with offsets (KIP-447).
 
 use super::support::{
-    LOOKS, Member, STEP, commit, high_watermark, no_group, offset, output, outputs, producer, read_values, topic,
-    value, within, write,
+    DEADLINE, LOOKS, Member, STEP, commit, high_watermark, no_group, offset, output, outputs, producer, read_values,
+    topic, value, within, write,
 };
 use crate::log::{Log, LogError, Producer, Reader};
 use crate::record::TopicPartition;
@@ -60,7 +60,26 @@ pub async fn hides_an_aborted_transaction(log: &dyn Log, name: &str) {
     assert_eq!(read_values(log, &partition).await, ["c"]);
 }
 
-/// The high watermark counts what committed readers don't see yet: a rebuild must wait for it (DESIGN.md §3, 4).
+/// A reader passes an aborted transaction at once, although there is no record to return. A rebuild reads partitions of
+/// which nothing was committed, and must not take longer than its worker's session for them.
+pub async fn passes_an_aborted_transaction_without_waiting(log: &dyn Log, name: &str) {
+    topic(log, name, 1).await;
+    let partition = TopicPartition::new(name, 0);
+    let mut producer = producer(log, name).await;
+    producer.send(outputs(name, 0, &["a", "b"]));
+    high_watermark(log, &partition, 2).await;
+    abort(producer.as_mut()).await;
+    let (_, high) = log.watermarks(&partition).await.expect("has watermarks");
+    let mut reader = reader(log, &partition).await;
+    within("the position", async {
+        while reader.position() < high {
+            assert_eq!(reader.next(10, 2 * DEADLINE).await.expect("reads"), []);
+        }
+    })
+    .await;
+}
+
+/// The high watermark counts what committed readers don't see yet: a rebuild must wait for it.
 pub async fn counts_open_transactions_in_the_high_watermark(log: &dyn Log, name: &str) {
     topic(log, name, 1).await;
     let partition = TopicPartition::new(name, 0);
