@@ -39,6 +39,7 @@ use interlock_schemas::registry::Registry;
 use interlock_schemas::topics;
 use interlock_streams::ledger::InspectLedgers;
 use interlock_streams::log::Log;
+use interlock_streams::runtime::group_name;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -103,7 +104,7 @@ impl Audit {
             registry,
             store,
             application: application.to_owned(),
-            group: format!("{application}-booking"),
+            group: group_name(application, "booking"),
             ledgers,
             options,
         })

@@ -10,11 +10,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use interlock_inventory::TrainDate;
 use interlock_schemas::topics::BOOKING_REQUESTS;
-use interlock_streams::ledger::{LedgerState, LedgerStore};
+use interlock_streams::ledger::LedgerStore;
 use interlock_streams::log::murmur2::partition_for_key;
 use interlock_streams::log::{CommittedOffset, Log};
 use interlock_streams::record::TopicPartition;
-use interlock_streams::runtime::OffsetMetadata;
+use interlock_streams::runtime::{OffsetMetadata, holds_committed};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -45,16 +45,6 @@ struct Position {
     metadata: OffsetMetadata,
 }
 
-impl Position {
-    /// Returns whether a ledger contains all that is committed, decided by the same acquisitions.
-    fn is_in(&self, state: &LedgerState) -> bool {
-        let Position { offset, metadata } = self;
-        let is_nothing_decided = metadata.sequence == 0 && metadata.token.0.is_empty();
-        let agrees = is_nothing_decided || state.lineage.token_at(metadata.sequence) == Some(&metadata.token);
-        agrees && state.sequence >= metadata.sequence && state.applied.unwrap_or(-1) >= offset - 1
-    }
-}
-
 impl Ledgers {
     /// Reads nothing yet. `group` is the workers' group.
     pub(crate) fn new(store: Arc<dyn LedgerStore>, log: Arc<dyn Log>, group: String) -> Self {
@@ -80,7 +70,10 @@ impl Ledgers {
             refusal = match state.rebuilding {
                 true => format!("ledger {ledger} is being rebuilt from its events; ask again"),
                 // A ledger that was never acquired may be a lost one, so that the position must be the present one.
-                false if position.is_in(&state) && (state.epoch > 0 || age_max.is_zero()) => {
+                false
+                    if holds_committed(&state, position.offset, &position.metadata)
+                        && (state.epoch > 0 || age_max.is_zero()) =>
+                {
                     let read = TrainDate::from_fields(key, fields);
                     return read.map_err(|error| Problem::internal(error.to_string()));
                 }

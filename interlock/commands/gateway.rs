@@ -7,7 +7,7 @@ use interlock_operate::topics;
 use interlock_redis::RedisLedgerStore;
 use interlock_schemas::registry::{Registry, register_all};
 use interlock_schemas::topics::contract;
-use interlock_streams::runtime::Health;
+use interlock_streams::runtime::{Health, group_name};
 use interlock_topologies::BOOKING;
 
 use crate::config::{Config, PATIENCE};
@@ -65,7 +65,7 @@ async fn connect(config: &Config, health: Health) -> anyhow::Result<Parts> {
         registry,
         ids,
         group: format!("{}-gateway-{:08x}", config.application.id, rand::random::<u32>()),
-        deciders: format!("{}-{BOOKING}", config.application.id),
+        deciders: group_name(&config.application.id, BOOKING),
         health,
     })
 }

@@ -12,7 +12,7 @@ use interlock_schemas::registry::{Registry, register_all};
 use interlock_schemas::topics::{BOOKING_REQUESTS, contract};
 use interlock_sinks::timescale::{TimescaleOptions, TimescaleSink};
 use interlock_streams::ledger::Token;
-use interlock_streams::runtime::{Repartition, RestoredOffset, RuntimeConfig, restore_offsets};
+use interlock_streams::runtime::{Repartition, RestoredOffset, RuntimeConfig, group_name, restore_offsets};
 use interlock_topologies::{BOOKING, Context, all, choose, shapes};
 
 use crate::Status;
@@ -58,7 +58,7 @@ async fn ledgers(arguments: &Arguments, config: &Config) -> anyhow::Result<Outco
     let ledgers = Ledgers {
         log: &*log,
         store: &store,
-        group: &group(config, BOOKING),
+        group: &group_name(&config.application.id, BOOKING),
         source: BOOKING_REQUESTS,
         partitions: ledgers,
         wait: Duration::from_secs(arguments.wait),
@@ -135,8 +135,14 @@ async fn windows(arguments: &Arguments, config: &Config) -> anyhow::Result<Outco
     let windows = Windows {
         log: &*log,
         sink: &sink,
-        known: all().iter().map(|definition| group(config, definition.name)).collect(),
-        groups: chosen.iter().map(|topology| group(config, topology.name())).collect(),
+        known: all()
+            .iter()
+            .map(|definition| group_name(&config.application.id, definition.name))
+            .collect(),
+        groups: chosen
+            .iter()
+            .map(|topology| group_name(&config.application.id, topology.name()))
+            .collect(),
         tables: chosen.iter().flat_map(|topology| topology.window_tables()).collect(),
         topics: chosen.iter().flat_map(|topology| topology.source_topics()).collect(),
         wait: Duration::from_secs(arguments.wait),
@@ -160,10 +166,6 @@ async fn windows(arguments: &Arguments, config: &Config) -> anyhow::Result<Outco
         Outcome::Begun(_) => bar.abandon(),
     }
     Ok(outcome)
-}
-
-fn group(config: &Config, topology: &str) -> String {
-    RuntimeConfig::new(config.application.id.clone(), "").group(topology)
 }
 
 /// Returns a fresh token that names this command, for readers of the ledger.

@@ -40,7 +40,8 @@ mod start;
 pub(crate) mod task;
 mod thread;
 
-pub use config::{RuntimeConfig, TokenSource};
+pub use compare::holds_committed;
+pub use config::{RuntimeConfig, TokenSource, group_name};
 pub use error::{Reason, TaskError};
 pub use health::Health;
 pub use layout::{Layouts, PastLayout};

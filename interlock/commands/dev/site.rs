@@ -6,6 +6,7 @@ use std::sync::Arc;
 use interlock_gateway::json::date_text;
 use interlock_gateway::{Parts, observe};
 use interlock_schemas::TrainService;
+use interlock_streams::runtime::group_name;
 use interlock_topologies::BOOKING;
 use tokio::net::TcpListener;
 
@@ -30,7 +31,7 @@ pub(super) async fn serve(listener: TcpListener, embedded: &Embedded, workers: &
         registry: embedded.registry.clone(),
         ids: embedded.ids,
         group: format!("{APPLICATION}-gateway"),
-        deciders: format!("{APPLICATION}-{BOOKING}"),
+        deciders: group_name(APPLICATION, BOOKING),
         health: workers.health.clone(),
     });
     let metrics = observe::router(workers.health.clone(), observe::install_recorder()?);

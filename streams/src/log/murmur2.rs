@@ -12,9 +12,13 @@ const MULTIPLIER: u32 = 0x5bd1_e995;
 /// # Panics
 /// If `partitions` is not positive.
 pub fn partition_for_key(key: &[u8], partitions: i32) -> i32 {
+    partition_for_hash(murmur2(key), partitions)
+}
+
+/// Returns the partition of a record whose key has this [`murmur2`] hash.
+pub(crate) fn partition_for_hash(hash: u32, partitions: i32) -> i32 {
     assert!(partitions > 0, "a topic has at least one partition, not {partitions}");
-    let hash = (murmur2(key) & 0x7fff_ffff).cast_signed();
-    hash % partitions
+    (hash & 0x7fff_ffff).cast_signed() % partitions
 }
 
 /// Computes the 32-bit murmur2 hash with Kafka's seed.

@@ -37,6 +37,12 @@ impl Verdict {
     }
 }
 
+/// Returns whether a ledger holds everything that is committed, decided by the same acquisitions. Otherwise its next
+/// owner rebuilds it, and until then nothing may be read from it.
+pub fn holds_committed(state: &LedgerState, committed: i64, metadata: &OffsetMetadata) -> bool {
+    !matches!(compare(state, committed, metadata), Verdict::Rebuild { .. })
+}
+
 pub(crate) fn compare(state: &LedgerState, committed: i64, metadata: &OffsetMetadata) -> Verdict {
     if state.rebuilding {
         return Verdict::Rebuild { keep: false };

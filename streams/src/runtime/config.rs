@@ -57,12 +57,17 @@ impl RuntimeConfig {
 
     /// Returns the name of a topology's consumer group.
     pub fn group(&self, topology: &str) -> String {
-        format!("{}-{topology}", self.application_id)
+        group_name(&self.application_id, topology)
     }
 
     pub(crate) fn member(&self, topology: &str, thread: usize) -> String {
         format!("{}-{topology}-{}-{thread}", self.application_id, self.instance_id)
     }
+}
+
+/// Returns the name of the consumer group of an application's topology.
+pub fn group_name(application_id: &str, topology: &str) -> String {
+    format!("{application_id}-{topology}")
 }
 
 #[expect(

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::acquire::{self, Acquisition};
 use super::config::RuntimeConfig;
 use super::error::TaskError;
 use super::task::TaskConfig;
 use super::task::stages::Stages;
 use crate::dsl::topology::Topology;
 use crate::ledger::{LedgerError, LedgerStore};
-use crate::log::{Consumer, ConsumerConfig, Log, LogError, Polled};
+use crate::log::{Consumer, ConsumerConfig, Log, LogError, Polled, Producer};
 use crate::record::TopicPartition;
 
 /// Longest wait of one poll of the group.
@@ -92,6 +93,14 @@ impl From<LedgerError> for RepartitionError {
     }
 }
 
+/// All ledgers of a topology, acquired by the operator, and the clients to commit their offsets.
+pub(crate) struct TakenLedgers {
+    pub(crate) producer: Box<dyn Producer>,
+    pub(crate) consumer: Box<dyn Consumer>,
+    /// One for each partition, in their order.
+    pub(crate) acquired: Vec<Acquisition>,
+}
+
 /// The ledgers of a topology, and the services to reach them.
 pub(crate) struct Operator {
     pub(crate) tasks: TaskConfig,
@@ -138,8 +147,27 @@ impl Operator {
         Ok(self.tasks.log.partitions(&self.topic).await?.unwrap_or(0))
     }
 
+    /// Takes all ledgers as a worker does: joins the group alone, acquires every ledger, and fences their former owners.
+    pub(crate) async fn take(&self) -> Result<TakenLedgers, RepartitionError> {
+        let TaskConfig {
+            log, transactional_id, ..
+        } = &self.tasks;
+        // The initialisation ends a transaction that an earlier attempt left open, before anything is acquired.
+        let producer = log.producer(transactional_id).await?;
+        let partitions = self.partitions().await?;
+        let consumer = self.join(partitions).await?;
+        let sources = TopicPartition::all(self.topic.as_str(), partitions);
+        let acquired = acquire::acquire(&self.tasks, &self.store, &sources).await?;
+        acquire::fence(&self.tasks, &self.store, &acquired).await?;
+        Ok(TakenLedgers {
+            producer,
+            consumer,
+            acquired,
+        })
+    }
+
     /// Joins the group and waits until it has given every partition.
-    pub(crate) async fn join(&self, partitions: i32) -> Result<Box<dyn Consumer>, RepartitionError> {
+    async fn join(&self, partitions: i32) -> Result<Box<dyn Consumer>, RepartitionError> {
         let config = ConsumerConfig {
             group: self.tasks.group.clone(),
             topics: vec![self.topic.clone()],

@@ -19,11 +19,11 @@ use super::compare::{Verdict, compare};
 use super::config::RuntimeConfig;
 use super::layout::{Layouts, PastLayout};
 use super::metadata::OffsetMetadata;
-use super::operator::{Operator, RepartitionError};
+use super::operator::{Operator, RepartitionError, TakenLedgers};
 use super::task::TaskConfig;
 use crate::dsl::topology::Topology;
 use crate::ledger::LedgerStore;
-use crate::log::{CommittedOffset, Consumer, Log, OffsetCommit, Producer};
+use crate::log::{CommittedOffset, Log, OffsetCommit};
 use crate::record::TopicPartition;
 
 /// Longest wait of one read at a partition's end.
@@ -90,26 +90,14 @@ impl Repartition {
 
     /// Takes all ledgers, and checks that all records are decided and all outputs sent.
     async fn take(&self) -> Result<HeldLedgers<'_>, RepartitionError> {
-        let (ledgers, partitions) = (self.ledgers().await?, self.operator.partitions().await?);
-        // The initialisation ends a transaction that an earlier attempt left open, before anything is acquired.
-        let producer = self
-            .operator
-            .tasks
-            .log
-            .producer(&self.operator.tasks.transactional_id)
-            .await?;
-        let mut consumer = self.operator.join(partitions).await?;
-        let sources = TopicPartition::all(self.operator.topic.as_str(), partitions);
-        let mut acquired = acquire::acquire(&self.operator.tasks, &self.operator.store, &sources).await?;
-        acquire::fence(&self.operator.tasks, &self.operator.store, &acquired).await?;
-        acquire::read_committed(&self.operator.tasks, consumer.as_mut(), &mut acquired).await?;
-        for ledger in &acquired {
+        let ledgers = self.ledgers().await?;
+        let mut taken = self.operator.take().await?;
+        acquire::read_committed(&self.operator.tasks, taken.consumer.as_mut(), &mut taken.acquired).await?;
+        for ledger in &taken.acquired {
             self.check(ledger, ledgers).await?;
         }
         Ok(HeldLedgers {
-            producer,
-            consumer,
-            acquired,
+            taken,
             ledgers,
             transactional_id: &self.operator.tasks.transactional_id,
         })
@@ -146,9 +134,7 @@ impl Repartition {
 
 /// All ledgers, acquired by this operator.
 pub struct HeldLedgers<'a> {
-    producer: Box<dyn Producer>,
-    consumer: Box<dyn Consumer>,
-    acquired: Vec<Acquisition>,
+    taken: TakenLedgers,
     ledgers: i32,
     transactional_id: &'a str,
 }
@@ -161,14 +147,14 @@ impl HeldLedgers<'_> {
 
     /// Gives them back as they were.
     async fn give_back(self) -> Result<(), RepartitionError> {
-        Ok(self.consumer.close().await?)
+        Ok(self.taken.consumer.close().await?)
     }
 
     /// Lays out one ledger for each partition. The numbers that all ledgers give together continue from `first_number`
     /// (`LedgerProcessor::renumber`).
     pub async fn lay_out(mut self, first_number: i64) -> Result<(), RepartitionError> {
-        let now = i32::try_from(self.acquired.len()).unwrap_or(i32::MAX);
-        let group = self.consumer.group_metadata().await?;
+        let now = i32::try_from(self.taken.acquired.len()).unwrap_or(i32::MAX);
+        let group = self.taken.consumer.group_metadata().await?;
         let earlier = self.earlier();
         let offset = |found: &Acquisition| {
             let mut past = match &found.metadata.layouts {
@@ -196,14 +182,18 @@ impl HeldLedgers<'_> {
                 },
             }
         };
-        let offsets = self.acquired.iter().map(offset).collect();
-        self.producer.commit(offsets, group).await?;
-        Ok(self.consumer.close().await?)
+        let offsets = self.taken.acquired.iter().map(offset).collect();
+        self.taken.producer.commit(offsets, group).await?;
+        Ok(self.taken.consumer.close().await?)
     }
 
     /// Returns the numbers of ledgers of the layouts before the present one.
     fn earlier(&self) -> Vec<i32> {
-        let layouts = self.acquired.first().and_then(|found| found.metadata.layouts.as_ref());
+        let layouts = self
+            .taken
+            .acquired
+            .first()
+            .and_then(|found| found.metadata.layouts.as_ref());
         layouts.map_or_else(Vec::new, |layouts| {
             layouts.past.iter().map(|past| past.ledgers).collect()
         })

@@ -17,18 +17,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::acquire;
 use super::config::RuntimeConfig;
 use super::error::TaskError;
 use super::history::History;
 use super::layout::{Layouts, PastLayout};
 use super::metadata::OffsetMetadata;
-use super::operator::{Operator, RepartitionError};
+use super::operator::{Operator, RepartitionError, TakenLedgers};
 use crate::dsl::dead_letter::DeadLetter;
 use crate::dsl::policy::dlq_topic;
 use crate::dsl::topology::Topology;
 use crate::ledger::LedgerStore;
-use crate::log::murmur2::murmur2;
+use crate::log::murmur2::{murmur2, partition_for_hash};
 use crate::log::{CommittedOffset, Log, OffsetCommit};
 use crate::record::TopicPartition;
 
@@ -61,14 +60,13 @@ pub async fn restore_offsets(
     wait: Duration,
 ) -> Result<Vec<RestoredOffset>, RepartitionError> {
     let operator = Operator::new("restore-offsets", config, topology, log, store, wait);
-    let tasks = &operator.tasks;
-    // Its initialisation ends what an interrupted attempt left open.
-    let mut producer = tasks.log.producer(&tasks.transactional_id).await?;
-    let partitions = operator.partitions().await?;
-    let mut consumer = operator.join(partitions).await?;
-    let sources = TopicPartition::all(operator.topic.as_str(), partitions);
-    let acquisitions = acquire::acquire(tasks, &operator.store, &sources).await?;
-    acquire::fence(tasks, &operator.store, &acquisitions).await?;
+    let TakenLedgers {
+        mut producer,
+        mut consumer,
+        acquired,
+    } = operator.take().await?;
+    let sources: Vec<TopicPartition> = acquired.iter().map(|ledger| ledger.source.clone()).collect();
+    let partitions = i32::try_from(sources.len()).unwrap_or(i32::MAX);
 
     let committed = consumer.committed(&sources).await?;
     let read = |committed: Option<CommittedOffset>| committed?.metadata.parse().ok();
@@ -80,17 +78,16 @@ pub async fn restore_offsets(
     let eras = eras(&intact, &events, partitions)?;
     let mut restored = Vec::new();
     let mut offsets = Vec::new();
-    for (index, acquisition) in acquisitions
-        .iter()
-        .enumerate()
-        .filter(|(index, _)| intact[*index].is_none())
-    {
-        let (source, events) = (&acquisition.source, &events[index]);
+    for (index, ledger) in acquired.iter().enumerate() {
+        if intact[index].is_some() {
+            continue;
+        }
+        let (source, events) = (&ledger.source, &events[index]);
         let offset = next_offset(&operator, source, events).await?;
         let metadata = OffsetMetadata {
             sequence: events.end_of(events.commands.len()).1,
-            token: acquisition.holder.token.clone(),
-            transactional_id: tasks.transactional_id.clone(),
+            token: ledger.holder.token.clone(),
+            transactional_id: operator.tasks.transactional_id.clone(),
             layouts: Some(Arc::new(eras.layouts(index, events, partitions))),
         };
         restored.push(RestoredOffset {
@@ -252,7 +249,7 @@ fn eras(
 /// elsewhere under it.
 fn begin(events: &[PartitionEvents], ends: &[usize], ledgers: i32) -> Vec<usize> {
     let begin = |(partition, (events, end)): (usize, (&PartitionEvents, &usize))| {
-        let belongs = |command: &Command| (command.hash & 0x7fff_ffff) % ledgers.unsigned_abs() == partition as u32;
+        let belongs = |command: &Command| partition_for_hash(command.hash, ledgers) == partition as i32;
         let commands = &events.commands[..*end];
         commands
             .iter()
