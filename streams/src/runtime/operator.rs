@@ -147,7 +147,7 @@ impl Operator {
         Ok(self.tasks.log.partitions(&self.topic).await?.unwrap_or(0))
     }
 
-    /// Takes all ledgers as a worker does: joins the group alone, acquires every ledger, and fences their former owners.
+    /// Takes all ledgers as a worker does: joins the group alone, acquires every ledger, and fences the former owners.
     pub(crate) async fn take(&self) -> Result<TakenLedgers, RepartitionError> {
         let TaskConfig {
             log, transactional_id, ..
