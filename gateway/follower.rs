@@ -19,7 +19,7 @@ use crate::view::View;
 
 /// Most records returned by one poll.
 const RECORDS_PER_POLL: usize = 1_000;
-/// Longest wait of a poll. After a poll without records, everything that was there at the start has been read.
+/// Longest wait of a poll. What is not read after a poll without records belongs to open transactions.
 const POLL: Duration = Duration::from_secs(1);
 /// How often the follower asks whether a repartitioning has added partitions.
 const GROWTH_INTERVAL: Duration = Duration::from_secs(2);
@@ -170,17 +170,16 @@ impl Follower {
                     consumer.complete_revocation().await?;
                 }
                 Polled::Lost(partitions) => assigned.retain(|partition| !partitions.contains(partition)),
-                // The rest are marks of transactions.
                 Polled::Nothing => self.unread.clear(),
                 Polled::Records(records) => {
                     for records in records {
                         self.apply(records).await?;
                     }
-                    let positions = &self.positions;
-                    self.unread
-                        .retain(|source, end| positions.get(source).is_none_or(|position| position < end));
                 }
             }
+            // The end may be that of a transaction's marker, which no record follows.
+            self.unread
+                .retain(|source, end| consumer.position(source).is_none_or(|position| position < *end));
             if !assigned.is_empty() && self.unread.is_empty() {
                 self.followed.up_to_date.store(true, Ordering::Release);
                 self.health.set(FOLLOWER, None);

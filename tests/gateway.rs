@@ -29,18 +29,19 @@ impl Gateway {
     /// Serves a world on a free port for as long as the test runs.
     pub async fn new(world: &World) -> Result<Self> {
         let health = Health::default();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
         let app = interlock_gateway::router(Parts {
             log: Arc::new(world.log.clone()),
             ledgers: Arc::new(world.store.clone()),
             registry: world.registry.clone(),
             ids: world.ids,
-            group: "gateway".to_owned(),
+            // The follower must be the only member of its group.
+            group: format!("gateway-{}", address.port()),
             deciders: "interlock-booking".to_owned(),
             health: health.clone(),
         });
         let app = app.await?;
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
         tokio::spawn(async move { axum::serve(listener, app).await });
         let http = Client::new();
         Ok(Self { http, address, health })
