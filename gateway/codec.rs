@@ -48,6 +48,28 @@ pub(crate) struct Decoded {
     pub value: Shown,
 }
 
+/// The reason why a record's value cannot be shown as JSON.
+#[derive(Debug, thiserror::Error)]
+pub enum ValueError {
+    /// The value has no registered schema, or does not fit it. Reading it again fails again.
+    #[error("{0}")]
+    Malformed(String),
+    /// The schema registry does not answer.
+    #[error(transparent)]
+    Registry(RegistryError),
+}
+
+impl From<RegistryError> for ValueError {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::NotRegistered { .. }
+            | RegistryError::GuidNotRegistered { .. }
+            | RegistryError::NotAvro { .. } => Self::Malformed(error.to_string()),
+            unavailable => Self::Registry(unavailable),
+        }
+    }
+}
+
 impl Codec {
     /// Creates a codec. `ids` are those of the contract's schemas in the registry.
     pub(crate) fn new(registry: Arc<dyn Registry>, ids: Ids) -> Self {
@@ -91,37 +113,27 @@ impl Codec {
         Ok(commands)
     }
 
-    /// Reads what a record's value says; `Err(why)` inside where it is none of a registered schema.
-    pub(crate) async fn decode(&self, record: &Record) -> Result<Result<Decoded, String>, RegistryError> {
+    /// Decodes a record's value with the schema that it names.
+    pub(crate) async fn decode(&self, record: &Record) -> Result<Decoded, ValueError> {
         let value = record.value.as_deref().unwrap_or_default();
         let header = record.header(VALUE_SCHEMA_HEADER).map(|header| &header[..]);
-        let (id, mut datum) = match parse_value(value, header) {
-            Ok(parsed) => parsed,
-            Err(error) => return Ok(Err(error.to_string())),
-        };
-        let schema = match self.schema(id).await {
-            Ok(Some(schema)) => schema,
-            Ok(None) => return Ok(Err(format!("schema {id} can't be used"))),
-            Err(
-                error @ (RegistryError::NotRegistered { .. }
-                | RegistryError::GuidNotRegistered { .. }
-                | RegistryError::NotAvro { .. }),
-            ) => {
-                return Ok(Err(error.to_string()));
-            }
-            Err(error) => return Err(error),
+        let (id, mut datum) = parse_value(value, header).map_err(|error| ValueError::Malformed(error.to_string()))?;
+        let Some(schema) = self.schema(id).await? else {
+            return Err(ValueError::Malformed(format!("schema {id} can't be used")));
         };
         let reader = GenericDatumReader::builder(&schema).build();
         let read = reader.and_then(|reader| reader.read_value(&mut datum));
-        let decoded = match read {
-            Ok(_) if !datum.is_empty() => Err(format!("{} bytes follow the record", datum.len())),
-            Ok(value) => Ok(Decoded {
-                record_type: name_of(&schema, &value),
-                value: Shown(value),
-            }),
-            Err(error) => Err(format!("written with schema {id}: {error}")),
-        };
-        Ok(decoded)
+        let value = read.map_err(|error| ValueError::Malformed(format!("written with schema {id}: {error}")))?;
+        if !datum.is_empty() {
+            return Err(ValueError::Malformed(format!(
+                "{} bytes follow the record",
+                datum.len()
+            )));
+        }
+        Ok(Decoded {
+            record_type: name_of(&schema, &value),
+            value: Shown(value),
+        })
     }
 
     async fn schema(&self, id: SchemaRef) -> Result<Option<Arc<Schema>>, RegistryError> {
@@ -253,7 +265,7 @@ mod tests {
             (request.travel_date, request.booking_request_id.as_str()),
             (20_788, "b-1")
         );
-        let decoded = codec.decode(&record(&encoded.value)).await.unwrap().unwrap();
+        let decoded = codec.decode(&record(&encoded.value)).await.unwrap();
         assert_eq!(decoded.record_type, "interlock.CancellationRequest");
     }
 
@@ -298,7 +310,7 @@ mod tests {
         frame(id, &mut value);
         value.push(2 * branch.unwrap() as u8);
         value.extend(&encoded.value[5..]);
-        let decoded = codec.decode(&record(&value)).await.unwrap().unwrap();
+        let decoded = codec.decode(&record(&value)).await.unwrap();
         assert_eq!(decoded.record_type, "interlock.CancellationRequest");
         assert_eq!(
             serde_json::to_value(&decoded.value).unwrap()["booking_request_id"],
@@ -314,8 +326,9 @@ mod tests {
             (b"\0\0\0\0\x63x", "no schema of id 99"),
             (b"\0\0\0\0\x01\xff", "written with schema 1"),
         ] {
-            let refused = codec.decode(&record(value)).await.unwrap().unwrap_err();
-            assert!(refused.contains(why), "{refused}");
+            let refused = codec.decode(&record(value)).await.unwrap_err();
+            assert!(matches!(refused, ValueError::Malformed(_)), "{refused}");
+            assert!(refused.to_string().contains(why), "{refused}");
         }
     }
 }

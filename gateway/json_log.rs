@@ -6,7 +6,7 @@ mod records;
 
 use std::sync::Arc;
 
-use interlock_schemas::registry::{Ids, Registry, RegistryError};
+use interlock_schemas::registry::{Ids, Registry};
 use interlock_schemas::topics::{BOOKING_REQUESTS, INPUTS, TOPICS, dlq, records_of};
 use interlock_schemas::{Command, DecodeError};
 use interlock_streams::log::{Log, LogError};
@@ -18,7 +18,7 @@ use serde_json::Value as Json;
 use crate::codec::Codec;
 use crate::json::{FieldError, Shown};
 
-pub use crate::codec::Encoded;
+pub use crate::codec::{Encoded, ValueError};
 pub use records::{From, ReadError, Records, TopicRecord, UnknownFrom};
 
 /// The log with a codec for its records.
@@ -187,10 +187,10 @@ impl JsonLog {
         self.codec.commands(&encoded).await.map_err(TopicError::Registry)
     }
 
-    /// Decodes a value into its record type and JSON. The inner error says why the value has no registered schema.
-    pub async fn decode(&self, record: &Record) -> Result<Result<(String, Shown), String>, RegistryError> {
+    /// Decodes a value into its record type and JSON.
+    pub async fn decode(&self, record: &Record) -> Result<(String, Shown), ValueError> {
         let decoded = self.codec.decode(record).await?;
-        Ok(decoded.map(|decoded| (decoded.record_type, decoded.value)))
+        Ok((decoded.record_type, decoded.value))
     }
 
     /// Reads one or all partitions of a topic from a position on. Existing records come in the order of their

@@ -12,7 +12,7 @@ use interlock_streams::log::{Log, LogError, Reader};
 use interlock_streams::record::{Record, TopicPartition};
 use serde::Serialize;
 
-use crate::codec::Codec;
+use crate::codec::{Codec, ValueError};
 use crate::json::{HeaderJson, Shown, hex, instant_text};
 
 /// Most records of a partition in memory.
@@ -218,9 +218,10 @@ async fn show(codec: &Codec, partition: i32, record: &Record) -> Result<TopicRec
     let Some(value) = &record.value else {
         return Ok(shown);
     };
-    match codec.decode(record).await? {
+    match codec.decode(record).await {
         Ok(decoded) => (shown.record_type, shown.value) = (Some(decoded.record_type), Some(decoded.value)),
-        Err(why) => (shown.undecodable, shown.bytes) = (Some(why), Some(hex(value))),
+        Err(ValueError::Malformed(why)) => (shown.undecodable, shown.bytes) = (Some(why), Some(hex(value))),
+        Err(ValueError::Registry(error)) => return Err(error),
     }
     Ok(shown)
 }

@@ -177,7 +177,6 @@ pub(crate) const SETTINGS: &[Setting] = &[
 
 /// Variables with our prefix that belong to scripts, containers and dashboards.
 pub(crate) const FOREIGN: &[&str] = &[
-    "INTERLOCK_ADVISORIES",
     "INTERLOCK_BROKERS",
     "INTERLOCK_CACHE",
     "INTERLOCK_CONFIG",

@@ -101,10 +101,9 @@ impl Shown {
         let Some(value) = &record.value else {
             return shown;
         };
-        let decoded = topics.decode(record).await;
-        match decoded.unwrap_or_else(|error| Err(error.to_string())) {
+        match topics.decode(record).await {
             Ok((record_type, value)) => (shown.record_type, shown.value) = (Some(record_type), Some(value)),
-            Err(why) => (shown.undecodable, shown.bytes) = (Some(why), Some(json::hex(value))),
+            Err(error) => (shown.undecodable, shown.bytes) = (Some(error.to_string()), Some(json::hex(value))),
         }
         shown
     }
