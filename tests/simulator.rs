@@ -74,7 +74,6 @@ fn simulate(schedule: &Schedule, is_traced: bool) -> Report {
         let mut world = world::World::new(schedule, is_traced).await.expect("a world");
         let result = world.run().await;
         let (trace, hash) = world.trace.finish();
-        let result = result.unwrap_or_else(|error| Err(Violation::new(Promise::Simulator, format!("{error:#}"))));
         Report { trace, hash, result }
     })
 }

@@ -23,14 +23,14 @@ impl Remains<'_> {
         Ok(lacks.then(|| format!("the windows have {found:?}, the events {expected:?}")))
     }
 
-    pub(super) async fn compare_with_windows(&self) -> Result<Result<(), Violation>> {
-        Ok(match self.money().await? {
+    pub(super) async fn compare_with_windows(&self) -> Result<(), Violation> {
+        match self.money().await? {
             Some((found, expected)) if found != expected => Err(Violation::new(
                 Invariant::I6,
                 format!("the windows have {found:?}, the events {expected:?}"),
             )),
             _ => Ok(()),
-        })
+        }
     }
 
     /// Returns the sums in the windows, and the expected ones.

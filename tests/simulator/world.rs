@@ -149,22 +149,20 @@ impl<'a> World<'a> {
     }
 
     /// Runs the schedule and checks that everything holds.
-    pub(super) async fn run(&mut self) -> Result<Result<Amounts, Violation>> {
+    pub(super) async fn run(&mut self) -> Result<Amounts, Violation> {
         let end_ms = self.plan(bursts(self.schedule, self.schedule.seed)?, &self.schedule.actions);
-        let first = self.run_until(end_ms).await?;
-        let (Ok(amounts), Some(ledgers)) = (&first, self.schedule.grows_to) else {
-            return Ok(first);
+        let amounts = self.run_until(end_ms).await?;
+        let Some(ledgers) = self.schedule.grows_to else {
+            return Ok(amounts);
         };
         let first_booking = interlock_inventory::first_booking(&amounts.bookings, ledgers);
-        if let Err(violation) = self.grow(ledgers, first_booking).await? {
-            return Ok(Err(violation));
-        }
+        self.grow(ledgers, first_booking).await?;
         let actions = self.schedule.actions_after_growth(ledgers);
         let end_ms = self.plan(bursts_after_growth(self.schedule)?, &actions);
         self.run_until(end_ms).await
     }
 
-    async fn run_until(&mut self, end_ms: u64) -> Result<Result<Amounts, Violation>> {
+    async fn run_until(&mut self, end_ms: u64) -> Result<Amounts, Violation> {
         while let Some(((at_ms, _), next)) = self.agenda.pop_first() {
             if at_ms > end_ms {
                 // Everything that is held back is released when the faults end.
@@ -172,23 +170,17 @@ impl<'a> World<'a> {
                 break;
             }
             sleep_until(self.began + Duration::from_millis(at_ms)).await;
-            if let Err(violation) = self.step(next).await? {
-                return Ok(Err(violation));
-            }
+            self.step(next).await?;
         }
         self.heal().await?;
-        if let Err(violation) = self.settle().await? {
-            return Ok(Err(violation));
-        }
+        self.settle().await?;
         let settled = self.records();
-        if let Err(violation) = self.stop_all().await {
-            return Ok(Err(violation));
-        }
+        self.stop_all().await?;
         // Stopping the workers must change nothing.
         let stopped = self.records();
         if stopped != settled {
             let detail = format!("{settled:?} records became {stopped:?} by stopping");
-            return Ok(Err(Violation::new(Promise::Progress, detail)));
+            return Err(Violation::new(Promise::Progress, detail));
         }
         self.remains().check().await
     }
@@ -221,12 +213,12 @@ impl<'a> World<'a> {
         }
     }
 
-    async fn step(&mut self, next: Next) -> Result<Result<(), Violation>> {
+    async fn step(&mut self, next: Next) -> Result<(), Violation> {
         match next {
             Next::Burst(records) => {
                 if !records.is_empty() {
                     self.trace.line(format_args!("{} commands", records.len()));
-                    self.log.append(records)?;
+                    self.log.append(records).map_err(anyhow::Error::from)?;
                 }
             }
             Next::Start(worker) => self.start(worker)?,
@@ -255,7 +247,7 @@ impl<'a> World<'a> {
             Next::Look => {}
             Next::Act(what) => self.act(what).await?,
         }
-        Ok(self.look().await)
+        self.look().await
     }
 
     async fn act(&mut self, what: What) -> Result<()> {

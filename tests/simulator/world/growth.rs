@@ -30,9 +30,10 @@ const WAIT: Duration = Duration::from_secs(20);
 
 impl World<'_> {
     /// Repartitions to more ledgers, after everything is decided and all workers have stopped.
-    pub(super) async fn grow(&mut self, ledgers: i32, first_booking: i64) -> Result<Result<(), Violation>> {
+    pub(super) async fn grow(&mut self, ledgers: i32, first_booking: i64) -> Result<(), Violation> {
         let sources = TopicPartition::all(topics::BOOKING_REQUESTS, self.partitions());
-        let ends = self.log.committed_unstable(&self.group(), &sources).await?;
+        let ends = self.log.committed_unstable(&self.group(), &sources).await;
+        let ends = ends.map_err(anyhow::Error::from)?;
         let ends = ends.iter().map(|end| end.as_ref().map_or(0, |end| end.offset));
         if let Some(last) = self.stages.last_mut() {
             last.ends = ends.collect();
@@ -44,10 +45,10 @@ impl World<'_> {
                 self.healed.store(true, Ordering::Relaxed);
             }
             if attempt > 2 * FAULTY_ATTEMPTS {
-                return Ok(Err(Violation::new(
+                return Err(Violation::new(
                     Promise::Progress,
                     format!("{ledgers} ledgers can't be laid out"),
-                )));
+                ));
             }
             let name = format!("operator/{attempt}");
             let site = Arc::new(Site::new(
@@ -72,7 +73,7 @@ impl World<'_> {
                         RepartitionError::NotAlone { .. } | RepartitionError::Task(TaskError::Restart { .. })
                     );
                     if !may_be_tried_again {
-                        return Ok(Err(Violation::new(Promise::Running, format!("{name}: {error}"))));
+                        return Err(Violation::new(Promise::Running, format!("{name}: {error}")));
                     }
                 }
             }
@@ -84,7 +85,7 @@ impl World<'_> {
             first_booking,
             ends: Vec::new(),
         });
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Does the same as `interlock replay --repartition`.

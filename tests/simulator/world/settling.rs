@@ -48,17 +48,15 @@ impl World<'_> {
     }
 
     /// Waits until everything is decided and committed, and stays so.
-    pub(super) async fn settle(&mut self) -> Result<Result<(), Violation>> {
+    pub(super) async fn settle(&mut self) -> Result<(), Violation> {
         let until = self.trace.now_ms() + SETTLE_MAX_MS;
         let mut quiet_since: Option<Instant> = None;
         loop {
             sleep(Duration::from_millis(500)).await;
-            if let Err(violation) = self.look().await {
-                return Ok(Err(violation));
-            }
+            self.look().await?;
             let missing = self.missing().await?;
             match (&missing, quiet_since) {
-                (None, Some(since)) if since.elapsed() >= QUIET => return Ok(Ok(())),
+                (None, Some(since)) if since.elapsed() >= QUIET => return Ok(()),
                 (None, Some(_)) => {}
                 (None, None) => quiet_since = Some(Instant::now()),
                 (Some(_), _) => quiet_since = None,
@@ -75,7 +73,7 @@ impl World<'_> {
                     "after {SETTLE_MAX_MS} ms without faults: {missing}; {}",
                     troubles.join("; ")
                 );
-                return Ok(Err(Violation::new(Promise::Progress, detail)));
+                return Err(Violation::new(Promise::Progress, detail));
             }
         }
     }
