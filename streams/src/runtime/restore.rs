@@ -5,8 +5,8 @@
 //! the offset further. A record that left neither, because it was forwarded to another partition, is forwarded once
 //! more, and its request is answered as a repeated one.
 //!
-//! A restored offset names a token that no ledger has. So each of these ledgers is rebuilt from its events before it
-//! decides, and it does not matter what the store holds.
+//! The ledgers of restored offsets are marked first, as on demand ([`demand_rebuild`]). So each of them is rebuilt from
+//! its events before it decides, and it does not matter what the store holds.
 //!
 //! **Earlier layouts** ([`Layouts`]) are in the metadata too. A partition whose offset is not lost still names them.
 //! Otherwise they follow from the events: an event lies where its key belonged when it was decided. In each partition
@@ -26,7 +26,7 @@ use super::operator::{Operator, RepartitionError, TakenLedgers};
 use crate::dsl::dead_letter::DeadLetter;
 use crate::dsl::policy::dlq_topic;
 use crate::dsl::topology::Topology;
-use crate::ledger::LedgerStore;
+use crate::ledger::{LedgerStore, Token, demand_rebuild};
 use crate::log::murmur2::{murmur2, partition_for_hash};
 use crate::log::{CommittedOffset, Log, OffsetCommit};
 use crate::record::TopicPartition;
@@ -59,7 +59,7 @@ pub async fn restore_offsets(
     store: Arc<dyn LedgerStore>,
     wait: Duration,
 ) -> Result<Vec<RestoredOffset>, RepartitionError> {
-    let operator = Operator::new("restore-offsets", config, topology, log, store, wait);
+    let operator = Operator::new("restore-offsets", config, topology, log, Arc::clone(&store), wait);
     let TakenLedgers {
         mut producer,
         mut consumer,
@@ -84,9 +84,14 @@ pub async fn restore_offsets(
         }
         let (source, events) = (&ledger.source, &events[index]);
         let offset = next_offset(&operator, source, events).await?;
+        demand_rebuild(&*store, ledger.holder.ledger, &operator.tasks.transactional_id, || {
+            (operator.tasks.tokens)()
+        })
+        .await
+        .map_err(TaskError::from)?;
         let metadata = OffsetMetadata {
             sequence: events.end_of(events.commands.len()).1,
-            token: ledger.holder.token.clone(),
+            token: events.token.clone(),
             transactional_id: operator.tasks.transactional_id.clone(),
             layouts: Some(Arc::new(eras.layouts(index, events, partitions))),
         };
@@ -111,9 +116,13 @@ pub async fn restore_offsets(
     Ok(restored)
 }
 
-/// The commands of one partition that caused events, in order.
+/// The events of one partition.
+#[derive(Default)]
 struct PartitionEvents {
+    /// The commands that caused them, in order.
     commands: Vec<Command>,
+    /// The token that decided the last one.
+    token: Token,
 }
 
 /// A command that caused events.
@@ -133,19 +142,20 @@ impl PartitionEvents {
         let (_, mut node) = topology.instantiate(subtopology).ledger.ok_or_else(no_ledger)?;
         let topics = topology.event_topics(subtopology);
         let mut history = History::open(&*operator.tasks.log, topics, source.partition, 0).await?;
-        let mut commands: Vec<Command> = Vec::new();
+        let (mut commands, mut token): (Vec<Command>, Token) = Default::default();
         while let Some(event) = history.next(i64::MAX, &mut *node).await? {
             let command = Command {
                 offset: event.source_offset,
                 sequence: event.sequence,
                 hash: murmur2(event.key().unwrap_or_default()),
             };
+            token = event.token;
             match commands.last_mut() {
                 Some(last) if last.offset == command.offset => *last = command,
                 _ => commands.push(command),
             }
         }
-        Ok(Self { commands })
+        Ok(Self { commands, token })
     }
 
     /// Returns the offset after the first `count` commands, and the sequence of their last event.
@@ -301,7 +311,7 @@ mod tests {
     fn decided_under(chain: &[i32]) -> Vec<PartitionEvents> {
         let partitions = chain.last().copied().unwrap_or(1);
         let mut events: Vec<PartitionEvents> = (0..partitions)
-            .map(|_| PartitionEvents { commands: Vec::new() })
+            .map(|_| PartitionEvents::default())
             .collect();
         for ledgers in chain {
             for key in (0..200).map(|key| format!("key {key}")) {
