@@ -69,7 +69,7 @@ impl World {
 
     fn repartition(&self) -> Result<Repartition> {
         let config = RuntimeConfig {
-            tokens: Arc::new(|| Token(format!("{:x}", next_token()))),
+            tokens: Arc::new(|| Token(format!("operator{}", next_token()))),
             ..RuntimeConfig::new("test", "operator")
         };
         let log = Arc::new(self.workers.log.clone());
@@ -101,7 +101,7 @@ impl World {
 
     fn restore_offsets(&self) -> Result<Vec<RestoredOffset>> {
         let config = RuntimeConfig {
-            tokens: Arc::new(|| Token(format!("{:x}", next_token()))),
+            tokens: Arc::new(|| Token(format!("operator{}", next_token()))),
             ..RuntimeConfig::new("test", "operator")
         };
         let topology = Arc::new(notes()?);
