@@ -10,9 +10,10 @@
 //! ```
 //!
 //! *Free seats of a leg* answers "how many seats fit?" by AND over the segment's legs, 64 seats at a time: a full train
-//! says so without a look at any seat. *Taken legs of a seat* answers "how large is the gap?" with two bit scans. Why
-//! they can't disagree: [`SeatBlock::take`], [`SeatBlock::release`] and [`SeatBlock::set_mask`] are the only writers,
-//! and write both.
+//! says so without a look at any seat. The words of the same 64 seats lie side by side, so that all that concerns one
+//! seat is in one place. *Taken legs of a seat* answers "how large is the gap?" with two bit scans. Why they can't
+//! disagree: [`SeatBlock::take`], [`SeatBlock::release`] and [`SeatBlock::set_mask`] are the only writers, and write
+//! both.
 
 mod fitting;
 
@@ -74,19 +75,16 @@ pub(crate) struct SeatBlock {
     /// Taken legs of each seat, `ceil(legs / 8)` bytes each, little-endian; then padding, so that 16 bytes can be read
     /// from any seat on.
     taken: Box<[u8]>,
-    /// Free seats of each leg, `ceil(seats / 64)` words each.
+    /// For each 64 seats, the free ones of each leg.
     free: Box<[u64]>,
 }
 
 impl SeatBlock {
     /// Creates a block in which all seats are free on all legs.
     pub(crate) fn new(seats: usize, legs: usize) -> Self {
-        let words = seats.div_ceil(64);
-        let mut free = vec![u64::MAX; words * legs].into_boxed_slice();
+        let mut free = vec![u64::MAX; seats.div_ceil(64) * legs].into_boxed_slice();
         if !seats.is_multiple_of(64) {
-            for leg in 0..legs {
-                free[leg * words + words - 1] = (1 << (seats % 64)) - 1;
-            }
+            free[seats / 64 * legs..].fill((1 << (seats % 64)) - 1);
         }
         SeatBlock {
             seats,
@@ -118,9 +116,8 @@ impl SeatBlock {
     /// Replaces the taken legs of a seat.
     pub(crate) fn set_mask(&mut self, seat: usize, mask: u128) {
         self.set_taken(seat, mask);
-        let (words, bit) = (self.words(), 1 << (seat % 64));
-        for leg in 0..self.legs {
-            let word = &mut self.free[leg * words + seat / 64];
+        let bit = 1 << (seat % 64);
+        for (leg, word) in self.free[seat / 64 * self.legs..][..self.legs].iter_mut().enumerate() {
             *word = if mask >> leg & 1 == 1 {
                 *word & !bit
             } else {
@@ -134,11 +131,9 @@ impl SeatBlock {
         self.taken[seat * width..][..width].copy_from_slice(&mask.to_le_bytes()[..width]);
     }
 
-    /// Iterates over the words that show whether a seat is free, one per leg of a segment.
-    fn free_words(&mut self, seat: usize, segment: Segment) -> impl Iterator<Item = &mut u64> {
-        let words = self.words();
-        let legs = &mut self.free[segment.from() * words..segment.to() * words];
-        legs.chunks_exact_mut(words).map(move |leg| &mut leg[seat / 64])
+    /// Returns the words that show whether a seat is free, one per leg of a segment.
+    fn free_words(&mut self, seat: usize, segment: Segment) -> &mut [u64] {
+        &mut self.free[seat / 64 * self.legs..][segment.legs()]
     }
 
     /// Takes a segment's legs on a seat. Returns false, and changes nothing, if one of them was taken; I1 is then in
@@ -148,8 +143,8 @@ impl SeatBlock {
         let free = mask & segment.mask() == 0;
         if free {
             self.set_taken(seat, mask | segment.mask());
-            self.free_words(seat, segment)
-                .for_each(|word| *word &= !(1 << (seat % 64)));
+            let words = self.free_words(seat, segment);
+            words.iter_mut().for_each(|word| *word &= !(1 << (seat % 64)));
         }
         free
     }
@@ -157,8 +152,8 @@ impl SeatBlock {
     /// Releases a segment's legs on a seat.
     pub(crate) fn release(&mut self, seat: usize, segment: Segment) {
         self.set_taken(seat, self.mask(seat) & !segment.mask());
-        self.free_words(seat, segment)
-            .for_each(|word| *word |= 1 << (seat % 64));
+        let words = self.free_words(seat, segment);
+        words.iter_mut().for_each(|word| *word |= 1 << (seat % 64));
     }
 
     /// Returns the number of seats that fit a segment (R6).
@@ -168,13 +163,17 @@ impl SeatBlock {
 
     /// Returns the number of seats that are free on one leg.
     pub(crate) fn free_on_leg(&self, leg: usize) -> usize {
-        count(self.free_of(leg))
+        self.free
+            .iter()
+            .skip(leg)
+            .step_by(self.legs)
+            .map(|word| word.count_ones() as usize)
+            .sum()
     }
 
-    /// Returns the seats that are free on one leg.
-    pub(crate) fn free_of(&self, leg: usize) -> &[u64] {
-        let words = self.words();
-        &self.free[leg * words..][..words]
+    /// Iterates over the seats, 64 at a time: the free ones of each leg.
+    fn words(&self) -> std::slice::ChunksExact<'_, u64> {
+        self.free.chunks_exact(self.legs)
     }
 
     /// Number of legs.
@@ -190,10 +189,6 @@ impl SeatBlock {
     /// Returns the number of bytes of a seat's packed legs.
     pub(crate) fn width(&self) -> usize {
         self.legs.div_ceil(8)
-    }
-
-    fn words(&self) -> usize {
-        self.seats.div_ceil(64)
     }
 }
 

@@ -1,12 +1,10 @@
 //! Finds the seats that fit a segment, and the one that leaves the smallest gap (R5, R7).
 //!
-//! A seat's gap is the run of free legs directly before the segment plus that directly after it. Seats with equal runs
-//! on one side form a set, made by AND with the free seats of one leg after another; the smallest gap is then found
-//! between the sets of both sides, 64 seats at a time, instead of by a look at each seat.
+//! A seat's gap is the run of free legs directly before the segment plus that directly after it. The gaps of 64 seats
+//! are counted at once, leg by leg outwards, instead of by a look at each seat: a seat counts as long as every leg so
+//! far was free.
 
-use smallvec::SmallVec;
-
-use super::{SeatBlock, SeatSet, Segment, both, count, members};
+use super::{SeatBlock, SeatSet, Segment, count};
 
 /// The seats of a block that are free on all legs of a segment.
 pub(crate) struct Fitting<'a> {
@@ -15,16 +13,11 @@ pub(crate) struct Fitting<'a> {
     pub(crate) seats: SeatSet,
 }
 
-/// Seats with the same number of free legs on one side of the segment.
-type Runs = SmallVec<[(usize, SeatSet); 4]>;
-
 impl<'a> Fitting<'a> {
     /// Returns the seats that fit a segment.
     pub(crate) fn new(block: &'a SeatBlock, segment: Segment) -> Fitting<'a> {
-        let mut seats = SeatSet::from_slice(block.free_of(segment.from()));
-        for leg in segment.from() + 1..segment.to() {
-            retain(&mut seats, block.free_of(leg));
-        }
+        let fit = |legs: &[u64]| legs[segment.legs()].iter().fold(u64::MAX, |fit, free| fit & free);
+        let seats = block.words().map(fit).collect();
         Fitting { block, segment, seats }
     }
 
@@ -35,21 +28,42 @@ impl<'a> Fitting<'a> {
 
     /// Returns the first seat with the smallest gap among some of them.
     pub(crate) fn tightest(&self, set: &[u64]) -> Option<usize> {
-        let before = self.runs(set, (0..self.segment.from()).rev());
-        let after = self.runs(set, self.segment.to()..self.block.legs());
-        let mut best: Option<(usize, usize)> = None;
-        for (left, seats_left) in &before {
-            for (right, seats_right) in &after {
-                let gap = left + right;
-                if best.is_some_and(|(smallest, _)| gap > smallest) {
-                    // Runs ascend, so the others on this side leave even larger gaps.
-                    break;
-                }
-                let first = members(&both(seats_left, seats_right)).next();
-                best = best.into_iter().chain(first.map(|seat| (gap, seat))).min();
+        let mut best: Option<(u32, usize)> = None;
+        for (word, (&seats, legs)) in set.iter().zip(self.block.words()).enumerate() {
+            if seats == 0 {
+                continue;
+            }
+            let (gap, tightest) = self.gaps(seats, legs).smallest(seats);
+            if best.is_none_or(|(smallest, _)| gap < smallest) {
+                best = Some((gap, word * 64 + tightest.trailing_zeros() as usize));
+            }
+            if gap == 0 {
+                break;
             }
         }
         best.map(|(_, seat)| seat)
+    }
+
+    /// Counts the gaps of some of 64 seats.
+    fn gaps(&self, seats: u64, legs: &[u64]) -> Gaps {
+        let mut gaps = Gaps::default();
+        let mut run = seats;
+        for free in legs[..self.segment.from()].iter().rev() {
+            run &= free;
+            if run == 0 {
+                break;
+            }
+            gaps.count(run);
+        }
+        run = seats;
+        for free in &legs[self.segment.to()..] {
+            run &= free;
+            if run == 0 {
+                break;
+            }
+            gaps.count(run);
+        }
+        gaps
     }
 
     /// Returns the free legs directly before and after the segment on a seat that fits.
@@ -62,31 +76,34 @@ impl<'a> Fitting<'a> {
             .min((self.block.legs() - segment.to()) as u32);
         left + right
     }
-
-    /// Groups the seats of a set by the number of these legs that are free before the first taken one. Runs ascend;
-    /// none is empty.
-    fn runs(&self, set: &[u64], legs: impl ExactSizeIterator<Item = usize>) -> Runs {
-        let (mut runs, mut rest, all) = (Runs::new(), SeatSet::from_slice(set), legs.len());
-        for (length, leg) in legs.enumerate() {
-            let free = self.block.free_of(leg);
-            let ends: SeatSet = rest.iter().zip(free).map(|(seats, free)| seats & !free).collect();
-            if ends.iter().any(|word| *word != 0) {
-                runs.push((length, ends));
-                retain(&mut rest, free);
-            }
-        }
-        if rest.iter().any(|word| *word != 0) {
-            runs.push((all, rest));
-        }
-        runs
-    }
 }
 
-fn retain(seats: &mut [u64], others: &[u64]) {
-    seats
-        .iter_mut()
-        .zip(others)
-        .for_each(|(seats, others)| *seats &= others);
+/// A number for each of 64 seats, in binary: bit `i` of plane `p` is bit `p` of the number of seat `i`. No gap is
+/// larger than a route, which has less than 2⁷ legs.
+#[derive(Default)]
+struct Gaps([u64; 7]);
+
+impl Gaps {
+    /// Adds one for some of the seats.
+    #[inline]
+    fn count(&mut self, seats: u64) {
+        let mut carry = seats;
+        for plane in &mut self.0 {
+            (*plane, carry) = (*plane ^ carry, *plane & carry);
+            if carry == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Returns the smallest number among some of the seats, and those that have it.
+    fn smallest(&self, seats: u64) -> (u32, u64) {
+        let planes = self.0.iter().enumerate().rev();
+        planes.fold((0, seats), |(number, seats), (bit, plane)| match seats & !plane {
+            0 => (number | 1 << bit, seats),
+            fewer => (number, fewer),
+        })
+    }
 }
 
 #[cfg(test)]
@@ -94,6 +111,7 @@ mod tests {
     use interlock_random::Random;
 
     use super::*;
+    use crate::seats::members;
 
     fn segment(from: u8, to: u8) -> Segment {
         Segment::new(from, to).unwrap()
