@@ -10,6 +10,9 @@ use crate::TEXT_CHARS_MAX;
 /// Characters of Unicode's category Cc and the property `Bidi_Control` are refused: databases store the former
 /// differently, and the latter make a name look like another one.
 pub fn text_problem(text: &str, chars_max: usize) -> Option<String> {
+    if text.len() <= chars_max && is_plain(text) && !text.starts_with(' ') && !text.is_empty() {
+        return None;
+    }
     if text.trim().is_empty() {
         return Some("is empty".to_owned());
     }
@@ -18,6 +21,27 @@ pub fn text_problem(text: &str, chars_max: usize) -> Option<String> {
     }
     let invisible = text.chars().find(|c| is_invisible(*c))?;
     Some(format!("has the invisible character U+{:04X}", u32::from(invisible)))
+}
+
+/// Returns whether a text is visible ASCII and spaces, as nearly all are: eight bytes at a time.
+fn is_plain(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let Some(last) = bytes.last_chunk() else {
+        return bytes.iter().all(|byte| matches!(byte, b' '..=b'~'));
+    };
+    let (words, _) = bytes.as_chunks();
+    words.iter().all(|word| are_plain(*word)) && are_plain(*last)
+}
+
+/// Returns whether each of eight bytes lies between `' '` and `'~'`. The top bit of a byte is free to hold the answer,
+/// because no such byte has it.
+fn are_plain(bytes: [u8; 8]) -> bool {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const TOP: u64 = 0x80 * EACH;
+    let word = u64::from_le_bytes(bytes);
+    let at_least_space = (word | TOP) - EACH * 0x20;
+    let above_tilde = (word & !TOP) + EACH;
+    word & TOP == 0 && at_least_space & TOP == TOP && above_tilde & TOP == 0
 }
 
 /// Returns whether a character is a control character or a control of the direction of writing.
@@ -44,6 +68,9 @@ pub(crate) fn clip(text: &str, chars_max: usize) -> &str {
 
 /// Returns a client's text as an event repeats it: cut, and with U+FFFD for each invisible character.
 pub(crate) fn repeatable(text: &Text) -> Text {
+    if text.len() <= TEXT_CHARS_MAX && is_plain(text) {
+        return text.clone();
+    }
     let cut = clip(text, TEXT_CHARS_MAX);
     match cut.chars().any(is_invisible) {
         true => cut.replace(is_invisible, "\u{fffd}").into(),
@@ -87,6 +114,21 @@ mod tests {
         ] {
             assert_eq!(text_problem(text, 32).as_deref(), Some(problem), "{text:?}");
         }
+    }
+
+    #[test]
+    fn plain_is_told_from_every_byte() {
+        for length in 1..20 {
+            for place in 0..length {
+                for byte in 0..=0x7f {
+                    let mut text = vec![b'x'; length];
+                    text[place] = byte;
+                    let text = String::from_utf8(text).unwrap();
+                    assert_eq!(is_plain(&text), (b' '..=b'~').contains(&byte), "{text:?}");
+                }
+            }
+        }
+        assert!(is_plain("") && !is_plain("éééé") && !is_plain("x\u{85}xxxxxxx"));
     }
 
     #[test]
