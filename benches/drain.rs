@@ -1,4 +1,4 @@
-//! Measures the pure part of a worker on a backlog, stage by stage: decode, decide, evolve, encode, take the changes,
+//! Measures the pure part of a worker on a backlog, stage by stage: decode, decide, apply, encode, take the changes,
 //! release settled outcomes. It uses one thread, without a server or the engine.
 //!
 //! ```sh
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use interlock_benches::{NOW, timetable};
-use interlock_inventory::{Change, CommandContext, Ledger, Plan, SETTLED, command_key, decide, evolve, settled_field};
+use interlock_inventory::{Change, CommandContext, Decision, Ledger, Plan, SETTLED, apply, command_key, settled_field};
 use interlock_loadgen::{Profile, Workload};
 use interlock_schemas::{Command, Event, Payload as _, Text};
 use rustc_hash::FxHashMap;
@@ -34,7 +34,7 @@ const REQUESTS: u64 = 300_000;
 const SEED: u64 = 5;
 const TOKEN: &str = "7b1f0c52-1f0e-4c57-9c3b-7d6f1f8f8a10";
 
-const STAGES: [&str; 6] = ["decode", "decide", "evolve", "encode", "changes", "settle"];
+const STAGES: [&str; 6] = ["decode", "decide", "apply", "encode", "changes", "settle"];
 
 /// A command in its encoded form.
 struct Request {
@@ -158,10 +158,10 @@ impl Partition {
             if let Some(plan) = plan {
                 self.ledger.know(plan);
             }
-            let decided = decide(&self.ledger, &command, plan, &at);
+            let decision = Decision::of(&self.ledger, &command, plan, &at);
             drop(command);
             clock.stop(1);
-            decided.iter().for_each(|event| evolve(&mut self.ledger, event));
+            let decided = apply(&mut self.ledger, decision);
             clock.stop(2);
             self.offset += 1;
             self.sequence += decided.len() as i64;

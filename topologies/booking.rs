@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use interlock_inventory::{Ledger, Plan, SETTLED, TrainDate, decide, evolve, settled_field};
+use interlock_inventory::{Decision, Ledger, Plan, SETTLED, TrainDate, apply, evolve, settled_field};
 use interlock_schemas::{Command, Encoder, Event, Text, topics, train_date_key};
 use interlock_streams::ledger::{FieldName, FieldWrite, Fields};
 use interlock_streams::{
@@ -192,10 +192,8 @@ impl LedgerProcessor for Seats {
             time: at.timestamp,
             token: &self.token,
         };
-        let decided = decide(&self.ledger, &command, plan.as_ref(), &context);
-        for event in &decided {
-            evolve(&mut self.ledger, event);
-        }
+        let decision = Decision::of(&self.ledger, &command, plan.as_ref(), &context);
+        let decided = apply(&mut self.ledger, decision);
         if let Some(used) = key.and_then(|key| self.used.get_mut(key)) {
             *used = self.batch;
         }

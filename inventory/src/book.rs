@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 
 use crate::answer;
 use crate::choose::{Seating, Wish, choose};
+use crate::effect::Effect;
 use crate::fare::{TATKAL, fare};
 use crate::ledger::Ledger;
 use crate::outcome::{Answer, Booking, Place, Traveller};
@@ -34,17 +35,22 @@ pub(crate) fn book(step: &mut Step<'_>, ledger: &Ledger, open: &Open, request: &
         state: &open.allotments[allotment],
     };
     let seating = wanted.seating()?;
-    let booking = Booking {
+    let travellers = wanted.travellers(seating.as_ref());
+    let booking = Box::new(Booking {
         digest: step.digest,
         pnr: Pnr::new(ledger.bookings, ledger.number, ledger.ledgers),
         user_id: request.user_id.clone(),
         allotment: allotment as u16,
         segment,
         tier: seating.as_ref().map(|seating| seating.tier),
-        each_alone: request.partial_confirmation,
-        travellers: wanted.travellers(seating.as_ref()),
-    };
+        each_alone: request.partial_confirmation && travellers.iter().any(|t| t.place == Place::Waiting),
+        travellers,
+    });
     answer::booking(step, open, &booking);
+    step.effects.push(Effect::Booked {
+        request_id: request.request_id.clone(),
+        booking,
+    });
     Ok(())
 }
 

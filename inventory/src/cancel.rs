@@ -1,9 +1,10 @@
 //! A cancellation: frees, refunds and promotes in one step (R16, R20, R21).
 
 use interlock_schemas::{BookingWaitlisted, CancellationRequest, Event, EventKind};
+use smallvec::SmallVec;
 
-use crate::TEXT_CHARS_MAX;
 use crate::answer;
+use crate::effect::{Effect, Seats};
 use crate::fare::{refund_of_seat, refund_of_waiter};
 use crate::outcome::{Booking, Cancellation, GivenBack, Place, Traveller};
 use crate::promote::{Promotion, Walk};
@@ -11,7 +12,7 @@ use crate::rejection::{Refusal, RejectionCode};
 use crate::step::{Step, Subject};
 use crate::text::clip;
 use crate::train_date::{Open, TrainDate};
-use crate::waitlist::Party;
+use crate::{PASSENGERS_MAX, TEXT_CHARS_MAX};
 
 /// Most moves in one event: with the longest ids, half the size limit of a record. Plans allow lists of thousands.
 const MOVES_MAX: usize = 400;
@@ -44,12 +45,19 @@ pub(crate) fn cancel(
         .iter()
         .map(|traveller| give_back(open, booking, traveller, step.at.time))
         .collect();
-    let cancellation = Cancellation {
+    let cancellation = Box::new(Cancellation {
         digest: step.digest,
         passengers,
-    };
+    });
     answer::cancellation(step, open, booking, &cancellation);
-    what_follows(step, train_date, open, booking, &cancellation);
+    let newly = cancellation.passengers.iter().filter(|given| !given.already_cancelled);
+    let newly: SmallVec<[GivenBack; PASSENGERS_MAX]> = newly.copied().collect();
+    step.effects.push(Effect::Cancelled {
+        cause: request.request_id.clone(),
+        request_id: request.booking_request_id.clone(),
+        cancellation,
+    });
+    what_follows(step, train_date, open, request, booking, &newly);
     Ok(())
 }
 
@@ -98,35 +106,29 @@ fn what_follows(
     step: &mut Step<'_>,
     train_date: &TrainDate,
     open: &Open,
+    request: &CancellationRequest,
     booking: &Booking,
-    cancellation: &Cancellation,
+    newly: &[GivenBack],
 ) {
     let allotment = usize::from(booking.allotment);
-    let newly = || cancellation.passengers.iter().filter(|given| !given.already_cancelled);
-    if newly().next().is_none() || open.allotments[allotment].waitlist.entries.is_empty() {
+    if newly.is_empty() || open.allotments[allotment].waitlist.entries.is_empty() {
         return;
     }
     let mut block = open.allotments[allotment].block.clone();
-    for seat in newly().filter_map(|given| given.seat) {
+    for seat in newly.iter().filter_map(|given| given.seat) {
         block.release(usize::from(open.plan.seat(seat).local), booking.segment);
     }
-    let answered = step
-        .events
-        .last()
-        .map(|event| event.header().request_id.clone())
-        .unwrap_or_default();
-    let gone: Party = newly().map(|given| given.index).collect();
     let walk = Walk {
         train_date,
         open,
         allotment,
         block,
-        request_id: &answered,
-        gone,
+        request_id: &request.booking_request_id,
+        gone: newly.iter().map(|given| given.index).collect(),
     };
     let (promotions, moves) = walk.run();
-    for promotion in &promotions {
-        promoted(step, open, allotment, promotion);
+    for promotion in promotions {
+        promoted(step, open, allotment, &promotion);
     }
     let allotment = open.plan.allotment(allotment);
     for moves in moves.chunks(MOVES_MAX) {
@@ -150,14 +152,12 @@ fn what_follows(
 
 fn promoted(step: &mut Step<'_>, open: &Open, allotment: usize, promotion: &Promotion<'_>) {
     let seats = &open.plan.allotment(allotment).seats;
-    let passengers = promotion
-        .party
-        .indices()
-        .zip(&promotion.seating.seats)
-        .filter_map(|(index, &local)| {
-            let traveller = promotion.booking.traveller(i32::from(index))?;
-            Some(answer::seated(&open.plan, traveller, seats[local]))
-        });
+    let chosen = promotion.seating.seats.iter().map(|&local| seats[local]);
+    let seats: Seats = promotion.party.indices().zip(chosen).collect();
+    let passengers = seats.iter().filter_map(|&(index, seat)| {
+        let traveller = promotion.booking.traveller(i32::from(index))?;
+        Some(answer::seated(&open.plan, traveller, seat))
+    });
     let (passengers, tier) = (passengers.collect(), promotion.seating.tier);
     answer::confirmed(
         step,
@@ -168,4 +168,8 @@ fn promoted(step: &mut Step<'_>, open: &Open, allotment: usize, promotion: &Prom
         passengers,
         tier,
     );
+    step.effects.push(Effect::Promoted {
+        request_id: promotion.request_id.clone(),
+        seats,
+    });
 }

@@ -1,19 +1,20 @@
-//! `decide` returns the events that a command causes. It is pure: the same state, command, plan and context give the
-//! same events.
+//! `decide` returns the events that a command causes, and what they change. It is pure: the same state, command, plan
+//! and context give the same decision.
 //!
 //! The events of one command come in this order: OPENED (if it opens the train-date), ANSWER (two if a party is split
 //! between seats and waitlist), PROMOTIONs in the order of promotion, POSITION of the list that moved.
 
 use std::sync::Arc;
 
-use interlock_schemas::{Command, Event};
+use interlock_schemas::{Command, Event, Text};
 
 use crate::answer;
 use crate::book::book;
 use crate::cancel::cancel;
+use crate::effect::{Effect, Effects};
 use crate::key::{command_key, date_text};
 use crate::ledger::Ledger;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Rejection};
 use crate::plan::Plan;
 use crate::rejection::{Refusal, RejectionCode};
 use crate::step::{CommandContext, Step};
@@ -27,41 +28,101 @@ use crate::{TEXT_CHARS_MAX, TRAIN_ID_CHARS_MAX};
 /// `plan` is the present plan in `train-services`. It counts only until the train-date is open: the first command (that
 /// is not a repeat) with a plan that runs on the date opens it, and from then on the plan in the ledger applies.
 pub fn decide(ledger: &Ledger, command: &Command, plan: Option<&Arc<Plan>>, at: &CommandContext<'_>) -> Vec<Event> {
-    let train_date = ledger.get(&command_key(command));
-    let mut step = Step::new(command, at);
-    if let Some(outcome) = train_date.and_then(|train_date| train_date.outcome(step.request_id())) {
-        step.plan = train_date.and_then(TrainDate::plan).map(|plan| &**plan);
-        match outcome.digest() == step.digest {
-            true => answer_again(&mut step, train_date, outcome),
-            false => refuse_reused_key(&mut step),
+    Decision::of(ledger, command, plan, at).events
+}
+
+/// A decided command: its events, and what they change.
+#[derive(Debug)]
+pub struct Decision {
+    /// Key of the train-date.
+    pub(crate) train_date: Text,
+    pub(crate) events: Vec<Event>,
+    pub(crate) effects: Effects,
+}
+
+impl Decision {
+    /// Decides a command as [`decide`] does. [`apply`](crate::apply) then changes the state, and need not read the
+    /// events.
+    pub fn of(ledger: &Ledger, command: &Command, plan: Option<&Arc<Plan>>, at: &CommandContext<'_>) -> Decision {
+        let key = command_key(command);
+        let train_date = ledger.get(&key);
+        let mut opened = None;
+        let mut step = Step::new(command, at);
+        match train_date.and_then(|train_date| train_date.outcome(step.request_id())) {
+            Some(outcome) => known(&mut step, train_date, outcome),
+            None => {
+                if let Err(refusal) = answer(&mut step, ledger, train_date, plan, &mut opened) {
+                    refuse(&mut step, refusal);
+                }
+            }
         }
-        return step.events;
+        let Step {
+            events, mut effects, ..
+        } = step;
+        if let Some(opened) = opened {
+            effects.insert(0, Effect::Opened(opened));
+        }
+        Decision {
+            train_date: key,
+            events,
+            effects,
+        }
     }
-    let fresh;
-    let (open, is_new) = match train_date.and_then(|train_date| train_date.open.as_ref()) {
-        Some(open) => (Ok(open), false),
+
+    /// Returns the events.
+    pub fn events(&self) -> &[Event] {
+        &self.events
+    }
+}
+
+/// Answers a command with a new request id, or returns the reason of its refusal. `opened` becomes the train-date that
+/// it opens.
+fn answer<'a>(
+    step: &mut Step<'a>,
+    ledger: &Ledger,
+    train_date: Option<&'a TrainDate>,
+    plan: Option<&Arc<Plan>>,
+    opened: &'a mut Option<Open>,
+) -> Result<(), Refusal> {
+    let open = match train_date.and_then(|train_date| train_date.open.as_ref()) {
+        Some(open) => open,
         None => {
-            fresh = open_now(&step, plan);
-            (fresh.as_ref(), true)
+            let open = open_now(step, plan).map_err(|refusal| well_formed(step.command).err().unwrap_or(refusal))?;
+            &*opened.insert(open)
         }
     };
-    if let Ok(open) = open {
-        step.plan = Some(&open.plan);
-        if is_new {
-            step.opened(&open.plan);
-        }
+    step.plan = Some(&open.plan);
+    if !train_date.is_some_and(|train_date| train_date.open.is_some()) {
+        step.opened(&open.plan);
     }
-    let answered = well_formed(command).and_then(|()| {
-        let open = open.map_err(Refusal::clone)?;
-        match command {
-            Command::Book(request) => book(&mut step, ledger, open, request),
-            Command::Cancel(request) => cancel(&mut step, train_date, open, request),
-        }
+    well_formed(step.command)?;
+    match step.command {
+        Command::Book(request) => book(step, ledger, open, request),
+        Command::Cancel(request) => cancel(step, train_date, open, request),
+    }
+}
+
+/// Refuses a command, and stores the refusal.
+fn refuse(step: &mut Step<'_>, refusal: Refusal) {
+    step.effects.push(Effect::Refused {
+        request_id: step.request_id().clone(),
+        rejection: Box::new(Rejection {
+            digest: step.digest,
+            code: refusal.code.name(),
+            message: refusal.message.clone(),
+            plan_version: step.plan.map_or(0, |plan| plan.service().version),
+        }),
     });
-    if let Err(refusal) = answered {
-        answer::rejection(&mut step, refusal.code.name(), refusal.message);
+    answer::rejection(step, refusal.code.name(), refusal.message);
+}
+
+/// Answers a command whose request id was used before.
+fn known<'a>(step: &mut Step<'a>, train_date: Option<&'a TrainDate>, outcome: &Outcome) {
+    step.plan = train_date.and_then(TrainDate::plan).map(|plan| &**plan);
+    match outcome.digest() == step.digest {
+        true => answer_again(step, train_date, outcome),
+        false => refuse_reused_key(step),
     }
-    step.events
 }
 
 /// Refuses a request id that was used with another body (R3). The refusal is not stored: the id belongs to the first

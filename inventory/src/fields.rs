@@ -31,9 +31,10 @@ use serde::de::DeserializeOwned;
 use crate::key::TrainDateKey;
 use crate::ledger::Touched;
 use crate::outcome::{Booking, Outcome, Place};
+use crate::party::Party;
 use crate::plan::Plans;
 use crate::train_date::{Open, TrainDate, first_position};
-use crate::waitlist::{Party, entries_of};
+use crate::waitlist::entries_of;
 
 pub use name::readable_field;
 pub(crate) use write::Changes;

@@ -147,6 +147,12 @@ impl Ledger {
         (&mut loaded.train_date, &mut loaded.touched, &mut self.plans)
     }
 
+    /// Counts an accepted booking.
+    pub(crate) fn count_booking(&mut self) {
+        self.bookings += 1;
+        self.bookings_touched = true;
+    }
+
     /// Loads a train-date from its fields. Settled outcomes ([`crate::SETTLED`]) may come without their values; those
     /// that a command needs must then be loaded separately.
     pub fn load<F: AsRef<[u8]>, V: AsRef<[u8]>>(

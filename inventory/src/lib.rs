@@ -9,8 +9,9 @@
 //! ```
 //!
 //! [`decide`] returns the events that a command causes, and changes nothing. [`evolve`] applies an event, and decides
-//! nothing. The state is the fold of the events, and the same commands always give the same bytes (R1). The rules (R…)
-//! and cases (G…) are those of `docs/DOMAIN.md`.
+//! nothing. The state is the fold of the events, and the same commands always give the same bytes (R1). A worker, which
+//! has just decided, need not read its own events: [`apply`] makes the same changes from the [`Decision`]. The rules
+//! (R…) and cases (G…) are those of `docs/DOMAIN.md`.
 //!
 //! | file | answers |
 //! | --- | --- |
@@ -21,7 +22,8 @@
 //! | `fare`, `times`, `pnr`, `digest` | one small calculation each (R21, R23, R3) |
 //! | `text`, `well_formed` | is the command one? |
 //! | `decide`, `book`, `cancel`, `step`, `rejection`, `answer` | what does a command cause? |
-//! | `evolve`, `ledger`, `train_date`, `outcome`, `fields` | what is the state, and how is it kept? |
+//! | `effect`, `apply`, `evolve` | what changes the state? |
+//! | `ledger`, `train_date`, `outcome`, `party`, `fields` | what is the state, and how is it kept? |
 //! | `invariants` | does everything hold? (I1–I5) |
 //!
 //! # Glossary
@@ -35,11 +37,13 @@
 //! - **ledger**: the train-dates of one partition of the commands, and the counter from which PNRs are made.
 
 mod answer;
+mod apply;
 mod book;
 mod cancel;
 mod choose;
 mod decide;
 mod digest;
+mod effect;
 mod evolve;
 #[cfg(test)]
 mod example;
@@ -49,6 +53,7 @@ pub mod invariants;
 mod key;
 mod ledger;
 mod outcome;
+mod party;
 mod plan;
 mod plan_check;
 mod pnr;
@@ -62,7 +67,8 @@ mod train_date;
 mod waitlist;
 mod well_formed;
 
-pub use decide::decide;
+pub use apply::apply;
+pub use decide::{Decision, decide};
 pub use digest::Digest;
 pub use evolve::evolve;
 pub use fare::{TATKAL, fare, refund_of_seat, refund_of_waiter};

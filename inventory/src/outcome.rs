@@ -8,6 +8,7 @@ use interlock_schemas::{BerthPreference, Minor, Text, Tier};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::party::Party;
 use crate::pnr::Pnr;
 use crate::seats::Segment;
 
@@ -74,10 +75,26 @@ impl Booking {
             .any(|traveller| traveller.place == Place::Waiting)
     }
 
-    pub(crate) fn traveller_mut(&mut self, index: i32) -> Option<&mut Traveller> {
-        self.travellers
-            .iter_mut()
-            .find(|traveller| i32::from(traveller.index) == index)
+    /// Returns the travellers who wait.
+    pub(crate) fn waiting(&self) -> Party {
+        let waiting = |traveller: &&Traveller| traveller.place == Place::Waiting;
+        let waiting = self.travellers.iter().filter(waiting);
+        waiting.map(|traveller| traveller.index).collect()
+    }
+
+    /// Gives a traveller another place.
+    pub(crate) fn set_place(&mut self, index: u8, place: Place) {
+        if let Some(traveller) = self.travellers.iter_mut().find(|traveller| traveller.index == index) {
+            traveller.place = place;
+        }
+    }
+
+    /// Adds the second part of a booking whose passengers were answered by two events: those with seats, and those who
+    /// wait.
+    pub(crate) fn add(&mut self, second: Booking) {
+        self.tier = self.tier.or(second.tier);
+        self.each_alone |= second.each_alone;
+        self.travellers.extend(second.travellers);
     }
 }
 

@@ -9,9 +9,10 @@ use smallvec::SmallVec;
 
 use crate::choose::{Seating, Wish, choose};
 use crate::outcome::Booking;
+use crate::party::Party;
 use crate::seats::{Fitting, SeatBlock};
 use crate::train_date::{Open, TrainDate, first_position};
-use crate::waitlist::{Ahead, Entry, Party};
+use crate::waitlist::{Ahead, Entry};
 
 /// A list that the passengers of one booking have just left, and its seats including those given back.
 pub(crate) struct Walk<'a> {

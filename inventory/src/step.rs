@@ -3,6 +3,7 @@
 use interlock_schemas::{Command, Date, Event, EventHeader, EventKind, Text, TimestampMs, TrainDateOpened};
 
 use crate::digest::Digest;
+use crate::effect::Effects;
 use crate::plan::Plan;
 
 /// The origin of a command, and the number of its first event.
@@ -20,7 +21,7 @@ pub struct CommandContext<'a> {
     pub token: &'a Text,
 }
 
-/// A command being decided, and its events so far.
+/// A command being decided, its events so far, and their effects.
 pub(crate) struct Step<'a> {
     pub(crate) command: &'a Command,
     pub(crate) at: &'a CommandContext<'a>,
@@ -30,6 +31,7 @@ pub(crate) struct Step<'a> {
     /// The plan of the train-date, once it is open.
     pub(crate) plan: Option<&'a Plan>,
     pub(crate) events: Vec<Event>,
+    pub(crate) effects: Effects,
 }
 
 /// The request, place and user that an event is about; empty where it is about a whole train-date or list.
@@ -54,6 +56,7 @@ impl<'a> Step<'a> {
             plan: None,
             // Most commands cause one event.
             events: Vec::with_capacity(1),
+            effects: Effects::new(),
         }
     }
 

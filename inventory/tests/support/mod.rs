@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use interlock_inventory::invariants::EventAuditor;
 use interlock_inventory::{
-    CommandContext, Ledger, Plan, SETTLED, TrainDate, command_key, decide, evolve, settled_field,
+    CommandContext, Decision, Ledger, Plan, SETTLED, TrainDate, apply, command_key, decide, evolve, settled_field,
 };
 use interlock_schemas::*;
 
@@ -71,7 +71,8 @@ impl World {
             time: self.time,
             token: &"token".into(),
         };
-        let events = decide(&self.ledger, command, self.plan.as_ref(), &at);
+        let decision = Decision::of(&self.ledger, command, self.plan.as_ref(), &at);
+        let events = decision.events().to_vec();
         assert_eq!(
             events,
             decide(&self.ledger, command, self.plan.as_ref(), &at),
@@ -83,19 +84,20 @@ impl World {
         );
         for (event, sequence) in events.iter().zip(at.next_sequence..) {
             assert_eq!(event.header().sequence, sequence, "I4");
-            evolve(&mut self.ledger, event);
         }
+        assert_eq!(apply(&mut self.ledger, decision), events);
         self.load_needed(command);
         assert_eq!(
             events,
             decide(&self.lean, command, self.plan.as_ref(), &at),
             "without the outcomes that it does not need, the same events"
         );
+        // One is changed by the decision and the other by its events: both must come to the same.
         events.iter().for_each(|event| evolve(&mut self.lean, event));
         self.offset += 1;
         self.events.extend(events.iter().cloned());
         let changes = self.ledger.take_changes();
-        assert_eq!(changes, self.lean.take_changes());
+        assert_eq!(changes, self.lean.take_changes(), "apply(decision) is evolve(events)");
         self.lean.leave_in_store();
         for change in changes {
             let document = self.store.entry(change.document.to_string()).or_default();
