@@ -16,7 +16,7 @@
 //! | file | answers |
 //! | --- | --- |
 //! | `key` | which train-date does a record concern? |
-//! | `plan`, `plan_check` | what is sold, and is that a valid plan? |
+//! | `plan`, `plan_check`, `code` | what is sold, and is that a valid plan? |
 //! | `seats`, `choose` | which seats fit, and which of them are given? (R5–R7, R11) |
 //! | `waitlist`, `promote` | who waits, and who is served when space comes free? (R14–R17) |
 //! | `fare`, `times`, `pnr`, `digest` | one small calculation each (R21, R23, R3) |
@@ -41,6 +41,7 @@ mod apply;
 mod book;
 mod cancel;
 mod choose;
+mod code;
 mod decide;
 mod digest;
 mod effect;

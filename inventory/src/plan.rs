@@ -16,6 +16,7 @@ use interlock_schemas::{Berth, Date, Fare, Stop, Text, TimestampMs, TrainService
 use rustc_hash::FxHashMap;
 
 use crate::GENERAL;
+use crate::code::Code;
 use crate::plan_check::{PlanError, check};
 use crate::seats::Segment;
 use crate::times::start_of_day;
@@ -35,7 +36,9 @@ pub(crate) const BERTHS: usize = 7;
 pub struct Plan {
     service: TrainService,
     zone: Tz,
-    stops: FxHashMap<Text, u8>,
+    /// The codes of the stops, and class and quota of the allotments: names to be compared as numbers.
+    stop_codes: Vec<Code>,
+    scopes: Vec<(Code, Code)>,
     coaches: FxHashMap<Text, usize>,
     coach_seats: Vec<Range<usize>>,
     /// For each coach, in the order of its seats: the allotment that sells a seat, and the seat's index in the
@@ -149,12 +152,7 @@ impl Plan {
 
     fn index(service: TrainService) -> Result<Plan, PlanError> {
         let zone = check(&service)?;
-        let stops = service
-            .route
-            .iter()
-            .zip(0..)
-            .map(|(stop, index)| (stop.code.clone(), index))
-            .collect();
+        let stop_codes = service.route.iter().map(|stop| Code::of(&stop.code)).collect();
         let coaches = service
             .coaches
             .iter()
@@ -165,7 +163,8 @@ impl Plan {
         let mut plan = Plan {
             service,
             zone,
-            stops,
+            stop_codes,
+            scopes: Vec::new(),
             coaches,
             coach_seats,
             coach_runs: Vec::new(),
@@ -219,7 +218,11 @@ impl Plan {
 
     /// Returns the index of a station on the route, from 0.
     pub fn stop(&self, code: &str) -> Option<u8> {
-        self.stops.get(code).copied()
+        let found = match Code::of(code) {
+            Code::LONG => self.service.route.iter().position(|stop| stop.code == code),
+            code => self.stop_codes.iter().position(|known| *known == code),
+        };
+        found.and_then(|index| u8::try_from(index).ok())
     }
 
     /// Returns the segment between two stations; `None` if one is not on the route, or they are out of order.
@@ -252,9 +255,12 @@ impl Plan {
     }
 
     pub(crate) fn allotment_index(&self, class: &str, quota: &str) -> Option<usize> {
-        self.allotments
-            .iter()
-            .position(|allotment| allotment.class == class && allotment.quota == quota)
+        let scope = (Code::of(class), Code::of(quota));
+        if scope.0 == Code::LONG || scope.1 == Code::LONG {
+            let mut allotments = self.allotments.iter();
+            return allotments.position(|allotment| allotment.class == class && allotment.quota == quota);
+        }
+        self.scopes.iter().position(|known| *known == scope)
     }
 
     pub(crate) fn allotment(&self, index: usize) -> &Allotment {
@@ -363,6 +369,7 @@ impl Plan {
             coaches: runs(&seats, |seat| self.seat(*seat).coach),
             seats,
         };
+        self.scopes.push((Code::of(class), Code::of(quota)));
         self.allotments.push(allotment);
     }
 
