@@ -3,15 +3,13 @@
 //! Nothing is decided here: a seat is taken because the effect says so. An effect that contradicts the state, which our
 //! writers never produce, is applied as far as possible; the audit then reports the difference (I1, I5).
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-
-use interlock_schemas::{Event, Text};
+use interlock_schemas::Event;
 
 use crate::decide::Decision;
 use crate::effect::{Effect, Seats};
 use crate::ledger::{Ledger, Touched};
 use crate::outcome::{Answer, Booking, Cancellation, Outcome, Place};
+use crate::outcomes::{Outcomes, RequestId};
 use crate::seats::Segment;
 use crate::train_date::{Open, TrainDate};
 use crate::waitlist::entries_of;
@@ -49,7 +47,7 @@ pub(crate) fn carry_out(effect: Effect, train_date: &mut TrainDate, touched: &mu
             return booked(open, outcomes, touched, request_id, booking);
         }
         (Effect::Promoted { request_id, seats }, Some(open)) => {
-            if let Some(booking) = booking_mut(outcomes, &request_id) {
+            if let Some(booking) = outcomes.booking_mut(&request_id) {
                 change(open, touched, request_id, booking, |open, touched, booking| {
                     promoted(open, touched, booking, &seats)
                 });
@@ -63,7 +61,7 @@ pub(crate) fn carry_out(effect: Effect, train_date: &mut TrainDate, touched: &mu
             },
             Some(open),
         ) => {
-            if let Some(booking) = booking_mut(outcomes, &request_id) {
+            if let Some(booking) = outcomes.booking_mut(&request_id) {
                 change(open, touched, request_id, booking, |open, touched, booking| {
                     cancelled(open, touched, booking, &cancellation)
                 });
@@ -75,18 +73,11 @@ pub(crate) fn carry_out(effect: Effect, train_date: &mut TrainDate, touched: &mu
     false
 }
 
-fn booking_mut<'a>(outcomes: &'a mut HashMap<Text, Outcome>, request_id: &Text) -> Option<&'a mut Booking> {
-    match outcomes.get_mut(request_id) {
-        Some(Outcome::Booking(booking)) => Some(booking),
-        _ => None,
-    }
-}
-
 fn booked(
     open: &mut Open,
-    outcomes: &mut HashMap<Text, Outcome>,
+    outcomes: &mut Outcomes,
     touched: &mut Touched,
-    request_id: Text,
+    request_id: RequestId,
     booking: Box<Booking>,
 ) -> bool {
     for traveller in &booking.travellers {
@@ -105,25 +96,19 @@ fn booked(
         touched.waitlist(booking.allotment);
     }
     touched.outcomes.push(request_id.clone());
-    match outcomes.entry(request_id) {
-        Entry::Vacant(vacant) => {
-            vacant.insert(Outcome::Booking(booking));
-            true
-        }
-        Entry::Occupied(mut known) => {
-            if let Outcome::Booking(known) = known.get_mut() {
-                known.add(*booking);
-            }
-            false
-        }
+    if let Some(known) = outcomes.booking_mut(&request_id) {
+        known.add(*booking);
+        return false;
     }
+    outcomes.insert(request_id, Outcome::Booking(booking));
+    true
 }
 
 /// Changes a known booking, whose passengers on the list then are those who still wait.
 fn change(
     open: &mut Open,
     touched: &mut Touched,
-    request_id: Text,
+    request_id: RequestId,
     booking: &mut Booking,
     with: impl FnOnce(&mut Open, &mut Touched, &mut Booking),
 ) {

@@ -48,7 +48,7 @@ pub(crate) fn book(step: &mut Step<'_>, ledger: &Ledger, open: &Open, request: &
     });
     answer::booking(step, open, &booking);
     step.effects.push(Effect::Booked {
-        request_id: request.request_id.clone(),
+        request_id: step.id.clone(),
         booking,
     });
     Ok(())

@@ -7,6 +7,7 @@ use crate::answer;
 use crate::effect::{Effect, Seats};
 use crate::fare::{refund_of_seat, refund_of_waiter};
 use crate::outcome::{Booking, Cancellation, GivenBack, Place, Traveller};
+use crate::outcomes::RequestId;
 use crate::promote::{Promotion, Walk};
 use crate::rejection::{Refusal, RejectionCode};
 use crate::step::{Step, Subject};
@@ -24,7 +25,8 @@ pub(crate) fn cancel(
     open: &Open,
     request: &CancellationRequest,
 ) -> Result<(), Refusal> {
-    let found = train_date.and_then(|train_date| Some((train_date, train_date.booking(&request.booking_request_id)?)));
+    let booking_id = RequestId::new(request.booking_request_id.clone());
+    let found = train_date.and_then(|train_date| Some((train_date, train_date.outcomes.booking(&booking_id)?)));
     let Some((train_date, booking)) = found else {
         let message = format!(
             "there is no booking `{}` on train {} of this date; check the booking's request id",
@@ -53,11 +55,11 @@ pub(crate) fn cancel(
     let newly = cancellation.passengers.iter().filter(|given| !given.already_cancelled);
     let newly: SmallVec<[GivenBack; PASSENGERS_MAX]> = newly.copied().collect();
     step.effects.push(Effect::Cancelled {
-        cause: request.request_id.clone(),
-        request_id: request.booking_request_id.clone(),
+        cause: step.id.clone(),
+        request_id: booking_id.clone(),
         cancellation,
     });
-    what_follows(step, train_date, open, request, booking, &newly);
+    what_follows(step, train_date, open, &booking_id, booking, &newly);
     Ok(())
 }
 
@@ -106,7 +108,7 @@ fn what_follows(
     step: &mut Step<'_>,
     train_date: &TrainDate,
     open: &Open,
-    request: &CancellationRequest,
+    booking_id: &RequestId,
     booking: &Booking,
     newly: &[GivenBack],
 ) {
@@ -123,7 +125,7 @@ fn what_follows(
         open,
         allotment,
         block,
-        request_id: &request.booking_request_id,
+        booking_id,
         gone: newly.iter().map(|given| given.index).collect(),
     };
     let (promotions, moves) = walk.run();
@@ -163,7 +165,7 @@ fn promoted(step: &mut Step<'_>, open: &Open, allotment: usize, promotion: &Prom
         step,
         open,
         EventKind::Promotion,
-        promotion.request_id,
+        &promotion.request_id.text,
         promotion.booking,
         passengers,
         tier,

@@ -48,7 +48,7 @@ impl Decision {
         let train_date = ledger.get(&key);
         let mut opened = None;
         let mut step = Step::new(command, at);
-        match train_date.and_then(|train_date| train_date.outcome(step.request_id())) {
+        match train_date.and_then(|train_date| train_date.outcomes.get(&step.id)) {
             Some(outcome) => known(&mut step, train_date, outcome),
             None => {
                 if let Err(refusal) = answer(&mut step, ledger, train_date, plan, &mut opened) {
@@ -105,7 +105,7 @@ fn answer<'a>(
 /// Refuses a command, and stores the refusal.
 fn refuse(step: &mut Step<'_>, refusal: Refusal) {
     step.effects.push(Effect::Refused {
-        request_id: step.request_id().clone(),
+        request_id: step.id.clone(),
         rejection: Box::new(Rejection {
             digest: step.digest,
             code: refusal.code.name(),

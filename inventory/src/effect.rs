@@ -1,11 +1,11 @@
 //! The changes of the state that a decision makes or an event tells. `decide` and `evolve` both give effects, and only
 //! `apply` carries them out, so that a worker and a rebuild can't come to different states.
 
-use interlock_schemas::Text;
 use smallvec::SmallVec;
 
 use crate::PASSENGERS_MAX;
 use crate::outcome::{Booking, Cancellation, Rejection};
+use crate::outcomes::RequestId;
 use crate::train_date::Open;
 
 /// A change of one train-date, in the domain's own types. Everything that it names is in the plan.
@@ -14,18 +14,21 @@ pub(crate) enum Effect {
     /// The train-date is open.
     Opened(Open),
     /// A booking was accepted. Where its event says it in two parts, the second one adds its passengers to the first.
-    Booked { request_id: Text, booking: Box<Booking> },
+    Booked {
+        request_id: RequestId,
+        booking: Box<Booking>,
+    },
     /// Waiting passengers of a booking got seats.
-    Promoted { request_id: Text, seats: Seats },
+    Promoted { request_id: RequestId, seats: Seats },
     /// Passengers of a booking were cancelled by the request `cause`.
     Cancelled {
-        cause: Text,
-        request_id: Text,
+        cause: RequestId,
+        request_id: RequestId,
         cancellation: Box<Cancellation>,
     },
     /// A request was refused.
     Refused {
-        request_id: Text,
+        request_id: RequestId,
         rejection: Box<Rejection>,
     },
 }

@@ -14,6 +14,7 @@ use crate::digest::Digest;
 use crate::effect::Effect;
 use crate::ledger::Ledger;
 use crate::outcome::{Answer, Booking, Cancellation, GivenBack, Place, Rejection, Traveller};
+use crate::outcomes::RequestId;
 use crate::party::Party;
 use crate::plan::{Plan, Plans};
 use crate::pnr::Pnr;
@@ -58,7 +59,7 @@ fn opening(opened: &TrainDateOpened, plans: &mut Plans) -> Option<Effect> {
 
 fn refusal(rejected: &BookingRejected) -> Effect {
     Effect::Refused {
-        request_id: rejected.header.cause_request_id.clone(),
+        request_id: RequestId::new(rejected.header.cause_request_id.clone()),
         rejection: Box::new(Rejection {
             digest: digest(&rejected.header),
             code: rejected.code.clone(),
@@ -109,7 +110,7 @@ fn promotion(confirmed: &BookingConfirmed, plan: &Plan) -> Option<Effect> {
         .iter()
         .map(|passenger| Some((index(passenger.index), seat_of(passenger, plan)?)));
     Some(Effect::Promoted {
-        request_id: confirmed.header.request_id.clone(),
+        request_id: RequestId::new(confirmed.header.request_id.clone()),
         seats: seats.collect::<Option<_>>()?,
     })
 }
@@ -123,8 +124,8 @@ fn cancellation(cancelled: &BookingCancelled, plan: &Plan) -> Effect {
         refund_minor: passenger.refund_minor,
     };
     Effect::Cancelled {
-        cause: header.cause_request_id.clone(),
-        request_id: header.request_id.clone(),
+        cause: RequestId::new(header.cause_request_id.clone()),
+        request_id: RequestId::new(header.request_id.clone()),
         cancellation: Box::new(Cancellation {
             digest: digest(header),
             passengers: cancelled.passengers.iter().map(given_back).collect(),
@@ -148,7 +149,7 @@ fn new_booking(header: &EventHeader, plan: &Plan) -> Option<Booking> {
 
 fn booked(header: &EventHeader, booking: Booking) -> Effect {
     Effect::Booked {
-        request_id: header.request_id.clone(),
+        request_id: RequestId::new(header.request_id.clone()),
         booking: Box::new(booking),
     }
 }

@@ -31,6 +31,7 @@ use serde::de::DeserializeOwned;
 use crate::key::TrainDateKey;
 use crate::ledger::Touched;
 use crate::outcome::{Booking, Outcome, Place};
+use crate::outcomes::RequestId;
 use crate::party::Party;
 use crate::plan::Plans;
 use crate::train_date::{Open, TrainDate, first_position};
@@ -81,7 +82,7 @@ impl TrainDate {
                 .map_or(0..0, |open| 0..open.plan.service().coaches.len() as u16)
                 .collect(),
             waitlists: open.map_or(0..0, |open| 0..open.allotments.len() as u16).collect(),
-            outcomes: self.outcomes.keys().cloned().collect(),
+            outcomes: self.outcomes.iter().map(|(id, _)| id.clone()).collect(),
             ..Touched::default()
         };
         whole.outcomes.sort_unstable();
@@ -134,7 +135,7 @@ pub(crate) fn read_outcome(
     plans: &mut Plans,
     field: &[u8],
     value: &[u8],
-) -> Result<Text, FieldError> {
+) -> Result<RequestId, FieldError> {
     let mut reader = Reader {
         document: key,
         train_date: std::mem::take(train_date),
@@ -143,7 +144,7 @@ pub(crate) fn read_outcome(
     let read = reader.field(field, value);
     *train_date = reader.train_date;
     read?;
-    Ok(request_of(field, SETTLED).unwrap_or_default())
+    Ok(request_of(field, SETTLED).unwrap_or_else(|| RequestId::new(Text::default())))
 }
 
 /// Reads the booking counter from the ledger's own fields; 0 if it was never written.
@@ -182,8 +183,9 @@ fn read_value<T: DeserializeOwned>(value: &[u8]) -> Result<T, String> {
 }
 
 /// Returns the request whose outcome a field holds.
-fn request_of(field: &[u8], prefix: &str) -> Option<Text> {
-    field.strip_prefix(prefix.as_bytes()).and_then(name::read_id)
+fn request_of(field: &[u8], prefix: &str) -> Option<RequestId> {
+    let request_id = field.strip_prefix(prefix.as_bytes()).and_then(name::read_id);
+    request_id.map(RequestId::new)
 }
 
 fn lossy(bytes: &[u8]) -> String {
@@ -276,9 +278,9 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn outcome(&mut self, request_id: Text, value: &[u8], is_waiting: bool) -> Result<(), String> {
+    fn outcome(&mut self, request_id: RequestId, value: &[u8], is_waiting: bool) -> Result<(), String> {
         if value.is_empty() && !is_waiting {
-            self.train_date.mark_stored(&request_id);
+            self.train_date.outcomes.mark_stored(&request_id);
             return Ok(());
         }
         let outcome: Outcome = read_value(value)?;
@@ -334,8 +336,8 @@ impl Reader<'_> {
         };
         let mut entries: BTreeMap<(u16, u32), _> = BTreeMap::new();
         let mut held: BTreeMap<u16, u128> = BTreeMap::new();
-        for (request_id, outcome) in &self.train_date.outcomes {
-            let Outcome::Booking(booking) = outcome else { continue };
+        for (request_id, outcome) in self.train_date.outcomes.iter() {
+            let Some(booking) = outcome.booking() else { continue };
             for entry in entries_of(request_id, booking) {
                 let first = entry
                     .party
@@ -349,7 +351,7 @@ impl Reader<'_> {
         for ((allotment, _), entry) in entries {
             open.allotments[usize::from(allotment)].waitlist.entries.push(entry);
         }
-        if !self.train_date.stored.is_empty() {
+        if self.train_date.outcomes.counts().1 > 0 {
             // The bookings that hold the seats are not loaded.
             return Ok(self.train_date);
         }

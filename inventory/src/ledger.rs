@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::fields::{self, Changes, FieldError};
+use crate::outcomes::RequestId;
 use crate::plan::{Plan, Plans};
 use crate::train_date::TrainDate;
 
@@ -41,7 +42,7 @@ struct Loaded {
 }
 
 /// Inline capacity: most batches have one request per train-date.
-type RequestIds = SmallVec<[Text; 1]>;
+type RequestIds = SmallVec<[RequestId; 1]>;
 
 /// Changes of a train-date since it was last written.
 #[derive(Clone, Debug, Default)]
@@ -184,7 +185,7 @@ impl Ledger {
         let train_date = self.get(key);
         let wanted = ids.map(|id| {
             let id = id?.as_str();
-            train_date?.is_to_be_loaded(id).then_some(id)
+            train_date?.outcomes.is_to_be_loaded(id).then_some(id)
         });
         wanted.into_iter().flatten()
     }
@@ -203,7 +204,7 @@ impl Ledger {
     pub fn leave_in_store(&mut self) {
         for (key, request_ids) in self.written.drain(..) {
             if let Some(Loaded { train_date, .. }) = self.train_dates.get_mut(&key) {
-                request_ids.iter().for_each(|id| train_date.leave_in_store(id));
+                request_ids.iter().for_each(|id| train_date.outcomes.leave_in_store(id));
             }
         }
     }

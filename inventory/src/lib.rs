@@ -23,7 +23,7 @@
 //! | `text`, `well_formed` | is the command one? |
 //! | `decide`, `book`, `cancel`, `step`, `rejection`, `answer` | what does a command cause? |
 //! | `effect`, `apply`, `evolve` | what changes the state? |
-//! | `ledger`, `train_date`, `outcome`, `party`, `fields` | what is the state, and how is it kept? |
+//! | `ledger`, `train_date`, `outcomes`, `outcome`, `party`, `fields` | what is the state, and how is it kept? |
 //! | `invariants` | does everything hold? (I1–I5) |
 //!
 //! # Glossary
@@ -54,6 +54,7 @@ pub mod invariants;
 mod key;
 mod ledger;
 mod outcome;
+mod outcomes;
 mod party;
 mod plan;
 mod plan_check;

@@ -33,9 +33,17 @@ impl Outcome {
         }
     }
 
+    /// Returns the booking, if this is one.
+    pub(crate) fn booking(&self) -> Option<&Booking> {
+        match self {
+            Outcome::Booking(booking) => Some(booking),
+            Outcome::Cancellation(_) | Outcome::Rejection(_) => None,
+        }
+    }
+
     /// Returns whether this is a booking with a waiting passenger.
     pub(crate) fn is_waiting(&self) -> bool {
-        matches!(self, Outcome::Booking(booking) if booking.is_waiting())
+        self.booking().is_some_and(Booking::is_waiting)
     }
 }
 

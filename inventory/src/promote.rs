@@ -4,11 +4,12 @@
 //! Under LEG_STRICT, serving an entry takes as many seats on its legs as the entry stops claiming, so the rest for the
 //! others stays the same. The first entry that fits is therefore also the first that could have used the space.
 
-use interlock_schemas::{PositionMove, PromotionPolicy, Text};
+use interlock_schemas::{PositionMove, PromotionPolicy};
 use smallvec::SmallVec;
 
 use crate::choose::{Seating, Wish, choose};
 use crate::outcome::Booking;
+use crate::outcomes::RequestId;
 use crate::party::Party;
 use crate::seats::{Fitting, SeatBlock};
 use crate::train_date::{Open, TrainDate, first_position};
@@ -22,14 +23,14 @@ pub(crate) struct Walk<'a> {
     /// The seats at this moment; served entries take seats from them.
     pub(crate) block: SeatBlock,
     /// The booking whose passengers have left.
-    pub(crate) request_id: &'a Text,
+    pub(crate) booking_id: &'a RequestId,
     /// The passengers who have left.
     pub(crate) gone: Party,
 }
 
 /// A served entry.
 pub(crate) struct Promotion<'a> {
-    pub(crate) request_id: &'a Text,
+    pub(crate) request_id: &'a RequestId,
     pub(crate) booking: &'a Booking,
     pub(crate) party: Party,
     pub(crate) seating: Seating,
@@ -72,7 +73,7 @@ impl<'a> Walk<'a> {
     }
 
     fn who_is_left(&self, entry: &Entry) -> Party {
-        if entry.request_id == *self.request_id {
+        if entry.request_id == *self.booking_id {
             entry.party.without(self.gone)
         } else {
             entry.party
@@ -88,7 +89,7 @@ impl<'a> Walk<'a> {
             return None;
         }
         let plan = &self.open.plan;
-        let booking = self.train_date.booking(&entry.request_id)?;
+        let booking = self.train_date.outcomes.booking(&entry.request_id)?;
         let wish = |index| {
             booking
                 .traveller(i32::from(index))
@@ -114,10 +115,10 @@ impl<'a> Walk<'a> {
     }
 
     fn moved(&self, entry: &Entry, index: u8, current_position: i32) -> Option<PositionMove> {
-        let booking = self.train_date.booking(&entry.request_id)?;
+        let booking = self.train_date.outcomes.booking(&entry.request_id)?;
         Some(PositionMove {
             pnr: booking.pnr.to_text(),
-            request_id: entry.request_id.clone(),
+            request_id: entry.request_id.text.clone(),
             index: i32::from(index),
             first_position: first_position(booking, index) as i32,
             current_position,

@@ -4,6 +4,7 @@ use interlock_schemas::{Command, Date, Event, EventHeader, EventKind, Text, Time
 
 use crate::digest::Digest;
 use crate::effect::Effects;
+use crate::outcomes::RequestId;
 use crate::plan::Plan;
 
 /// The origin of a command, and the number of its first event.
@@ -25,6 +26,8 @@ pub struct CommandContext<'a> {
 pub(crate) struct Step<'a> {
     pub(crate) command: &'a Command,
     pub(crate) at: &'a CommandContext<'a>,
+    /// The command's request id.
+    pub(crate) id: RequestId,
     pub(crate) digest: Digest,
     /// The answer repeats an earlier one: no money moves.
     pub(crate) replay: bool,
@@ -51,6 +54,7 @@ impl<'a> Step<'a> {
         Step {
             command,
             at,
+            id: RequestId::new(request_id(command).clone()),
             digest: Digest::of(command),
             replay: false,
             plan: None,
@@ -62,10 +66,7 @@ impl<'a> Step<'a> {
 
     /// Returns the command's request id.
     pub(crate) fn request_id(&self) -> &'a Text {
-        match self.command {
-            Command::Book(request) => &request.request_id,
-            Command::Cancel(request) => &request.request_id,
-        }
+        request_id(self.command)
     }
 
     /// Returns the train and the travel date that the command names.
@@ -130,5 +131,12 @@ impl<'a> Step<'a> {
         let mut plan = Box::new(plan.service().clone());
         plan.running_dates.clear();
         self.events.push(Event::Opened(TrainDateOpened { header, plan }));
+    }
+}
+
+fn request_id(command: &Command) -> &Text {
+    match command {
+        Command::Book(request) => &request.request_id,
+        Command::Cancel(request) => &request.request_id,
     }
 }

@@ -1,13 +1,11 @@
 //! The state of one train-date: outcomes by request id and, once it is open, its plan, seats and waitlists.
 
-use std::collections::HashMap;
-use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
-use interlock_schemas::{Berth, Date, Text, TimestampMs};
-use rustc_hash::FxHashSet;
+use interlock_schemas::{Berth, Date, TimestampMs};
 
 use crate::outcome::{Answer, Booking, Outcome};
+use crate::outcomes::Outcomes;
 use crate::plan::{Allotment, Plan};
 use crate::seats::{SeatBlock, Segment};
 use crate::waitlist::Waitlist;
@@ -20,11 +18,7 @@ use crate::waitlist::Waitlist;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrainDate {
     pub(crate) open: Option<Open>,
-    /// Hashed with a key of this process, so that no choice of request ids can slow down lookups. Nothing may depend on
-    /// the order.
-    pub(crate) outcomes: HashMap<Text, Outcome>,
-    /// Fingerprints of the request ids whose outcomes are in the store only. Two ids may share one, which costs a read.
-    pub(crate) stored: FxHashSet<u64>,
+    pub(crate) outcomes: Outcomes,
 }
 
 /// The state of an open train-date: its plan, and the state of each allotment in the plan's order.
@@ -92,36 +86,7 @@ impl TrainDate {
 
     /// Returns the outcome of a request (R3).
     pub fn outcome(&self, request_id: &str) -> Option<&Outcome> {
-        self.outcomes.get(request_id)
-    }
-
-    /// Returns whether an outcome may be in the store and is not loaded.
-    pub(crate) fn is_to_be_loaded(&self, request_id: &str) -> bool {
-        // Most ids are new, and one lookup shows it.
-        !self.stored.is_empty()
-            && self.stored.contains(&self.fingerprint(request_id))
-            && !self.outcomes.contains_key(request_id)
-    }
-
-    /// Unloads an outcome that the store has, unless one of its passengers waits.
-    pub(crate) fn leave_in_store(&mut self, request_id: &str) {
-        match self.outcomes.remove_entry(request_id) {
-            Some((request_id, outcome)) if outcome.is_waiting() => {
-                self.outcomes.insert(request_id, outcome);
-            }
-            Some(_) => self.mark_stored(request_id),
-            None => {}
-        }
-    }
-
-    /// Notes that the store has an outcome.
-    pub(crate) fn mark_stored(&mut self, request_id: &str) {
-        self.stored.insert(self.fingerprint(request_id));
-    }
-
-    /// Computes a fingerprint with the map's key, so that no client can find two ids that share one.
-    fn fingerprint(&self, request_id: &str) -> u64 {
-        self.outcomes.hasher().hash_one(request_id)
+        self.outcomes.find(request_id)
     }
 
     /// Estimates the size in memory, in bytes.
@@ -136,25 +101,18 @@ impl TrainDate {
                 .map(|allotment| allotment.block.memory())
                 .sum::<usize>()
         };
-        size_of::<TrainDate>()
-            + self.open.as_ref().map_or(0, blocks)
-            + self.outcomes.len() * OUTCOME
-            + self.stored.len() * FINGERPRINT
+        let (loaded, stored) = self.outcomes.counts();
+        size_of::<TrainDate>() + self.open.as_ref().map_or(0, blocks) + loaded * OUTCOME + stored * FINGERPRINT
     }
 
     /// Iterates over all requests and their outcomes, in no particular order.
     pub fn outcomes(&self) -> impl ExactSizeIterator<Item = (&str, &Outcome)> {
-        self.outcomes
-            .iter()
-            .map(|(request_id, outcome)| (request_id.as_str(), outcome))
+        self.outcomes.iter().map(|(id, outcome)| (id.text.as_str(), outcome))
     }
 
     /// Returns an accepted booking.
     pub fn booking(&self, request_id: &str) -> Option<&Booking> {
-        match self.outcomes.get(request_id) {
-            Some(Outcome::Booking(booking)) => Some(booking),
-            _ => None,
-        }
+        self.outcomes.find(request_id).and_then(Outcome::booking)
     }
 
     /// Returns the availability (R6): the number of seats of a class and quota that fit a segment; 0 if the plan has
@@ -206,10 +164,10 @@ impl TrainDate {
         passengers
             .zip(1..)
             .filter_map(|((entry, index), current_position)| {
-                let booking = self.booking(&entry.request_id)?;
+                let booking = self.outcomes.booking(&entry.request_id)?;
                 let first_position = first_position(booking, index);
                 Some(WaiterView {
-                    request_id: &entry.request_id,
+                    request_id: &entry.request_id.text,
                     booking,
                     index,
                     first_position,

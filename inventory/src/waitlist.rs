@@ -5,17 +5,17 @@
 //! passengers: the *first* position is issued once and never again; the *current* one is the place among those who
 //! still wait, so it isn't stored but counted.
 
-use interlock_schemas::Text;
 use smallvec::SmallVec;
 
 use crate::outcome::Booking;
+use crate::outcomes::RequestId;
 use crate::party::Party;
 use crate::seats::{SeatBlock, Segment};
 
 /// Passengers who are served together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
-    pub(crate) request_id: Text,
+    pub(crate) request_id: RequestId,
     pub(crate) segment: Segment,
     pub(crate) party: Party,
 }
@@ -35,7 +35,7 @@ impl Waitlist {
     }
 
     /// Removes passengers of a booking from the list.
-    pub(crate) fn remove(&mut self, request_id: &Text, party: Party) {
+    pub(crate) fn remove(&mut self, request_id: &RequestId, party: Party) {
         self.entries.retain_mut(|entry| {
             if entry.request_id == *request_id {
                 entry.party = entry.party.without(party);
@@ -46,7 +46,7 @@ impl Waitlist {
 }
 
 /// Returns the entries of a booking's waiting passengers: separate, or all together (R12).
-pub(crate) fn entries_of(request_id: &Text, booking: &Booking) -> Vec<Entry> {
+pub(crate) fn entries_of(request_id: &RequestId, booking: &Booking) -> Vec<Entry> {
     let waiting = booking.waiting();
     let entry = |party| Entry {
         request_id: request_id.clone(),

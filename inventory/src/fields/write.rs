@@ -54,12 +54,12 @@ impl Changes {
         for request_id in &touched.outcomes {
             if let Some(outcome) = train_date.outcomes.get(request_id) {
                 let prefix = if outcome.is_waiting() { QUEUED } else { SETTLED };
-                let field = self.name_of_outcome(prefix, request_id);
+                let field = self.name_of_outcome(prefix, &request_id.text);
                 self.put_value(document, field, |value| append(outcome, value));
             }
         }
         for request_id in &touched.settled {
-            let field = self.name_of_outcome(QUEUED, request_id);
+            let field = self.name_of_outcome(QUEUED, &request_id.text);
             self.written.push(Written {
                 document: document.clone(),
                 field,
