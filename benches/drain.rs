@@ -149,16 +149,7 @@ impl Partition {
                 time: NOW,
                 token: &token,
             };
-            // As in the worker, the plan on sale matters only until the train-date is open.
-            let is_open = self
-                .ledger
-                .get(&request.key)
-                .is_some_and(|found| found.plan().is_some());
-            let plan = (!is_open).then(|| plans.get(train)).flatten();
-            if let Some(plan) = plan {
-                self.ledger.know(plan);
-            }
-            let decision = Decision::of(&self.ledger, &command, plan, &at);
+            let decision = Decision::of(&self.ledger, &request.key, &command, || plans.get(train).cloned(), &at);
             drop(command);
             clock.stop(1);
             let decided = apply(&mut self.ledger, decision);

@@ -170,16 +170,10 @@ impl LedgerProcessor for Seats {
         let command = message.value;
         let (Command::Book(interlock_schemas::BookingRequest { train_id, .. })
         | Command::Cancel(interlock_schemas::CancellationRequest { train_id, .. })) = &command;
-        let key = message.key.as_deref().and_then(|key| std::str::from_utf8(key).ok());
-        // The plan on sale counts only until the train-date is open: threads need not share its count for every
-        // request.
-        let is_open = key
-            .and_then(|key| self.ledger.get(key))
-            .is_some_and(|found| found.plan().is_some());
-        let plan = (!is_open).then(|| self.plans.get(train_id.as_bytes())).flatten();
-        if let Some(plan) = &plan {
-            self.ledger.know(plan);
-        }
+        // The key was found to be the train-date's when the record was decoded.
+        let key = message.key.as_deref().map(std::str::from_utf8);
+        let key = key.and_then(Result::ok).unwrap_or_default();
+        let plan = || self.plans.get(train_id.as_bytes());
         self.ledger.number = at.ledger;
         self.ledger.ledgers = at.ledgers;
         if self.token != at.token {
@@ -192,9 +186,9 @@ impl LedgerProcessor for Seats {
             time: at.timestamp,
             token: &self.token,
         };
-        let decision = Decision::of(&self.ledger, &command, plan.as_ref(), &context);
+        let decision = Decision::of(&self.ledger, key, &command, plan, &context);
         let decided = apply(&mut self.ledger, decision);
-        if let Some(used) = key.and_then(|key| self.used.get_mut(key)) {
+        if let Some(used) = self.used.get_mut(key) {
             *used = self.batch;
         }
         self.bytes_at_most += COMMAND_BYTES_MAX;

@@ -10,6 +10,8 @@ use crate::effect::{Effect, Seats};
 use crate::ledger::{Ledger, Touched};
 use crate::outcome::{Answer, Booking, Cancellation, Outcome, Place};
 use crate::outcomes::{Outcomes, RequestId};
+use crate::party::Party;
+use crate::plan::Plans;
 use crate::seats::Segment;
 use crate::train_date::{Open, TrainDate};
 use crate::waitlist::entries_of;
@@ -18,10 +20,10 @@ use crate::waitlist::entries_of;
 /// [`evolve`](crate::evolve) with each of these events, but reads nothing back from them.
 pub fn apply(ledger: &mut Ledger, decision: Decision) -> Vec<Event> {
     if !decision.effects.is_empty() {
-        let (train_date, touched, _) = ledger.touch(decision.train_date);
+        let (train_date, touched, plans) = ledger.touch(&decision.train_date, decision.slot);
         let mut made_booking = false;
         for effect in decision.effects {
-            made_booking |= carry_out(effect, train_date, touched);
+            made_booking |= carry_out(effect, train_date, touched, plans);
         }
         if made_booking {
             ledger.count_booking();
@@ -31,10 +33,11 @@ pub fn apply(ledger: &mut Ledger, decision: Decision) -> Vec<Event> {
 }
 
 /// Carries out an effect, and returns true if it makes a booking.
-pub(crate) fn carry_out(effect: Effect, train_date: &mut TrainDate, touched: &mut Touched) -> bool {
+pub(crate) fn carry_out(effect: Effect, train_date: &mut TrainDate, touched: &mut Touched, plans: &mut Plans) -> bool {
     let TrainDate { open, outcomes, .. } = train_date;
     match (effect, open) {
         (Effect::Opened(now), open) => {
+            plans.know(&now.plan);
             *open = Some(now);
             touched.plan = true;
         }
@@ -48,9 +51,9 @@ pub(crate) fn carry_out(effect: Effect, train_date: &mut TrainDate, touched: &mu
         }
         (Effect::Promoted { request_id, seats }, Some(open)) => {
             if let Some(booking) = outcomes.booking_mut(&request_id) {
-                change(open, touched, request_id, booking, |open, touched, booking| {
-                    promoted(open, touched, booking, &seats)
-                });
+                let before = booking.waiting();
+                promoted(open, touched, booking, &seats);
+                changed(open, touched, request_id, booking, before);
             }
         }
         (
@@ -62,9 +65,9 @@ pub(crate) fn carry_out(effect: Effect, train_date: &mut TrainDate, touched: &mu
             Some(open),
         ) => {
             if let Some(booking) = outcomes.booking_mut(&request_id) {
-                change(open, touched, request_id, booking, |open, touched, booking| {
-                    cancelled(open, touched, booking, &cancellation)
-                });
+                let before = booking.waiting();
+                cancelled(open, touched, booking, &cancellation);
+                changed(open, touched, request_id, booking, before);
                 touched.outcomes.push(cause.clone());
                 outcomes.insert(cause, Outcome::Cancellation(cancellation));
             }
@@ -80,6 +83,9 @@ fn booked(
     request_id: RequestId,
     booking: Box<Booking>,
 ) -> bool {
+    if outcomes.get(&request_id).is_some_and(|known| known.booking().is_none()) {
+        return false;
+    }
     for traveller in &booking.travellers {
         if let Place::Seat(seat) = traveller.place {
             take(open, touched, seat, booking.segment);
@@ -104,27 +110,6 @@ fn booked(
     true
 }
 
-/// Changes a known booking, whose passengers on the list then are those who still wait.
-fn change(
-    open: &mut Open,
-    touched: &mut Touched,
-    request_id: RequestId,
-    booking: &mut Booking,
-    with: impl FnOnce(&mut Open, &mut Touched, &mut Booking),
-) {
-    let before = booking.waiting();
-    with(open, touched, booking);
-    let left = before.without(booking.waiting());
-    if !left.is_empty() {
-        let waitlist = &mut open.allotments[usize::from(booking.allotment)].waitlist;
-        waitlist.remove(&request_id, left);
-        if left == before {
-            touched.settled.push(request_id.clone());
-        }
-    }
-    touched.outcomes.push(request_id);
-}
-
 fn promoted(open: &mut Open, touched: &mut Touched, booking: &mut Booking, seats: &Seats) {
     for &(index, seat) in seats {
         take(open, touched, seat, booking.segment);
@@ -140,6 +125,19 @@ fn cancelled(open: &mut Open, touched: &mut Touched, booking: &mut Booking, canc
         }
         booking.set_place(given.index, Place::Cancelled(given.seat));
     }
+}
+
+/// Notes a changed booking. Those who waited before and no longer do leave the list.
+fn changed(open: &mut Open, touched: &mut Touched, request_id: RequestId, booking: &Booking, before: Party) {
+    let left = before.without(booking.waiting());
+    if !left.is_empty() {
+        let waitlist = &mut open.allotments[usize::from(booking.allotment)].waitlist;
+        waitlist.remove(&request_id, left);
+        if left == before {
+            touched.settled.push(request_id.clone());
+        }
+    }
+    touched.outcomes.push(request_id);
 }
 
 fn take(open: &mut Open, touched: &mut Touched, seat: u16, segment: Segment) {

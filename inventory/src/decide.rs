@@ -17,6 +17,7 @@ use crate::ledger::Ledger;
 use crate::outcome::{Outcome, Rejection};
 use crate::plan::Plan;
 use crate::rejection::{Refusal, RejectionCode};
+use crate::slots::Slot;
 use crate::step::{CommandContext, Step};
 use crate::text::clip;
 use crate::train_date::{Open, TrainDate};
@@ -28,24 +29,32 @@ use crate::{TEXT_CHARS_MAX, TRAIN_ID_CHARS_MAX};
 /// `plan` is the present plan in `train-services`. It counts only until the train-date is open: the first command (that
 /// is not a repeat) with a plan that runs on the date opens it, and from then on the plan in the ledger applies.
 pub fn decide(ledger: &Ledger, command: &Command, plan: Option<&Arc<Plan>>, at: &CommandContext<'_>) -> Vec<Event> {
-    Decision::of(ledger, command, plan, at).events
+    Decision::of(ledger, &command_key(command), command, || plan.cloned(), at).events
 }
 
 /// A decided command: its events, and what they change.
 #[derive(Debug)]
 pub struct Decision {
-    /// Key of the train-date.
+    /// Key of the train-date, and its slot in the ledger if it is loaded.
     pub(crate) train_date: Text,
+    pub(crate) slot: Option<Slot>,
     pub(crate) events: Vec<Event>,
     pub(crate) effects: Effects,
 }
 
 impl Decision {
     /// Decides a command as [`decide`] does. [`apply`](crate::apply) then changes the state, and need not read the
-    /// events.
-    pub fn of(ledger: &Ledger, command: &Command, plan: Option<&Arc<Plan>>, at: &CommandContext<'_>) -> Decision {
-        let key = command_key(command);
-        let train_date = ledger.get(&key);
+    /// events. `key` is the [`command_key`], and the plan is asked for only if the train-date isn't open.
+    pub fn of(
+        ledger: &Ledger,
+        key: &str,
+        command: &Command,
+        plan: impl FnOnce() -> Option<Arc<Plan>>,
+        at: &CommandContext<'_>,
+    ) -> Decision {
+        debug_assert_eq!(key, command_key(command));
+        let slot = ledger.find(key);
+        let train_date = slot.and_then(|slot| ledger.at(slot));
         let mut opened = None;
         let mut step = Step::new(command, at);
         match train_date.and_then(|train_date| train_date.outcomes.get(&step.id)) {
@@ -63,7 +72,8 @@ impl Decision {
             effects.insert(0, Effect::Opened(opened));
         }
         Decision {
-            train_date: key,
+            train_date: key.into(),
+            slot,
             events,
             effects,
         }
@@ -81,20 +91,22 @@ fn answer<'a>(
     step: &mut Step<'a>,
     ledger: &Ledger,
     train_date: Option<&'a TrainDate>,
-    plan: Option<&Arc<Plan>>,
+    plan: impl FnOnce() -> Option<Arc<Plan>>,
     opened: &'a mut Option<Open>,
 ) -> Result<(), Refusal> {
     let open = match train_date.and_then(|train_date| train_date.open.as_ref()) {
-        Some(open) => open,
+        Some(open) => {
+            step.plan = Some(&open.plan);
+            open
+        }
         None => {
-            let open = open_now(step, plan).map_err(|refusal| well_formed(step.command).err().unwrap_or(refusal))?;
-            &*opened.insert(open)
+            let refused = |refusal| well_formed(step.command).err().unwrap_or(refusal);
+            let open = &*opened.insert(open_now(step, plan().as_ref()).map_err(refused)?);
+            step.plan = Some(&open.plan);
+            step.opened(&open.plan);
+            open
         }
     };
-    step.plan = Some(&open.plan);
-    if !train_date.is_some_and(|train_date| train_date.open.is_some()) {
-        step.opened(&open.plan);
-    }
     well_formed(step.command)?;
     match step.command {
         Command::Book(request) => book(step, ledger, open, request),

@@ -27,7 +27,7 @@ pub fn evolve(ledger: &mut Ledger, event: &Event) {
     if header.replay || header.kind == EventKind::Position || is_reused_key(event) {
         return;
     }
-    let (train_date, touched, plans) = ledger.touch(train_date_key(&header.train_id, header.travel_date));
+    let (train_date, touched, plans) = ledger.touch(&train_date_key(&header.train_id, header.travel_date), None);
     let effect = match (event, train_date.plan()) {
         (Event::Opened(opened), _) => opening(opened, plans),
         (Event::Rejected(rejected), _) => Some(refusal(rejected)),
@@ -39,7 +39,7 @@ pub fn evolve(ledger: &mut Ledger, event: &Event) {
         (Event::Waitlisted(waitlisted), Some(plan)) => waiting(waitlisted, plan),
         (Event::Cancelled(cancelled), Some(plan)) => Some(cancellation(cancelled, plan)),
     };
-    if effect.is_some_and(|effect| carry_out(effect, train_date, touched)) {
+    if effect.is_some_and(|effect| carry_out(effect, train_date, touched, plans)) {
         ledger.count_booking();
     }
 }

@@ -1,15 +1,13 @@
 //! The ledger: the loaded train-dates, the booking counter, and the changes since they were last written.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use interlock_schemas::{Command, Event, Text};
-use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::fields::{self, Changes, FieldError};
 use crate::outcomes::RequestId;
-use crate::plan::{Plan, Plans};
+use crate::plan::Plans;
+use crate::slots::{Slot, Slots};
 use crate::train_date::TrainDate;
 
 /// Ledger-wide state and the loaded train-dates.
@@ -24,11 +22,11 @@ pub struct Ledger {
     /// Number of accepted bookings; PNRs are made from it.
     pub bookings: i64,
     pub(crate) bookings_touched: bool,
-    train_dates: FxHashMap<Text, Loaded>,
+    train_dates: Slots<Loaded>,
     /// Changed train-dates, in the order of their first change.
-    touched: Vec<Text>,
+    touched: Vec<Slot>,
     /// Outcomes that the store has: those of changes that were taken, and those that were loaded individually.
-    written: Vec<(Text, RequestIds)>,
+    written: Vec<(Slot, RequestIds)>,
     plans: Plans,
 }
 
@@ -125,25 +123,35 @@ impl Ledger {
 
     /// Returns whether a train-date is loaded.
     pub fn contains(&self, key: &str) -> bool {
-        self.train_dates.contains_key(key)
+        self.train_dates.find(key).is_some()
     }
 
     /// Returns a loaded train-date.
     pub fn get(&self, key: &str) -> Option<&TrainDate> {
-        self.train_dates.get(key).map(|loaded| &loaded.train_date)
+        self.at(self.find(key)?)
+    }
+
+    /// Returns the slot of a loaded train-date.
+    pub(crate) fn find(&self, key: &str) -> Option<Slot> {
+        self.train_dates.find(key)
+    }
+
+    /// Returns the train-date in a slot.
+    pub(crate) fn at(&self, slot: Slot) -> Option<&TrainDate> {
+        self.train_dates.get(slot).map(|loaded| &loaded.train_date)
     }
 
     /// Loads a train-date.
     pub fn insert(&mut self, key: impl Into<Text>, train_date: TrainDate) {
-        self.train_dates.entry(key.into()).or_default().train_date = train_date;
+        self.train_dates.find_or_add(&key.into(), None).1.train_date = train_date;
     }
 
-    /// Returns a train-date to be changed, the list of its changes, and the known plans.
-    pub(crate) fn touch(&mut self, key: Text) -> (&mut TrainDate, &mut Touched, &mut Plans) {
-        let loaded = self.train_dates.entry(key.clone()).or_default();
+    /// Returns a train-date to be changed, the list of its changes, and the known plans. The slot saves the look-up.
+    pub(crate) fn touch(&mut self, key: &Text, slot: Option<Slot>) -> (&mut TrainDate, &mut Touched, &mut Plans) {
+        let (slot, loaded) = self.train_dates.find_or_add(key, slot);
         if !loaded.is_listed {
             loaded.is_listed = true;
-            self.touched.push(key);
+            self.touched.push(slot);
         }
         (&mut loaded.train_date, &mut loaded.touched, &mut self.plans)
     }
@@ -192,31 +200,30 @@ impl Ledger {
 
     /// Loads an outcome from the store.
     pub fn load_outcome(&mut self, key: &str, field: &[u8], value: &[u8]) -> Result<(), FieldError> {
-        let Some(loaded) = self.train_dates.get_mut(key) else {
+        let Some(slot) = self.find(key) else { return Ok(()) };
+        let Some((_, loaded)) = self.train_dates.get_mut(slot) else {
             return Ok(());
         };
         let request_id = fields::read_outcome(key, &mut loaded.train_date, &mut self.plans, field, value)?;
-        self.written.push((key.into(), RequestIds::from_iter([request_id])));
+        self.written.push((slot, RequestIds::from_iter([request_id])));
         Ok(())
     }
 
     /// Unloads the outcomes that the store has. Call it when the changes taken last have been written.
     pub fn leave_in_store(&mut self) {
-        for (key, request_ids) in self.written.drain(..) {
-            if let Some(Loaded { train_date, .. }) = self.train_dates.get_mut(&key) {
+        for (slot, request_ids) in self.written.drain(..) {
+            if let Some((_, Loaded { train_date, .. })) = self.train_dates.get_mut(slot) {
                 request_ids.iter().for_each(|id| train_date.outcomes.leave_in_store(id));
             }
         }
     }
 
-    /// Adds a plan by which train-dates may be opened, so that opening them does not compile it again.
-    pub fn know(&mut self, plan: &Arc<Plan>) {
-        self.plans.know(plan);
-    }
-
     /// Unloads a train-date, including changes not yet taken by [`Ledger::take_changes`].
     pub fn remove(&mut self, key: &str) -> Option<TrainDate> {
-        self.train_dates.remove(key).map(|loaded| loaded.train_date)
+        let (removed, loaded) = self.train_dates.remove(key)?;
+        self.touched.retain(|slot| *slot != removed);
+        self.written.retain(|(slot, _)| *slot != removed);
+        Some(loaded.train_date)
     }
 
     /// Unloads all train-dates, including changes not yet taken. The booking counter stays: restore it from the store
@@ -238,12 +245,12 @@ impl Ledger {
         if std::mem::take(&mut self.bookings_touched) {
             changes.bookings(self.bookings);
         }
-        for document in self.touched.drain(..) {
-            if let Some(loaded) = self.train_dates.get_mut(&document) {
+        for slot in self.touched.drain(..) {
+            if let Some((document, loaded)) = self.train_dates.get_mut(slot) {
                 loaded.is_listed = false;
                 let touched = std::mem::take(&mut loaded.touched).sorted();
-                changes.train_date(&document, &loaded.train_date, &touched);
-                self.written.push((document, touched.outcomes));
+                changes.train_date(document, &loaded.train_date, &touched);
+                self.written.push((slot, touched.outcomes));
             }
         }
         changes.finish()

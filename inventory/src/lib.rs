@@ -23,7 +23,7 @@
 //! | `text`, `well_formed` | is the command one? |
 //! | `decide`, `book`, `cancel`, `step`, `rejection`, `answer` | what does a command cause? |
 //! | `effect`, `apply`, `evolve` | what changes the state? |
-//! | `ledger`, `train_date`, `outcomes`, `outcome`, `party`, `fields` | what is the state, and how is it kept? |
+//! | `ledger`, `slots`, `train_date`, `outcomes`, `outcome`, `party`, `fields` | what is the state, and how is it kept? |
 //! | `invariants` | does everything hold? (I1–I5) |
 //!
 //! # Glossary
@@ -62,6 +62,7 @@ mod pnr;
 mod promote;
 mod rejection;
 mod seats;
+mod slots;
 mod step;
 mod text;
 mod times;

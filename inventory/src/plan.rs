@@ -102,22 +102,25 @@ pub(crate) struct Plans(FxHashMap<Text, Vec<Arc<Plan>>>);
 impl Plans {
     /// Returns the compiled plan: a known one if it is equal.
     pub(crate) fn compile(&mut self, service: &TrainService) -> Result<Arc<Plan>, PlanError> {
-        let known = self.0.entry(service.train_id.clone()).or_default();
-        if let Some(plan) = known.iter().find(|plan| plan.service == *service) {
+        let mut known = self.0.get(&service.train_id).into_iter().flatten();
+        if let Some(plan) = known.find(|plan| plan.service == *service) {
             return Ok(Arc::clone(plan));
         }
         let plan = Arc::new(Plan::compile(service.clone())?);
-        if known.len() >= PLANS_OF_TRAIN_MAX {
-            known.remove(0);
-        }
-        known.push(Arc::clone(&plan));
+        self.know(&plan);
         Ok(plan)
     }
 
-    /// Takes a plan that was compiled elsewhere in place of the train's former ones.
-    pub(crate) fn know(&mut self, plan: &Plan) {
-        let sold = plan.sold.iter().map(|sold| Arc::clone(&sold.plan));
-        self.0.insert(plan.service.train_id.clone(), sold.collect());
+    /// Keeps a plan that a train-date is sold by, so that reading the train-date again does not compile it.
+    pub(crate) fn know(&mut self, plan: &Arc<Plan>) {
+        let known = self.0.entry(plan.service.train_id.clone()).or_default();
+        if known.iter().any(|known| Arc::ptr_eq(known, plan)) {
+            return;
+        }
+        if known.len() >= PLANS_OF_TRAIN_MAX {
+            known.remove(0);
+        }
+        known.push(Arc::clone(plan));
     }
 }
 

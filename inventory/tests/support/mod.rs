@@ -71,7 +71,7 @@ impl World {
             time: self.time,
             token: &"token".into(),
         };
-        let decision = Decision::of(&self.ledger, command, self.plan.as_ref(), &at);
+        let decision = Decision::of(&self.ledger, &command_key(command), command, || self.plan.clone(), &at);
         let events = decision.events().to_vec();
         assert_eq!(
             events,
