@@ -23,7 +23,7 @@ use interlock_schemas::{Allocation, Berth, BerthPreference, Tier};
 use smallvec::SmallVec;
 
 use crate::plan::{Allotment, BERTHS};
-use crate::seats::{Fitting, SeatSet, both, count_in, is_member, members};
+use crate::seats::{Fitting, SeatSet, both, count_in, count_in_bytes, is_member, members};
 
 /// The preference of one passenger.
 #[derive(Clone, Copy, Debug, Default)]
@@ -125,10 +125,10 @@ impl Choice<'_> {
             return None;
         }
         let demand = Demand::of(self);
-        if let Some(bay) = demand.tightest(&self.allotment.bays) {
+        if let Some(bay) = demand.tightest(demand.bays(self.allotment)) {
             return Some(self.seat_in(&[bay], Tier::SameBay));
         }
-        if let Some(coach) = demand.tightest(&self.allotment.coaches) {
+        if let Some(coach) = demand.tightest(demand.places(&self.allotment.coaches)) {
             return Some(self.seat_in(&[coach], Tier::SameCoach));
         }
         let mut coaches = self.allotment.coaches.clone();
@@ -138,30 +138,45 @@ impl Choice<'_> {
     }
 
     fn seat_in(&self, place: &[Range<usize>], tier: Tier) -> Seating {
-        let mut candidates: SmallVec<[(usize, u32, usize); 64]> = SmallVec::new();
+        let mut free: SmallVec<[Candidate; 64]> = SmallVec::new();
         for (rank, range) in place.iter().enumerate() {
-            let fitting = range.clone().filter(|&seat| is_member(&self.fitting.seats, seat));
-            candidates.extend(fitting.map(|seat| (rank, self.gap(seat), seat)));
+            for seat in range.clone().filter(|&seat| is_member(&self.fitting.seats, seat)) {
+                free.push(Candidate::new(rank, self.gap(seat), seat));
+            }
         }
-        candidates.sort_unstable();
-        let mut free: SmallVec<[usize; 64]> = candidates.into_iter().map(|(_, _, seat)| seat).collect();
+        free.sort_unstable();
         let mut seats: SmallVec<[Option<usize>; 6]> = SmallVec::from_elem(None, self.wishes.len());
         for hard in [true, false] {
             for (seat, wish) in seats.iter_mut().zip(self.wishes) {
                 if let (None, Some(berth), true) = (*seat, wish.berth, wish.hard == hard) {
                     *seat = free
                         .iter()
-                        .position(|&seat| is_member(&self.allotment.kinds[berth as usize], seat))
-                        .map(|found| free.remove(found));
+                        .position(|free| is_member(&self.allotment.kinds[berth as usize], free.seat()))
+                        .map(|found| free.remove(found).seat());
                 }
             }
         }
-        let mut rest = free.into_iter();
+        let mut rest = free.into_iter().map(Candidate::seat);
         let seats = seats
             .into_iter()
             .filter_map(|seat| seat.or_else(|| rest.next()))
             .collect();
         Seating { seats, tier }
+    }
+}
+
+/// A seat, ordered by the rank of its coach, its gap, and its place in the train.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate(u64);
+
+impl Candidate {
+    fn new(rank: usize, gap: u32, seat: usize) -> Candidate {
+        // A train has at most 2¹⁶ seats, and a gap at most 2⁷ legs.
+        Candidate((rank as u64) << 32 | u64::from(gap) << 16 | seat as u64)
+    }
+
+    fn seat(self) -> usize {
+        self.0 as usize & 0xffff
     }
 }
 
@@ -199,10 +214,27 @@ impl<'a> Demand<'a> {
         offers(self.fit) >= self.seats && self.kinds.iter().all(|(kind, seats)| offers(kind) >= *seats)
     }
 
-    fn tightest(&self, places: &[Range<usize>]) -> Option<Range<usize>> {
+    /// Iterates over the bays, with the number of seats that fit in each.
+    fn bays(&self, allotment: &'a Allotment) -> impl Iterator<Item = (usize, &'a Range<usize>)> {
+        let (bytes, others) = match allotment.bays_are_bytes {
+            true => (&allotment.bays[..], &[][..]),
+            false => (&[][..], &allotment.bays[..]),
+        };
+        let by_bytes = self.fit.iter().zip(bytes.chunks(8)).flat_map(|(word, bays)| {
+            let counts = count_in_bytes(*word).into_iter().map(usize::from);
+            counts.zip(bays)
+        });
+        by_bytes.chain(self.places(others))
+    }
+
+    /// Iterates over places, with the number of seats that fit in each.
+    fn places(&self, places: &'a [Range<usize>]) -> impl Iterator<Item = (usize, &'a Range<usize>)> {
+        places.iter().map(|place| (count_in(self.fit, place), place))
+    }
+
+    fn tightest(&self, places: impl Iterator<Item = (usize, &'a Range<usize>)>) -> Option<Range<usize>> {
         let mut tightest: Option<(usize, &Range<usize>)> = None;
-        for place in places {
-            let fit = count_in(self.fit, place);
+        for (fit, place) in places {
             let is_better = fit >= self.seats && tightest.is_none_or(|(fewest, _)| fit < fewest);
             if is_better && self.met_by(std::slice::from_ref(place)) {
                 tightest = Some((fit, place));

@@ -90,6 +90,8 @@ pub(crate) struct Allotment {
     pub(crate) kinds: [Box<[u64]>; BERTHS],
     /// Bays, as runs of the allotment's seats.
     pub(crate) bays: Vec<Range<usize>>,
+    /// True if each bay is a byte of a set of the allotment's seats.
+    pub(crate) bays_are_bytes: bool,
     /// Coaches, as runs of the allotment's seats.
     pub(crate) coaches: Vec<Range<usize>>,
 }
@@ -361,6 +363,7 @@ impl Plan {
             let seat = self.seat(*seat);
             (seat.coach, (usize::from(seat.number) - 1) / self.bay_length(seat.coach))
         };
+        let bays = runs(&seats, bay_of);
         let allotment = Allotment {
             class: class.into(),
             quota: quota.into(),
@@ -368,7 +371,10 @@ impl Plan {
             waitlist_cap: self.waitlist_cap(class, quota, seats.len()),
             fare,
             kinds: kinds.map(Vec::into_boxed_slice),
-            bays: runs(&seats, bay_of),
+            bays_are_bytes: (0..)
+                .zip(&bays)
+                .all(|(bay, seats)| seats.start == bay * 8 && seats.len() <= 8),
+            bays,
             coaches: runs(&seats, |seat| self.seat(*seat).coach),
             seats,
         };

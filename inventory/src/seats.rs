@@ -210,6 +210,14 @@ pub(crate) fn count_in(set: &[u64], range: &Range<usize>) -> usize {
     counted
 }
 
+/// Returns the number of seats in each byte of a word of a set.
+pub(crate) fn count_in_bytes(word: u64) -> [u8; 8] {
+    let in_pairs = word - (word >> 1 & 0x5555_5555_5555_5555);
+    let in_fours = (in_pairs & 0x3333_3333_3333_3333) + (in_pairs >> 2 & 0x3333_3333_3333_3333);
+    let in_bytes = (in_fours + (in_fours >> 4)) & 0x0f0f_0f0f_0f0f_0f0f;
+    in_bytes.to_le_bytes()
+}
+
 /// Returns whether a seat is in a set.
 pub(crate) fn is_member(set: &[u64], seat: usize) -> bool {
     set[seat / 64] >> (seat % 64) & 1 == 1
@@ -232,7 +240,9 @@ pub(crate) fn members(set: &[u64]) -> impl Iterator<Item = usize> {
 
 /// Returns the seats that are in both sets.
 pub(crate) fn both(a: &[u64], b: &[u64]) -> SeatSet {
-    a.iter().zip(b).map(|(a, b)| a & b).collect()
+    let mut both = SeatSet::from_slice(a);
+    both.iter_mut().zip(b).for_each(|(a, b)| *a &= b);
+    both
 }
 
 #[cfg(test)]
@@ -273,6 +283,10 @@ mod tests {
         assert_eq!(count_in(&set, &(60..130)), 6);
         assert_eq!(count_in(&set, &(0..64)), 64);
         assert_eq!(count_in(&set, &(64..64)), 0);
+        for word in [0, u64::MAX, 0x8000_0000_0001_7f03] {
+            let counts = count_in_bytes(word).map(usize::from);
+            assert_eq!(counts, std::array::from_fn(|i| count_in(&[word], &(i * 8..i * 8 + 8))));
+        }
         assert_eq!(members(&[0b101, 1]).collect::<Vec<_>>(), [0, 2, 64]);
     }
 }

@@ -16,8 +16,10 @@ pub(crate) struct Fitting<'a> {
 impl<'a> Fitting<'a> {
     /// Returns the seats that fit a segment.
     pub(crate) fn new(block: &'a SeatBlock, segment: Segment) -> Fitting<'a> {
-        let fit = |legs: &[u64]| legs[segment.legs()].iter().fold(u64::MAX, |fit, free| fit & free);
-        let seats = block.words().map(fit).collect();
+        let mut seats = SeatSet::from_elem(u64::MAX, block.words().len());
+        for (fit, legs) in seats.iter_mut().zip(block.words()) {
+            legs[segment.legs()].iter().for_each(|free| *fit &= free);
+        }
         Fitting { block, segment, seats }
     }
 
