@@ -8,7 +8,6 @@ use std::fmt;
 
 use interlock_schemas::{BookingRequest, CancellationRequest, Command, Text};
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 
 const BOOKING: u8 = 1;
 const CANCELLATION: u8 = 2;
@@ -23,7 +22,7 @@ pub struct Digest([u8; 16]);
 impl Digest {
     /// Computes the digest of a command.
     pub fn of(command: &Command) -> Digest {
-        let mut body = Body(SmallVec::new());
+        let mut body = Body(Vec::with_capacity(BODY_BYTES));
         match command {
             Command::Book(request) => body.booking(request),
             Command::Cancel(request) => body.cancellation(request),
@@ -60,7 +59,7 @@ impl fmt::Display for Digest {
     }
 }
 
-struct Body(SmallVec<[u8; BODY_BYTES]>);
+struct Body(Vec<u8>);
 
 impl Body {
     fn booking(&mut self, request: &BookingRequest) {

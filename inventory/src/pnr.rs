@@ -14,7 +14,7 @@ use std::fmt;
 use interlock_schemas::Text;
 use serde::{Deserialize, Serialize};
 
-const NUMBERS: i128 = 1_000_000_000;
+const NUMBERS: i64 = 1_000_000_000;
 const HALF_BITS: u32 = 15;
 const HALF_MASK: u32 = (1 << HALF_BITS) - 1;
 /// This key must never change: another key would repeat PNRs that were already issued.
@@ -44,7 +44,8 @@ pub struct Pnr(u64);
 impl Pnr {
     /// Returns the PNR of booking number `counter` (from 0) of a ledger, of `ledgers` ledgers in total.
     pub fn new(counter: i64, ledger: i32, ledgers: i32) -> Pnr {
-        let x = i128::from(counter) * i128::from(ledgers.max(1)) + i128::from(ledger);
+        // The remainder first, so that nothing overflows.
+        let x = counter.rem_euclid(NUMBERS) * i64::from(ledgers.max(1)) + i64::from(ledger);
         let number = u64::from(scramble(x.rem_euclid(NUMBERS) as u32));
         Pnr(number * 10 + luhn_digit(number))
     }
@@ -77,7 +78,7 @@ impl fmt::Display for Pnr {
 
 fn scramble(x: u32) -> u32 {
     let mut x = feistel(x);
-    while i128::from(x) >= NUMBERS {
+    while i64::from(x) >= NUMBERS {
         x = feistel(x);
     }
     x
@@ -125,7 +126,7 @@ mod tests {
         for start in [0, 499_000_000, 999_900_000] {
             let seen: HashSet<u32> = (start..start + 100_000).map(scramble).collect();
             assert_eq!(seen.len(), 100_000);
-            assert!(seen.iter().all(|&x| i128::from(x) < NUMBERS));
+            assert!(seen.iter().all(|&x| i64::from(x) < NUMBERS));
         }
     }
 
