@@ -27,6 +27,8 @@ pub struct Ledger {
     touched: Vec<Slot>,
     /// Outcomes that the store has: those of changes that were taken, and those that were loaded individually.
     written: Vec<(Slot, RequestIds)>,
+    /// Bytes of the changes taken last, which the next buffer starts with.
+    room: usize,
     plans: Plans,
 }
 
@@ -241,7 +243,7 @@ impl Ledger {
 
     /// Returns every field that changed since the last call, with its present value, in a fixed order.
     pub fn take_changes(&mut self) -> Vec<Change> {
-        let mut changes = Changes::default();
+        let mut changes = Changes::with_room(self.room);
         if std::mem::take(&mut self.bookings_touched) {
             changes.bookings(self.bookings);
         }
@@ -253,6 +255,7 @@ impl Ledger {
                 self.written.push((slot, touched.outcomes));
             }
         }
+        self.room = changes.bytes();
         changes.finish()
     }
 }

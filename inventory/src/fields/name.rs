@@ -14,6 +14,15 @@ const PAIRS: [usize; UUID_BYTES] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 2
 const UUID_CHARS: usize = 36;
 const UUID_BYTES: usize = 16;
 const HEX: &[u8; 16] = b"0123456789abcdef";
+/// The value of each character that is a digit; all others have a larger one.
+const DIGITS: [u8; 256] = {
+    let (mut digits, mut value) = ([0xff; 256], 0);
+    while value < HEX.len() {
+        digits[HEX[value] as usize] = value as u8;
+        value += 1;
+    }
+    digits
+};
 
 /// Appends a request id in its stored form.
 pub(super) fn append_id(request_id: &str, name: &mut Vec<u8>) {
@@ -51,7 +60,11 @@ fn packed(text: &str) -> Option<[u8; UUID_BYTES]> {
     }
     let mut bytes = [0; UUID_BYTES];
     for (byte, at) in bytes.iter_mut().zip(PAIRS) {
-        *byte = digit(text[at])? << 4 | digit(text[at + 1])?;
+        let (high, low) = (DIGITS[usize::from(text[at])], DIGITS[usize::from(text[at + 1])]);
+        if high | low > 0xf {
+            return None;
+        }
+        *byte = high << 4 | low;
     }
     Some(bytes)
 }
@@ -63,14 +76,6 @@ fn unpacked(bytes: &[u8; UUID_BYTES]) -> Text {
         text[at + 1] = HEX[usize::from(byte & 0xf)];
     }
     std::str::from_utf8(&text).map(Text::new).unwrap_or_default()
-}
-
-fn digit(character: u8) -> Option<u8> {
-    match character {
-        b'0'..=b'9' => Some(character - b'0'),
-        b'a'..=b'f' => Some(character - b'a' + 10),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -29,6 +29,19 @@ struct Written {
 }
 
 impl Changes {
+    /// Begins with room for this many bytes.
+    pub(crate) fn with_room(bytes: usize) -> Changes {
+        Changes {
+            buffer: Vec::with_capacity(bytes),
+            written: Vec::new(),
+        }
+    }
+
+    /// Returns the bytes of names and values.
+    pub(crate) fn bytes(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Writes the ledger's own field.
     pub(crate) fn bookings(&mut self, bookings: i64) {
         self.put(&Text::default(), &[BOOKINGS], |value| append(&bookings, value));
@@ -141,6 +154,10 @@ fn append_seats(open: &Open, coach: u16, value: &mut Vec<u8>) {
     for (allotment, seats) in open.plan.runs_of_coach(usize::from(coach)) {
         value.extend_from_slice(open.allotments[*allotment].block.packed(seats.clone()));
     }
-    let taken = value[start..].iter().rposition(|legs| *legs != 0);
-    value.truncate(start + taken.map_or(0, |last| last + 1));
+    let (rest, words) = value[start..].as_rchunks::<8>();
+    let words_taken = words.iter().rposition(|legs| *legs != [0; 8]);
+    let taken = words_taken.map_or(rest.len(), |last| rest.len() + (last + 1) * 8);
+    let legs = &value[start..start + taken];
+    let taken = legs.iter().rposition(|legs| *legs != 0).map_or(0, |last| last + 1);
+    value.truncate(start + taken);
 }
