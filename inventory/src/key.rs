@@ -5,12 +5,14 @@
 
 use std::fmt;
 
-use interlock_schemas::{Command, Date, Text, civil_from_days, train_date_key};
+use interlock_schemas::{BookingRequest, CancellationRequest, Command, Date, Text, civil_from_days, train_date_key};
 
 /// Longest train id, in characters.
 pub const TRAIN_ID_CHARS_MAX: usize = 32;
 /// Last accepted travel date: 9999-12-31. Later ones have no four-digit year.
 pub const TRAVEL_DATE_MAX: Date = 2_932_896;
+/// First date of a key: 0000-01-01.
+const TRAVEL_DATE_MIN: Date = -719_528;
 
 /// One run of a train: the train and the date at its origin, also for passengers who board after midnight (G51).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +66,20 @@ pub fn command_key(command: &Command) -> Text {
     }
 }
 
+/// Returns whether a record's key is that of its command, and a valid one. It is the same as to parse the key and to
+/// compare it with [`command_key`], but for the parsing: a date that was written by us is one.
+pub fn is_key_of(key: &str, command: &Command) -> bool {
+    let (Command::Book(BookingRequest {
+        train_id, travel_date, ..
+    })
+    | Command::Cancel(CancellationRequest {
+        train_id, travel_date, ..
+    })) = command;
+    is_train_id(train_id)
+        && (TRAVEL_DATE_MIN..=TRAVEL_DATE_MAX).contains(travel_date)
+        && key == train_date_key(train_id, *travel_date)
+}
+
 /// Returns whether a text is a valid train id.
 pub fn is_train_id(text: &str) -> bool {
     (1..=TRAIN_ID_CHARS_MAX).contains(&text.len())
@@ -98,11 +114,28 @@ fn parse_date(text: &str) -> Option<Date> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::example;
 
     #[test]
     fn a_key_reads_back() {
         for key in ["12951|2026-12-01", "IC-5.1_a|1969-12-31", "1|2028-02-29"] {
             assert_eq!(TrainDateKey::parse(key).unwrap().to_string(), key);
+        }
+    }
+
+    #[test]
+    fn a_key_is_that_of_a_command_if_it_is_valid_and_equal() {
+        let mut request = example::booking("r1", 1);
+        for train_id in ["12951", "a b", "", "1|2", "é"] {
+            let dates = [TRAVEL_DATE_MIN, 0, 20_750, TRAVEL_DATE_MAX];
+            let dates = dates.into_iter().flat_map(|date| date - 1..=date + 1);
+            for travel_date in dates.chain([Date::MIN, Date::MAX]) {
+                (request.train_id, request.travel_date) = (train_id.into(), travel_date);
+                let command = Command::Book(request.clone());
+                let key = command_key(&command);
+                assert_eq!(is_key_of(&key, &command), TrainDateKey::parse(&key).is_ok(), "{key}");
+                assert!(!is_key_of("12951|1999-01-01", &command));
+            }
         }
     }
 

@@ -76,7 +76,7 @@ pub use digest::Digest;
 pub use evolve::evolve;
 pub use fare::{TATKAL, fare, refund_of_seat, refund_of_waiter};
 pub use fields::{FIELD_FORMAT, FieldError, SETTLED, readable_field, settled_field};
-pub use key::{KeyError, TRAIN_ID_CHARS_MAX, TRAVEL_DATE_MAX, TrainDateKey, command_key, is_train_id};
+pub use key::{KeyError, TRAIN_ID_CHARS_MAX, TRAVEL_DATE_MAX, TrainDateKey, command_key, is_key_of, is_train_id};
 pub use ledger::{Change, Ledger};
 pub use outcome::{Answer, Booking, Cancellation, GivenBack, Outcome, Place, Rejection, Traveller};
 pub use plan::Plan;
