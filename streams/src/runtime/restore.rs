@@ -310,9 +310,7 @@ mod tests {
     /// The events of keys that ask once each under each of these numbers of ledgers.
     fn decided_under(chain: &[i32]) -> Vec<PartitionEvents> {
         let partitions = chain.last().copied().unwrap_or(1);
-        let mut events: Vec<PartitionEvents> = (0..partitions)
-            .map(|_| PartitionEvents::default())
-            .collect();
+        let mut events: Vec<PartitionEvents> = (0..partitions).map(|_| PartitionEvents::default()).collect();
         for ledgers in chain {
             for key in (0..200).map(|key| format!("key {key}")) {
                 let commands = &mut events[partition_for_key(key.as_bytes(), *ledgers) as usize].commands;
