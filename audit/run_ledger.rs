@@ -17,7 +17,7 @@ use super::ledger::{Committed, LastEvent, LedgerCheck};
 use super::past::Past;
 use super::reading::{LedgerEvents, Reached};
 use super::requests::Requests;
-use super::state::{Documents, check_committed, check_foreign, check_meta};
+use super::state::{Documents, check_committed, check_foreign, check_head, check_meta};
 use crate::findings::Findings;
 use interlock_inventory::invariants::Invariant;
 
@@ -190,13 +190,14 @@ async fn compare_once(
         return Ok(Comparison::Behind);
     }
     let mut found = Findings::new(audit.options.violations_max);
-    let outbox = audit.store.outbox(ledger).await?;
+    let log = audit.store.log(ledger).await?;
     if sequence == folded {
-        let names = with_foreign(audit.store.document_names(ledger).await?, foreign);
+        let names = readable(&state, foreign);
         let mut documents = Documents::new(ledger, &check.state);
         for names in names.chunks(DOCUMENTS_PER_READ) {
-            for (name, fields) in names.iter().zip(audit.store.load(ledger, names, None).await?) {
-                documents.compare(name, &fields, &mut found);
+            for (name, document) in names.iter().zip(audit.store.load(ledger, names, None).await?) {
+                check_head(ledger, name, &state, &document, &mut found);
+                documents.compare(name, &document.fields, &mut found);
             }
         }
         documents.finish(&names, &mut found);
@@ -210,22 +211,17 @@ async fn compare_once(
         token: committed.token_of(&check.last).to_owned(),
         ..check.last
     };
-    check_meta(ledger, (&state, &outbox), &last, (committed.offset, since), &mut found);
+    check_meta(ledger, (&state, &log), &last, (committed.offset, since), &mut found);
     Ok(Comparison::Counted(found))
 }
 
-/// Returns the documents to compare: also those that are not listed, and none that can't be read.
-fn with_foreign(mut names: Vec<Bytes>, foreign: &[ForeignKey]) -> Vec<Bytes> {
-    let documents = |of: fn(&KeyDifference) -> bool| {
-        let found = foreign.iter().filter(move |foreign| of(&foreign.difference));
-        found.filter_map(|foreign| foreign.document.clone())
-    };
-    names.extend(documents(|difference| matches!(difference, KeyDifference::Unlisted)));
-    names.sort_unstable();
-    names.dedup();
-    let unreadable: Vec<Bytes> = documents(|difference| matches!(difference, KeyDifference::OtherType(_))).collect();
-    names.retain(|name| !unreadable.contains(name));
-    names
+/// Returns the documents to compare: those that the index names, except those that can't be read.
+fn readable(state: &LedgerState, foreign: &[ForeignKey]) -> Vec<Bytes> {
+    let is_other = |difference: &KeyDifference| matches!(difference, KeyDifference::OtherType(_));
+    let unreadable = foreign.iter().filter(|foreign| is_other(&foreign.difference));
+    let unreadable: Vec<&Bytes> = unreadable.filter_map(|foreign| foreign.document.as_ref()).collect();
+    let names = state.index.keys().filter(|name| !unreadable.contains(name));
+    names.cloned().collect()
 }
 
 async fn committed_offset(audit: &Audit, ledger: i32) -> crate::Result<i64> {
@@ -244,12 +240,6 @@ async fn is_committed(audit: &Audit, ledger: i32, state: &LedgerState) -> crate:
 }
 
 /// The parts of the head that change with every write to the documents.
-fn moved(state: &LedgerState) -> (Option<i64>, i64, i64, &str, bool) {
-    (
-        state.applied,
-        state.sequence,
-        state.epoch,
-        &state.token.0,
-        state.rebuilding,
-    )
+fn moved(state: &LedgerState) -> (u64, i64, &str, bool) {
+    (state.version, state.epoch, &state.token.0, state.rebuilding)
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use interlock_inventory::{Ledger, TrainDate, readable_field};
-use interlock_streams::ledger::{Fields, ForeignKey, KeyDifference, LedgerState, OutboxEntry};
+use interlock_streams::ledger::{Document, Fields, ForeignKey, KeyDifference, LedgerState, LogEntry};
+use interlock_streams::runtime::log_damage;
 
 use super::ledger::{Committed, LastEvent};
 use crate::findings::{Findings, Place};
@@ -19,7 +20,7 @@ const SHOWN_CHARS_MAX: usize = 160;
 /// the committed offset afterwards.
 pub(crate) fn check_meta(
     ledger: i32,
-    (state, outbox): (&LedgerState, &[OutboxEntry]),
+    (state, log): (&LedgerState, &[LogEntry]),
     last: &LastEvent,
     (committed, committed_since): (i64, i64),
     findings: &mut Findings,
@@ -52,18 +53,20 @@ pub(crate) fn check_meta(
             ),
         );
     }
-    let newest = outbox.iter().map(|entry| entry.last_offset).max();
-    if let Some(newest) = newest.filter(|newest| *newest > applied) {
-        violation(
-            "outbox",
-            format!("has an entry for offset {newest}, past the applied offset {applied}"),
-        );
+    if let Some(damage) = log_damage(log, state, committed_since) {
+        let consequence = "the next worker that takes the ledger rebuilds it";
+        violation("log", format!("{damage}; {consequence}"));
     }
-    if applied >= committed_since && newest != Some(applied) {
-        violation(
-            "outbox",
-            format!("ends at {newest:?}: outputs of the records {committed_since} to {applied} can't be sent again"),
-        );
+}
+
+/// Compares the head of a document that the index names with the index.
+pub(crate) fn check_head(ledger: i32, name: &Bytes, state: &LedgerState, document: &Document, findings: &mut Findings) {
+    let named = state.index.get(name);
+    if let Some(loss) = named.and_then(|named| named.difference(document.head)) {
+        let place = Place::document(ledger, &String::from_utf8_lossy(name));
+        let detail =
+            format!("{loss}: its head is not the one that the ledger's index has; a worker that notices rebuilds it");
+        findings.violation(Invariant::I5, place, detail);
     }
 }
 
@@ -107,10 +110,10 @@ pub(crate) fn check_foreign(ledger: i32, foreign: &[ForeignKey], findings: &mut 
                  PERSIST it, and find out who set the time",
                 in_ms / 1_000
             ),
-            KeyDifference::Unlisted => format!(
-                "{key} is missing in the ledger's list of documents: no worker wrote it, or the list was changed; \
-                 a rebuild would leave it in place"
+            KeyDifference::Unnamed => format!(
+                "the ledger's index does not name {key}: no worker wrote it, or the index was lost; workers never read it"
             ),
+            KeyDifference::Unknown => format!("{key} is no key of a ledger, and lies among those of ledger {ledger}"),
             KeyDifference::OtherType(kind) => format!("{key} is a {kind}, and a document is a hash"),
         };
         findings.violation(Invariant::I5, place, detail);

@@ -2,7 +2,8 @@
 //!
 //! A ledger may lack decisions: Redis lost it, or a repartitioning gave it keys, and no worker has rebuilt it yet. An
 //! answer from such a ledger would show booked seats as free. Each answer is therefore compared with the committed
-//! offsets of the workers' group, which tell up to where a ledger must reach.
+//! offsets of the workers' group, which tell up to where a ledger must reach. A train-date is also compared with the
+//! ledger's index, because a part of a ledger may be lost by itself.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use interlock_inventory::TrainDate;
 use interlock_schemas::topics::BOOKING_REQUESTS;
-use interlock_streams::ledger::LedgerStore;
+use interlock_streams::ledger::{LedgerStore, Reading, read_document};
 use interlock_streams::log::murmur2::partition_for_key;
 use interlock_streams::log::{CommittedOffset, Log};
 use interlock_streams::record::TopicPartition;
@@ -63,10 +64,7 @@ impl Ledgers {
         // A ledger forgets its past up to a commit, so it may not be comparable with a position that was cached.
         for age_max in [POSITIONS_INTERVAL, Duration::ZERO] {
             let (ledger, position) = self.home(key, age_max).await?;
-            let document = std::slice::from_ref(&name);
-            let fields = self.store.load(ledger, document, None).await?.pop().unwrap_or_default();
-            // Asked after the read, because a rebuild that began in between has emptied the ledger.
-            let state = self.store.state(ledger).await?;
+            let Reading { state, fields } = read_document(&*self.store, ledger, &name).await?;
             refusal = match state.rebuilding {
                 true => format!("ledger {ledger} is being rebuilt from its events; ask again"),
                 // A ledger that was never acquired may be a lost one, so that the position must be the present one.
@@ -74,8 +72,16 @@ impl Ledgers {
                     if holds_committed(&state, position.offset, &position.metadata)
                         && (state.epoch > 0 || age_max.is_zero()) =>
                 {
-                    let read = TrainDate::from_fields(key, fields);
-                    return read.map_err(|error| Problem::internal(error.to_string()));
+                    match fields {
+                        Ok(fields) => {
+                            let read = TrainDate::from_fields(key, fields);
+                            return read.map_err(|error| Problem::internal(error.to_string()));
+                        }
+                        Err(loss) => format!(
+                            "ledger {ledger}: the document of this train-date {loss} and can't be read until a worker has \
+                             rebuilt the ledger; ask again"
+                        ),
+                    }
                 }
                 false => {
                     format!("ledger {ledger} lacks what was decided until a worker has rebuilt it; ask again")

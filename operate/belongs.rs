@@ -12,7 +12,7 @@
 //! its group.
 
 use interlock_schemas::topics::{BOOKING_REQUESTS, EVENTS};
-use interlock_streams::ledger::LedgerStore;
+use interlock_streams::ledger::{Contents, LedgerStore};
 use interlock_streams::log::Log;
 use interlock_streams::record::TopicPartition;
 use interlock_streams::runtime::OffsetMetadata;
@@ -59,10 +59,10 @@ pub async fn check_positions(log: &dyn Log, group: &str, partitions: i32) -> Res
 /// Refuses ledgers of another application, and more ledgers than there are partitions.
 pub async fn check_ledgers(store: &dyn LedgerStore, partitions: i32) -> Result<()> {
     for ledger in 0..partitions {
-        store.state(ledger).await?;
+        store.view(ledger, &[], Contents::Head, &[]).await?;
     }
-    let beyond = store.state(partitions).await?;
-    if beyond.epoch > 0 {
+    let beyond = store.view(partitions, &[], Contents::Head, &[]).await?;
+    if beyond.state.epoch > 0 {
         return Err(refused(format!(
             "redis.namespace: there is a ledger {partitions}, but the topics have {partitions} partitions, from 0: they were \
              made anew with fewer, or these ledgers are another installation's; choose another redis.namespace, or remove \

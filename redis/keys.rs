@@ -3,6 +3,9 @@
 
 use bytes::Bytes;
 
+/// Begins the names of the index's fields in `meta`.
+pub(crate) const INDEX_PREFIX: &[u8] = b"d:";
+
 /// The keys of one ledger.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
@@ -16,24 +19,24 @@ impl Keys {
         }
     }
 
-    /// Hash: the holder and the progress of the ledger.
+    /// Hash: the holder and the progress of the ledger, and the index.
     pub(crate) fn meta(&self) -> String {
         format!("{}:meta", self.tag)
     }
 
-    /// Set: keys of all documents.
-    pub(crate) fn documents(&self) -> String {
-        format!("{}:docs", self.tag)
-    }
-
     /// Hash: the outputs of each batch, by the batch's last offset.
-    pub(crate) fn outbox(&self) -> String {
-        format!("{}:outbox", self.tag)
+    pub(crate) fn log(&self) -> String {
+        format!("{}:log", self.tag)
     }
 
     /// Hash: a document. Its name may be any bytes: the first closing brace ends the hash tag.
     pub(crate) fn document(&self, name: &[u8]) -> Vec<u8> {
         [self.tag.as_bytes(), b":d:", name].concat()
+    }
+
+    /// Returns the field of the index for a document.
+    pub(crate) fn index_field(name: &[u8]) -> Vec<u8> {
+        [INDEX_PREFIX, name].concat()
     }
 
     /// Returns the pattern that all keys of the ledger match. A namespace has no character that is special in it.

@@ -2,10 +2,9 @@
 //!
 //! | key | type | is |
 //! | --- | --- | --- |
-//! | `{il:7}:meta` | hash | `format`, `application`, `epoch`, `token`, `earlier_token`, `applied`, `sequence`, `lineage`, `owner:<transactional.id>`.., `release_id`, `release_token`, `rebuilding` |
-//! | `{il:7}:d:<document>` | hash | a document |
-//! | `{il:7}:docs` | set | keys of all documents: to wipe them before a rebuild, and for the audit |
-//! | `{il:7}:outbox` | hash | last offset of a batch → its outputs |
+//! | `{il:7}:meta` | hash | `format`, `application`, `epoch`, `token`, `earlier_token`, `version`, `applied`, `sequence`, `lineage`, `floor`, `chain`, `owner:<transactional.id>`.., `release_id`, `release_token`, `rebuilding`; and the index: `d:<document>`.. → sequence and sum that the document must have, 8 bytes each |
+//! | `{il:7}:d:<document>` | hash | a document: its fields, and its head in `h` (format, sequence) and `n` (the sum, to which Redis itself adds) |
+//! | `{il:7}:log` | hash | last offset of a batch → its outputs |
 //!
 //! Each write is one call of a function (`redis/ledger.lua`) that checks, then writes. On a single server, a batch is a
 //! transaction of plain commands instead, on a connection that watches `meta` (`redis/watch.rs`): it has the same
@@ -13,7 +12,7 @@
 //! that checks whose ledger it is. The keys of a ledger share a hash tag (`redis/keys.rs`).
 //!
 //! After an error of the connection, a write may or may not have happened. The store does not repeat it: the caller
-//! acquires the ledger again, and the applied offset shows whether the write happened.
+//! acquires the ledger again, and the version shows whether the write happened.
 
 mod config;
 mod connection;
@@ -28,6 +27,7 @@ mod server;
 mod watch;
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -36,22 +36,22 @@ use redis::{Cmd, Pipeline, Value};
 pub use config::{CONNECTION_TIMEOUT, NAMESPACE, RESPONSE_TIMEOUT, RedisConfig};
 use connection::Connector;
 use interlock_streams::ledger::{
-    FieldName, Fields, Holder, LedgerCommit, LedgerError, LedgerState, LedgerStore, OutboxEntry, RebuildStep, Release,
-    Token,
+    Contents, Document, Holder, LedgerCommit, LedgerError, LedgerState, LedgerStore, LogEntry, RebuildStep, Release,
+    Token, View,
 };
 use keys::Keys;
-use reply::Answer;
+use request::{SEQUENCE_FIELD, SUM_FIELD};
 use watch::Watches;
 
 /// Documents read per round trip: enough to hide the latency, few enough that the answers of large documents together
 /// do not exceed the response time-out.
 const DOCUMENTS_PER_READ: usize = 256;
 
-/// Single fields read per round trip.
-const FIELDS_PER_READ: usize = 2_048;
+/// Keys made to last without limit per round trip.
+const KEYS_PER_PERSIST: usize = 1_000;
 
-/// Most attempts to list the documents for a rebuild if they change in between; only a zombie could change them.
-const LISTINGS_MAX: u32 = 3;
+/// The fields of a document that are its head.
+const HEAD_FIELDS: [&[u8]; 2] = [SEQUENCE_FIELD, SUM_FIELD];
 
 /// A ledger store in Redis. Each stream thread connects a store of its own.
 pub struct RedisLedgerStore {
@@ -60,6 +60,8 @@ pub struct RedisLedgerStore {
     namespace: String,
     application: String,
     servers: String,
+    /// False once the server was found to write no append-only file.
+    is_persistent: AtomicBool,
 }
 
 impl fmt::Debug for RedisLedgerStore {
@@ -84,6 +86,7 @@ impl RedisLedgerStore {
             namespace,
             application,
             servers,
+            is_persistent: AtomicBool::new(true),
         })
     }
 
@@ -95,23 +98,11 @@ impl RedisLedgerStore {
         server::check(&self.servers, info)
     }
 
-    /// Returns the names of a ledger's documents, ascending.
-    pub async fn documents(&self, ledger: i32) -> Result<Vec<Bytes>, LedgerError> {
-        let keys = self.keys(ledger);
-        let mut names: Vec<Bytes> = self
-            .document_keys(ledger)
-            .await?
-            .iter()
-            .filter_map(|key| keys.name(key))
-            .collect();
-        names.sort_unstable();
-        Ok(names)
-    }
-
+    /// Returns the keys of all documents that are stored, named by the index or not.
     async fn document_keys(&self, ledger: i32) -> Result<Vec<Bytes>, LedgerError> {
-        let list = Cmd::smembers(self.keys(ledger).documents());
-        let mut answers = self.read(ledger, [list]).await?;
-        reply::members(ledger, answers.pop().unwrap_or_default())
+        let keys = self.keys(ledger);
+        let stored = self.stored_keys(ledger).await?.into_iter();
+        Ok(stored.filter(|key| keys.name(key).is_some()).collect())
     }
 
     fn keys(&self, ledger: i32) -> Keys {
@@ -122,13 +113,13 @@ impl RedisLedgerStore {
     async fn read(&self, ledger: i32, reads: impl IntoIterator<Item = Cmd>) -> Result<Vec<Value>, LedgerError> {
         let meta = self.keys(ledger).meta();
         let mut commands = Pipeline::new();
-        commands.add_command(request::fcall("state", &self.application, &[meta.as_bytes()]));
+        commands.add_command(request::fcall("look", &self.application, &[meta.as_bytes()]));
         for read in reads {
             commands.add_command(read);
         }
         let mut answers = self.send(ledger, &meta, &commands).await?;
         let rest = answers.split_off(1);
-        reply::answer(ledger, answers.pop().unwrap_or_default(), None)?;
+        reply::answer(ledger, answers.pop().unwrap_or_default(), 0)?;
         Ok(rest)
     }
 
@@ -147,8 +138,8 @@ impl RedisLedgerStore {
         Ok(answers)
     }
 
-    /// Calls a function; `expected` is the applied offset that the call states.
-    async fn call(&self, ledger: i32, call: Cmd, expected: Option<i64>) -> Result<Answer, LedgerError> {
+    /// Calls a function; `expected` is the version that the call states.
+    async fn call(&self, ledger: i32, call: Cmd, expected: u64) -> Result<Option<Value>, LedgerError> {
         let mut commands = Pipeline::with_capacity(1);
         commands.add_command(call);
         let mut answers = self.send(ledger, &self.keys(ledger).meta(), &commands).await?;
@@ -161,19 +152,16 @@ impl RedisLedgerStore {
     }
 
     async fn call_state(&self, ledger: i32, call: Cmd) -> Result<(LedgerState, Token), LedgerError> {
-        match self.call(ledger, call, None).await? {
-            Answer::Done(value) => reply::state(ledger, value),
-            Answer::OtherDocuments => reply::state(ledger, None),
-        }
+        reply::state(ledger, self.call(ledger, call, 0).await?)
     }
 
-    /// Reads the names of all fields, then the values of those that are not lazy. It uses no function, because Lua
+    /// Reads the names of all fields, then head and values of those that are not lazy. It uses no function, because Lua
     /// takes ten times as long per name as Redis itself, and a large document has hundreds of lazy fields.
-    async fn load_lazily(&self, ledger: i32, documents: &[Bytes], lazy: &[u8]) -> Result<Vec<Fields>, LedgerError> {
+    async fn load_lazily(&self, ledger: i32, documents: &[Bytes], lazy: &[u8]) -> Result<Vec<Document>, LedgerError> {
         let keys = self.keys(ledger);
         let names = |document: &Bytes| Cmd::hkeys(keys.document(document));
         let names = self.read_each(ledger, documents, DOCUMENTS_PER_READ, names).await?;
-        let mut loaded: Vec<Fields> = Vec::with_capacity(documents.len());
+        let mut loaded: Vec<Document> = Vec::with_capacity(documents.len());
         let mut eager = Vec::new();
         for (document, names) in documents.iter().zip(names) {
             let names = reply::members(ledger, names)?;
@@ -181,7 +169,10 @@ impl RedisLedgerStore {
             if !wanted.is_empty() {
                 eager.push((loaded.len(), document, wanted));
             }
-            loaded.push(lazy.into_iter().map(|name| (name, Bytes::new())).collect());
+            loaded.push(Document {
+                head: None,
+                fields: lazy.into_iter().map(|name| (name, Bytes::new())).collect(),
+            });
         }
         let values = |(_, document, wanted): &(usize, &Bytes, Vec<Bytes>)| {
             let wanted: Vec<&[u8]> = wanted.iter().map(Bytes::as_ref).collect();
@@ -189,51 +180,29 @@ impl RedisLedgerStore {
         };
         let values = self.read_each(ledger, &eager, DOCUMENTS_PER_READ, values).await?;
         for ((at, _, wanted), values) in eager.into_iter().zip(values) {
-            for (name, value) in wanted.into_iter().zip(reply::list(ledger, values)?) {
-                // A document that is gone was deleted by another holder, whose token refuses any decision without it.
-                if let Some(value) = reply::field(ledger, value)? {
-                    loaded[at].push((name, value));
-                }
-            }
-        }
-        for fields in &mut loaded {
-            fields.sort_unstable();
+            // A document that is gone by now has no head, and counts as lost.
+            let Document { head, fields } = reply::some_fields(ledger, wanted.iter().map(Bytes::as_ref), values)?;
+            loaded[at].head = head;
+            loaded[at].fields.extend(fields);
+            loaded[at].fields.sort_unstable();
         }
         Ok(loaded)
     }
 
-    /// Begins a rebuild. A function has to declare all keys that it touches, so the documents to delete are listed
-    /// first; the function checks that the list is still complete.
-    async fn begin(
-        &self,
-        holder: &Holder,
-        expected: Option<i64>,
-        token: &Token,
-        keep: bool,
-    ) -> Result<(), LedgerError> {
+    /// Begins a rebuild. A function has to declare all keys that it touches, so the documents to remove are listed
+    /// first.
+    async fn begin(&self, holder: &Holder, version: u64, token: &Token, keep: bool) -> Result<(), LedgerError> {
         let keys = self.keys(holder.ledger);
-        let (meta, set, outbox) = (keys.meta(), keys.documents(), keys.outbox());
-        for _ in 0..LISTINGS_MAX {
-            let documents = if keep {
-                Vec::new()
-            } else {
-                self.document_keys(holder.ledger).await?
-            };
-            let mut all: Vec<&[u8]> = vec![meta.as_bytes(), set.as_bytes(), outbox.as_bytes()];
-            all.extend(documents.iter().map(Bytes::as_ref));
-            let mut call = request::held_by("rebuild_begin", &self.application, &all, holder);
-            call.arg(request::optional(expected))
-                .arg(&token.0)
-                .arg(if keep { "1" } else { "0" });
-            if let Answer::Done(_) = self.call(holder.ledger, call, expected).await? {
-                return Ok(());
-            }
-        }
-        let reason = "the documents kept changing while a rebuild was begun".to_owned();
-        Err(LedgerError::Unavailable {
-            ledger: Some(holder.ledger),
-            reason,
-        })
+        let documents = match keep {
+            true => Vec::new(),
+            false => self.document_keys(holder.ledger).await?,
+        };
+        let (meta, log) = (keys.meta(), keys.log());
+        let mut all: Vec<&[u8]> = vec![meta.as_bytes(), log.as_bytes()];
+        all.extend(documents.iter().map(Bytes::as_ref));
+        let mut call = request::held_by("rebuild_begin", &self.application, &all, holder);
+        call.arg(version).arg(&token.0).arg(if keep { "1" } else { "0" });
+        self.call(holder.ledger, call, version).await.map(drop)
     }
 }
 
@@ -260,24 +229,97 @@ impl LedgerStore for RedisLedgerStore {
         for owner in owners {
             call.arg(owner);
         }
-        self.call(holder.ledger, call, None).await.map(drop)
+        self.call(holder.ledger, call, 0).await.map(drop)
     }
 
-    async fn load(&self, ledger: i32, documents: &[Bytes], lazy: Option<&[u8]>) -> Result<Vec<Fields>, LedgerError> {
+    async fn load(&self, ledger: i32, documents: &[Bytes], lazy: Option<&[u8]>) -> Result<Vec<Document>, LedgerError> {
         if let Some(lazy) = lazy {
             return self.load_lazily(ledger, documents, lazy).await;
         }
         let keys = self.keys(ledger);
         let read = |document: &Bytes| Cmd::hgetall(keys.document(document));
         let answers = self.read_each(ledger, documents, DOCUMENTS_PER_READ, read).await?;
-        answers.into_iter().map(|value| reply::fields(ledger, value)).collect()
+        let documents = answers.into_iter().map(|value| reply::document(ledger, value));
+        documents.collect()
     }
 
-    async fn load_fields(&self, ledger: i32, fields: &[FieldName]) -> Result<Vec<Option<Bytes>>, LedgerError> {
+    async fn load_fields(&self, ledger: i32, wanted: &[(Bytes, Vec<Bytes>)]) -> Result<Vec<Document>, LedgerError> {
         let keys = self.keys(ledger);
-        let read = |name: &FieldName| Cmd::hget(keys.document(&name.document), name.field.as_ref());
-        let answers = self.read_each(ledger, fields, FIELDS_PER_READ, read).await?;
-        answers.into_iter().map(|value| reply::field(ledger, value)).collect()
+        let names = |fields: &[Bytes]| -> Vec<Bytes> {
+            let head = HEAD_FIELDS.into_iter().map(Bytes::from_static);
+            head.chain(fields.iter().cloned()).collect()
+        };
+        let read = |(document, fields): &(Bytes, Vec<Bytes>)| {
+            let names = names(fields);
+            Cmd::hmget(
+                keys.document(document),
+                names.iter().map(Bytes::as_ref).collect::<Vec<&[u8]>>(),
+            )
+        };
+        let answers = self.read_each(ledger, wanted, DOCUMENTS_PER_READ, read).await?;
+        let documents = wanted.iter().zip(answers).map(|((_, fields), values)| {
+            let names = names(fields);
+            reply::some_fields(ledger, names.iter().map(Bytes::as_ref), values)
+        });
+        documents.collect()
+    }
+
+    async fn view(
+        &self,
+        ledger: i32,
+        documents: &[Bytes],
+        contents: Contents,
+        entries: &[i64],
+    ) -> Result<View, LedgerError> {
+        let keys = self.keys(ledger);
+        let (meta, log) = (keys.meta(), keys.log());
+        let mut commands = Pipeline::with_capacity(documents.len() + 6);
+        commands.cmd("MULTI");
+        commands.add_command(request::fcall("look", &self.application, &[meta.as_bytes()]));
+        commands.cmd("HLEN").arg(&log);
+        if !documents.is_empty() {
+            let index = documents.iter().map(|document| Keys::index_field(document));
+            commands.cmd("HMGET").arg(&meta).arg(index.collect::<Vec<_>>());
+        }
+        if !entries.is_empty() {
+            commands.cmd("HMGET").arg(&log).arg(entries);
+        }
+        for document in documents {
+            let key = keys.document(document);
+            match contents {
+                Contents::Head => commands.add_command(Cmd::hmget(key, HEAD_FIELDS.to_vec())),
+                Contents::Fields => commands.add_command(Cmd::hgetall(key)),
+            };
+        }
+        commands.cmd("EXEC");
+        let executed = self.send(ledger, &meta, &commands).await?.pop().unwrap_or_default();
+        let mut answers = reply::list(ledger, executed)?.into_iter();
+        let mut next = || answers.next().unwrap_or_default();
+        let (mut state, _) = reply::state(ledger, reply::answer(ledger, next(), 0)?)?;
+        let count = u64::try_from(reply::integer(ledger, &next())?).unwrap_or(0);
+        if !documents.is_empty() {
+            for (document, head) in documents.iter().zip(reply::list(ledger, next())?) {
+                if let Some(head) = reply::field(ledger, head)? {
+                    state.index.insert(document.clone(), reply::index_head(&head));
+                }
+            }
+        }
+        let log = match entries.is_empty() {
+            true => Vec::new(),
+            false => reply::list(ledger, next())?,
+        };
+        let log = log.into_iter().map(|entry| reply::field(ledger, entry));
+        let log = log.collect::<Result<_, _>>()?;
+        let documents = documents.iter().map(|_| match contents {
+            Contents::Head => reply::some_fields(ledger, HEAD_FIELDS, next()),
+            Contents::Fields => reply::document(ledger, next()),
+        });
+        Ok(View {
+            state,
+            documents: documents.collect::<Result<_, _>>()?,
+            entries: count,
+            log,
+        })
     }
 
     async fn commit(&self, holder: &Holder, commit: &LedgerCommit) -> Result<(), LedgerError> {
@@ -290,44 +332,47 @@ impl LedgerStore for RedisLedgerStore {
             return Ok(());
         }
         let call = request::commit(&self.application, &keys, holder, commit);
-        self.call(holder.ledger, call, commit.expected_applied).await.map(drop)
+        self.call(holder.ledger, call, commit.version).await.map(drop)
     }
 
-    async fn outbox(&self, ledger: i32) -> Result<Vec<OutboxEntry>, LedgerError> {
-        let read = Cmd::hgetall(self.keys(ledger).outbox());
+    async fn log(&self, ledger: i32) -> Result<Vec<LogEntry>, LedgerError> {
+        let read = Cmd::hgetall(self.keys(ledger).log());
         let mut answers = self.read(ledger, [read]).await?;
-        reply::outbox(ledger, answers.pop().unwrap_or_default())
+        reply::log(ledger, answers.pop().unwrap_or_default())
     }
 
     async fn rebuild(&self, holder: &Holder, step: &RebuildStep) -> Result<(), LedgerError> {
         let keys = self.keys(holder.ledger);
-        let call = match step {
-            RebuildStep::Begin {
-                expected_applied,
-                token,
-                keep,
-            } => {
-                return self.begin(holder, *expected_applied, token, *keep).await;
+        let meta = keys.meta();
+        let held_by = |name| request::held_by(name, &self.application, &[meta.as_bytes()], holder);
+        let (call, version) = match step {
+            RebuildStep::Demand { version } => {
+                let mut call = held_by("rebuild_demand");
+                call.arg(*version);
+                (call, *version)
             }
-            RebuildStep::Write { after, writes } => {
-                request::rebuild_write(&self.application, &keys, holder, *after, writes)
+            RebuildStep::Begin { version, token, keep } => {
+                return self.begin(holder, *version, token, *keep).await;
+            }
+            RebuildStep::Write { version, documents } => {
+                let call = request::rebuild_write(&self.application, &keys, holder, *version, documents);
+                (call, *version)
             }
             RebuildStep::Finish {
-                after,
+                version,
                 applied,
                 sequence,
                 lineage,
             } => {
-                let meta = keys.meta();
-                let mut call = request::held_by("rebuild_finish", &self.application, &[meta.as_bytes()], holder);
-                call.arg(*after)
+                let mut call = held_by("rebuild_finish");
+                call.arg(*version)
                     .arg(request::optional(*applied))
                     .arg(*sequence)
                     .arg(request::lineage(lineage));
-                call
+                (call, *version)
             }
         };
-        self.call(holder.ledger, call, None).await.map(drop)
+        self.call(holder.ledger, call, version).await.map(drop)
     }
 
     async fn release(&self, holder: &Holder, release: &Release) -> Result<(), LedgerError> {
@@ -335,6 +380,64 @@ impl LedgerStore for RedisLedgerStore {
         let mut call = request::held_by("release", &self.application, &[meta.as_bytes()], holder);
         call.arg(&release.transactional_id).arg(&release.token.0);
         self.watches.end(holder.ledger);
-        self.call(holder.ledger, call, None).await.map(drop)
+        self.call(holder.ledger, call, 0).await.map(drop)
+    }
+
+    async fn check_fitness(&self, ledger: i32) -> Result<(), LedgerError> {
+        let mut commands = Pipeline::with_capacity(1);
+        commands.cmd("INFO").arg("memory").arg("persistence");
+        let answers = self.send(ledger, &self.keys(ledger).meta(), &commands).await?;
+        let info = answers.into_iter().next().unwrap_or_default();
+        let is_persistent = server::is_persistent(&info);
+        if self.is_persistent.swap(is_persistent, Ordering::Relaxed) && !is_persistent {
+            server::warn_not_persistent(&self.servers);
+        }
+        match server::evicts(&info) {
+            None => Ok(()),
+            Some(problem) => Err(LedgerError::Unfit {
+                ledger,
+                reason: format!("Redis at {}: {problem}; nothing is sold until then", self.servers),
+            }),
+        }
+    }
+
+    async fn persist(&self, ledger: i32, documents: &[Bytes]) -> Result<(), LedgerError> {
+        let keys = self.keys(ledger);
+        let documents: Vec<Vec<u8>> = documents.iter().map(|document| keys.document(document)).collect();
+        let mut all: Vec<Vec<u8>> = vec![keys.meta().into(), keys.log().into()];
+        all.extend(documents);
+        for some in all.chunks(KEYS_PER_PERSIST) {
+            let mut commands = Pipeline::with_capacity(some.len());
+            for key in some {
+                commands.cmd("PERSIST").arg(key);
+            }
+            for (key, removed) in some.iter().zip(self.send(ledger, &keys.meta(), &commands).await?) {
+                if removed == Value::Int(1) {
+                    let key = String::from_utf8_lossy(key);
+                    tracing::warn!(ledger, %key, "a time to live was set for a key of the ledger; it is removed");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn renew(&self, ledger: i32) -> Result<(), LedgerError> {
+        let meta = self.keys(ledger).meta();
+        let format = Cmd::hget(&meta, "format");
+        let mut commands = Pipeline::with_capacity(1);
+        commands.add_command(format);
+        let format = self.send(ledger, &meta, &commands).await?.pop().unwrap_or_default();
+        if matches!(
+            reply::field(ledger, format)?.as_deref(),
+            None | Some(reply::FORMAT_BYTES)
+        ) {
+            return Ok(());
+        }
+        let others: Vec<Bytes> = self.stored_keys(ledger).await?.into_iter().collect();
+        let others = others.iter().map(Bytes::as_ref).filter(|key| *key != meta.as_bytes());
+        let mut all: Vec<&[u8]> = vec![meta.as_bytes()];
+        all.extend(others);
+        let call = request::fcall("renew", &self.application, &all);
+        self.call(ledger, call, 0).await.map(drop)
     }
 }

@@ -14,7 +14,7 @@ use crate::connection::Connection;
 pub(crate) const CODE: &str = include_str!("ledger.lua");
 
 /// Name of the library, and prefix of its functions.
-pub(crate) const NAME: &str = "interlock_ledger_5";
+pub(crate) const NAME: &str = "interlock_ledger_6";
 
 /// Returns the full name of a function.
 pub(crate) fn function(name: &str) -> String {

@@ -1,36 +1,39 @@
 //! Parses the answers of the library's functions and of plain reads. An unreadable answer is [`LedgerError::Fatal`].
 
+use std::str::FromStr;
+
 use bytes::Bytes;
 use redis::Value;
 
-use interlock_streams::ledger::{Fields, Holder, LedgerError, LedgerState, Lineage, OutboxEntry, Release, Token};
+use interlock_streams::ledger::{
+    Digest, Document, Fields, Head as DocumentHead, Holder, LedgerError, LedgerState, Lineage, LogEntry, Release, Token,
+};
+
+use crate::keys::INDEX_PREFIX;
+use crate::request::{HEAD_FORMAT, SEQUENCE_FIELD, SUM_FIELD};
 
 /// Format of `meta` that this program reads; the same as in `ledger.lua`.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
-/// The answer of a function: success, or the reason of a refusal.
-pub(crate) enum Answer {
-    /// Success, with the values returned.
-    Done(Option<Value>),
-    /// The named documents are not the ledger's documents.
-    OtherDocuments,
-}
+/// The same as bytes.
+pub(crate) const FORMAT_BYTES: &[u8] = FORMAT.as_bytes();
 
-/// Reads the answer of a function. `expected` is the applied offset that the caller stated.
-pub(crate) fn answer(ledger: i32, value: Value, expected: Option<i64>) -> Result<Answer, LedgerError> {
+/// Reads the answer of a function: the values returned, or the reason of a refusal. `expected` is the version that the
+/// caller stated.
+pub(crate) fn answer(ledger: i32, value: Value, expected: u64) -> Result<Option<Value>, LedgerError> {
     let mut parts = list(ledger, value)?.into_iter();
     let kind = parts.next().unwrap_or_default();
     let mut next_text = || text(ledger, parts.next().unwrap_or_default());
     match bytes(ledger, kind)?.as_ref() {
-        b"ok" => Ok(Answer::Done(parts.next())),
-        b"documents" => Ok(Answer::OtherDocuments),
+        b"ok" => Ok(parts.next()),
         b"fenced" => {
             let (epoch, token) = (number(ledger, &next_text()?)?, Token(next_text()?));
             Err(LedgerError::Fenced { ledger, epoch, token })
         }
         b"behind" => Err(LedgerError::Behind {
             ledger,
-            found: optional(ledger, &next_text()?)?,
+            found: number(ledger, &next_text()?)?,
+            rebuilding: !next_text()?.is_empty(),
             expected,
         }),
         b"application" => {
@@ -40,10 +43,12 @@ pub(crate) fn answer(ledger: i32, value: Value, expected: Option<i64>) -> Result
         }
         b"format" => {
             let version = next_text()?;
-            let advice = "run the version that wrote it, or choose a new redis.namespace";
             Err(fatal(
                 ledger,
-                format!("is stored in format {version:?}, this program knows format {FORMAT:?}; {advice}"),
+                format!(
+                    "another version of interlock wrote it, in format {version:?} and not {FORMAT:?}; stop all workers of that \
+                     version, run `interlock replay --ledgers`, and start workers of this one, which rebuild it from its events"
+                ),
             ))
         }
         b"refused" => Err(fatal(ledger, next_text()?)),
@@ -58,14 +63,17 @@ pub(crate) fn answer(ledger: i32, value: Value, expected: Option<i64>) -> Result
 pub(crate) fn state(ledger: i32, value: Option<Value>) -> Result<(LedgerState, Token), LedgerError> {
     let mut state = LedgerState::default();
     let (mut earlier, mut release) = (Token::default(), (None, None));
-    for (field, value) in pairs(ledger, value.unwrap_or(Value::Array(Vec::new())))? {
+    for (field, stored) in pairs(ledger, value.unwrap_or(Value::Array(Vec::new())))? {
         let value =
-            || String::from_utf8(value.to_vec()).map_err(|_| fatal(ledger, format!("meta {field:?} isn't text")));
+            || String::from_utf8(stored.to_vec()).map_err(|_| fatal(ledger, format!("meta {field:?} isn't text")));
         match field.as_ref() {
             b"epoch" => state.epoch = number(ledger, &value()?)?,
             b"token" => state.token = Token(value()?),
             b"earlier_token" => earlier = Token(value()?),
+            b"version" => state.version = number(ledger, &value()?)?,
             b"applied" => state.applied = optional(ledger, &value()?)?,
+            b"floor" => state.floor = optional(ledger, &value()?)?,
+            b"chain" => state.chain = Some(digest(ledger, &stored)?),
             b"sequence" => state.sequence = number(ledger, &value()?)?,
             b"lineage" => state.lineage = lineage(ledger, &value()?)?,
             b"release_id" => release.0 = Some(value()?),
@@ -74,6 +82,9 @@ pub(crate) fn state(ledger: i32, value: Option<Value>) -> Result<(LedgerState, T
             other => {
                 if let Some(owner) = other.strip_prefix(b"owner:") {
                     state.owners.push(String::from_utf8_lossy(owner).into_owned());
+                } else if let Some(document) = other.strip_prefix(INDEX_PREFIX) {
+                    let head = index_head(&stored);
+                    state.index.insert(Bytes::copy_from_slice(document), head);
                 }
             }
         }
@@ -86,6 +97,19 @@ pub(crate) fn state(ledger: i32, value: Option<Value>) -> Result<(LedgerState, T
         });
     }
     Ok((state, earlier))
+}
+
+/// Reads a head of the index. One that can't be read is the head of no document, so that the document counts as lost.
+pub(crate) fn index_head(stored: &[u8]) -> DocumentHead {
+    DocumentHead::from_bytes(stored).unwrap_or(DocumentHead {
+        sequence: i64::MIN,
+        sum: 0,
+    })
+}
+
+fn digest(ledger: i32, stored: &[u8]) -> Result<Digest, LedgerError> {
+    let digest = stored.try_into();
+    digest.map_err(|_| fatal(ledger, format!("meta \"chain\" has {} bytes", stored.len())))
 }
 
 /// The first fields of `meta`, in the order of [`HEAD`](crate::request::HEAD).
@@ -101,16 +125,13 @@ impl Head {
 
     /// Returns whether a batch may be applied, by the same conditions as the function `commit`. A change must be made
     /// in both.
-    pub(crate) fn permits(&self, application: &str, holder: &Holder, expected: Option<i64>) -> bool {
+    pub(crate) fn permits(&self, application: &str, holder: &Holder, version: u64) -> bool {
         let is = |value: &Value, text: &str| matches!(value, Value::BulkString(bytes) if bytes == text.as_bytes());
-        let [format, owner, epoch, token, applied, Value::Nil] = &self.0[..] else {
+        let [format, owner, epoch, token, found, Value::Nil] = &self.0[..] else {
             return false;
         };
-        let at = match expected {
-            Some(expected) => is(applied, &expected.to_string()),
-            None => *applied == Value::Nil,
-        };
-        at && is(format, FORMAT)
+        is(found, &version.to_string())
+            && is(format, FORMAT)
             && is(owner, application)
             && holder.epoch > 0
             && is(epoch, &holder.epoch.to_string())
@@ -118,11 +139,49 @@ impl Head {
     }
 }
 
-/// Reads a document, ascending by field.
-pub(crate) fn fields(ledger: i32, value: Value) -> Result<Fields, LedgerError> {
-    let mut fields = pairs(ledger, value)?;
+/// Reads a document from the answer of `HGETALL`, ascending by field.
+pub(crate) fn document(ledger: i32, value: Value) -> Result<Document, LedgerError> {
+    Ok(split(pairs(ledger, value)?))
+}
+
+/// Reads some fields of a document from the answer of `HMGET`.
+pub(crate) fn some_fields<'a>(
+    ledger: i32,
+    names: impl IntoIterator<Item = &'a [u8]>,
+    values: Value,
+) -> Result<Document, LedgerError> {
+    let mut fields = Fields::new();
+    for (name, value) in names.into_iter().zip(list(ledger, values)?) {
+        if let Some(value) = field(ledger, value)? {
+            fields.push((Bytes::copy_from_slice(name), value));
+        }
+    }
+    Ok(split(fields))
+}
+
+/// Parts the head of a document from its other fields.
+fn split(mut fields: Fields) -> Document {
+    let (mut sequence, mut sum) = (None, None);
+    fields.retain(|(name, value)| match &**name {
+        SEQUENCE_FIELD => {
+            sequence = match **value {
+                [HEAD_FORMAT, ref number @ ..] => number.try_into().ok().map(i64::from_be_bytes),
+                _ => None,
+            };
+            false
+        }
+        SUM_FIELD => {
+            sum = std::str::from_utf8(value).ok().and_then(|sum| sum.parse().ok());
+            false
+        }
+        _ => true,
+    });
     fields.sort_unstable();
-    Ok(fields)
+    let head = sequence.zip(sum);
+    Document {
+        head: head.map(|(sequence, sum)| DocumentHead { sequence, sum }),
+        fields,
+    }
 }
 
 /// Reads the value of a field, if there is one.
@@ -133,11 +192,11 @@ pub(crate) fn field(ledger: i32, value: Value) -> Result<Option<Bytes>, LedgerEr
     }
 }
 
-/// Reads the outbox, ascending by offset.
-pub(crate) fn outbox(ledger: i32, value: Value) -> Result<Vec<OutboxEntry>, LedgerError> {
+/// Reads the log, ascending by offset.
+pub(crate) fn log(ledger: i32, value: Value) -> Result<Vec<LogEntry>, LedgerError> {
     let entry = |(offset, value): (Bytes, Bytes)| {
         let last_offset = number(ledger, &String::from_utf8_lossy(&offset))?;
-        Ok(OutboxEntry { last_offset, value })
+        Ok(LogEntry { last_offset, value })
     };
     let mut entries = pairs(ledger, value)?
         .into_iter()
@@ -199,7 +258,7 @@ fn text(ledger: i32, value: Value) -> Result<String, LedgerError> {
     Ok(String::from_utf8_lossy(&bytes(ledger, value)?).into_owned())
 }
 
-fn number(ledger: i32, text: &str) -> Result<i64, LedgerError> {
+fn number<N: FromStr>(ledger: i32, text: &str) -> Result<N, LedgerError> {
     text.parse()
         .map_err(|_| fatal(ledger, format!("{text:?} is stored where a number belongs")))
 }

@@ -11,17 +11,24 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::keys::Keys;
 use crate::library::function;
-use interlock_streams::ledger::{FieldWrite, Holder, LedgerCommit, Lineage};
+use interlock_streams::ledger::{DocumentWrites, Head, Holder, LedgerCommit, Lineage};
 
 /// Most fields in one list: names and values go through Lua's stack, which holds 8,000. A document with more changes is
 /// listed among the keys more than once.
 const FIELDS_PER_LIST: usize = 3_000;
 
 /// Fields of `meta` that determine whether a batch may be applied.
-pub(crate) const HEAD: [&str; 6] = ["format", "application", "epoch", "token", "applied", "rebuilding"];
+pub(crate) const HEAD: [&str; 6] = ["format", "application", "epoch", "token", "version", "rebuilding"];
 
-/// Keys before the documents: `meta`, the set of documents, the outbox.
-const KEYS_BEFORE_DOCUMENTS: usize = 3;
+/// Keys before the documents: `meta` and the log.
+const KEYS_BEFORE_DOCUMENTS: usize = 2;
+
+/// Field of a document with the format and the sequence of its head.
+pub(crate) const SEQUENCE_FIELD: &[u8] = b"h";
+/// Field of a document with the sum of its head, to which Redis itself adds.
+pub(crate) const SUM_FIELD: &[u8] = b"n";
+/// First byte of [`SEQUENCE_FIELD`].
+pub(crate) const HEAD_FORMAT: u8 = 1;
 
 /// Starts a call with these keys; arguments follow, the application first.
 pub(crate) fn fcall(name: &str, application: &str, keys: &[&[u8]]) -> Cmd {
@@ -39,12 +46,11 @@ pub(crate) fn held_by(name: &str, application: &str, keys: &[&[u8]], holder: &Ho
 
 /// Applies a batch.
 pub(crate) fn commit(application: &str, keys: &Keys, holder: &Holder, commit: &LedgerCommit) -> Cmd {
-    let documents = group(&commit.writes);
-    let mut cmd = with_documents("commit", application, keys, holder, &documents, commit.outbox.len());
-    cmd.arg(optional(commit.expected_applied))
-        .arg(commit.applied)
-        .arg(commit.sequence);
-    cmd.arg(lineage(&commit.lineage)).arg(commit.outbox.as_ref());
+    let documents = group(&commit.documents);
+    let mut cmd = with_documents("commit", application, keys, holder, &documents, commit.entry.len());
+    cmd.arg(commit.version).arg(commit.applied).arg(commit.sequence);
+    cmd.arg(lineage(&commit.lineage)).arg(commit.entry.as_ref());
+    cmd.arg(&commit.chain[..]).arg(commit.documents.number());
     cmd.arg(commit.trim.len());
     for offset in &commit.trim {
         cmd.arg(*offset);
@@ -71,40 +77,47 @@ pub(crate) fn rewatch(keys: &Keys) -> Pipeline {
 /// Number of answers of a [`transaction`] that belong to the next watch.
 pub(crate) const WATCH_COMMANDS: usize = 3;
 
-/// Applies a batch in the open transaction, unless `meta` was touched since it was watched, then watches again. Returns
-/// `None` if a document may lose its last field: it then has to leave the set of documents, which only a function can
-/// do.
+/// Applies a batch in the open transaction, unless `meta` was touched since it was watched, then watches again.
 ///
 /// Redis refuses a command that lacks rights, memory or replicas when it is queued, and then `EXEC` too.
-pub(crate) fn transaction(keys: &Keys, commit: &LedgerCommit) -> Option<Pipeline> {
-    let documents = group(&commit.writes);
-    if documents.iter().any(DocumentWrites::may_empty) {
-        return None;
-    }
+pub(crate) fn transaction(keys: &Keys, commit: &LedgerCommit) -> Pipeline {
+    let documents = group(&commit.documents);
     let names = documents.iter().map(|document| keys.document(document.document));
     let names: Vec<Vec<u8>> = names.collect();
-    let mut commands = Pipeline::with_capacity(2 * documents.len() + 5 + WATCH_COMMANDS);
-    if !documents.is_empty() {
-        // One command for all of them: known ones cost almost nothing and are not replicated.
-        commands.sadd(keys.documents(), &names);
+    let mut commands = Pipeline::with_capacity(3 * documents.len() + 5 + WATCH_COMMANDS);
+    let new = documents.iter().zip(&names).filter(|(document, _)| document.is_new);
+    let new: Vec<&[u8]> = new.map(|(_, key)| key.as_slice()).collect();
+    if !new.is_empty() {
+        commands.cmd("UNLINK").arg(new);
     }
     for (document, key) in documents.iter().zip(names) {
         commands.add_command(set(&key, document));
         if !document.deletes.is_empty() {
-            commands.hdel(key, document.deletes.iter().collect::<Vec<_>>());
+            commands.hdel(&key, document.deletes.iter().collect::<Vec<_>>());
         }
+        let add = commands.cmd("HINCRBY").arg(key);
+        add.arg(SUM_FIELD).arg(commit.documents.number());
     }
-    commands.hset(keys.outbox(), commit.applied, commit.outbox.as_ref());
+    commands.hset(keys.log(), commit.applied, commit.entry.as_ref());
     if !commit.trim.is_empty() {
-        commands.hdel(keys.outbox(), &commit.trim);
+        commands.hdel(keys.log(), &commit.trim);
     }
     let progress = commands.cmd("HSET").arg(keys.meta());
+    progress.arg("version").arg(commit.version + 1);
     progress.arg("applied").arg(commit.applied);
     progress.arg("sequence").arg(commit.sequence);
     progress.arg("lineage").arg(lineage(&commit.lineage));
+    progress.arg("chain").arg(&commit.chain[..]);
+    if let Some(floor) = commit.trim.last() {
+        progress.arg("floor").arg(*floor);
+    }
+    for document in &documents {
+        let field = Keys::index_field(document.document);
+        progress.arg(field).arg(&document.head.to_bytes()[..]);
+    }
     commands.cmd("EXEC");
     append_watch(&mut commands, keys);
-    Some(commands)
+    commands
 }
 
 fn append_watch(commands: &mut Pipeline, keys: &Keys) {
@@ -113,21 +126,28 @@ fn append_watch(commands: &mut Pipeline, keys: &Keys) {
     commands.cmd("MULTI");
 }
 
-fn set(key: &[u8], document: &DocumentWrites<'_>) -> Cmd {
+fn set(key: &[u8], document: &Changes<'_>) -> Cmd {
     let mut cmd = Cmd::with_capacity(2 * document.sets.len() + 2, document.bytes() + key.len() + 4);
     cmd.arg("HSET").arg(key);
     for (field, value) in &document.sets {
         cmd.arg(*field).arg(*value);
     }
+    cmd.arg(SEQUENCE_FIELD).arg(&document.sequence[..]);
     cmd
 }
 
 /// Writes some documents of a rebuild.
-pub(crate) fn rebuild_write(application: &str, keys: &Keys, holder: &Holder, after: u64, writes: &[FieldWrite]) -> Cmd {
-    let documents = group(writes);
-    let mut cmd = with_documents("rebuild_write", application, keys, holder, &documents, 0);
-    cmd.arg(after);
-    append(&mut cmd, &documents);
+pub(crate) fn rebuild_write(
+    application: &str,
+    keys: &Keys,
+    holder: &Holder,
+    version: u64,
+    documents: &DocumentWrites,
+) -> Cmd {
+    let grouped = group(documents);
+    let mut cmd = with_documents("rebuild_write", application, keys, holder, &grouped, 0);
+    cmd.arg(version).arg(documents.number());
+    append(&mut cmd, &grouped);
     cmd
 }
 
@@ -147,50 +167,63 @@ pub(crate) fn lineage(lineage: &Lineage) -> String {
 }
 
 /// The changes of a document.
-#[derive(Debug, Default)]
-struct DocumentWrites<'a> {
+#[derive(Debug)]
+struct Changes<'a> {
     document: &'a [u8],
+    is_new: bool,
+    /// The head afterwards.
+    head: Head,
+    /// The value of [`SEQUENCE_FIELD`].
+    sequence: [u8; 9],
     /// Fields to set, in the given order. A field may occur twice; with `HSET` the last value wins.
     sets: Vec<(&'a [u8], &'a [u8])>,
     /// Fields to delete after all sets; a field that is set after its deletion is no longer among them.
     deletes: FxHashSet<&'a [u8]>,
 }
 
-fn group(writes: &[FieldWrite]) -> Vec<DocumentWrites<'_>> {
-    let mut documents: Vec<DocumentWrites<'_>> = Vec::new();
-    let mut index: FxHashMap<&[u8], usize> = FxHashMap::default();
-    for write in writes {
-        let at = *index.entry(write.document.as_ref()).or_insert_with(|| {
-            documents.push(DocumentWrites {
-                document: &write.document,
-                ..DocumentWrites::default()
-            });
-            documents.len() - 1
-        });
-        let document = &mut documents[at];
+fn group(documents: &DocumentWrites) -> Vec<Changes<'_>> {
+    let touched = documents.touched().iter();
+    let mut changes: Vec<Changes<'_>> = touched
+        .map(|touched| {
+            let mut sequence = [HEAD_FORMAT; 9];
+            sequence[1..].copy_from_slice(&touched.head.sequence.to_be_bytes());
+            Changes {
+                document: &touched.document,
+                is_new: touched.is_new,
+                head: touched.head,
+                sequence,
+                sets: Vec::new(),
+                deletes: FxHashSet::default(),
+            }
+        })
+        .collect();
+    let index: FxHashMap<&[u8], usize> = documents
+        .touched()
+        .iter()
+        .map(|touched| &*touched.document)
+        .zip(0..)
+        .collect();
+    for write in documents.writes() {
+        let changed = index.get(&*write.document).and_then(|at| changes.get_mut(*at));
+        let Some(changed) = changed else { continue };
         match &write.value {
             Some(value) => {
-                document.deletes.remove(write.field.as_ref());
-                document.sets.push((&write.field, value));
+                changed.deletes.remove(write.field.as_ref());
+                changed.sets.push((&write.field, value));
             }
             None => {
-                document.deletes.insert(&write.field);
+                changed.deletes.insert(&write.field);
             }
         }
     }
-    documents
+    changes
 }
 
-impl<'a> DocumentWrites<'a> {
+impl<'a> Changes<'a> {
     /// Estimates the size of the fields to set, including lengths.
     fn bytes(&self) -> usize {
         let size = |(field, value): &(&[u8], &[u8])| field.len() + value.len() + 6;
         self.sets.iter().map(size).sum()
-    }
-
-    /// Returns whether no set field is known to remain.
-    fn may_empty(&self) -> bool {
-        self.sets.iter().all(|(field, _)| self.deletes.contains(field))
     }
 
     /// Packs the fields to set into as many lists as necessary; at least one, because each key has one.
@@ -205,21 +238,21 @@ fn with_documents(
     application: &str,
     keys: &Keys,
     holder: &Holder,
-    documents: &[DocumentWrites<'_>],
+    documents: &[Changes<'_>],
     extra: usize,
 ) -> Cmd {
-    let bytes = |document: &DocumentWrites<'_>| document.bytes() + 64;
+    let bytes = |document: &Changes<'_>| document.bytes() + 64;
     let mut cmd = Cmd::with_capacity(
         documents.len() * 2 + 32,
         documents.iter().map(bytes).sum::<usize>() + extra + 512,
     );
-    let (meta, set, outbox) = (keys.meta(), keys.documents(), keys.outbox());
+    let (meta, log) = (keys.meta(), keys.log());
     let names = documents.iter().flat_map(|document| {
         let key = keys.document(document.document);
         document.lists().map(move |_| key.clone())
     });
     let names: Vec<Vec<u8>> = names.collect();
-    let mut all: Vec<&[u8]> = vec![meta.as_bytes(), set.as_bytes(), outbox.as_bytes()];
+    let mut all: Vec<&[u8]> = vec![meta.as_bytes(), log.as_bytes()];
     all.extend(names.iter().map(Vec::as_slice));
     start(&mut cmd, name, application, &all);
     cmd.arg(holder.epoch).arg(&holder.token.0);
@@ -234,10 +267,17 @@ fn start(cmd: &mut Cmd, name: &str, application: &str, keys: &[&[u8]]) {
     cmd.arg(application);
 }
 
-fn append(cmd: &mut Cmd, documents: &[DocumentWrites<'_>]) {
+fn append(cmd: &mut Cmd, documents: &[Changes<'_>]) {
     for document in documents {
-        for list in document.lists() {
-            cmd.arg(Packed(list.iter().flat_map(|(field, value)| [*field, *value])));
+        let last = document.lists().count() - 1;
+        for (at, list) in document.lists().enumerate() {
+            let (is_first, is_last) = (at == 0, at == last);
+            cmd.arg(if is_first && document.is_new { "n" } else { "" });
+            let head = document.head.to_bytes();
+            cmd.arg(if is_last { &head[..] } else { &[] });
+            let sequence = is_last.then_some((SEQUENCE_FIELD, &document.sequence[..]));
+            let fields = list.iter().copied().chain(sequence);
+            cmd.arg(Packed(fields.flat_map(|(field, value)| [field, value])));
         }
     }
     let mut key = KEYS_BEFORE_DOCUMENTS + 1;

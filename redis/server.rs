@@ -34,6 +34,32 @@ pub(crate) fn role(answer: &Value) -> String {
     }
 }
 
+/// Returns the reason why a server may drop parts of ledgers by itself, from its answer to `INFO memory`.
+pub(crate) fn evicts(info: &Value) -> Option<String> {
+    policy_problem(&text(info))
+}
+
+/// Returns whether a server writes an append-only file, from its answer to `INFO persistence`.
+pub(crate) fn is_persistent(info: &Value) -> bool {
+    field(&text(info), "aof_enabled") != Some("0")
+}
+
+/// Warns that a server loses acknowledged writes at every restart.
+pub(crate) fn warn_not_persistent(server: &str) {
+    tracing::warn!(
+        server,
+        "appendonly is off: a restart loses acknowledged writes, and each ledger is rebuilt from the log; \
+         set `appendonly yes`"
+    );
+}
+
+fn policy_problem(info: &str) -> Option<String> {
+    let policy = field(info, "maxmemory_policy").unwrap_or("unknown");
+    let advice = "set `maxmemory-policy noeviction` in redis.conf, or by CONFIG SET";
+    (policy != "noeviction")
+        .then(|| format!("maxmemory-policy is {policy}: it would drop parts of ledgers when memory is full; {advice}"))
+}
+
 fn check_one(server: &str, info: &str) -> Result<(), LedgerError> {
     let refuse = |reason: String| Err(unfit(server, reason));
     let version = field(info, "redis_version").unwrap_or("unknown");
@@ -43,19 +69,11 @@ fn check_one(server: &str, info: &str) -> Result<(), LedgerError> {
             "version is {version}; ledgers need functions: use Redis 7.0 or later"
         ));
     }
-    let policy = field(info, "maxmemory_policy").unwrap_or("unknown");
-    if policy != "noeviction" {
-        let advice = "set `maxmemory-policy noeviction` in redis.conf, or by CONFIG SET";
-        return refuse(format!(
-            "maxmemory-policy is {policy}: it would drop parts of ledgers when memory is full; {advice}"
-        ));
+    if let Some(problem) = policy_problem(info) {
+        return refuse(problem);
     }
     if field(info, "aof_enabled") == Some("0") {
-        tracing::warn!(
-            server,
-            "appendonly is off: a restart loses acknowledged writes, and each ledger is rebuilt from the log; \
-             set `appendonly yes`"
-        );
+        warn_not_persistent(server);
     }
     Ok(())
 }

@@ -7,9 +7,9 @@
 //! Each transaction ends by watching again and opening the next one, so a batch is one round trip. It is sent only
 //! after `MULTI` was answered; otherwise its commands would be executed one by one.
 //!
-//! This is the fast path only. If the caller may not write, or the batch needs Lua for another reason, it returns
-//! `false`, and the caller uses the `commit` function, which reports the reason. It does not serve a cluster, whose
-//! client follows moved slots and reconnects by itself.
+//! This is the fast path only. If the caller may not write, it returns `false`, and the caller uses the `commit`
+//! function, which reports the reason. It does not serve a cluster, whose client follows moved slots and reconnects by
+//! itself.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -46,8 +46,8 @@ struct Watch {
 }
 
 impl Watches {
-    /// Applies a batch if the holder and the expected applied offset are those of the ledger. Returns `false`, and
-    /// writes nothing, if they are not or if the batch needs the function.
+    /// Applies a batch if the holder and the version are those of the ledger. Returns `false`, and writes nothing, if
+    /// they are not or if the server's process is unknown.
     pub(crate) async fn commit(
         &self,
         connector: &Connector,
@@ -56,7 +56,7 @@ impl Watches {
         holder: &Holder,
         commit: &LedgerCommit,
     ) -> RedisResult<bool> {
-        let permits = |watch: &Watch| watch.head.permits(application, holder, commit.expected_applied);
+        let permits = |watch: &Watch| watch.head.permits(application, holder, commit.version);
         let (generation, connection) = connector.connection().await?;
         let slot = self.of(holder.ledger);
         let mut slot = slot.lock().await;
@@ -69,12 +69,11 @@ impl Watches {
                     None => return Ok(false),
                 },
             };
-            let transaction = permits(&watch).then(|| request::transaction(keys, commit));
-            let Some(transaction) = transaction.flatten() else {
+            if !permits(&watch) {
                 *slot = Some(watch);
                 return Ok(false);
-            };
-            let (executed, watch) = watch.execute(&transaction).await?;
+            }
+            let (executed, watch) = watch.execute(&request::transaction(keys, commit)).await?;
             *slot = watch;
             Ok(executed)
         }

@@ -29,7 +29,7 @@ thread_local! {
 /// Value of a record that can't be decoded, which leaves a dead letter and no event.
 pub const UNREADABLE: &[u8] = b"\xff";
 
-/// All decisions, in order.
+/// All decisions, in order. Each says how many there were before it.
 #[derive(Default, Serialize, Deserialize)]
 struct Notes(Vec<String>);
 
@@ -38,7 +38,8 @@ impl Decider for Notes {
     type Event = String;
 
     fn decide(&self, command: &Message<String>) -> Vec<String> {
-        vec![format!("{} by version {}", command.value, VERSION.get())]
+        let (version, before) = (VERSION.get(), self.0.len());
+        vec![format!("{} by version {version} after {before}", command.value)]
     }
 
     fn evolve(&mut self, note: &String) {
@@ -72,7 +73,8 @@ fn key(partition: i32) -> &'static str {
 }
 
 /// Checks the final state of a partition: each readable command has one answer (I2), events are numbered without gap or
-/// repeat (I4), the ledger is their fold (I5), and each unreadable record is one dead letter.
+/// repeat (I4), each was decided on those before it (I1), the ledger is their fold (I5), and each unreadable record is
+/// one dead letter.
 pub fn judge(log: &MemoryLog, ledgers: &MemoryLedgerStore, partition: i32) -> Result<()> {
     let read = |topic: &str| log.read(&TopicPartition::new(topic, partition), 0, usize::MAX);
     let value = |record: &Record| record.value.clone().unwrap_or_default();
@@ -90,13 +92,27 @@ pub fn judge(log: &MemoryLog, ledgers: &MemoryLedgerStore, partition: i32) -> Re
     ensure!(answered == asked, "I2: commands {asked:?}, answers to {answered:?}");
     let dead = read("commands.dlq")?.len();
     ensure!(dead == commands.len() - asked.len(), "{dead} dead letters");
-    let mut kept = Vec::new();
-    for document in ledgers.documents(partition) {
-        for json in ledgers.fields(partition, &document).values() {
-            kept.extend(serde_json::from_slice::<Notes>(json)?.0);
-        }
+    let mut folded: BTreeMap<Vec<u8>, Vec<String>> = BTreeMap::new();
+    for (record, event) in read("events")?.iter().zip(events) {
+        let notes = folded
+            .entry(record.key.clone().unwrap_or_default().to_vec())
+            .or_default();
+        let before = format!(" after {}", notes.len());
+        ensure!(
+            event.event.ends_with(&before),
+            "I1: {:?} was decided{before}",
+            event.event
+        );
+        notes.push(event.event);
     }
-    let folded: Vec<String> = events.into_iter().map(|event| event.event).collect();
+    let mut kept = BTreeMap::new();
+    for document in ledgers.documents(partition) {
+        let mut notes = Vec::new();
+        for json in ledgers.fields(partition, &document).values() {
+            notes.extend(serde_json::from_slice::<Notes>(json)?.0);
+        }
+        kept.insert(document.to_vec(), notes);
+    }
     ensure!(kept == folded, "I5: the ledger has {kept:?}, its events are {folded:?}");
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use interlock_inventory::FIELD_FORMAT;
 use interlock_schemas::{Event, EventKind, topics};
+use interlock_streams::ledger::memory::Part;
 use interlock_streams::ledger::{LedgerStore, RebuildStep};
 use interlock_streams::record::TopicPartition;
 
@@ -140,27 +141,28 @@ async fn a_changed_document_is_reported_by_field() {
     world.sell().await;
     let home = world.home();
     let stored = world.store.load(home, &[key().into()], None).await.unwrap().remove(0);
-    let of = |name: &str| stored.iter().find(|(field, _)| field == name).unwrap().1.clone();
-    world.tamper(&key(), "s|C1", Some(&[FIELD_FORMAT, 3, 1])).await;
+    let of = |name: &str| stored.fields.iter().find(|(field, _)| field == name).unwrap().1.clone();
+    world.tamper(&key(), "s|C1", Some(&[FIELD_FORMAT, 3, 1]));
     let report = world.audit().await;
     World::expect(&report, &[I5], &format!("ledger {home}, {}, field `s|C1`", key()));
-    world.tamper(&key(), "s|C1", Some(&of("s|C1"))).await;
+    world.tamper(&key(), "s|C1", Some(&of("s|C1")));
     assert!(world.audit().await.holds());
-    world.tamper(&key(), "r|none", None).await;
+    world.tamper(&key(), "r|none", None);
     World::expect(
         &world.audit().await,
         &[I5],
         "field `r|none`: Redis has nothing; the events give Rejection",
     );
-    world.tamper(&key(), "r|none", Some(&of("r|none"))).await;
-    world.tamper("12951|2026-01-01", "r|x", Some(&of("r|none"))).await;
+    world.tamper(&key(), "r|none", Some(&of("r|none")));
+    world.tamper("12951|2026-01-01", "r|x", Some(&of("r|none")));
     World::expect(
         &world.audit().await,
         &[I5],
-        "12951|2026-01-01, field `r|x`: Redis has Rejection",
+        "ledger's index does not name 12951|2026-01-01",
     );
-    world.tamper("12951|2026-01-01", "r|x", None).await;
-    world.tamper("", "bookings", Some(&[FIELD_FORMAT, 2])).await;
+    world.store.lose(home, &Part::Document("12951|2026-01-01".into()));
+    assert!(world.audit().await.holds());
+    world.tamper("", "bookings", Some(&[FIELD_FORMAT, 2]));
     World::expect(
         &world.audit().await,
         &[I5],
@@ -185,6 +187,32 @@ async fn lost_writes_are_reported() {
     World::expect(&world.audit().await, &[I5], "field `meta sequence`: is 0");
 }
 
+/// The key that was lost or put back is named, although the rest of the ledger is as it was.
+#[tokio::test]
+async fn a_part_that_is_lost_or_older_is_reported() {
+    let mut world = World::new().await;
+    world.request(&book("b1", 1));
+    world.work().await;
+    let (home, before) = (world.home(), world.store.snapshot(world.home()));
+    world.sell().await;
+    let sound = world.store.snapshot(home);
+    let document = Part::Document(key().into());
+    let place = format!("ledger {home}, {}", key());
+    world.store.lose(home, &document);
+    World::expect(&world.audit().await, &[I5], &format!("{place}: is missing"));
+    world.store.put_back(home, &document, &before);
+    World::expect(
+        &world.audit().await,
+        &[I5],
+        &format!("{place}: is older than the ledger"),
+    );
+    world.store.restore(home, sound.clone());
+    world.store.lose(home, &Part::Log);
+    World::expect(&world.audit().await, &[I5], "`log`: the log ends at None");
+    world.store.restore(home, sound);
+    assert!(world.audit().await.holds());
+}
+
 #[tokio::test]
 async fn a_ledger_ahead_of_the_log_is_inconclusive() {
     let mut world = World::new().await;
@@ -207,11 +235,9 @@ async fn a_ledger_that_counts_events_that_do_not_exist_is_reported() {
     let mut world = World::new().await;
     world.sell().await;
     let home = world.home();
-    let stored = world.store.load(home, &[key().into()], None).await.unwrap().remove(0);
-    let same = stored.iter().find(|(field, _)| field == "r|none").unwrap().1.clone();
     world.ledgers[home as usize].sequence += 1;
     let sequence = world.ledgers[home as usize].sequence;
-    world.tamper(&key(), "r|none", Some(&same)).await;
+    world.store.edit_state(home, |state| state.sequence = sequence);
     let says = format!("`meta sequence`: is {sequence}, the last event's is {}", sequence - 1);
     World::expect(&world.audit().await, &[I5], &says);
 
@@ -260,7 +286,7 @@ async fn an_unfinished_rebuild_is_inconclusive() {
     world.sell().await;
     let worked = &world.ledgers[world.home() as usize];
     let begin = RebuildStep::Begin {
-        expected_applied: worked.applied,
+        version: world.store.state(world.home()).await.unwrap().version,
         token: worked.holder.token.clone(),
         keep: true,
     };

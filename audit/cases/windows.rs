@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use interlock_inventory::{CommandContext, Ledger, Plan, decide, evolve};
 use interlock_schemas::registry::Registry;
 use interlock_schemas::{Command, Event};
-use interlock_streams::ledger::{LedgerState, Lineage, OutboxEntry, Token};
+use interlock_streams::ledger::{LedgerState, Lineage, LogEntry, Token};
 use interlock_streams::log::Log;
+use interlock_streams::runtime::log_entry;
 
 use super::example::{book, cancel, train};
 use super::world::World;
@@ -250,14 +250,21 @@ fn the_head_of_a_ledger_is_checked() {
         sequence: 4,
         token: "t".to_owned(),
     };
-    let says = |state: &LedgerState, entries: &[i64], committed: i64| {
-        let entries: Vec<OutboxEntry> = entries
-            .iter()
-            .map(|last_offset| OutboxEntry {
-                last_offset: *last_offset,
-                value: Bytes::new(),
-            })
-            .collect();
+    // The entries of batches that end at these offsets, the first one of two records, and the state that they lead to.
+    let says = |state: &LedgerState, offsets: &[i64], committed: i64| {
+        let (mut from, mut chain, mut entries) = (offsets.first().map(|first| first - 2), None, Vec::new());
+        for offset in offsets {
+            let (value, digest) = log_entry(from, chain, *offset, &[]);
+            let last_offset = *offset;
+            entries.push(LogEntry { last_offset, value });
+            (from, chain) = (Some(*offset), Some(digest));
+        }
+        let floor = offsets.first().map_or(state.applied, |first| Some(first - 2));
+        let state = &LedgerState {
+            floor,
+            chain,
+            ..state.clone()
+        };
         let mut findings = Findings::new(50);
         check_meta(0, (state, &entries), &last, (committed, committed), &mut findings);
         let fields = findings
@@ -272,8 +279,8 @@ fn the_head_of_a_ledger_is_checked() {
     assert_eq!(says(&sound, &[], 10), [""; 0]);
     assert_eq!(says(&sound, &[3, 9], 10), [""; 0], "trimmed later");
     assert_eq!(says(&sound, &[9], 8), [""; 0], "not committed yet");
-    assert_eq!(says(&sound, &[7], 8), ["outbox"]);
-    assert_eq!(says(&sound, &[12], 10), ["outbox"]);
+    assert_eq!(says(&sound, &[7], 8), ["log"]);
+    assert_eq!(says(&sound, &[12], 10), ["log"]);
     assert_eq!(says(&sound, &[], 11), ["meta applied"]);
     let other = |change: fn(&mut LedgerState)| {
         let mut state = sound.clone();

@@ -8,12 +8,13 @@ use interlock_inventory::{CommandContext, Ledger, Plan, decide, evolve};
 use interlock_schemas::registry::{MemoryRegistry, register_all};
 use interlock_schemas::{Command, Decoder, Encoder, Event, topics};
 use interlock_streams::ledger::memory::MemoryLedgerStore;
-use interlock_streams::ledger::{FieldWrite, Holder, LedgerCommit, LedgerStore, Lineage, Token};
+use interlock_streams::ledger::{DocumentWrites, FieldWrite, Holder, LedgerCommit, LedgerStore, Lineage, Token};
 use interlock_streams::log::memory::MemoryLog;
 use interlock_streams::log::{
     CommittedOffset, Consumer, ConsumerConfig, Log, OffsetCommit, Polled, Producer, TopicSpec,
 };
 use interlock_streams::record::{OutputRecord, Record, TopicPartition};
+use interlock_streams::runtime::log_entry;
 
 use super::example::{TRAVEL_DATE, book, cancel, key, train};
 use crate::report::{AuditReport, Verdict};
@@ -240,13 +241,17 @@ impl World {
             field: change.field,
             value: change.value,
         };
+        let state = self.store.state(ledger).await.unwrap();
+        let (entry, chain) = log_entry(worked.applied, state.chain, offset, &[]);
+        let writes = worked.state.take_changes().into_iter().map(write).collect();
         let commit = LedgerCommit {
-            expected_applied: worked.applied,
+            version: state.version,
             applied: offset,
             sequence: worked.sequence,
             lineage: Lineage(vec![(1, Token(TOKEN.to_owned()))]),
-            writes: worked.state.take_changes().into_iter().map(write).collect(),
-            outbox: Bytes::from_static(b"outputs"),
+            documents: DocumentWrites::new(&state.index, writes, worked.sequence, &worked.holder.token, chain),
+            entry,
+            chain,
             trim: Vec::new(),
         };
         self.store.commit(&worked.holder, &commit).await.unwrap();
@@ -288,24 +293,10 @@ impl World {
     }
 
     /// Writes to a document behind the worker's back.
-    pub(super) async fn tamper(&self, document: &str, field: &str, value: Option<&[u8]>) {
-        let ledger = self.home();
-        let worked = &self.ledgers[ledger as usize];
-        let write = FieldWrite {
-            document: document.to_owned().into(),
-            field: field.to_owned().into(),
-            value: value.map(Bytes::copy_from_slice),
-        };
-        let commit = LedgerCommit {
-            expected_applied: worked.applied,
-            applied: worked.applied.unwrap_or(0),
-            sequence: worked.sequence,
-            lineage: Lineage(vec![(1, Token(TOKEN.to_owned()))]),
-            writes: vec![write],
-            outbox: Bytes::new(),
-            trim: Vec::new(),
-        };
-        self.store.commit(&worked.holder, &commit).await.unwrap();
+    pub(super) fn tamper(&self, document: &str, field: &str, value: Option<&[u8]>) {
+        let (document, field) = (document.to_owned().into(), field.to_owned().into());
+        let value = value.map(Bytes::copy_from_slice);
+        self.store.set_field(self.home(), &document, &field, value);
     }
 
     /// Confirms two passengers, lets one wait, cancels the first and promotes the waiter; adds a replay, a refusal and

@@ -15,7 +15,7 @@ use interlock_benches::{NOW, TRAVEL_DATE, bookings, train};
 use interlock_inventory::{Change, CommandContext, Ledger, Plan, decide, evolve};
 use interlock_redis::{RedisConfig, RedisLedgerStore};
 use interlock_schemas::{BookingRequest, Command, train_date_key};
-use interlock_streams::ledger::{FieldWrite, Holder, LedgerCommit, LedgerStore as _, Token};
+use interlock_streams::ledger::{DocumentWrites, FieldWrite, Holder, Index, LedgerCommit, LedgerStore as _, Token};
 use redis::AsyncCommands as _;
 use redis::aio::MultiplexedConnection;
 use tokio::task::JoinSet;
@@ -181,7 +181,7 @@ async fn ledger(url: &str, requests: &[BookingRequest]) {
     let plans: Vec<Arc<Plan>> = (0..TRAINS).map(plan).collect();
     let mut ledger = Ledger::new(0, 1);
     let text = holder.token.0.as_str().into();
-    let (mut applied, mut sequence, mut trim) = (None, 0, Vec::new());
+    let (mut index, mut sequence, mut trim) = (Index::new(), 0, Vec::new());
     for (number, batch) in requests.chunks(BATCH).enumerate() {
         let (first, mut outputs) = (number * BATCH, 0);
         for (place, request) in batch.iter().enumerate() {
@@ -204,18 +204,21 @@ async fn ledger(url: &str, requests: &[BookingRequest]) {
             value: change.value,
         };
         let next = (first + batch.len()) as i64 - 1;
+        let writes = ledger.take_changes().into_iter().map(write).collect();
+        let chain = next.to_be_bytes();
         let commit = LedgerCommit {
-            expected_applied: applied,
+            version: number as u64,
             applied: next,
             sequence,
-            writes: ledger.take_changes().into_iter().map(write).collect(),
-            outbox: Bytes::from(vec![b'x'; outputs * OUTPUT_BYTES]),
+            documents: DocumentWrites::new(&index, writes, sequence, &holder.token, chain),
+            entry: Bytes::from(vec![b'x'; outputs * OUTPUT_BYTES]),
+            chain,
             trim: std::mem::take(&mut trim),
             ..LedgerCommit::default()
         };
         store.commit(&holder, &commit).await.expect("it is applied");
+        commit.documents.enter(&mut index);
         ledger.leave_in_store();
-        applied = Some(next);
         trim.push(next);
     }
     let key = train_date_key("00000", TRAVEL_DATE);

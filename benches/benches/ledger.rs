@@ -12,10 +12,10 @@ use interlock_inventory::Change;
 use interlock_redis::{RedisConfig, RedisLedgerStore};
 use interlock_schemas::Command;
 use interlock_streams::ledger::memory::MemoryLedgerStore;
-use interlock_streams::ledger::{FieldWrite, Holder, LedgerCommit, LedgerStore, Token};
+use interlock_streams::ledger::{DocumentWrites, FieldWrite, Holder, LedgerCommit, LedgerStore, Token};
 use tokio::runtime::Runtime;
 
-/// Bytes of a booking's outputs in the outbox.
+/// Bytes of a booking's outputs in the log.
 const OUTPUT_BYTES: usize = 400;
 
 /// Returns the writes of `count` bookings.
@@ -32,12 +32,12 @@ fn writes(count: usize) -> Vec<FieldWrite> {
     sale.ledger.take_changes().into_iter().map(write).collect()
 }
 
-/// Measures batches of different sizes, one after the other; each trims the outbox entry of the batch before.
+/// Measures batches of different sizes, one after the other; each trims the log entry of the batch before.
 fn commits(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, name: &str, store: &dyn LedgerStore) {
     for (ledger, size) in [1, 50, 500].into_iter().enumerate() {
         let ledger = ledger as i32;
         let writes = writes(size);
-        let outbox = Bytes::from(vec![b'x'; size * OUTPUT_BYTES]);
+        let entry = Bytes::from(vec![b'x'; size * OUTPUT_BYTES]);
         let token = Token(format!("benchmark {}", std::process::id()));
         let state = runtime.block_on(store.acquire(ledger, "benchmark", &token));
         let state = state.expect("the ledger is acquired");
@@ -46,22 +46,27 @@ fn commits(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, name: &s
             epoch: state.epoch,
             token,
         };
-        let mut applied = state.applied;
+        let (mut applied, mut index, mut version) = (state.applied, state.index, 0);
         let mut trim = Vec::new();
         group.throughput(Throughput::Elements(size as u64));
         group.bench_function(BenchmarkId::new(name, size), |b| {
             b.iter(|| {
                 let next = applied.unwrap_or(-1) + size as i64;
+                let chain = next.to_be_bytes();
+                let documents = DocumentWrites::new(&index, writes.clone(), next, &holder.token, chain);
                 let commit = LedgerCommit {
-                    expected_applied: applied,
+                    version,
                     applied: next,
                     sequence: next,
-                    writes: writes.clone(),
-                    outbox: outbox.clone(),
+                    documents,
+                    entry: entry.clone(),
+                    chain,
                     trim: std::mem::take(&mut trim),
                     ..LedgerCommit::default()
                 };
                 runtime.block_on(store.commit(&holder, &commit)).expect("it is applied");
+                commit.documents.enter(&mut index);
+                version += 1;
                 applied = Some(next);
                 trim.push(next);
             });

@@ -62,7 +62,8 @@ impl Ord for RequestId {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outcomes {
     loaded: HashTable<(RequestId, Outcome)>,
-    /// Fingerprints of the request ids whose outcomes are in the store only. Two ids may share one, which costs a read.
+    /// Fingerprints of the request ids whose outcomes are in the store only. The outcome of a known id that the store
+    /// lacks counts as lost. So would that of a new id with the fingerprint of another; of 64 bits, none is expected.
     stored: FxHashSet<u64>,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use interlock_streams::ledger::{LedgerError, LedgerStore, Token, demand_rebuild};
+use interlock_streams::ledger::{Contents, LedgerError, LedgerStore, Token, View, demand_rebuild};
 use interlock_streams::log::Log;
 use interlock_streams::record::TopicPartition;
 use tokio::time::{Instant, sleep};
@@ -44,6 +44,10 @@ impl Ledgers<'_> {
         for ledger in chosen {
             self.check(*ledger).await?;
         }
+        // No worker starts before all of them have its format.
+        for ledger in chosen {
+            self.store.renew(*ledger).await?;
+        }
         for ledger in chosen {
             let epoch = demand_rebuild(self.store, *ledger, TAKER, self.token).await?;
             if !self.is_rebuilt(*ledger, epoch).await? {
@@ -76,8 +80,8 @@ impl Ledgers<'_> {
     async fn is_rebuilt(&self, ledger: i32, demanded: i64) -> Result<bool> {
         let until = Instant::now() + self.wait;
         loop {
-            match self.store.state(ledger).await {
-                Ok(state) if state.epoch > demanded && !state.rebuilding => return Ok(true),
+            match self.store.view(ledger, &[], Contents::Head, &[]).await {
+                Ok(View { state, .. }) if state.epoch > demanded && !state.rebuilding => return Ok(true),
                 Ok(_) | Err(LedgerError::Unavailable { .. }) => {}
                 Err(error) => return Err(error.into()),
             }

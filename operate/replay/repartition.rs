@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use interlock_inventory::{Ledger, first_booking};
-use interlock_streams::ledger::LedgerStore;
+use interlock_streams::ledger::{LedgerStore, read_document};
 use interlock_streams::log::Log;
 use interlock_streams::runtime::Repartition;
 
@@ -58,8 +58,13 @@ impl Growth {
     async fn counters(&self, ledgers: i32) -> Result<Vec<i64>> {
         let mut counters = Vec::new();
         for ledger in 0..ledgers {
-            let own = self.store.load(ledger, &[Bytes::new()], None).await?;
-            let fields = own.into_iter().flatten();
+            let own = read_document(&*self.store, ledger, &Bytes::new()).await?;
+            let fields = own.fields.map_err(|loss| {
+                refused(format!(
+                    "ledger {ledger}: the document with its booking counter {loss}; start workers, which rebuild the ledger, \
+                     and stop them again"
+                ))
+            })?;
             let restored = Ledger::restore(ledger, ledgers, fields)
                 .map_err(|error| refused(format!("ledger {ledger}: {error}")))?;
             counters.push(restored.bookings);

@@ -37,8 +37,34 @@ pub enum Clause {
     IdleCheck,
     /// Check after a lost reply whether the commit happened.
     AskAfterLostReply,
-    /// Conclude nothing from a ledger's outbox or documents without checking that the ledger was held during the read.
-    JudgeAsHolder,
+    /// Notice a document that the index names and that is missing.
+    DocumentAbsent,
+    /// Notice a document that is older than the index.
+    DocumentOlder,
+    /// Notice a document that is newer than the index.
+    DocumentNewer,
+    /// Notice a document that reached the same sequence by other writes.
+    DocumentOther,
+    /// Notice that a settled outcome is missing although its request is known.
+    OutcomeLost,
+    /// Read only documents that the index names.
+    NamedOnly,
+    /// Remove what is found in the place of a new document before its first write.
+    RemoveUnnamed,
+    /// Every write states the version.
+    StateVersion,
+    /// Use a ledger's log only if it is whole.
+    LogWhole,
+    /// Compare the entries of a ledger's log by their digests, not by their offsets alone.
+    LogDigest,
+    /// Mark a ledger that has lost a part, so that its next owner rebuilds it.
+    MarkLost,
+    /// Compare the log and some documents while idle.
+    IdleParts,
+    /// Decide nothing on a store that may drop parts of ledgers.
+    StoreFit,
+    /// Readers compare a document with the index.
+    ReadersCompare,
     /// Compare token and position in the sink's transaction that adds the rows. The in-memory sink leaves it out.
     SinkPositions,
     /// Fence the owner that the offset's metadata names, too. Left out in the model alone.
@@ -47,13 +73,16 @@ pub enum Clause {
     ForgetAfterFencing,
     /// Every write states the token. Left out in the model alone.
     StateToken,
-    /// Every write states the applied offset. Left out in the model alone.
+    /// Every write states the applied offset. Left out in the model alone; the runtime states the version instead.
     StateApplied,
+    /// Conclude nothing from a ledger's log or documents without checking that the ledger was held during the read.
+    /// Left out in the model alone: the runtime writes under the version that it has read, which shows the same.
+    JudgeAsHolder,
 }
 
 impl Clause {
     /// The clauses that the runtime can leave out.
-    pub const OF_RUNTIME: [Clause; 17] = [
+    pub const OF_RUNTIME: [Clause; 30] = [
         Clause::TrimBelowAcknowledged,
         Clause::SettleBeforeRevocation,
         Clause::AbortBeforeAcquiring,
@@ -69,7 +98,20 @@ impl Clause {
         Clause::StableOffsets,
         Clause::IdleCheck,
         Clause::AskAfterLostReply,
-        Clause::JudgeAsHolder,
+        Clause::DocumentAbsent,
+        Clause::DocumentOlder,
+        Clause::DocumentNewer,
+        Clause::DocumentOther,
+        Clause::OutcomeLost,
+        Clause::NamedOnly,
+        Clause::RemoveUnnamed,
+        Clause::StateVersion,
+        Clause::LogWhole,
+        Clause::LogDigest,
+        Clause::MarkLost,
+        Clause::IdleParts,
+        Clause::StoreFit,
+        Clause::ReadersCompare,
         Clause::SinkPositions,
     ];
 }

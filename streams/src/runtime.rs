@@ -12,7 +12,7 @@
 //! | acquire, fence, read | `acquire` |
 //! | settle, sign the offset, send again | `task::transactional` |
 //! | compare | `compare`, `metadata`, [`Lineage`](crate::ledger::Lineage) |
-//! | the outbox | `outbox` |
+//! | the entries of a ledger's log | `entry` |
 //! | rebuild | `rebuild`, `history` |
 //! | repartition | `layout`, `repartition` |
 //! | restore offsets | `restore` |
@@ -23,6 +23,7 @@ mod acquire;
 mod checks;
 mod compare;
 mod config;
+mod entry;
 mod error;
 mod globals;
 mod health;
@@ -30,7 +31,6 @@ mod history;
 mod layout;
 mod metadata;
 mod operator;
-mod outbox;
 mod pause;
 mod rebuild;
 mod repartition;
@@ -42,6 +42,7 @@ mod thread;
 
 pub use compare::holds_committed;
 pub use config::{RuntimeConfig, TokenSource, group_name};
+pub use entry::{log_damage, log_entry};
 pub use error::{Reason, TaskError};
 pub use health::Health;
 pub use layout::{Layouts, PastLayout};

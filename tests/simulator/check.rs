@@ -12,8 +12,8 @@ use bytes::Bytes;
 use interlock_inventory::invariants::{EventAuditor, Invariant, same_state};
 use interlock_inventory::{CommandContext, Ledger, Plan, TrainDate, command_key, decide, evolve};
 use interlock_schemas::{Command, Decoder, Event, Text, VALUE_SCHEMA_HEADER, topics, train_date_key};
-use interlock_streams::ledger::LedgerStore as _;
 use interlock_streams::ledger::memory::MemoryLedgerStore;
+use interlock_streams::ledger::{Document, LedgerStore as _};
 use interlock_streams::log::memory::MemoryLog;
 use interlock_streams::log::murmur2::partition_for_key;
 use interlock_streams::policy::was_sent_on_to;
@@ -423,7 +423,12 @@ impl Remains<'_> {
                 "the events are of {keys:?}, the documents of {stored:?}"
             )));
         }
-        for (name, fields) in names.iter().zip(loaded) {
+        let state = self.store.state(ledger).await.map_err(|e| wrong(e.to_string()))?;
+        for (name, Document { head, fields }) in names.iter().zip(loaded) {
+            if head.as_ref() != state.index.get(name) {
+                let named = state.index.get(name);
+                return Err(wrong(format!("{name:?} has {head:?}, the index {named:?}")));
+            }
             let name = String::from_utf8_lossy(name);
             if name.is_empty() {
                 let counter = Ledger::restore(ledger, self.partitions(), fields).map_err(|e| wrong(e.to_string()))?;
@@ -439,7 +444,6 @@ impl Remains<'_> {
             let expected = folded.get(&name).cloned().unwrap_or_default();
             same_state(&expected, &stored).map_err(|e| wrong(format!("{name}: {e}")))?;
         }
-        let state = self.store.state(ledger).await.map_err(|e| wrong(e.to_string()))?;
         let last = events.last().map_or(0, |event| event.header().sequence);
         if state.sequence != last {
             return Err(wrong(format!("sequence {}, the last event has {last}", state.sequence)));

@@ -3,8 +3,9 @@
 //! A network and a store with fail-over may show these faults, so the simulator uses them: any call takes any time,
 //! before and after its effect; any call fails without effect, or has its effect but no answer; a write arrives after
 //! its caller gave up, or twice; for a while the store can't be reached, or is a replaced master whose writes will be
-//! lost. The schedule may also restore an earlier snapshot of a ledger, or empty it, as an asynchronous replica can.
-//! Never simulated are a write that is applied in part, and a read that returns a value that was never written.
+//! lost. The schedule may also restore an earlier snapshot of a ledger, or empty it, as an asynchronous replica can,
+//! and lose or put back a single part of it: the state, the log, an entry, a document. Never simulated are a write
+//! that is applied in part, and a read that returns a value that was never written.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +14,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use interlock_streams::ledger::memory::MemoryLedgerStore;
 use interlock_streams::ledger::{
-    FieldName, Fields, Holder, LedgerCommit, LedgerError, LedgerState, LedgerStore, OutboxEntry, RebuildStep, Release,
-    Token,
+    Contents, Document, Holder, LedgerCommit, LedgerError, LedgerState, LedgerStore, LogEntry, RebuildStep, Release,
+    Token, View,
 };
 use tokio::time::sleep;
 
@@ -126,7 +127,23 @@ impl LedgerStore for FaultyLedgers {
         .await
     }
 
-    async fn load(&self, ledger: i32, documents: &[Bytes], lazy: Option<&[u8]>) -> Result<Vec<Fields>, LedgerError> {
+    async fn view(
+        &self,
+        ledger: i32,
+        documents: &[Bytes],
+        contents: Contents,
+        entries: &[i64],
+    ) -> Result<View, LedgerError> {
+        let (documents, entries) = (documents.to_vec(), entries.to_vec());
+        let what = self.0.text(format_args!("view {ledger}: {}", documents.len()));
+        self.read(ledger, &what, move |store| {
+            let (documents, entries) = (documents.clone(), entries.clone());
+            async move { store.view(ledger, &documents, contents, &entries).await }
+        })
+        .await
+    }
+
+    async fn load(&self, ledger: i32, documents: &[Bytes], lazy: Option<&[u8]>) -> Result<Vec<Document>, LedgerError> {
         let (documents, lazy) = (documents.to_vec(), lazy.map(<[u8]>::to_vec));
         let what = self.0.text(format_args!("load {ledger}: {}", documents.len()));
         self.read(ledger, &what, move |store| {
@@ -136,20 +153,20 @@ impl LedgerStore for FaultyLedgers {
         .await
     }
 
-    async fn load_fields(&self, ledger: i32, fields: &[FieldName]) -> Result<Vec<Option<Bytes>>, LedgerError> {
-        let fields = fields.to_vec();
-        let what = self.0.text(format_args!("load fields {ledger}: {}", fields.len()));
+    async fn load_fields(&self, ledger: i32, wanted: &[(Bytes, Vec<Bytes>)]) -> Result<Vec<Document>, LedgerError> {
+        let wanted = wanted.to_vec();
+        let what = self.0.text(format_args!("load fields {ledger}: {}", wanted.len()));
         self.read(ledger, &what, move |store| {
-            let fields = fields.clone();
-            async move { store.load_fields(ledger, &fields).await }
+            let wanted = wanted.clone();
+            async move { store.load_fields(ledger, &wanted).await }
         })
         .await
     }
 
     async fn commit(&self, holder: &Holder, commit: &LedgerCommit) -> Result<(), LedgerError> {
         let what = self.0.text(format_args!(
-            "ledger commit {} W {:?} -> {} sequence {} trim {:?} by {}",
-            holder.ledger, commit.expected_applied, commit.applied, commit.sequence, commit.trim, holder.token
+            "ledger commit {} version {} W {} sequence {} trim {:?} by {}",
+            holder.ledger, commit.version, commit.applied, commit.sequence, commit.trim, holder.token
         ));
         let (holder, commit) = (holder.clone(), commit.clone());
         self.write(holder.ledger, &what, move |store| {
@@ -159,16 +176,17 @@ impl LedgerStore for FaultyLedgers {
         .await
     }
 
-    async fn outbox(&self, ledger: i32) -> Result<Vec<OutboxEntry>, LedgerError> {
-        let what = self.0.text(format_args!("outbox {ledger}"));
-        self.read(ledger, &what, move |store| async move { store.outbox(ledger).await })
+    async fn log(&self, ledger: i32) -> Result<Vec<LogEntry>, LedgerError> {
+        let what = self.0.text(format_args!("log {ledger}"));
+        self.read(ledger, &what, move |store| async move { store.log(ledger).await })
             .await
     }
 
     async fn rebuild(&self, holder: &Holder, step: &RebuildStep) -> Result<(), LedgerError> {
         let name = match step {
             RebuildStep::Begin { token, keep, .. } => self.0.text(format_args!("begin {token} keep {keep}")),
-            RebuildStep::Write { writes, .. } => self.0.text(format_args!("write {}", writes.len())),
+            RebuildStep::Demand { .. } => "demand".to_owned(),
+            RebuildStep::Write { documents, .. } => self.0.text(format_args!("write {}", documents.writes().len())),
             RebuildStep::Finish { applied, sequence, .. } => {
                 self.0.text(format_args!("finish W {applied:?} sequence {sequence}"))
             }

@@ -100,6 +100,10 @@ pub enum What {
     Restore { ledger: i32, slot: usize },
     /// The ledger store loses everything.
     Flush,
+    /// The ledger store loses one part of a ledger; the number chooses it.
+    Lose { ledger: i32, part: u64 },
+    /// One part of a ledger goes back to the state that it had in the snapshot.
+    PutBack { ledger: i32, slot: usize, part: u64 },
     /// Transaction markers don't reach a partition of an event topic (0 to 4) or of the requests (5).
     HoldMarkers { topic: usize, partition: i32, for_ms: u64 },
     /// Transaction markers don't reach the group's offsets.
@@ -121,7 +125,9 @@ impl Schedule {
         let rates = Rates::draw(&mut random);
         let batch_records_max = *random.pick(&[1, 3, 10, 50, 4_000]);
         let commit_records_max = *random.pick(&[1, 5, 30, 200, 20_000]);
-        let actions = actions(&mut random, (seed, 5), workers, partitions);
+        let mut actions = actions(&mut random, (seed, 5), workers, partitions);
+        actions.extend(losses((seed, 9), partitions));
+        actions.sort_by_key(|action| action.at_ms);
         Self {
             seed,
             commands,
@@ -152,7 +158,10 @@ impl Schedule {
         if self.actions.is_empty() {
             return Vec::new();
         }
-        actions(&mut Random::new(self.seed, 7), (self.seed, 8), self.workers, partitions)
+        let mut actions = actions(&mut Random::new(self.seed, 7), (self.seed, 8), self.workers, partitions);
+        actions.extend(losses((self.seed, 11), partitions));
+        actions.sort_by_key(|action| action.at_ms);
+        actions
     }
 }
 
@@ -254,6 +263,33 @@ fn deaf((seed, stream): (u64, u64), workers: usize) -> Vec<Action> {
         },
     };
     (0..often).map(action).collect()
+}
+
+/// Returns, for some schedules, losses of single parts of ledgers.
+fn losses((seed, stream): (u64, u64), partitions: i32) -> Vec<Action> {
+    /// Snapshots of whole ledgers have lower slots.
+    const FIRST_SLOT: usize = 1_000;
+    let mut random = Random::new(seed, stream);
+    let often = if random.chance(4_000) { random.between(1, 5) } else { 0 };
+    let mut actions = Vec::new();
+    for slot in (FIRST_SLOT..).take(often as usize) {
+        let at_ms = random.below(SPAN_MS);
+        let ledger = random.below(partitions as u64) as i32;
+        let part = random.below(1_000_000);
+        let is_older = random.chance(5_000);
+        let behind = random.below(12_000).min(at_ms);
+        if is_older {
+            let what = What::Snapshot { ledger, slot };
+            let at_ms = at_ms - behind;
+            actions.push(Action { at_ms, what });
+        }
+        let what = match is_older {
+            true => What::PutBack { ledger, slot, part },
+            false => What::Lose { ledger, part },
+        };
+        actions.push(Action { at_ms, what });
+    }
+    actions
 }
 
 impl fmt::Display for Schedule {

@@ -13,7 +13,7 @@ use interlock_operate::topics::{TopicSettings, specs};
 use interlock_schemas::topics;
 use interlock_streams::Topology;
 use interlock_streams::ledger::Token;
-use interlock_streams::ledger::memory::{LedgerSnapshot, MemoryLedgerStore};
+use interlock_streams::ledger::memory::{LedgerSnapshot, MemoryLedgerStore, Part};
 use interlock_streams::log::Log as _;
 use interlock_streams::log::memory::{MemoryLog, MemoryLogConfig, TokioClock};
 use interlock_streams::record::{OutputRecord, TopicPartition};
@@ -303,6 +303,16 @@ impl<'a> World<'a> {
                 }
             }
             What::Flush => self.store.flush(),
+            What::Lose { ledger, part } => {
+                if let Some(part) = self.part(ledger, part) {
+                    self.store.lose(ledger, &part);
+                }
+            }
+            What::PutBack { ledger, slot, part } => {
+                if let (Some(snapshot), Some(part)) = (self.snapshots.remove(&slot), self.part(ledger, part)) {
+                    self.store.put_back(ledger, &part, &snapshot);
+                }
+            }
             What::HoldMarkers {
                 topic,
                 partition,
@@ -334,6 +344,15 @@ impl<'a> World<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Chooses a part of a ledger.
+    fn part(&self, ledger: i32, number: u64) -> Option<Part> {
+        let parts = self.store.parts(ledger);
+        let at = number.checked_rem(parts.len() as u64)?;
+        let part = parts.into_iter().nth(usize::try_from(at).ok()?)?;
+        self.trace.line(format_args!("ledger {ledger}, {part:?}"));
+        Some(part)
     }
 
     fn services(&self, site: &Arc<Site>) -> Services {

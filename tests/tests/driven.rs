@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use interlock_inventory::command_key;
 use interlock_schemas::registry::{MemoryRegistry, Registry, register_all};
@@ -11,6 +11,7 @@ use interlock_schemas::{
     BerthPreference, BookingRequest, CancellationRequest, Command, Decoder, Encoder, Event, KEY_SCHEMA_HEADER,
     Passenger, topics,
 };
+use interlock_streams::mutation::{Clause, leave_out};
 use interlock_streams::record::OutputRecord;
 use interlock_streams::testing::{Failure, TopologyTestDriver};
 use interlock_tests::plans::sleeper;
@@ -175,6 +176,42 @@ fn a_cancellation_promotes_the_waiter_whatever_fails_before_it() -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// An outcome that the ledger is known to have, and does not have any more, is no reason to decide once more.
+#[test]
+fn a_request_whose_outcome_is_lost_is_no_new_one() {
+    let trace = || -> Result<()> {
+        let sale = Sale::new(1)?;
+        sale.ask(None, &book("first", 1))?;
+        let (key, field) = (
+            command_key(&book("first", 1)),
+            interlock_inventory::settled_field("first"),
+        );
+        let (key, field) = (Bytes::from(key.to_string()), Bytes::from(field));
+        let stored = sale.driver.ledgers().fields(0, &key);
+        ensure!(
+            stored.contains_key(&field),
+            "the outcome is not where the test looks: {:?}",
+            stored.keys()
+        );
+        sale.driver.ledgers().set_field(0, &key, &field, None);
+        sale.ask(None, &book("first", 1))?;
+        sale.driver.advance_wall_clock(std::time::Duration::from_secs(30))?;
+        let new = sale
+            .events(topics::CONFIRMED)?
+            .into_iter()
+            .filter(|event| !event.header().replay);
+        ensure!(new.count() == 1, "it was booked twice");
+        ensure!(sale.about(topics::CONFIRMED)?.len() == 2, "it was not answered");
+        Ok(())
+    };
+    leave_out(None);
+    trace().expect("the schedule holds");
+    leave_out(Some(Clause::OutcomeLost));
+    let seen = trace().expect_err("the clause is not needed").to_string();
+    leave_out(None);
+    assert!(seen.contains("booked twice"), "{seen}");
 }
 
 #[test]

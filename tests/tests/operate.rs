@@ -420,10 +420,10 @@ async fn keys_that_another_program_changed_are_named_by_the_audit() -> Result<()
         let (mut ledger, mut documents) = (String::new(), Vec::<String>::new());
         for number in 0..installation.partitions() {
             ledger = format!("{{{}:{number}}}", installation.application_id());
-            documents = redis::cmd("SMEMBERS")
-                .arg(format!("{ledger}:docs"))
-                .query_async(&mut redis)
-                .await?;
+            let mut fields = redis::cmd("HKEYS");
+            let fields: Vec<String> = fields.arg(format!("{ledger}:meta")).query_async(&mut redis).await?;
+            let index = fields.iter().filter(|field| field.starts_with("d:"));
+            documents = index.map(|field| format!("{ledger}:{field}")).collect();
             if documents.len() > 2 {
                 break;
             }
@@ -433,10 +433,10 @@ async fn keys_that_another_program_changed_are_named_by_the_audit() -> Result<()
             let mut tamper = redis::cmd(command[0]);
             tamper.arg(&command[1..]).query_async::<()>(&mut redis).await
         };
-        let (unlisted, text) = (format!("{ledger}:d:x"), format!("{ledger}:d:y"));
+        let (unnamed, text) = (format!("{ledger}:d:x"), format!("{ledger}:d:y"));
         tamper(&["EXPIRE", &documents[0], "3600"]).await?;
-        tamper(&["EXPIRE", &format!("{ledger}:outbox"), "3600"]).await?;
-        tamper(&["HSET", &unlisted, "s|C1", "1"]).await?;
+        tamper(&["EXPIRE", &format!("{ledger}:log"), "3600"]).await?;
+        tamper(&["HSET", &unnamed, "s|C1", "1"]).await?;
         tamper(&["SET", &text, "1"]).await?;
         let arguments = ["audit", "--json", "--settled", "--skip-windows", "--wait", "5"];
         let report = call(installation, &arguments, 1).await?.json()?;
@@ -449,15 +449,15 @@ async fn keys_that_another_program_changed_are_named_by_the_audit() -> Result<()
         };
         for (key, text) in [
             (documents[0].as_str(), "has a time to live"),
-            (&format!("{ledger}:outbox"), "has a time to live"),
-            (&unlisted, "missing in the ledger's list of documents"),
+            (&format!("{ledger}:log"), "has a time to live"),
+            (&unnamed, "index does not name"),
             (&text, "is a string"),
         ] {
             ensure!(is_named(key, text), "{key}: {text}: {report:#}");
         }
         tamper(&["PERSIST", &documents[0]]).await?;
-        tamper(&["PERSIST", &format!("{ledger}:outbox")]).await?;
-        tamper(&["DEL", &unlisted, &text]).await?;
+        tamper(&["PERSIST", &format!("{ledger}:log")]).await?;
+        tamper(&["DEL", &unnamed, &text]).await?;
         call(installation, &arguments, 0).await?;
         Ok(())
     })

@@ -161,8 +161,9 @@ impl World {
                 documents.insert(key, serde_json::from_slice::<Vec<String>>(value)?);
             }
         }
-        let answered = |text: &String| format!("{text} by version 1");
-        let mut expected: Vec<String> = self.asked.values().flatten().map(answered).collect();
+        let answered = |(before, text): (usize, &String)| format!("{text} by version 1 after {before}");
+        let folded = |asked: &Vec<String>| asked.iter().enumerate().map(answered).collect::<Vec<String>>();
+        let mut expected: Vec<String> = self.asked.values().flat_map(folded).collect();
         answers.sort_unstable();
         expected.sort_unstable();
         ensure!(
@@ -171,14 +172,11 @@ impl World {
             answers.len(),
             expected.len()
         );
-        let folded: BTreeMap<String, Vec<String>> = self
-            .asked
-            .iter()
-            .map(|(key, asked)| (key.clone(), asked.iter().map(answered).collect()))
-            .collect();
+        let kept = self.asked.iter().map(|(key, asked)| (key.clone(), folded(asked)));
+        let kept: BTreeMap<String, Vec<String>> = kept.collect();
         ensure!(
-            documents == folded,
-            "I5: the ledgers have {documents:#?}, their events are {folded:#?}"
+            documents == kept,
+            "I5: the ledgers have {documents:#?}, their events are {kept:#?}"
         );
         Ok(())
     }

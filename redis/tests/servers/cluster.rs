@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use interlock_redis::{RedisConfig, RedisLedgerStore};
 use interlock_streams::ledger::{Holder, InspectLedgers as _, KeyDifference, LedgerCommit, LedgerError, LedgerStore};
-use interlock_streams::testing::conformance::ledger::{commit, rebuild, state};
+use interlock_streams::testing::conformance::ledger::{commit, parts, rebuild, state};
 
 use crate::server::{Server, eventually};
 use crate::single::{acquire, batch};
@@ -34,7 +35,7 @@ impl Cluster {
         for (i, server) in self.servers.iter().enumerate() {
             let info: String = server.command("INFO replication").await.unwrap_or_default();
             let keys: Vec<String> = server.command("KEYS *").await.unwrap_or_default();
-            if info.contains(&format!("role:{role}")) && keys.contains(&format!("{{{ledger}}}:outbox")) {
+            if info.contains(&format!("role:{role}")) && keys.contains(&format!("{{{ledger}}}:log")) {
                 return Some(i);
             }
         }
@@ -63,16 +64,21 @@ async fn cluster_passes_the_suite_and_survives_fail_overs() {
     cluster.store("check").await.check_server().await.unwrap();
     state::fresh_ledger(&cluster.store("a").await).await;
     state::ledgers_are_independent(&cluster.store("b").await).await;
-    commit::applies_fields_outbox_and_state(&cluster.store("c").await).await;
+    commit::applies_fields_log_and_state(&cluster.store("c").await).await;
     commit::documents_are_loaded_in_the_order_asked_for(&cluster.store("d").await).await;
     commit::names_and_values_are_binary(&cluster.store("e").await).await;
     commit::refused_to_whoever_does_not_hold_the_ledger(&cluster.store("f").await).await;
     commit::large_batch(&cluster.store("g").await).await;
+    parts::heads_are_those_of_the_index(&cluster.store("j").await).await;
+    parts::a_view_has_what_is_asked_for(&cluster.store("k").await).await;
+    parts::fields_come_with_the_head(&cluster.store("l").await).await;
+    parts::a_write_onto_another_document_does_not_make_it_the_right_one(&cluster.store("m").await).await;
+    parts::what_lies_in_the_place_of_a_new_document_goes(&cluster.store("n").await).await;
     rebuild::starts_empty_unless_kept(&cluster.store("h").await).await;
     rebuild::interrupted_is_visible_and_starts_anew(&cluster.store("i").await).await;
 
     functions_are_loaded_where_they_are_missing(&cluster).await;
-    unlisted_documents_are_found(&cluster).await;
+    unnamed_documents_are_found(&cluster).await;
     planned_fail_over(&cluster).await;
     lost_master(&mut cluster).await;
 }
@@ -87,28 +93,30 @@ async fn functions_are_loaded_where_they_are_missing(cluster: &Cluster) {
     }
 }
 
-async fn unlisted_documents_are_found(cluster: &Cluster) {
-    let store = cluster.store("unlisted").await;
+async fn unnamed_documents_are_found(cluster: &Cluster) {
+    let store = cluster.store("unnamed").await;
     for ledger in 0..6 {
         let holder = acquire(&store, ledger, "a").await.unwrap();
-        store.commit(&holder, &batch(None, 1)).await.unwrap();
+        store.commit(&holder, &batch(0, 1)).await.unwrap();
         assert_eq!(store.foreign_keys(ledger).await.unwrap(), []);
+        store.check_fitness(ledger).await.unwrap();
+        store.persist(ledger, &[Bytes::from("d")]).await.unwrap();
         for server in &cluster.servers {
             // Only the master of the slot does this.
             let _ = server
-                .command::<()>(&format!("SREM {{unlisted:{ledger}}}:docs {{unlisted:{ledger}}}:d:d"))
+                .command::<()>(&format!("HDEL {{unnamed:{ledger}}}:meta d:d"))
                 .await;
         }
         let found = store.foreign_keys(ledger).await.unwrap();
         assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!(found[0].difference, KeyDifference::Unlisted);
+        assert_eq!(found[0].difference, KeyDifference::Unnamed);
     }
 }
 
 async fn planned_fail_over(cluster: &Cluster) {
     let store = cluster.store("planned").await;
     let holder = acquire(&store, 3, "a").await.unwrap();
-    store.commit(&holder, &batch(None, 1)).await.unwrap();
+    store.commit(&holder, &batch(0, 1)).await.unwrap();
     let replica = cluster.having("planned:3", "slave").await;
     cluster.servers[replica]
         .command::<()>("CLUSTER FAILOVER")
@@ -118,14 +126,14 @@ async fn planned_fail_over(cluster: &Cluster) {
         cluster.find("planned:3", "master").await == Some(replica)
     })
     .await;
-    commits(&store, &holder, &batch(Some(1), 2)).await;
+    commits(&store, &holder, &batch(1, 2)).await;
     assert_eq!(answered(async || store.state(3).await).await.applied, Some(2));
 }
 
 async fn lost_master(cluster: &mut Cluster) {
     let store = cluster.store("lost").await;
     let holder = acquire(&store, 5, "a").await.unwrap();
-    store.commit(&holder, &batch(None, 1)).await.unwrap();
+    store.commit(&holder, &batch(0, 1)).await.unwrap();
     cluster.having("lost:5", "slave").await;
     let master = cluster.having("lost:5", "master").await;
     cluster.servers[master].kill();
@@ -140,9 +148,8 @@ async fn lost_master(cluster: &mut Cluster) {
     })
     .await;
     assert!(waited > 0, "a dead master can't have answered");
-    let at = answered(async || store.state(5).await).await.applied;
     let holder = answered(async || acquire(&store, 5, "b").await).await;
-    commits(&store, &holder, &batch(at, 9)).await;
+    commits(&store, &holder, &batch(0, 9)).await;
     assert_eq!(answered(async || store.state(5).await).await.applied, Some(9));
 }
 

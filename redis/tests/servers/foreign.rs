@@ -34,7 +34,7 @@ async fn found(store: &RedisLedgerStore, ledger: i32) -> Vec<ForeignKey> {
 }
 
 #[tokio::test]
-async fn keys_that_expire_are_not_listed_or_are_no_documents_are_found() {
+async fn keys_that_expire_are_not_named_or_are_no_documents_are_found() {
     if !available() {
         return;
     }
@@ -42,26 +42,32 @@ async fn keys_that_expire_are_not_listed_or_are_no_documents_are_found() {
     let store = server.store().await;
     for ledger in [1, 11] {
         let holder = acquire(&store, ledger, "a").await.unwrap();
-        store.commit(&holder, &batch(None, 1)).await.unwrap();
+        store.commit(&holder, &batch(0, 1)).await.unwrap();
     }
     assert_eq!(found(&store, 1).await, []);
 
-    for key in ["{test:1}:d:x", "{il:1}x", "{il:1}:other", "{il:111}:d:x"] {
+    for key in ["{test:1}:d:x", "{il:1}x", "{il:111}:d:x"] {
         tamper(&server, &format!("SET {key} 1")).await;
     }
     assert_eq!(found(&store, 1).await, [], "keys of others");
+    tamper(&server, "SET {il:1}:other 1").await;
+    assert_eq!(
+        found(&store, 1).await,
+        [foreign("{il:1}:other", KeyDifference::Unknown)]
+    );
+    tamper(&server, "DEL {il:1}:other").await;
 
     tamper(&server, "HSET {il:1}:d:x s 1").await;
     tamper(&server, "SET {il:1}:d:y 1").await;
-    let unlisted = [
-        foreign("{il:1}:d:x", KeyDifference::Unlisted),
-        foreign("{il:1}:d:y", KeyDifference::Unlisted),
+    let unnamed = [
+        foreign("{il:1}:d:x", KeyDifference::Unnamed),
+        foreign("{il:1}:d:y", KeyDifference::Unnamed),
         foreign("{il:1}:d:y", KeyDifference::OtherType("string".to_owned())),
     ];
-    assert_eq!(found(&store, 1).await, unlisted);
+    assert_eq!(found(&store, 1).await, unnamed);
     tamper(&server, "DEL {il:1}:d:x {il:1}:d:y").await;
 
-    for key in ["{il:1}:d:d", "{il:1}:docs", "{il:1}:meta", "{il:1}:outbox"] {
+    for key in ["{il:1}:d:d", "{il:1}:meta", "{il:1}:log"] {
         tamper(&server, &format!("EXPIRE {key} 3600")).await;
         assert_eq!(found(&store, 1).await, [foreign(key, KeyDifference::Expires(1))]);
         tamper(&server, &format!("PERSIST {key}")).await;
@@ -80,5 +86,5 @@ async fn a_single_key_is_found_among_many() {
     let store = server.store().await;
     tamper(&server, "DEBUG POPULATE 5000 other").await;
     tamper(&server, "HSET {il:3}:d:x s 1").await;
-    assert_eq!(found(&store, 3).await, [foreign("{il:3}:d:x", KeyDifference::Unlisted)]);
+    assert_eq!(found(&store, 3).await, [foreign("{il:3}:d:x", KeyDifference::Unnamed)]);
 }

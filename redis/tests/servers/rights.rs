@@ -51,7 +51,7 @@ async fn a_right_that_is_missing_is_named_before_anything_is_written() {
     let Some(restricted) = restricted().await else { return };
     let (server, store) = (&restricted.server, &restricted.store);
     let holder = acquire(store, 1, "a").await.unwrap();
-    store.commit(&holder, &batch(None, 1)).await.unwrap();
+    store.commit(&holder, &batch(0, 1)).await.unwrap();
     let (state, document) = (store.state(1).await.unwrap(), [Bytes::from("d")]);
     let before = store.load(1, &document, None).await.unwrap();
     let grant = async |sign: &str, right: &str| {
@@ -67,7 +67,7 @@ async fn a_right_that_is_missing_is_named_before_anything_is_written() {
         );
     };
     // Through functions: a worker that takes over a ledger learns of all the rights that it will need.
-    let rights = "exists hdel hget hgetall hincrby hkeys hmget hset sadd scard sismember srem unlink";
+    let rights = "hdel hget hgetall hincrby hkeys hlen hmget hset persist scan unlink";
     for right in rights.split(' ') {
         grant("-", right).await;
         assert_refused(right, acquire(store, 1, "b").await.unwrap_err());
@@ -75,20 +75,20 @@ async fn a_right_that_is_missing_is_named_before_anything_is_written() {
         assert_eq!(store.state(1).await.unwrap(), state, "{right}");
     }
     // By transactions: the first on a connection, a later one, and one that isn't what the ledger waits for.
-    let mut second = batch(Some(1), 2);
+    let mut second = batch(1, 2);
     second.trim = vec![1];
-    for right in "watch hmget multi sadd hset hdel exec discard".split(' ') {
+    for right in "watch hmget multi hincrby hset hdel exec discard".split(' ') {
         let fresh = RedisLedgerStore::connect(config(server, "il")).await.unwrap();
         let standing = RedisLedgerStore::connect(config(server, "il")).await.unwrap();
-        standing.commit(&holder, &batch(None, 1)).await.unwrap_err();
+        standing.commit(&holder, &batch(0, 1)).await.unwrap_err();
         grant("-", right).await;
         if right != "discard" {
             assert_refused(right, fresh.commit(&holder, &second).await.unwrap_err());
         }
-        if ["sadd", "hset", "hdel", "exec"].contains(&right) {
+        if ["hincrby", "hset", "hdel", "exec"].contains(&right) {
             assert_refused(right, standing.commit(&holder, &second).await.unwrap_err());
         } else {
-            assert_refused(right, standing.commit(&holder, &batch(Some(8), 9)).await.unwrap_err());
+            assert_refused(right, standing.commit(&holder, &batch(8, 9)).await.unwrap_err());
         }
         grant("+", right).await;
         assert_eq!(store.state(1).await.unwrap(), state, "{right}");
@@ -101,7 +101,7 @@ async fn a_right_that_is_missing_is_named_before_anything_is_written() {
 async fn an_audit_may_look_for_foreign_keys() {
     let Some(restricted) = restricted().await else { return };
     let holder = acquire(&restricted.store, 1, "a").await.unwrap();
-    restricted.store.commit(&holder, &batch(None, 1)).await.unwrap();
+    restricted.store.commit(&holder, &batch(0, 1)).await.unwrap();
     assert_eq!(restricted.store.foreign_keys(1).await.unwrap(), []);
 }
 

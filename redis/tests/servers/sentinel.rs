@@ -49,21 +49,21 @@ async fn a_dead_master_is_replaced_by_the_one_that_sentinels_name() {
     let store = store(&watched).await;
     store.check_server().await.unwrap();
     let holder = acquire(&store, 1, "a").await.unwrap();
-    store.commit(&holder, &batch(None, 1)).await.unwrap();
+    store.commit(&holder, &batch(0, 1)).await.unwrap();
     eventually("the replica has the batch", async || {
-        let keys: Vec<String> = watched.servers[1].command("KEYS *:outbox").await.unwrap();
+        let keys: Vec<String> = watched.servers[1].command("KEYS *:log").await.unwrap();
         !keys.is_empty()
     })
     .await;
     // A dead sentinel does not keep clients from the others.
     watched.sentinels[0].kill();
     watched.servers[0].kill();
-    unavailable(store.commit(&holder, &batch(Some(1), 2)).await);
+    unavailable(store.commit(&holder, &batch(1, 2)).await);
     watched.fails_over_from(0).await;
     assert_eq!(applied(&store, 1).await, Some(1));
     let holder = acquire(&store, 1, "b").await.unwrap();
-    store.commit(&holder, &batch(Some(1), 2)).await.unwrap();
-    let keys: Vec<String> = watched.servers[1].command("KEYS *:outbox").await.unwrap();
+    store.commit(&holder, &batch(0, 2)).await.unwrap();
+    let keys: Vec<String> = watched.servers[1].command("KEYS *:log").await.unwrap();
     assert_eq!(keys.len(), 1);
 }
 
@@ -75,12 +75,12 @@ async fn a_former_master_that_lives_on_refuses_and_is_left() {
     let watched = Watched::start().await;
     let store = store(&watched).await;
     let holder = acquire(&store, 1, "a").await.unwrap();
-    store.commit(&holder, &batch(None, 1)).await.unwrap();
+    store.commit(&holder, &batch(0, 1)).await.unwrap();
     watched.order_fail_over().await;
     watched.in_step().await;
     let mut expected = applied(&store, 1).await;
     eventually("the new master takes the batch", async || {
-        match store.commit(&holder, &batch(expected, 2)).await {
+        match store.commit(&holder, &batch(u64::from(expected.is_some()), 2)).await {
             Ok(()) => true,
             Err(LedgerError::Unavailable { .. }) => {
                 expected = applied(&store, 1).await;
@@ -90,8 +90,8 @@ async fn a_former_master_that_lives_on_refuses_and_is_left() {
         }
     })
     .await;
-    let outbox: String = watched.servers[1].command("HGET {il:1}:outbox 2").await.unwrap();
-    assert_eq!(outbox, "2");
+    let entry: String = watched.servers[1].command("HGET {il:1}:log 2").await.unwrap();
+    assert_eq!(entry, "2");
 }
 
 #[tokio::test]

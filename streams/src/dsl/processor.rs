@@ -81,6 +81,8 @@ pub struct Corrupt(pub String);
 /// A document may have fields that are rarely needed. Fields whose names begin with [`LedgerProcessor::lazy_fields`]
 /// come without their values, and are loaded individually when a command or an event needs them.
 ///
+/// Documents are maps of fields; the names `h` and `n` are reserved for the head of a document.
+///
 /// `decide` must be a function of the preceding commands only: it uses no clock and no randomness.
 pub trait LedgerProcessor: Send + 'static {
     /// Type of the commands.
@@ -107,6 +109,7 @@ pub trait LedgerProcessor: Send + 'static {
     }
 
     /// Adds the lazy fields that a command needs and that are not in the cache. The command's documents are.
+    /// All of them must have been among the document's fields: the ledger is rebuilt if one is missing.
     fn fields(&self, _command: &Message<Self::Command>, _missing: &mut Vec<FieldName>) {}
 
     /// Adds the lazy fields that folding an event needs and that are not in the cache. The event's documents are.

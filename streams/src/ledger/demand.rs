@@ -8,11 +8,12 @@ const ATTEMPTS_MAX: u32 = 10;
 /// Begins a rebuild of a ledger from its first event, and leaves the rest to the ledger's owner. Returns the epoch of
 /// this acquisition.
 ///
-/// This acquires the ledger as a worker does (`by` names the caller, `token` makes fresh tokens), removes its documents
-/// and its outbox, and marks the rebuild as unfinished. The owner finds itself fenced at its next write or idle check,
-/// and handles it as any such ledger: it ends its transaction, acquires the ledger, reads the committed offset, and
-/// rebuilds from the first event. So nobody writes beside the owner, and uncommitted commands are decided again. If the
-/// call is interrupted, the next owner rebuilds the ledger.
+/// This acquires the ledger as a worker does (`by` names the caller, `token` makes fresh tokens), removes its
+/// documents and its log, and marks the rebuild as unfinished. A ledger in the format of an earlier version is
+/// renewed first. The owner finds itself fenced at its next write or idle check, and handles it as any such ledger:
+/// it ends its transaction, acquires the ledger, reads the committed offset, and rebuilds from the first event. So
+/// nobody writes beside the owner, and uncommitted commands are decided again. If the call is interrupted, the next
+/// owner rebuilds the ledger.
 ///
 /// # Errors
 /// The error of the store; [`LedgerError::Fenced`] if the owner was faster each time.
@@ -22,6 +23,7 @@ pub async fn demand_rebuild(
     by: &str,
     mut token: impl FnMut() -> Token,
 ) -> Result<i64, LedgerError> {
+    store.renew(ledger).await?;
     let mut attempts = 1;
     loop {
         match begin(store, ledger, by, &mut token).await {
@@ -47,7 +49,7 @@ async fn begin(
     // Nothing is ever sent under this name, so it needs no fencing.
     store.forget_owners(&holder, &[by.to_owned()]).await?;
     let begin = RebuildStep::Begin {
-        expected_applied: state.applied,
+        version: state.version,
         token: token(),
         keep: false,
     };

@@ -3,15 +3,12 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::memory::MemoryLedgerStore;
+use super::memory::{MemoryLedgerStore, Part};
 use super::{LedgerError, LedgerStore};
 
-/// A ledger store that lists its documents.
+/// A ledger store whose keys can be listed.
 #[async_trait]
 pub trait InspectLedgers: LedgerStore {
-    /// Returns the names of a ledger's documents, ascending.
-    async fn document_names(&self, ledger: i32) -> Result<Vec<Bytes>, LedgerError>;
-
     /// Returns the keys of a ledger that are not as a worker writes them, by key.
     async fn foreign_keys(&self, ledger: i32) -> Result<Vec<ForeignKey>, LedgerError>;
 }
@@ -32,20 +29,26 @@ pub struct ForeignKey {
 pub enum KeyDifference {
     /// The store deletes the key after this number of milliseconds.
     Expires(i64),
-    /// The ledger's list of documents lacks this document, so a rebuild does not delete it.
-    Unlisted,
+    /// The index does not name this document: workers never read it.
+    Unnamed,
+    /// No worker writes a key with this name.
+    Unknown,
     /// A document is a map of fields; this one is of the named type.
     OtherType(String),
 }
 
 #[async_trait]
 impl InspectLedgers for MemoryLedgerStore {
-    async fn document_names(&self, ledger: i32) -> Result<Vec<Bytes>, LedgerError> {
-        Ok(self.documents(ledger))
-    }
-
-    /// Returns none: only this process can write to its memory.
-    async fn foreign_keys(&self, _ledger: i32) -> Result<Vec<ForeignKey>, LedgerError> {
-        Ok(Vec::new())
+    async fn foreign_keys(&self, ledger: i32) -> Result<Vec<ForeignKey>, LedgerError> {
+        let index = self.state(ledger).await?.index;
+        let foreign = self.parts(ledger).into_iter().filter_map(|part| match part {
+            Part::Document(document) if !index.contains_key(&document) => Some(ForeignKey {
+                key: String::from_utf8_lossy(&document).into_owned(),
+                document: Some(document),
+                difference: KeyDifference::Unnamed,
+            }),
+            _ => None,
+        });
+        Ok(foreign.collect())
     }
 }

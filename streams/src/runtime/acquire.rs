@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::future::try_join_all;
 
 use super::error::TaskError;
@@ -40,9 +41,12 @@ pub(crate) async fn acquire(
         } else {
             (config.tokens)()
         };
+        store.check_fitness(source.partition).await?;
         let state = store
             .acquire(source.partition, &config.transactional_id, &token)
             .await?;
+        let documents: Vec<Bytes> = state.index.keys().cloned().collect();
+        store.persist(source.partition, &documents).await?;
         Ok::<_, TaskError>(Acquisition {
             source: source.clone(),
             subtopology: config.task_id(source)?.0,

@@ -6,10 +6,12 @@
 //! | ledger | lineage agrees | verdict |
 //! | --- | --- | --- |
 //! | a rebuild was not finished | – | rebuild from the first event |
-//! | W ≥ C | yes | send the outbox records of C..=W again |
+//! | W ≥ C | yes | send the records of C..=W from the ledger's log again |
 //! | W = C − 1, same sequence | yes | go on |
 //! | W < C − 1 | yes | rebuild from the ledger's own sequence on |
 //! | any | no | rebuild from the first event |
+//!
+//! A ledger whose log is not whole (`entry`) is rebuilt from the first event as well.
 
 use super::metadata::OffsetMetadata;
 use crate::ledger::LedgerState;
@@ -20,7 +22,7 @@ use crate::mutation::{Clause, left_out};
 pub(crate) enum Verdict {
     /// The ledger is where the log is.
     Continue,
-    /// The ledger is ahead: the log's transaction was not committed, and the outbox holds its records.
+    /// The ledger is ahead: the log's transaction was not committed, and the ledger's own log holds its records.
     Resend,
     /// The ledger lost acknowledged writes. `keep`: its documents are a prefix of the log's events.
     Rebuild { keep: bool },

@@ -36,6 +36,10 @@ pub enum Reason {
     LedgerFenced,
     LedgerBehind,
     LedgerUnavailable,
+    /// A part of the ledger is lost or older than the rest.
+    LedgerDamaged,
+    /// The store may drop parts of ledgers, so nothing is decided.
+    LedgerUnfit,
     SinkFenced,
     SinkUnavailable,
     RegistryUnavailable,
@@ -44,7 +48,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::LogUnavailable,
         Self::TransactionAborted,
         Self::ProducerFenced,
@@ -52,6 +56,8 @@ impl Reason {
         Self::LedgerFenced,
         Self::LedgerBehind,
         Self::LedgerUnavailable,
+        Self::LedgerDamaged,
+        Self::LedgerUnfit,
         Self::SinkFenced,
         Self::SinkUnavailable,
         Self::RegistryUnavailable,
@@ -68,6 +74,8 @@ impl Reason {
             Self::LedgerFenced => "ledger_fenced",
             Self::LedgerBehind => "ledger_behind",
             Self::LedgerUnavailable => "ledger_unavailable",
+            Self::LedgerDamaged => "ledger_damaged",
+            Self::LedgerUnfit => "ledger_unfit",
             Self::SinkFenced => "sink_fenced",
             Self::SinkUnavailable => "sink_unavailable",
             Self::RegistryUnavailable => "registry_unavailable",
@@ -107,6 +115,7 @@ impl From<LedgerError> for TaskError {
             LedgerError::Fenced { .. } => Self::restart(Reason::LedgerFenced, error.to_string()),
             LedgerError::Behind { .. } => Self::restart(Reason::LedgerBehind, error.to_string()),
             LedgerError::Unavailable { .. } => Self::restart(Reason::LedgerUnavailable, error.to_string()),
+            LedgerError::Unfit { .. } => Self::restart(Reason::LedgerUnfit, error.to_string()),
             LedgerError::Fatal { .. } => Self::Fatal(error.to_string()),
         }
     }

@@ -19,7 +19,7 @@ use super::history::History;
 use super::layout::Layouts;
 use super::metadata::OffsetMetadata;
 use super::task::session::LedgerSession;
-use crate::ledger::{Lineage, RebuildStep, Token};
+use crate::ledger::{Lineage, Token};
 use crate::log::Log;
 use crate::metric_definitions::{REBUILD_SECONDS, REBUILDS};
 use crate::mutation::{Clause, left_out};
@@ -84,7 +84,7 @@ impl Rebuild<'_> {
     /// record that caused the last event.
     async fn fold(
         &self,
-        session: &LedgerSession,
+        session: &mut LedgerSession,
         node: &mut dyn LedgerNode,
     ) -> Result<(i64, Lineage, Option<i64>), TaskError> {
         let ledger = session.holder.ledger;
@@ -127,7 +127,7 @@ impl Rebuild<'_> {
         &self,
         layouts: &Layouts,
         own: &mut OwnEvents,
-        session: &LedgerSession,
+        session: &mut LedgerSession,
         node: &mut dyn LedgerNode,
     ) -> Result<(), TaskError> {
         let ledger = session.holder.ledger;
@@ -183,34 +183,17 @@ impl Rebuild<'_> {
         lineage: Lineage,
         last_offset: Option<i64>,
     ) -> Result<(), TaskError> {
-        let begin = RebuildStep::Begin {
-            expected_applied: session.applied,
-            token: self.token.clone(),
-            keep: self.keep,
-        };
-        session.store.rebuild(&session.holder, &begin).await?;
-        session.holder.token = self.token.clone();
+        session.begin_rebuild(&self.token, self.keep).await?;
         let writes = node.take_changes();
-        let mut after = 0;
         for chunk in writes.chunks(WRITE_FIELDS_MAX) {
-            let writes = chunk.to_vec();
-            let write = RebuildStep::Write { after, writes };
-            session.store.rebuild(&session.holder, &write).await?;
-            after += 1;
+            session.write_rebuilt(chunk.to_vec(), sequence).await?;
         }
         let applied = if left_out(Clause::AppliedBelowCommitted) {
             last_offset
         } else {
             (self.committed > 0).then(|| self.committed - 1)
         };
-        let finish = RebuildStep::Finish {
-            after,
-            applied,
-            sequence,
-            lineage: lineage.clone(),
-        };
-        session.store.rebuild(&session.holder, &finish).await?;
-        session.rebuilt(self.token.clone(), applied, sequence, lineage);
+        session.finish_rebuild(applied, sequence, lineage).await?;
         Ok(())
     }
 }
@@ -228,7 +211,7 @@ impl OwnEvents {
         &mut self,
         below: i64,
         layouts: Option<&Layouts>,
-        session: &LedgerSession,
+        session: &mut LedgerSession,
         node: &mut dyn LedgerNode,
         load: bool,
     ) -> Result<(), TaskError> {

@@ -32,8 +32,8 @@ use self::node::{AnyBatch, Context, Flow, NodeId};
 use self::nodes::Nodes;
 use self::session::LedgerSession;
 use self::stages::{Stage, Stages, Stopwatch};
+use super::entry;
 use super::error::TaskError;
-use super::outbox;
 use crate::dsl::topology::Topology;
 use crate::ledger::FieldWrite;
 use crate::record::{OutputRecord, PartitionRecords, TopicPartition};
@@ -74,7 +74,7 @@ impl Task {
         ctx.flow.watch.lap(Stage::Decode);
         let mut commands = Vec::new();
         run(&mut self.nodes, &mut ctx, &mut commands)?;
-        if let (Some((_, node)), Some(session)) = (&mut self.nodes.ledger, &self.session) {
+        if let (Some((_, node)), Some(session)) = (&mut self.nodes.ledger, &mut self.session) {
             for commands in &mut commands {
                 node.load(commands, session).await?;
             }
@@ -173,7 +173,7 @@ impl<'a> Input<'a> {
         if let Some((session, node)) = task.ledger() {
             let writes = node.take_changes();
             watch.lap(Stage::Changes);
-            let entry = outbox::encode(session.applied, &outputs);
+            let entry = entry::encode(session.applied, session.chain, &outputs);
             watch.lap(Stage::Encode);
             change = Some((writes, entry));
         }
@@ -200,7 +200,7 @@ pub(crate) struct Decision<'a> {
 }
 
 impl<'a> Decision<'a> {
-    /// Applies the batch to the ledger. Then its outputs are in the outbox and can be sent.
+    /// Applies the batch to the ledger. Then its outputs are in the ledger's log and can be sent.
     pub(crate) async fn commit(self) -> Result<(&'a mut Task, Outcome), TaskError> {
         let Self {
             task,

@@ -9,10 +9,10 @@ use anyhow::Result;
 use bytes::Bytes;
 use interlock_inventory::Ledger;
 use interlock_schemas::topics;
-use interlock_streams::ledger::LedgerStore as _;
+use interlock_streams::ledger::read_document;
 use interlock_streams::log::Log as _;
 use interlock_streams::record::TopicPartition;
-use interlock_streams::runtime::{Repartition, RepartitionError, RuntimeConfig, TaskError};
+use interlock_streams::runtime::{Reason, Repartition, RepartitionError, RuntimeConfig, TaskError};
 use tokio::time::{sleep, timeout};
 
 use super::super::faulty_ledgers::FaultyLedgers;
@@ -113,8 +113,13 @@ impl World<'_> {
         let before = taken.ledgers();
         let mut counters = Vec::new();
         for ledger in 0..before {
-            let own = store.load(ledger, &[Bytes::new()], None).await?;
-            let restored = Ledger::restore(ledger, before, own.into_iter().flatten());
+            let own = read_document(&*store, ledger, &Bytes::new()).await?;
+            // Lost since the ledger was taken: a worker has to rebuild it first.
+            let fields = own.fields.map_err(|loss| TaskError::Restart {
+                reason: Reason::LedgerDamaged,
+                detail: loss.to_string(),
+            })?;
+            let restored = Ledger::restore(ledger, before, fields);
             counters.push(restored.map_err(|error| TaskError::Fatal(error.to_string()))?.bookings);
         }
         taken

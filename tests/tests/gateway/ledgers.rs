@@ -9,6 +9,7 @@ use interlock_operate::replay::Growth;
 use interlock_operate::topics::of_ledgers;
 use interlock_schemas::civil_from_days;
 use interlock_schemas::topics::{BOOKING_REQUESTS, CONFIRMED};
+use interlock_streams::ledger::memory::Part;
 use interlock_streams::record::OutputRecord;
 use interlock_streams::runtime::{Repartition, RuntimeConfig};
 use interlock_tests::gateway::{Gateway, booking, problem};
@@ -106,6 +107,19 @@ async fn a_ledger_that_is_lost_is_unavailable_not_empty() -> Result<()> {
     // The offset is committed after the ledger is written.
     world.wait_for_answers(1, Duration::from_secs(60)).await?;
     stop(worker).await?;
+    // First the train-date alone.
+    for ledger in 0..world.partitions {
+        for document in world
+            .store
+            .documents(ledger)
+            .into_iter()
+            .filter(|name| !name.is_empty())
+        {
+            world.store.lose(ledger, &Part::Document(document));
+        }
+    }
+    let lost = gateway.get(&path).await?;
+    problem(lost, 503, &["is missing and can't be read"]).await?;
     world.store.flush();
     let lost = gateway.get(&path).await?;
     problem(lost, 503, &["lacks what was decided"]).await?;

@@ -1,6 +1,7 @@
 //! The node that decides: it loads the documents that a batch needs, runs the processor and numbers the events.
 
 use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 
 use async_trait::async_trait;
@@ -12,7 +13,7 @@ use super::session::LedgerSession;
 use crate::dsl::message::{Message, trace_context};
 use crate::dsl::processor::{CommandContext, Corrupt, LedgerEvent, LedgerProcessor};
 use crate::dsl::serde::{DeserializeError, Deserializer, decode};
-use crate::ledger::{FieldName, FieldWrite, Token};
+use crate::ledger::{FieldName, FieldWrite, Loss, Token};
 use crate::mutation::{Clause, left_out};
 use crate::record::Record;
 use crate::runtime::error::{Reason, TaskError};
@@ -42,7 +43,7 @@ impl PastEvent {
 #[async_trait]
 pub(crate) trait LedgerNode: Send {
     /// Loads the documents that these commands need.
-    async fn load(&mut self, commands: &mut AnyBatch, session: &LedgerSession) -> Result<(), TaskError>;
+    async fn load(&mut self, commands: &mut AnyBatch, session: &mut LedgerSession) -> Result<(), TaskError>;
     /// Decides commands whose documents are loaded, numbers the events and forwards them. Waits for nothing.
     fn decide(
         &mut self,
@@ -53,7 +54,7 @@ pub(crate) trait LedgerNode: Send {
     /// Decodes an event of the log.
     async fn decode_event(&mut self, record: &Record) -> Result<PastEvent, TaskError>;
     /// Folds an event of the log into the cached documents; loads them first if `load` is set.
-    async fn fold(&mut self, event: PastEvent, session: &LedgerSession, load: bool) -> Result<(), TaskError>;
+    async fn fold(&mut self, event: PastEvent, session: &mut LedgerSession, load: bool) -> Result<(), TaskError>;
     /// Sets the first count of the numbers that all ledgers give together.
     fn renumber(&mut self, first: i64);
     /// Returns the changes of the documents since the last call.
@@ -72,35 +73,64 @@ pub(crate) struct ProcessorLedger<P, D> {
 }
 
 impl<P: LedgerProcessor, D> ProcessorLedger<P, D> {
-    /// Loads those of the documents that aren't cached.
-    async fn load_documents(&mut self, documents: Vec<Bytes>, session: &LedgerSession) -> Result<(), TaskError> {
-        if documents.is_empty() {
+    /// Loads documents. Those that the index does not name don't exist and are not read; the others must be the ones
+    /// that it names.
+    async fn load_documents(&mut self, documents: Vec<Bytes>, session: &mut LedgerSession) -> Result<(), TaskError> {
+        let is_read = |document: &Bytes| session.names(document) || left_out(Clause::NamedOnly);
+        let (named, new): (Vec<Bytes>, Vec<Bytes>) = documents.into_iter().partition(is_read);
+        for document in new {
+            let inserted = self.processor.insert(&document, Vec::new());
+            inserted.map_err(|corrupt| TaskError::Fatal(corrupt.0))?;
+        }
+        if named.is_empty() {
             return Ok(());
         }
         let lazy = self.processor.lazy_fields();
-        let loaded = session.store.load(session.holder.ledger, &documents, lazy).await?;
-        for (document, fields) in documents.iter().zip(loaded) {
-            if let Err(corrupt) = self.processor.insert(document, fields) {
+        let loaded = session.store.load(session.holder.ledger, &named, lazy).await?;
+        for (document, loaded) in named.iter().zip(loaded) {
+            if let Some(loss) = session.difference(document, &loaded) {
+                return Err(session.lost(document, loss).await);
+            }
+            if let Err(corrupt) = self.processor.insert(document, loaded.fields) {
                 return Err(cannot_be_read(session, document, &corrupt).await);
             }
         }
         Ok(())
     }
 
-    /// Loads lazy fields; false if there were none to load.
-    async fn load_fields(&mut self, missing: Vec<FieldName>, session: &LedgerSession) -> Result<bool, TaskError> {
-        if missing.is_empty() {
-            return Ok(false);
-        }
-        let loaded = session.store.load_fields(session.holder.ledger, &missing).await?;
-        for (name, value) in missing.iter().zip(loaded) {
-            if let Some(value) = value
-                && let Err(corrupt) = self.processor.insert_field(name, value)
-            {
-                return Err(cannot_be_read(session, &name.document, &corrupt).await);
+    /// Loads lazy fields.
+    async fn load_fields(&mut self, missing: Vec<FieldName>, session: &mut LedgerSession) -> Result<(), TaskError> {
+        let mut wanted: BTreeMap<Bytes, BTreeSet<Bytes>> = BTreeMap::new();
+        for FieldName { document, field } in missing {
+            // A document that is new has all of its fields in the cache.
+            if session.names(&document) {
+                wanted.entry(document).or_default().insert(field);
             }
         }
-        Ok(true)
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let wanted = wanted
+            .into_iter()
+            .map(|(document, fields)| (document, fields.into_iter().collect()));
+        let wanted: Vec<(Bytes, Vec<Bytes>)> = wanted.collect();
+        let loaded = session.store.load_fields(session.holder.ledger, &wanted).await?;
+        for ((document, fields), loaded) in wanted.iter().zip(loaded) {
+            // A field that was there when the document was loaded is never taken for one that was not.
+            let is_incomplete = loaded.fields.len() < fields.len() && !left_out(Clause::OutcomeLost);
+            let incomplete = is_incomplete.then_some(Loss::Incomplete);
+            if let Some(loss) = session.difference(document, &loaded).or(incomplete) {
+                return Err(session.lost(document, loss).await);
+            }
+            for (field, value) in loaded.fields {
+                let document = document.clone();
+                let name = FieldName { document, field };
+                if let Err(corrupt) = self.processor.insert_field(&name, value) {
+                    return Err(cannot_be_read(session, &name.document, &corrupt).await);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn missing(&self, wanted: impl IntoIterator<Item = Bytes>) -> Vec<Bytes> {
@@ -127,7 +157,7 @@ where
     P: LedgerProcessor,
     D: Deserializer<P::Event>,
 {
-    async fn load(&mut self, commands: &mut AnyBatch, session: &LedgerSession) -> Result<(), TaskError> {
+    async fn load(&mut self, commands: &mut AnyBatch, session: &mut LedgerSession) -> Result<(), TaskError> {
         let commands = commands
             .downcast_mut::<Vec<Message<P::Command>>>()
             .ok_or_else(other_type)?;
@@ -193,22 +223,19 @@ where
         })
     }
 
-    async fn fold(&mut self, past: PastEvent, session: &LedgerSession, load: bool) -> Result<(), TaskError> {
+    async fn fold(&mut self, past: PastEvent, session: &mut LedgerSession, load: bool) -> Result<(), TaskError> {
         let event = past
             .event
             .downcast::<P::Event>()
             .map_err(|_| TaskError::Fatal("an event of another ledger's type was folded".into()))?;
         let missing = self.missing(self.processor.event_documents(&event));
         if load {
-            let mut loaded = !missing.is_empty();
+            // An owner that came after us may have folded this event into them already: then they are not the
+            // documents that the index names.
             self.load_documents(missing, session).await?;
             let mut missing = Vec::new();
             self.processor.event_fields(&event, &mut missing);
-            loaded |= self.load_fields(missing, session).await?;
-            // An owner that came after us may have folded this event into them already.
-            if loaded && !left_out(Clause::JudgeAsHolder) {
-                session.confirm().await?;
-            }
+            self.load_fields(missing, session).await?;
         } else {
             // The fold began at the first event: a document that is not cached doesn't exist yet.
             for document in &missing {

@@ -15,12 +15,12 @@ use crate::ledger::{Holder, LedgerStore, Release};
 use crate::log::{CommittedOffset, Consumer, OffsetCommit, Producer};
 use crate::metric_definitions::{ACQUISITIONS, OUTBOX_BATCHES, RECORDS_WRITTEN};
 use crate::mutation::{Clause, left_out};
-use crate::record::{PartitionRecords, TopicPartition};
+use crate::record::{OutputRecord, PartitionRecords, TopicPartition};
 use crate::runtime::acquire::{self, Acquisition};
 use crate::runtime::compare::{Verdict, compare};
+use crate::runtime::entry::{self, Kept};
 use crate::runtime::error::TaskError;
 use crate::runtime::metadata::OffsetMetadata;
-use crate::runtime::outbox;
 use crate::runtime::rebuild::Rebuild;
 
 /// A position in a transaction, with the metadata that its ledger gets once it is acknowledged.
@@ -167,14 +167,18 @@ impl Transactional {
         Ok(acquired)
     }
 
-    /// Opens the task of a ledger: continues where the ledger is, sends its outbox again, or rebuilds it.
+    /// Opens the task of a ledger: continues where the ledger is, sends the end of its log again, or rebuilds it.
     async fn open_task(
         &mut self,
         store: &Arc<dyn LedgerStore>,
         ledger: Acquisition,
         resent: &mut Positions,
     ) -> Result<Task, TaskError> {
-        let verdict = compare(&ledger.state, ledger.committed, &ledger.metadata);
+        let mut verdict = compare(&ledger.state, ledger.committed, &ledger.metadata);
+        let log = read_log(store, &ledger, verdict).await?;
+        if log.is_none() {
+            verdict = Verdict::Rebuild { keep: false };
+        }
         tracing::info!(
             ledger = ledger.holder.ledger, epoch = ledger.holder.epoch, token = %ledger.holder.token,
             applied = ledger.state.applied, sequence = ledger.state.sequence, committed = ledger.committed, ?verdict,
@@ -194,62 +198,33 @@ impl Transactional {
                 ledger.source
             )));
         };
-        match verdict {
-            Verdict::Continue => {}
-            Verdict::Resend => self.resend(session, ledger.source, ledger.committed, resent).await?,
-            Verdict::Rebuild { keep } => {
-                let log = &*self.config.log;
-                let rebuild = Rebuild {
-                    log,
-                    event_topics: self.config.topology.event_topics(ledger.subtopology),
-                    group: &self.config.group,
-                    source: &ledger.source,
-                    committed: ledger.committed,
-                    metadata: session.committed.clone(),
-                    keep,
-                    token: (self.config.tokens)(),
-                };
-                rebuild.run(session, node).await?;
+        if let Verdict::Rebuild { keep } = verdict {
+            let log = &*self.config.log;
+            let rebuild = Rebuild {
+                log,
+                event_topics: self.config.topology.event_topics(ledger.subtopology),
+                group: &self.config.group,
+                source: &ledger.source,
+                committed: ledger.committed,
+                metadata: session.committed.clone(),
+                keep,
+                token: (self.config.tokens)(),
+            };
+            rebuild.run(session, node).await?;
+        } else if let Some(LedgerLog { kept, unsent }) = log {
+            session.take_log(kept, ledger.committed);
+            if verdict == Verdict::Resend {
+                let metadata = Some(session.metadata(&self.config.transactional_id));
+                let offset = session.position(ledger.committed);
+                resent.insert(ledger.source, Position { offset, metadata });
+                let producer = self.producer().await?;
+                for outputs in unsent.into_iter().filter(|_| !left_out(Clause::Resend)) {
+                    producer.send(outputs);
+                }
             }
         }
         metrics::counter!(ACQUISITIONS, "verdict" => verdict.name()).increment(1);
         Ok(task)
-    }
-
-    /// Sends the outputs of the records from C to W again, and adds the position after them to `resent`.
-    async fn resend(
-        &mut self,
-        session: &mut LedgerSession,
-        source: TopicPartition,
-        committed: i64,
-        resent: &mut Positions,
-    ) -> Result<(), TaskError> {
-        let ledger = session.holder.ledger;
-        let entries = session.store.outbox(ledger).await?;
-        let applied = session.applied.unwrap_or(-1);
-        let (batches, trim) = match outbox::unsent(&entries, committed, applied) {
-            Ok(unsent) => unsent,
-            Err(error) => {
-                // If another owner took the ledger meanwhile, this was the other's outbox, or none.
-                if !left_out(Clause::JudgeAsHolder) {
-                    session.confirm().await?;
-                }
-                return Err(TaskError::Fatal(format!(
-                    "ledger {ledger}: {error}; the log committed {source} up to {committed}, the ledger applied {applied}: \
-                     answers would be lost, so nothing is decided. Empty the ledger to rebuild it from its events"
-                )));
-            }
-        };
-        session.trim_later(trim);
-        session.sent_again(&entries, committed);
-        let metadata = Some(session.metadata(&self.config.transactional_id));
-        let offset = applied + 1;
-        resent.insert(source, Position { offset, metadata });
-        let producer = self.producer().await?;
-        for batch in batches.into_iter().filter(|_| !left_out(Clause::Resend)) {
-            producer.send(batch.outputs);
-        }
-        Ok(())
     }
 
     /// Acknowledges committed positions to the ledgers.
@@ -310,6 +285,36 @@ fn offset_commits(positions: &Positions) -> Vec<OffsetCommit> {
         committed: position.committed(),
     };
     positions.iter().map(one).collect()
+}
+
+/// The log of a ledger that was acquired.
+struct LedgerLog {
+    kept: Vec<Kept>,
+    /// Outputs of the records from C on, batch by batch.
+    unsent: Vec<Vec<OutputRecord>>,
+}
+
+/// Reads the log of a ledger and checks that it is whole. Returns `None` if it is not: what lies above C was never
+/// committed, so the ledger can be rebuilt, and these records are decided again under a fresh token. If another owner
+/// took the ledger meanwhile, the rebuild is refused.
+async fn read_log(
+    store: &Arc<dyn LedgerStore>,
+    ledger: &Acquisition,
+    verdict: Verdict,
+) -> Result<Option<LedgerLog>, TaskError> {
+    let (number, committed) = (ledger.holder.ledger, ledger.committed);
+    let entries = store.log(number).await?;
+    let kept = entry::check(&entries, &ledger.state, committed);
+    let log = kept.and_then(|kept| {
+        let unsent = match verdict {
+            Verdict::Resend => entry::unsent(&entries, committed)?,
+            Verdict::Continue | Verdict::Rebuild { .. } => Vec::new(),
+        };
+        Ok(LedgerLog { kept, unsent })
+    });
+    Ok(log
+        .inspect_err(|damage| tracing::warn!(ledger = number, committed, "{damage}; rebuilding from the first event"))
+        .ok())
 }
 
 #[async_trait]
@@ -477,7 +482,7 @@ impl Tasks for Transactional {
     }
 
     async fn check(&mut self) -> Result<(), TaskError> {
-        let sessions = self.tasks.values().filter_map(|task| task.session.as_ref());
+        let sessions = self.tasks.values_mut().filter_map(|task| task.session.as_mut());
         try_join_all(sessions.map(LedgerSession::check)).await?;
         Ok(())
     }

@@ -7,16 +7,19 @@
 //! interlock_streams::ledger_conformance!(Some(Box::new(MemoryLedgerStore::default())));
 //! ```
 //!
-//! The cases are in [`state`], [`commit`] and [`rebuild`]; the helpers below keep them short.
+//! The cases are in [`state`], [`commit`], [`parts`] and [`rebuild`]; the helpers below keep them short.
 
 pub mod commit;
+pub mod parts;
 pub mod rebuild;
 pub mod state;
 
 use bytes::Bytes;
 
+use crate::ledger::index::digest;
 use crate::ledger::{
-    FieldWrite, Fields, Holder, LedgerCommit, LedgerError, LedgerState, LedgerStore, Lineage, OutboxEntry, Token,
+    DocumentWrites, FieldWrite, Fields, Head, Holder, LedgerCommit, LedgerError, LedgerState, LedgerStore, Lineage,
+    LogEntry, Token,
 };
 
 /// Makes one test of each case of the suite for the store that the (asynchronous) expression yields.
@@ -32,16 +35,16 @@ macro_rules! ledger_conformance {
             state::release_is_recorded_until_its_owner_acquires_again,
             state::release_is_refused_to_a_zombie,
             state::ledgers_are_independent,
-            commit::applies_fields_outbox_and_state,
+            commit::applies_fields_log_and_state,
             commit::last_write_to_a_field_wins,
             commit::document_without_fields_is_empty,
             commit::documents_are_loaded_in_the_order_asked_for,
             commit::values_of_lazy_fields_are_left_out_until_asked_for,
             commit::names_and_values_are_binary,
             commit::record_without_effect_advances_the_applied_offset,
-            commit::outbox_is_ordered_by_number_and_trimmed,
+            commit::log_is_ordered_by_number_and_trimmed,
             commit::refused_to_whoever_does_not_hold_the_ledger,
-            commit::refused_on_another_applied_offset,
+            commit::refused_on_another_version,
             commit::refused_while_rebuilding,
             commit::large_offsets_are_exact,
             commit::large_batch,
@@ -51,9 +54,17 @@ macro_rules! ledger_conformance {
             rebuild::step_refused_where_one_before_is_missing,
             rebuild::interrupted_is_visible_and_starts_anew,
             rebuild::step_refused_to_a_zombie,
-            rebuild::begin_refused_on_another_applied_offset,
+            rebuild::begin_refused_on_another_version,
             rebuild::steps_need_a_beginning,
             rebuild::demanded_is_left_to_the_owner,
+            rebuild::demanded_by_the_holder_keeps_everything_and_refuses_batches,
+            parts::heads_are_those_of_the_index,
+            parts::a_view_has_what_is_asked_for,
+            parts::fields_come_with_the_head,
+            parts::a_write_onto_another_document_does_not_make_it_the_right_one,
+            parts::what_lies_in_the_place_of_a_new_document_goes,
+            parts::documents_split_between_writes_of_a_rebuild_have_one_head,
+            parts::readers_take_no_document_that_the_index_does_not_name,
         );
     };
     (@cases $store:expr; $($module:ident :: $case:ident),+ $(,)?) => {
@@ -105,14 +116,20 @@ pub(super) async fn state(store: &dyn LedgerStore) -> LedgerState {
 pub(super) async fn fields(store: &dyn LedgerStore, document: &str) -> Fields {
     let mut loaded = store.load(LEDGER, &[bytes(document)], None).await.expect("load");
     assert_eq!(loaded.len(), 1);
-    let mut fields = loaded.remove(0);
+    let mut fields = loaded.remove(0).fields;
     fields.sort();
     fields
 }
 
-/// The outbox of [`LEDGER`].
-pub(super) async fn outbox(store: &dyn LedgerStore) -> Vec<OutboxEntry> {
-    store.outbox(LEDGER).await.expect("outbox")
+/// The head of a document of [`LEDGER`].
+pub(super) async fn head(store: &dyn LedgerStore, document: &str) -> Option<Head> {
+    let loaded = store.load(LEDGER, &[bytes(document)], None).await.expect("load");
+    loaded.first().and_then(|loaded| loaded.head)
+}
+
+/// The log of [`LEDGER`].
+pub(super) async fn log(store: &dyn LedgerStore) -> Vec<LogEntry> {
+    store.log(LEDGER).await.expect("log")
 }
 
 /// A text as bytes.
@@ -146,22 +163,37 @@ pub(super) fn delete(document: &str, field: &str) -> FieldWrite {
     }
 }
 
-/// A batch of one record that says who decided it; its outbox entry is `out <applied>`.
-pub(super) fn batch(holder: &Holder, expected: Option<i64>, applied: i64, writes: Vec<FieldWrite>) -> LedgerCommit {
+/// The next batch after the present state: one record that says who decided it; its log entry is `out <applied>`.
+pub(super) async fn batch(
+    store: &dyn LedgerStore,
+    holder: &Holder,
+    applied: i64,
+    writes: Vec<FieldWrite>,
+) -> LedgerCommit {
+    let state = store.state(holder.ledger).await.expect("state");
+    let entry = bytes(&format!("out {applied}"));
+    let chain = digest([&applied.to_be_bytes(), &entry]);
     LedgerCommit {
-        expected_applied: expected,
+        version: state.version,
         applied,
         sequence: applied + 1,
         lineage: Lineage(vec![(1, holder.token.clone())]),
-        writes,
-        outbox: bytes(&format!("out {applied}")),
+        documents: DocumentWrites::new(&state.index, writes, applied + 1, &holder.token, chain),
+        entry,
+        chain,
         trim: Vec::new(),
     }
 }
 
-/// The outbox entry of [`batch`].
-pub(super) fn entry(last_offset: i64) -> OutboxEntry {
-    OutboxEntry {
+/// Commits the next batch.
+pub(super) async fn commit_next(store: &dyn LedgerStore, holder: &Holder, applied: i64, writes: Vec<FieldWrite>) {
+    let batch = batch(store, holder, applied, writes).await;
+    store.commit(holder, &batch).await.expect("commit");
+}
+
+/// The log entry of [`batch`].
+pub(super) fn entry(last_offset: i64) -> LogEntry {
+    LogEntry {
         last_offset,
         value: bytes(&format!("out {last_offset}")),
     }
@@ -171,12 +203,12 @@ pub(super) fn entry(last_offset: i64) -> OutboxEntry {
 pub(super) async fn everything(
     store: &dyn LedgerStore,
     documents: &[&str],
-) -> (LedgerState, Vec<Fields>, Vec<OutboxEntry>) {
+) -> (LedgerState, Vec<Fields>, Vec<LogEntry>) {
     let mut loaded = Vec::new();
     for document in documents {
         loaded.push(fields(store, document).await);
     }
-    (state(store).await, loaded, outbox(store).await)
+    (state(store).await, loaded, log(store).await)
 }
 
 /// Asserts that a write was refused because another worker holds the ledger.
@@ -192,13 +224,14 @@ pub(super) fn assert_fenced(result: Result<(), LedgerError>, holder: &Holder) {
     }
 }
 
-/// Asserts that a write was refused because of the applied offset.
-pub(super) fn assert_behind(result: Result<(), LedgerError>, found: Option<i64>, expected: Option<i64>) {
+/// Asserts that a write was refused because of the version.
+pub(super) fn assert_behind(result: Result<(), LedgerError>, found: u64, expected: u64) {
     match result {
         Err(LedgerError::Behind {
             ledger,
             found: f,
             expected: e,
+            ..
         }) => {
             assert_eq!((ledger, f, e), (LEDGER, found, expected));
         }

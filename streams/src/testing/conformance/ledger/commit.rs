@@ -3,43 +3,44 @@
 use bytes::Bytes;
 
 use super::{
-    LEDGER, acquire, assert_behind, assert_fenced, batch, bytes, delete, entry, everything, expected, fields, lineage,
-    outbox, set, state, token,
+    LEDGER, acquire, assert_behind, assert_fenced, batch, bytes, commit_next, delete, entry, everything, expected,
+    fields, lineage, log, set, state, token,
 };
-use crate::ledger::{FieldName, FieldWrite, Holder, LedgerCommit, LedgerState, LedgerStore, OutboxEntry, RebuildStep};
+use crate::ledger::{FieldWrite, Holder, LedgerCommit, LedgerState, LedgerStore, LogEntry, RebuildStep};
 
-/// Fields are set and deleted, the outbox has the batch, the state says who decided up to where.
-pub async fn applies_fields_outbox_and_state(store: &dyn LedgerStore) {
+/// Fields are set and deleted, the log has the batch, the state says who decided up to where.
+pub async fn applies_fields_log_and_state(store: &dyn LedgerStore) {
     let holder = acquire(store, "w1", "a").await;
     let first = vec![set("d1", "f1", "1"), set("d1", "f2", "2"), set("d2", "f1", "3")];
-    store
-        .commit(&holder, &batch(&holder, None, 3, first))
-        .await
-        .expect("commit");
+    commit_next(store, &holder, 3, first).await;
     let second = vec![
         set("d1", "f1", "10"),
         delete("d1", "f2"),
         set("d1", "f3", ""),
         delete("d3", "never there"),
     ];
-    let mut second = batch(&holder, Some(3), 5, second);
+    let mut second = batch(store, &holder, 5, second).await;
     second.lineage = lineage(&[(1, "a"), (5, "a"), (7, "b c|\"d\"")]);
     store.commit(&holder, &second).await.expect("commit");
 
     assert_eq!(fields(store, "d1").await, expected(&[("f1", "10"), ("f3", "")]));
     assert_eq!(fields(store, "d2").await, expected(&[("f1", "3")]));
     assert!(fields(store, "d3").await.is_empty());
-    assert_eq!(outbox(store).await, [entry(3), entry(5)]);
+    assert_eq!(log(store).await, [entry(3), entry(5)]);
+    let now = state(store).await;
     let expected = LedgerState {
         epoch: 1,
         token: token("a"),
+        version: 2,
         applied: Some(5),
         sequence: 6,
         lineage: second.lineage,
+        chain: Some(second.chain),
         owners: vec!["w1".to_owned()],
+        index: now.index.clone(),
         ..LedgerState::default()
     };
-    assert_eq!(state(store).await, expected);
+    assert_eq!(now, expected);
 }
 
 /// A batch may write the same field several times: in order.
@@ -55,10 +56,7 @@ pub async fn last_write_to_a_field_wins(store: &dyn LedgerStore) {
         set("gone", "f", "1"),
         delete("gone", "f"),
     ];
-    store
-        .commit(&holder, &batch(&holder, None, 0, writes))
-        .await
-        .expect("commit");
+    commit_next(store, &holder, 0, writes).await;
     assert_eq!(
         fields(store, "d").await,
         expected(&[("deleted, set", "1"), ("set twice", "2")])
@@ -69,19 +67,10 @@ pub async fn last_write_to_a_field_wins(store: &dyn LedgerStore) {
 /// There is no difference between a document without fields and none.
 pub async fn document_without_fields_is_empty(store: &dyn LedgerStore) {
     let holder = acquire(store, "w1", "a").await;
-    store
-        .commit(&holder, &batch(&holder, None, 0, vec![set("d", "f", "v")]))
-        .await
-        .expect("commit");
-    store
-        .commit(&holder, &batch(&holder, Some(0), 1, vec![delete("d", "f")]))
-        .await
-        .expect("commit");
+    commit_next(store, &holder, 0, vec![set("d", "f", "v")]).await;
+    commit_next(store, &holder, 1, vec![delete("d", "f")]).await;
     assert!(fields(store, "d").await.is_empty());
-    store
-        .commit(&holder, &batch(&holder, Some(1), 2, vec![set("d", "g", "w")]))
-        .await
-        .expect("commit");
+    commit_next(store, &holder, 2, vec![set("d", "g", "w")]).await;
     assert_eq!(fields(store, "d").await, expected(&[("g", "w")]));
 }
 
@@ -89,10 +78,7 @@ pub async fn document_without_fields_is_empty(store: &dyn LedgerStore) {
 pub async fn documents_are_loaded_in_the_order_asked_for(store: &dyn LedgerStore) {
     let holder = acquire(store, "w1", "a").await;
     let writes = (0..300).map(|i| set(&format!("d{i}"), "f", &i.to_string())).collect();
-    store
-        .commit(&holder, &batch(&holder, None, 0, writes))
-        .await
-        .expect("commit");
+    commit_next(store, &holder, 0, writes).await;
     let numbers: Vec<i32> = (0..310).rev().chain([5, 5]).collect();
     let names: Vec<Bytes> = numbers.iter().map(|i| bytes(&format!("d{i}"))).collect();
     let loaded = store.load(LEDGER, &names, None).await.expect("load");
@@ -103,7 +89,7 @@ pub async fn documents_are_loaded_in_the_order_asked_for(store: &dyn LedgerStore
         } else {
             Vec::new()
         };
-        assert_eq!(loaded, there, "document d{number}");
+        assert_eq!(loaded.fields, there, "document d{number}");
     }
 }
 
@@ -115,16 +101,13 @@ pub async fn values_of_lazy_fields_are_left_out_until_asked_for(store: &dyn Ledg
     };
     let mut writes: Vec<_> = many("large", "l|").chain(many("large", "e|")).collect();
     writes.extend([set("small", "e", "1"), set("small", "l", "2"), set("small", "l|", "3")]);
-    store
-        .commit(&holder, &batch(&holder, None, 0, writes))
-        .await
-        .expect("commit");
+    commit_next(store, &holder, 0, writes).await;
 
     let names = ["small", "none", "large"].map(bytes);
     let loaded = store.load(LEDGER, &names, Some(b"l|")).await.expect("load");
-    let mut loaded = loaded.into_iter().map(|mut fields| {
-        fields.sort();
-        fields
+    let mut loaded = loaded.into_iter().map(|mut document| {
+        document.fields.sort();
+        document.fields
     });
     assert_eq!(loaded.next(), Some(expected(&[("e", "1"), ("l", "2"), ("l|", "")])));
     assert_eq!(loaded.next(), Some(Vec::new()));
@@ -137,20 +120,27 @@ pub async fn values_of_lazy_fields_are_left_out_until_asked_for(store: &dyn Ledg
         assert_eq!(value, bytes(&there), "field {field:?}");
     }
 
-    let name = |document, field: &str| FieldName {
-        document: bytes(document),
-        field: bytes(field),
-    };
-    let mut asked: Vec<FieldName> = (0..5_000).rev().map(|i| name("large", &format!("l|{i:05}"))).collect();
-    asked.extend([name("large", "x"), name("none", "l|00001"), name("small", "e")]);
-    let values = store.load_fields(LEDGER, &asked).await.expect("load fields");
-    let mut there: Vec<_> = (0..5_000).rev().map(|i| Some(bytes(&i.to_string()))).collect();
-    there.extend([None, None, Some(bytes("1"))]);
-    assert_eq!(values, there);
+    let asked: Vec<Bytes> = (0..5_000)
+        .map(|i| bytes(&format!("l|{i:05}")))
+        .chain([bytes("x")])
+        .collect();
+    let wanted = [
+        (bytes("large"), asked),
+        (bytes("none"), vec![bytes("l|00001")]),
+        (bytes("small"), vec![bytes("e")]),
+        (bytes("small"), Vec::new()),
+    ];
+    let values = store.load_fields(LEDGER, &wanted).await.expect("load fields");
+    let mut there = values.into_iter().map(|document| document.fields);
+    let large = (0..5_000).map(|i| (bytes(&format!("l|{i:05}")), bytes(&i.to_string())));
+    assert_eq!(there.next(), Some(large.collect()));
+    assert_eq!(there.next(), Some(Vec::new()));
+    assert_eq!(there.next(), Some(expected(&[("e", "1")])));
+    assert_eq!(there.next(), Some(Vec::new()));
     assert!(store.load_fields(LEDGER, &[]).await.expect("load nothing").is_empty());
 }
 
-/// Documents, fields, values and outbox entries hold any bytes; names don't collide with each other or with the state.
+/// Documents, fields, values and log entries hold any bytes; names don't collide with each other or with the state.
 pub async fn names_and_values_are_binary(store: &dyn LedgerStore) {
     let holder = acquire(store, "w1", "a").await;
     let every = Bytes::from((0..=255).collect::<Vec<u8>>());
@@ -160,7 +150,7 @@ pub async fn names_and_values_are_binary(store: &dyn LedgerStore) {
         "",
         "{x}",
         "meta",
-        "outbox",
+        "log",
         "d:d:",
         "a b\r\n*",
         "ßℓ",
@@ -181,23 +171,23 @@ pub async fn names_and_values_are_binary(store: &dyn LedgerStore) {
     };
     let writes: Vec<FieldWrite> = documents.iter().enumerate().map(write).collect();
     let commit = LedgerCommit {
-        outbox: every.clone(),
-        ..batch(&holder, None, 0, writes.clone())
+        entry: every.clone(),
+        ..batch(store, &holder, 0, writes.clone()).await
     };
     store.commit(&holder, &commit).await.expect("commit");
 
     let loaded = store.load(LEDGER, &documents, None).await.expect("load");
     for (write, fields) in writes.into_iter().zip(loaded) {
         assert_eq!(
-            fields,
+            fields.fields,
             [(write.field, write.value.expect("all are set"))],
             "document {:?}",
             write.document
         );
     }
     assert_eq!(
-        outbox(store).await,
-        [OutboxEntry {
+        log(store).await,
+        [LogEntry {
             last_offset: 0,
             value: every
         }]
@@ -209,49 +199,45 @@ pub async fn names_and_values_are_binary(store: &dyn LedgerStore) {
 pub async fn record_without_effect_advances_the_applied_offset(store: &dyn LedgerStore) {
     let holder = acquire(store, "w1", "a").await;
     let commit = LedgerCommit {
-        outbox: Bytes::new(),
+        entry: Bytes::new(),
         sequence: 0,
-        ..batch(&holder, None, 9, Vec::new())
+        ..batch(store, &holder, 9, Vec::new()).await
     };
     store.commit(&holder, &commit).await.expect("commit");
     let now = state(store).await;
     assert_eq!((now.applied, now.sequence), (Some(9), 0));
     assert_eq!(
-        outbox(store).await,
-        [OutboxEntry {
+        log(store).await,
+        [LogEntry {
             last_offset: 9,
             value: Bytes::new()
         }]
     );
 }
 
-/// 9 comes before 10; trimming removes the entries named and no others.
-pub async fn outbox_is_ordered_by_number_and_trimmed(store: &dyn LedgerStore) {
+/// 9 comes before 10; trimming removes the entries named and no others, and the last one is the floor.
+pub async fn log_is_ordered_by_number_and_trimmed(store: &dyn LedgerStore) {
     let holder = acquire(store, "w1", "a").await;
-    let mut at = None;
     for offset in [2, 9, 10, 99, 100, 1000] {
-        store
-            .commit(&holder, &batch(&holder, at, offset, Vec::new()))
-            .await
-            .expect("commit");
-        at = Some(offset);
+        commit_next(store, &holder, offset, Vec::new()).await;
     }
-    assert_eq!(outbox(store).await, [2, 9, 10, 99, 100, 1000].map(entry));
+    assert_eq!(log(store).await, [2, 9, 10, 99, 100, 1000].map(entry));
+    assert_eq!(state(store).await.floor, None);
     let trim = LedgerCommit {
-        trim: vec![2, 10, 55],
-        ..batch(&holder, at, 1001, Vec::new())
+        trim: vec![2, 9, 10],
+        ..batch(store, &holder, 1001, Vec::new()).await
     };
     store.commit(&holder, &trim).await.expect("commit");
-    assert_eq!(outbox(store).await, [9, 99, 100, 1000, 1001].map(entry));
+    assert_eq!(log(store).await, [99, 100, 1000, 1001].map(entry));
+    assert_eq!(state(store).await.floor, Some(10));
+    commit_next(store, &holder, 1002, Vec::new()).await;
+    assert_eq!(state(store).await.floor, Some(10), "it stays without trimming");
 }
 
 /// Equality of both epoch and token: neither the same epoch under another token nor a higher epoch writes anything.
 pub async fn refused_to_whoever_does_not_hold_the_ledger(store: &dyn LedgerStore) {
     let zombie = acquire(store, "w1", "a").await;
-    store
-        .commit(&zombie, &batch(&zombie, None, 0, vec![set("d", "f", "0")]))
-        .await
-        .expect("commit");
+    commit_next(store, &zombie, 0, vec![set("d", "f", "0")]).await;
     let holder = acquire(store, "w2", "b").await;
     let before = everything(store, &["d", "new"]).await;
     let holders = [
@@ -277,35 +263,40 @@ pub async fn refused_to_whoever_does_not_hold_the_ledger(store: &dyn LedgerStore
         let writes = vec![set("d", "f", "1"), set("new", "f", "1")];
         let commit = LedgerCommit {
             trim: vec![0],
-            ..batch(&other, Some(0), 1, writes)
+            ..batch(store, &other, 1, writes).await
         };
         assert_fenced(store.commit(&other, &commit).await, &holder);
         assert_eq!(everything(store, &["d", "new"]).await, before, "by {other:?}");
     }
-    store
-        .commit(&holder, &batch(&holder, Some(0), 1, vec![set("d", "f", "1")]))
-        .await
-        .expect("commit");
+    commit_next(store, &holder, 1, vec![set("d", "f", "1")]).await;
 }
 
 /// Also the same batch once more: a repetition after a lost reply changes nothing.
-pub async fn refused_on_another_applied_offset(store: &dyn LedgerStore) {
+pub async fn refused_on_another_version(store: &dyn LedgerStore) {
     let holder = acquire(store, "w1", "a").await;
-    let early = batch(&holder, Some(0), 1, vec![set("d", "f", "1")]);
-    assert_behind(store.commit(&holder, &early).await, None, Some(0));
-    let first = batch(&holder, None, 3, vec![set("d", "f", "3")]);
+    let first = batch(store, &holder, 3, vec![set("d", "f", "3")]).await;
+    let early = LedgerCommit {
+        version: 1,
+        ..first.clone()
+    };
+    assert_behind(store.commit(&holder, &early).await, 0, 1);
     store.commit(&holder, &first).await.expect("commit");
     let before = everything(store, &["d"]).await;
-    assert_behind(store.commit(&holder, &first).await, Some(3), None);
-    for wrong in [0, 2, 4, 30] {
+    assert_behind(store.commit(&holder, &first).await, 1, 0);
+    for wrong in [0, 2, 10, u64::MAX] {
         let writes = vec![set("d", "f", "4"), delete("d", "f")];
         let commit = LedgerCommit {
+            version: wrong,
             trim: vec![3],
-            ..batch(&holder, Some(wrong), 40, writes)
+            ..batch(store, &holder, 40, writes).await
         };
-        assert_behind(store.commit(&holder, &commit).await, Some(3), Some(wrong));
+        assert_behind(store.commit(&holder, &commit).await, 1, wrong);
     }
     assert_eq!(everything(store, &["d"]).await, before);
+    let next = acquire(store, "w1", "b").await;
+    assert_eq!(state(store).await.version, 0, "each acquisition counts from 0");
+    commit_next(store, &next, 4, Vec::new()).await;
+    assert_eq!(state(store).await.version, 1);
 }
 
 /// Half of a rebuilt ledger is not decided from. Its owner finds it so where the master that has the other half is
@@ -313,7 +304,7 @@ pub async fn refused_on_another_applied_offset(store: &dyn LedgerStore) {
 pub async fn refused_while_rebuilding(store: &dyn LedgerStore) {
     let holder = acquire(store, "w1", "a").await;
     let begin = RebuildStep::Begin {
-        expected_applied: None,
+        version: 0,
         token: token("b"),
         keep: false,
     };
@@ -323,8 +314,8 @@ pub async fn refused_while_rebuilding(store: &dyn LedgerStore) {
         ..holder
     };
     let before = everything(store, &["d"]).await;
-    let commit = batch(&holder, None, 0, vec![set("d", "f", "0")]);
-    assert_behind(store.commit(&holder, &commit).await, None, None);
+    let commit = batch(store, &holder, 0, vec![set("d", "f", "0")]).await;
+    assert_behind(store.commit(&holder, &commit).await, 0, 0);
     assert_eq!(everything(store, &["d"]).await, before);
 }
 
@@ -332,22 +323,14 @@ pub async fn refused_while_rebuilding(store: &dyn LedgerStore) {
 pub async fn large_offsets_are_exact(store: &dyn LedgerStore) {
     let holder = acquire(store, "w1", "a").await;
     let large = (1 << 53) + 1;
-    store
-        .commit(&holder, &batch(&holder, None, large, Vec::new()))
-        .await
-        .expect("commit");
-    let wrong = batch(&holder, Some(large - 1), large + 1, Vec::new());
-    assert_behind(store.commit(&holder, &wrong).await, Some(large), Some(large - 1));
-    store
-        .commit(&holder, &batch(&holder, Some(large), i64::MAX - 1, Vec::new()))
-        .await
-        .expect("commit");
-    assert_eq!(outbox(store).await, [large, i64::MAX - 1].map(entry));
+    commit_next(store, &holder, large, Vec::new()).await;
+    commit_next(store, &holder, i64::MAX - 1, Vec::new()).await;
+    assert_eq!(log(store).await, [large, i64::MAX - 1].map(entry));
     let now = state(store).await;
     assert_eq!((now.applied, now.sequence), (Some(i64::MAX - 1), i64::MAX));
 }
 
-/// 20,000 fields in one document and as many deletions, 1,000 documents, an outbox entry of 5 MB, all in one batch
+/// 20,000 fields in one document and as many deletions, 1,000 documents, a log entry of 5 MB, all in one batch
 /// each.
 pub async fn large_batch(store: &dyn LedgerStore) {
     let holder = acquire(store, "w1", "a").await;
@@ -364,8 +347,8 @@ pub async fn large_batch(store: &dyn LedgerStore) {
     writes.extend((0..1000).map(|i| set(&format!("small {i}"), "f", "v")));
     let output = Bytes::from((0..5_000_000_u32).map(|i| i as u8).collect::<Vec<u8>>());
     let commit = LedgerCommit {
-        outbox: output.clone(),
-        ..batch(&holder, None, 0, writes)
+        entry: output.clone(),
+        ..batch(store, &holder, 0, writes).await
     };
     store.commit(&holder, &commit).await.expect("commit");
 
@@ -374,8 +357,8 @@ pub async fn large_batch(store: &dyn LedgerStore) {
     assert_eq!(stored.pop().map(|(_, last)| last), Some(Bytes::from(value(19_999))));
     assert_eq!(fields(store, "small 999").await, expected(&[("f", "v")]));
     assert_eq!(
-        outbox(store).await,
-        [OutboxEntry {
+        log(store).await,
+        [LogEntry {
             last_offset: 0,
             value: output
         }]
@@ -384,9 +367,9 @@ pub async fn large_batch(store: &dyn LedgerStore) {
     let writes = (0..19_999).map(|i| write(i, None)).collect();
     let commit = LedgerCommit {
         trim: (0..20_000).collect(),
-        ..batch(&holder, Some(0), 20_001, writes)
+        ..batch(store, &holder, 20_001, writes).await
     };
     store.commit(&holder, &commit).await.expect("commit");
     assert_eq!(fields(store, "large").await.len(), 1);
-    assert_eq!(outbox(store).await, [entry(20_001)]);
+    assert_eq!(log(store).await, [entry(20_001)]);
 }

@@ -1,6 +1,6 @@
 //! Acquiring, owners and release.
 
-use super::{LEDGER, acquire, assert_fenced, batch, fields, lineage, outbox, set, state, token};
+use super::{LEDGER, acquire, assert_fenced, batch, commit_next, fields, lineage, log, set, state, token};
 use crate::ledger::{Holder, LedgerState, LedgerStore, Release};
 
 fn release_of(transactional_id: &str, text: &str) -> Release {
@@ -13,7 +13,7 @@ fn release_of(transactional_id: &str, text: &str) -> Release {
 /// A ledger that was never acquired is empty, and no worker can write to it.
 pub async fn fresh_ledger(store: &dyn LedgerStore) {
     assert_eq!(state(store).await, LedgerState::default());
-    assert!(outbox(store).await.is_empty());
+    assert!(log(store).await.is_empty());
     assert!(fields(store, "nothing").await.is_empty());
     assert!(store.load(LEDGER, &[], None).await.expect("load").is_empty());
     let nobody = Holder {
@@ -27,7 +27,8 @@ pub async fn fresh_ledger(store: &dyn LedgerStore) {
         token: token("a"),
     };
     for holder in [&guess, &nobody] {
-        assert_fenced(store.commit(holder, &batch(holder, None, 0, Vec::new())).await, &nobody);
+        let first = batch(store, holder, 0, Vec::new()).await;
+        assert_fenced(store.commit(holder, &first).await, &nobody);
         assert_fenced(store.forget_owners(holder, &[]).await, &nobody);
     }
     assert_eq!(state(store).await, LedgerState::default());
@@ -49,10 +50,9 @@ pub async fn acquire_increments_and_tells_what_was_before(store: &dyn LedgerStor
         epoch: 1,
         token: token("a"),
     };
-    store
-        .commit(&holder, &batch(&holder, None, 4, Vec::new()))
-        .await
-        .expect("commit");
+    commit_next(store, &holder, 4, vec![set("d", "f", "v")]).await;
+    let now = state(store).await;
+    assert_eq!(now.version, 1);
 
     let before = LedgerState {
         epoch: 2,
@@ -61,9 +61,10 @@ pub async fn acquire_increments_and_tells_what_was_before(store: &dyn LedgerStor
         sequence: 5,
         lineage: lineage(&[(1, "a")]),
         owners: vec!["w1".to_owned(), "w2".to_owned()],
-        release: None,
-        rebuilding: false,
+        version: 0,
+        ..now
     };
+    assert_eq!(before.index.len(), 1, "the index comes with it");
     assert_eq!(store.acquire(LEDGER, "w2", &token("b")).await.expect("acquire"), before);
     assert_eq!(
         state(store).await,
@@ -142,14 +143,15 @@ pub async fn release_is_refused_to_a_zombie(store: &dyn LedgerStore) {
 /// Changes to one ledger don't affect another.
 pub async fn ledgers_are_independent(store: &dyn LedgerStore) {
     let holder = acquire(store, "w1", "a").await;
-    store
-        .commit(&holder, &batch(&holder, None, 0, vec![set("d", "f", "v")]))
-        .await
-        .expect("commit");
+    commit_next(store, &holder, 0, vec![set("d", "f", "v")]).await;
     for other in [LEDGER - 1, LEDGER + 1, LEDGER * 10 + 1, 0] {
         assert_eq!(store.state(other).await.expect("state"), LedgerState::default());
-        assert!(store.outbox(other).await.expect("outbox").is_empty());
-        assert!(store.load(other, &[super::bytes("d")], None).await.expect("load")[0].is_empty());
+        assert!(store.log(other).await.expect("log").is_empty());
+        assert!(
+            store.load(other, &[super::bytes("d")], None).await.expect("load")[0]
+                .fields
+                .is_empty()
+        );
         let theirs = Holder {
             ledger: other,
             ..holder.clone()
@@ -159,10 +161,8 @@ pub async fn ledgers_are_independent(store: &dyn LedgerStore) {
             epoch: 0,
             token: token(""),
         };
-        assert_fenced(
-            store.commit(&theirs, &batch(&theirs, None, 0, Vec::new())).await,
-            &nobody,
-        );
+        let first = batch(store, &theirs, 0, Vec::new()).await;
+        assert_fenced(store.commit(&theirs, &first).await, &nobody);
     }
     store.acquire(0, "w2", &token("b")).await.expect("acquire");
     assert_eq!(state(store).await.token, token("a"));
