@@ -34,13 +34,32 @@ async fn ask<T: redis::FromRedisValue>(
     Ok(command.query_async(connection).await?)
 }
 
-/// Returns a key of ledgers that matches, when there is one.
-async fn key(connection: &mut MultiplexedConnection, pattern: &str) -> Result<Vec<u8>> {
-    wait_for(&format!("there is a key {pattern}"), PATIENCE, async || {
-        let keys: Vec<Vec<u8>> = ask(connection, "KEYS", &[pattern.as_bytes()]).await?;
+/// Part of a ledger that is kept in a key of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    TrainDate,
+    /// The document of the ledger itself, with its counter of bookings.
+    Counter,
+    Log,
+    Meta,
+}
+
+/// Returns the key of a part of a ledger that has train-dates, when there is one. A ledger without any has nothing to
+/// lose.
+async fn key(connection: &mut MultiplexedConnection, part: Part) -> Result<Vec<u8>> {
+    let document: Vec<u8> = wait_for("there is a train-date", PATIENCE, async || {
+        let keys: Vec<Vec<u8>> = ask(connection, "KEYS", &[b"*:d:*|*".as_slice()]).await?;
         Ok(keys.into_iter().next())
     })
-    .await
+    .await?;
+    let ending = match part {
+        Part::TrainDate => return Ok(document),
+        Part::Counter => "d:",
+        Part::Log => "log",
+        Part::Meta => "meta",
+    };
+    let end = document.windows(2).position(|two| two == b"}:").context("a hash tag")? + 2;
+    Ok([&document[..end], ending.as_bytes()].concat())
 }
 
 async fn rebuilds(workers: &[Worker]) -> Result<f64> {
@@ -54,12 +73,13 @@ async fn rebuilds(workers: &[Worker]) -> Result<f64> {
 /// Loses and puts back keys, one after the other.
 async fn lose_keys(installation: &Installation, workers: &[Worker]) -> Result<()> {
     let mut connection = connect(installation).await?;
-    for pattern in ["*:d:*|*", "*:d:", "*:log", "*:meta"] {
-        let lost = key(&mut connection, pattern).await?;
+    for part in [Part::TrainDate, Part::Counter, Part::Log, Part::Meta] {
+        let lost = key(&mut connection, part).await?;
         let before = rebuilds(workers).await?;
-        ask::<i64>(&mut connection, "DEL", &[&lost]).await?;
+        let deleted: i64 = ask(&mut connection, "DEL", &[&lost]).await?;
+        ensure!(deleted == 1 || part == Part::Log, "there is no {part:?}");
         say(format_args!("lost {}", String::from_utf8_lossy(&lost)));
-        if pattern != "*:log" {
+        if part != Part::Log {
             // A log that is lost is not needed while its owner lives and commits.
             let what = format!("the ledger of {} is rebuilt", String::from_utf8_lossy(&lost));
             wait_for(&what, PATIENCE, async || {
@@ -69,8 +89,8 @@ async fn lose_keys(installation: &Installation, workers: &[Worker]) -> Result<()
         }
         tokio::time::sleep(PAUSE).await;
     }
-    for pattern in ["*:d:*|*", "*:log", "*:meta"] {
-        let older = key(&mut connection, pattern).await?;
+    for part in [Part::TrainDate, Part::Log, Part::Meta] {
+        let older = key(&mut connection, part).await?;
         let Some(dump) = ask::<Option<Vec<u8>>>(&mut connection, "DUMP", &[&older]).await? else {
             continue;
         };
@@ -79,8 +99,8 @@ async fn lose_keys(installation: &Installation, workers: &[Worker]) -> Result<()
         say(format_args!("put {} back", String::from_utf8_lossy(&older)));
         tokio::time::sleep(PAUSE).await;
     }
-    for (pattern, life) in [("*:d:*|*", "1"), ("*:meta", "1"), ("*:d:*|*", "60000")] {
-        let expires = key(&mut connection, pattern).await?;
+    for (part, life) in [(Part::TrainDate, "1"), (Part::Meta, "1"), (Part::TrainDate, "60000")] {
+        let expires = key(&mut connection, part).await?;
         ask::<i64>(&mut connection, "PEXPIRE", &[&expires, life.as_bytes()]).await?;
         say(format_args!("{} expires", String::from_utf8_lossy(&expires)));
         tokio::time::sleep(PAUSE).await;
