@@ -61,13 +61,16 @@ def costs(work: Path, requests: int, earlier: int) -> dict[str, float]:
     """Returns CPU seconds per million requests, the largest worker's memory, and the bytes of a booking in Redis and a request in Kafka."""
     empty, before, after = (table(work / name) for name in ("empty", "before", "after"))
     figures = {f"{part}_cpu_s": (after[part] - before.get(part, 0)) / requests * 1e6 for part in CPU if part in after}
+    figures["all_cpu_s"] = sum(figures[f"{part}_cpu_s"] for part in CPU if part in after)
     figures["worker_peak_mib"] = after["worker_peak_mib"]
+    figures["kafka_bytes_per_request"] = (after["kafka_bytes"] - empty["kafka_bytes"]) / (requests + earlier)
     audit = json.loads((work / "audit").read_text())
+    if "totals" not in audit:
+        return figures  # the peer: it has no Redis and no invariants of ours
     bookings = audit["totals"]["bookings"]
     if bookings:
         figures["redis_bytes_per_booking"] = (after["redis_bytes"] - empty["redis_bytes"]) / bookings
     figures["redis_bytes_per_request"] = (after["redis_bytes"] - empty["redis_bytes"]) / (requests + earlier)
-    figures["kafka_bytes_per_request"] = (after["kafka_bytes"] - empty["kafka_bytes"]) / (requests + earlier)
     rows = sum(line["checked"] for line in audit["invariants"] if line["invariant"] == "I6")
     return figures | ({"window_rows": rows} if rows else {})
 

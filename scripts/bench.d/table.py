@@ -21,6 +21,7 @@ COLUMNS = {
     "kafka_cpu_s": "Kafka",
     "redis_cpu_s": "Redis",
     "postgres_cpu_s": "PostgreSQL",
+    "all_cpu_s": "all CPU-s/M",
     "worker_peak_mib": "worker peak MiB",
     "redis_bytes_per_booking": "Redis bytes/booking",
     "redis_bytes_per_request": "Redis bytes/request",
@@ -31,6 +32,20 @@ COLUMNS = {
     "many_bookings": "many bookings",
     "many_s": "decisions again after s",
 }
+# Figures that are compared with the peer's. Its state is in its process and Interlock's is not, so the sum of all
+# processes matters more than the worker's part of it.
+COMPARED = (
+    "requests_per_s_whole",
+    "requests_per_s_mid",
+    "all_cpu_s",
+    "worker_cpu_s",
+    "worker_cpu_s_mid",
+    "kafka_cpu_s",
+    "worker_peak_mib",
+    "p50_ms",
+    "p99_ms",
+    "p999_ms",
+)
 # Waits: the thread may have worked on something else meanwhile.
 WAITS = ("poll", "blocked", "load", "ledger_commit", "transaction")
 BOUNDS = {"<=": operator.le, ">=": operator.ge}
@@ -53,6 +68,7 @@ def main() -> None:
         return
     print("; ".join(f"{name} {value}" for name, value in machine.items()))
     print_targets(targets, rows)
+    print_ratios(rows)
     print_figures(rows)
     print_stages(rows)
 
@@ -70,6 +86,7 @@ def collect(runs: Path, stable: float) -> dict[str, dict]:
             for stage, spent in stages.items():
                 row["stages"].setdefault(topology, {}).setdefault(stage, []).append(spent)
     for row in rows.values():
+        row["each"] = row["values"]
         row["figures"] = {name: summary(values, stable) for name, values in row.pop("values").items()}
         for stages in row["stages"].values():
             stages.update({stage: median(spent) for stage, spent in stages.items()})
@@ -134,6 +151,28 @@ def print_targets(targets: list[dict], rows: dict) -> None:
         measured = cell(figure) or ("the rate was not kept up" if target["row"].startswith("latency") else "–")
         lines.append([target["what"], target["row"], measured, str(figure["n"] if figure else rows[target["row"]]["runs"]), aim, verdict])
     print_table(["what", "row", "measured", "n", "target", ""], lines)
+
+
+def ours(peer: str) -> str:
+    """Returns our row that does the work of a row of the peer: `peer-booking:2,store=memory` is `booking:2`."""
+    return ",".join(part for part in peer.removeprefix("peer-").split(",") if not part.startswith("store="))
+
+
+def print_ratios(rows: dict) -> None:
+    """Prints our figures beside the peer's, with the ratio of the medians and the range of the ratios in each turn."""
+    lines = []
+    for name, peer in rows.items():
+        own = rows.get(ours(name)) if name.startswith("peer-") else None
+        for figure in COMPARED if own else ():
+            mine, theirs = own["each"].get(figure, []), peer["each"].get(figure, [])
+            if not mine or not theirs:
+                continue
+            turns = [a / b for a, b in zip(mine, theirs)]
+            spread = f" ({number(min(turns))}–{number(max(turns))})" if len(turns) > 1 else ""
+            ratio = number(median(mine) / median(theirs)) + spread
+            lines.append([f"{COLUMNS[figure]}, {ours(name)} ÷ {name}", number(median(mine)), number(median(theirs)), ratio])
+    if lines:
+        print_table(["against the peer", "Interlock", "peer", "ratio (of each turn)"], lines)
 
 
 def print_figures(rows: dict) -> None:

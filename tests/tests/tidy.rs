@@ -9,6 +9,8 @@ mod circles;
 mod comments;
 #[path = "tidy/documentation.rs"]
 mod documentation;
+#[path = "tidy/peer.rs"]
+mod peer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -55,6 +55,9 @@ fn a_comment_that_breaks_a_rule_is_found() {
     assert_eq!(fault(&format!("//! | {} |", "word ".repeat(30))), None);
     assert_eq!(comment("let address = \"http://host\";", "//"), None);
     assert_eq!(comment("#!/usr/bin/env bash", "#"), None);
+    assert_eq!(comment("     * of a train-date", "*"), Some("of a train-date"));
+    assert_eq!(comment("/** Returns it. */", "*"), Some("Returns it. */"));
+    assert_eq!(comment("long product = a * b;", "*"), None);
 }
 
 /// Returns the mark that begins a comment in this file; none for a file of another kind.
@@ -62,13 +65,21 @@ fn mark(file: &str) -> Option<&'static str> {
     if file.ends_with(".rs") {
         return Some("//");
     }
+    if file.ends_with(".java") {
+        return Some("*");
+    }
     let is_script = file.starts_with("scripts/") && !file.contains('.');
     (is_script || file.ends_with(".sh") || file.ends_with(".py")).then_some("#")
 }
 
 /// Returns the text of a line that is a comment.
 fn comment<'a>(line: &'a str, mark: &str) -> Option<&'a str> {
-    let text = line.trim_start().strip_prefix(mark)?;
+    let line = line.trim_start();
+    let text = match mark {
+        // Within a comment of several lines, each begins with a star.
+        "*" => ["/**", "//", "*"].iter().find_map(|mark| line.strip_prefix(mark))?,
+        mark => line.strip_prefix(mark)?,
+    };
     match mark {
         "#" if text.starts_with('!') => None,
         _ => Some(text.trim_start_matches(['/', '!']).trim()),
