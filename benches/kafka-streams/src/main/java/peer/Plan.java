@@ -16,7 +16,7 @@ import java.util.Set;
 
 /**
  * A train's plan, compiled for the choice of seats: its stops, and for each class the seats of the general quota with
- * their coaches, kinds and fares. The seats of other quotas stay unsold, as in the load that is measured.
+ * their coaches, kinds and fares. The seats of other quotas stay unsold; few requests of the load ask for them.
  */
 public final class Plan {
     /** The quota that the application sells. */
